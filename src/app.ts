@@ -1,0 +1,78 @@
+/** Builds every part and joins them. The only file that knows all of them. */
+
+import { statSync } from "node:fs";
+import type { Config } from "./config.ts";
+import { cachedModels } from "./hub/cache.ts";
+import { modelAt } from "./hub/local.ts";
+import { findLibrary } from "./mlx/discovery.ts";
+import { unpackParts } from "./parts.ts";
+import { LocalBackend } from "./route/local.ts";
+import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
+import { Scheduler } from "./schedule/scheduler.ts";
+import { startTextWorker } from "./text/client.ts";
+import { EngineClient } from "./worker/client.ts";
+
+const DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct";
+const NO_ADVICE = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null } as const;
+// At 135 million 4-bit weights its second choices are poor: drawn from even at 0.2, it misses the capital of France.
+const DEFAULT_MODEL_SAMPLING = { ...NO_ADVICE, temperature: 0 } as const;
+const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
+
+export interface App extends Disposable {
+  readonly backend: LocalBackend;
+  readonly catalog: Catalog;
+  readonly engine: EngineClient;
+  /** Names to make resident at the start: those given on the command line, else the default model. */
+  readonly wanted: readonly string[];
+}
+
+/** `models`: paths or names, as given on the command line. */
+export async function buildApp(config: Config, models: readonly string[]): Promise<App> {
+  const parts = await unpackParts(config.data_folder);
+  const { catalog, wanted } = findModels(config, models, parts.default_model);
+  const homebrew_folders = process.platform === "darwin" ? HOMEBREW_FOLDERS : [];
+  const library = findLibrary(
+    { named: config.mlx_library, own_folder: parts.library_folder, homebrew_folders },
+    process.platform,
+  );
+  const engine = new EngineClient(() => new Worker(new URL("./worker/main.ts", import.meta.url).href), library);
+  const text = startTextWorker(new URL("./text/main.ts", import.meta.url).href);
+  const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  return {
+    backend: new LocalBackend(catalog, text, new Scheduler(engine), randomSeed),
+    catalog,
+    engine,
+    wanted,
+    [Symbol.dispose]() {
+      engine.close();
+      text.close();
+    },
+  };
+}
+
+/** Given models first, then the default one, then what Hugging Face's cache holds. */
+export function findModels(
+  config: Config,
+  given: readonly string[],
+  default_model: string | null,
+): { catalog: Catalog; wanted: readonly string[] } {
+  const own = default_model === null ? [] : [defaultModel(default_model)];
+  const cached: CatalogModel[] = cachedModels(config.hub_folder).map((found) => ({ ...found, sampling: NO_ADVICE }));
+  const known = new Map([...cached, ...own].map((model) => [model.name, model]));
+  const named = given.map((name) => known.get(name) ?? atPath(name));
+  const catalog = new Catalog([...named, ...own, ...cached]);
+  return { catalog, wanted: (named.length > 0 ? named : own).map((model) => model.name) };
+}
+
+function defaultModel(path: string): CatalogModel {
+  return { name: DEFAULT_MODEL_NAME, path, changed_s: changed(path), sampling: DEFAULT_MODEL_SAMPLING };
+}
+
+function atPath(path: string): CatalogModel {
+  const found = modelAt(path);
+  return { ...found, sampling: NO_ADVICE };
+}
+
+function changed(path: string): number {
+  return Math.floor(statSync(path).mtimeMs / 1000);
+}

@@ -1,0 +1,107 @@
+/** Reads the command line. Every option is known to its command, or refused. */
+
+import { parseArgs } from "node:util";
+
+export class UsageError extends Error {}
+
+const COMMANDS = ["serve", "run", "models", "version", "help"] as const;
+type Command = (typeof COMMANDS)[number];
+
+export interface Options {
+  readonly command: Command;
+  /** What follows the command and is not an option. */
+  readonly words: readonly string[];
+  readonly models: readonly string[];
+  readonly host: string;
+  readonly port: number;
+  readonly json: boolean;
+}
+
+const DEFAULT_HOST = "127.0.0.1";
+const DEFAULT_PORT = 10_240;
+
+const ALLOWED: Readonly<Record<Command, readonly string[]>> = {
+  serve: ["model", "host", "port", "json"],
+  run: ["model"],
+  models: ["model", "json"],
+  version: ["json"],
+  help: [],
+};
+
+const HELP = `Bunsen, a local AI server in one executable
+
+  bunsen serve            answer on http://${DEFAULT_HOST}:${DEFAULT_PORT}
+  bunsen run [PROMPT]     chat in the terminal; a pipe is read as the prompt
+  bunsen models           list the models it can serve
+  bunsen version          print the version
+  bunsen help             print this
+
+  --model PATH|NAME       a model folder, a GGUF file, or a name that "bunsen models" lists
+                          (serve, run, models; repeatable; without it the built-in model is served)
+  --port NUMBER           serve: the port, ${DEFAULT_PORT} unless given, 0 for any free one
+  --host ADDRESS          serve: the address, ${DEFAULT_HOST} unless given
+  --json                  serve, models, version: print for programs
+
+  BUNSEN_HOME             where unpacked parts are kept, ~/.bunsen unless set
+  BUNSEN_MLX_LIBRARY      an mlx-c library to use in place of the built-in one
+  HF_HUB_CACHE, HF_HOME   where Hugging Face keeps downloaded models
+`;
+
+export function parseOptions(words: readonly string[]): Options {
+  const { values, positionals } = parse(words);
+  const command = chooseCommand(values, positionals);
+  for (const name of Object.keys(values)) {
+    if (name === "help" || name === "version") continue;
+    if (!ALLOWED[command].includes(name)) throw new UsageError(`Cannot use --${name} with "${command}"`);
+  }
+  const rest = positionals.slice(1);
+  if (rest.length > 0 && command !== "run" && command !== "help") {
+    throw new UsageError(`Cannot use "${rest[0]}": "${command}" takes no words`);
+  }
+  return {
+    command,
+    words: rest,
+    models: values.model ?? [],
+    host: values.host ?? DEFAULT_HOST,
+    port: readPort(values.port),
+    json: values.json ?? false,
+  };
+}
+
+export function help(): void {
+  process.stdout.write(HELP);
+}
+
+function parse(words: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...words],
+      allowPositionals: true,
+      options: {
+        model: { type: "string", multiple: true },
+        host: { type: "string" },
+        port: { type: "string" },
+        json: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
+        version: { type: "boolean", short: "v" },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(`${error instanceof Error ? error.message : error}; see "bunsen help"`);
+  }
+}
+
+function chooseCommand(flags: { help?: boolean; version?: boolean }, words: readonly string[]): Command {
+  if (flags.help === true || (words.length === 0 && flags.version !== true)) return "help";
+  if (flags.version === true) return "version";
+  const command = COMMANDS.find((name) => name === words[0]);
+  if (command !== undefined) return command;
+  throw new UsageError(`Cannot do "${words[0]}": the commands are ${COMMANDS.join(", ")}`);
+}
+
+function readPort(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_PORT;
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port <= 65_535) return port;
+  throw new UsageError(`Cannot use --port ${text}: it must be a number from 0 to 65535`);
+}

@@ -1,0 +1,92 @@
+/** `bunsen run`: a chat in the terminal, or one answer to a pipe. */
+
+import { createInterface } from "node:readline/promises";
+import { buildApp } from "../app.ts";
+import type { Config } from "../config.ts";
+import type { Backend } from "../core/backend.ts";
+import { Failure } from "../core/failure.ts";
+import type { Message } from "../core/generation.ts";
+import type { Options } from "./options.ts";
+
+const NO_WISHES = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null } as const;
+
+export async function run(config: Config, options: Omit<Options, "command">): Promise<void> {
+  using app = await buildApp(config, options.models);
+  const [model] = app.wanted;
+  if (model === undefined) throw new Failure("not_found", "Cannot run: no model is built in, name one with --model");
+  const asked = await readPrompt(options.words.join(" "));
+  if (asked === null) return await converse(app.backend, model);
+  await answer(app.backend, model, [{ role: "user", content: asked }]);
+}
+
+/** The words of the command line, with what a pipe brings behind them; null: nobody asked yet. */
+async function readPrompt(words: string): Promise<string | null> {
+  const piped = process.stdin.isTTY ? "" : (await Bun.stdin.text()).trimEnd();
+  const asked = [words, piped].filter((part) => part !== "").join("\n\n");
+  if (asked !== "") return asked;
+  if (process.stdin.isTTY) return null;
+  throw new Failure("invalid_request", "Cannot run: the prompt is empty");
+}
+
+async function converse(backend: Backend, model: string): Promise<void> {
+  const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt: "> " });
+  const messages: Message[] = [];
+  process.stdout.write(`${model}; Ctrl-C stops an answer, Ctrl-D ends the chat\n`);
+  terminal.on("SIGINT", () => terminal.close());
+  terminal.prompt();
+  for await (const line of terminal) {
+    if (line.trim() !== "") {
+      messages.push({ role: "user", content: line });
+      const said = await interruptible(terminal, (signal) => answer(backend, model, messages, signal));
+      messages.push({ role: "assistant", content: said });
+    }
+    terminal.prompt();
+  }
+  process.stdout.write("\n");
+}
+
+/** While `act` runs, Ctrl-C aborts it in place of ending the chat. */
+async function interruptible(
+  terminal: ReturnType<typeof createInterface>,
+  act: (signal: AbortSignal) => Promise<string>,
+): Promise<string> {
+  const controller = new AbortController();
+  const others = terminal.listeners("SIGINT") as (() => void)[];
+  terminal.removeAllListeners("SIGINT");
+  terminal.on("SIGINT", () => controller.abort());
+  try {
+    return await act(controller.signal);
+  } finally {
+    terminal.removeAllListeners("SIGINT");
+    for (const other of others) terminal.on("SIGINT", other);
+  }
+}
+
+/** Prints the answer as it comes and gives what was said, whole or up to the abort. */
+async function answer(
+  backend: Backend,
+  model: string,
+  messages: readonly Message[],
+  signal: AbortSignal = new AbortController().signal,
+): Promise<string> {
+  const request = {
+    request_id: "run",
+    model,
+    prompt: { kind: "messages", messages },
+    sampling: NO_WISHES,
+    tokens_max: null,
+    stop: [],
+  } as const;
+  let said = "";
+  try {
+    for await (const event of backend.generate(request, signal)) {
+      if (event.kind !== "text") continue;
+      said += event.text;
+      process.stdout.write(event.text);
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  process.stdout.write("\n");
+  return said;
+}

@@ -1,0 +1,72 @@
+/** `bunsen serve`: answers until it is told to stop. */
+
+import { buildApp } from "../app.ts";
+import type { Config } from "../config.ts";
+import { Failure } from "../core/failure.ts";
+import { listen } from "../http/listen.ts";
+import { createServer } from "../http/server.ts";
+import type { Options } from "./options.ts";
+import { VERSION } from "./version.ts";
+
+export async function serve(config: Config, options: Omit<Options, "command">): Promise<void> {
+  const started_ms = performance.now();
+  refuseOpenAddress(options.host);
+  using app = await buildApp(config, options.models);
+  const server = createServer({
+    backend: app.backend,
+    models: app.catalog,
+    requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,
+    now: () => Date.now(),
+    version: VERSION,
+    reportBug: (error, request_id) => process.stderr.write(`${request_id} ${Bun.inspect(error)}\n`),
+  });
+  const { url, stop } = listen(server, { host: options.host, port: options.port });
+  // Listening comes first, so that a busy port is told before a model is loaded.
+  try {
+    const { mlx_version, device } = await app.engine.device();
+    for (const name of app.wanted) await app.backend.prepare(name);
+    const start = {
+      url,
+      models: app.wanted,
+      mlx_version,
+      device,
+      start_ms: Math.round(performance.now() - started_ms),
+    };
+    process.stdout.write(options.json ? `${JSON.stringify(start)}\n` : greeting(start));
+    await untilStopped();
+  } finally {
+    await stop();
+  }
+}
+
+/** Whoever reaches the port may use it: until there are API keys, that is this machine only. */
+function refuseOpenAddress(host: string): void {
+  if (host === "localhost" || host === "127.0.0.1" || host === "::1") return;
+  const state = "only this machine may be served without API keys, which this version does not have";
+  throw new Failure("forbidden", `Cannot listen on ${host}: ${state}; use 127.0.0.1, ::1 or localhost`);
+}
+
+interface Start {
+  readonly url: string;
+  readonly models: readonly string[];
+  readonly mlx_version: string;
+  readonly device: string;
+  readonly start_ms: number;
+}
+
+function greeting({ url, models, mlx_version, device, start_ms }: Start): string {
+  return [
+    `Bunsen ${VERSION} answers on ${url} (MLX ${mlx_version} on the ${device}, ready in ${start_ms} ms)`,
+    `  models   ${models.join(", ") || "none resident; see bunsen models"}`,
+    `  OpenAI   ${url}/v1`,
+    `  API      ${url}/docs`,
+    "  Ctrl-C stops it",
+    "",
+  ].join("\n");
+}
+
+function untilStopped(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+  });
+}

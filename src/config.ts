@@ -1,0 +1,28 @@
+/** The only reader of the environment. */
+
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+export interface Config {
+  /** Where unpacked parts and all state are kept. */
+  readonly data_folder: string;
+  /** An mlx-c the owner named; null: look for one. */
+  readonly mlx_library: string | null;
+  /** Hugging Face's cache of downloaded repositories. */
+  readonly hub_folder: string;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** An empty variable counts as absent. */
+export function readConfig(environment: Environment = process.env): Config {
+  const read = (name: string) => environment[name] || null;
+  const home = read("HOME") ?? homedir();
+  const cache = read("XDG_CACHE_HOME") ?? join(home, ".cache");
+  const hub_home = read("HF_HOME") ?? join(cache, "huggingface");
+  return {
+    data_folder: read("BUNSEN_HOME") ?? join(home, ".bunsen"),
+    mlx_library: read("BUNSEN_MLX_LIBRARY"),
+    hub_folder: read("HF_HUB_CACHE") ?? join(hub_home, "hub"),
+  };
+}

@@ -1,0 +1,21 @@
+/** What can answer a request: this machine's engine today. */
+
+import type { GenerationEvent, GenerationRequest } from "./generation.ts";
+
+export interface Backend {
+  /** Ends with one terminal event or throws a `Failure`; aborting `signal` or returning early frees everything it holds. */
+  generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>;
+}
+
+/** A model as it is shown to a caller. */
+export interface ModelRecord {
+  readonly name: string;
+  /** Seconds since the epoch: when its file was last changed. */
+  readonly created_s: number;
+  /** The organisation in a repository name, else "local". */
+  readonly owner: string;
+}
+
+export interface ModelList {
+  models(): readonly ModelRecord[];
+}

@@ -1,0 +1,59 @@
+/** Reads a request's JSON within limits. Knows no dialect. */
+
+import { Failure } from "../core/failure.ts";
+import { Refusal } from "../wire/problem.ts";
+
+/** A prompt of a million tokens is about 5 MB of text or 8 MB of token ids; beyond twice that it is a mistake. */
+export const BODY_BYTES_MAX = 16 * 2 ** 20;
+
+export async function readJson(request: Request): Promise<unknown> {
+  // Only this type makes a browser ask before it sends a foreign page's request.
+  const type = request.headers.get("content-type");
+  if (type?.split(";")[0]?.trim().toLowerCase() !== "application/json") {
+    throw unreadable(`its content type is ${type === null ? "missing" : `"${type}"`}, expected "application/json"`);
+  }
+  const encoding = request.headers.get("content-encoding") ?? "identity";
+  if (encoding !== "identity") throw unreadable(`its content encoding is "${encoding}", expected none`);
+  return parse(decode(await readBytes(request)));
+}
+
+function unreadable(state: string): Refusal {
+  return new Refusal("unsupported_media_type", `Cannot read the body: ${state}`);
+}
+
+async function readBytes(request: Request): Promise<Uint8Array> {
+  const announced = Number(request.headers.get("content-length") ?? 0);
+  if (announced > BODY_BYTES_MAX) throw tooLarge(`${announced} bytes`);
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of request.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > BODY_BYTES_MAX) throw tooLarge("more");
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function tooLarge(found: string): Failure {
+  return new Failure("too_large", `Cannot read the body: expected at most ${BODY_BYTES_MAX} bytes, found ${found}`);
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new Failure("invalid_request", "Cannot read the body: it is not UTF-8");
+  }
+}
+
+function parse(text: string): unknown {
+  if (text.trim() === "") {
+    throw new Failure("invalid_request", "Cannot read the body: it is empty, expected a JSON object");
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const state = error instanceof SyntaxError ? error.message.replace(/^JSON Parse error: /, "") : "nested too deeply";
+    throw new Failure("invalid_request", `Cannot read the body: it is not JSON (${state})`);
+  }
+}

@@ -1,0 +1,34 @@
+/** `POST /v1/completions`. */
+
+import { Elysia } from "elysia";
+import { answerHead } from "../wire/openai-answer.ts";
+import {
+  completionBodySchema,
+  completionChunkSchema,
+  completionRequestSchema,
+  completionWriter,
+  readCompletion,
+} from "../wire/openai-completions.ts";
+import { answer, GENERATION_PROBLEMS } from "./generation.ts";
+import { describe } from "./openapi.ts";
+import type { RouteParts } from "./parts.ts";
+
+const detail = describe(
+  "OpenAI",
+  "Continue a text",
+  { "application/json": completionBodySchema, "text/event-stream": completionChunkSchema },
+  GENERATION_PROBLEMS,
+);
+
+export function completionRoutes(parts: RouteParts) {
+  return new Elysia({ normalize: false }).post(
+    "/v1/completions",
+    async ({ body, request }) => {
+      const { generation, wishes } = readCompletion(body, parts.ids.of(request));
+      const head = answerHead("cmpl", generation, parts.now(), parts.version);
+      const writer = completionWriter(head, wishes.include_usage);
+      return await answer(parts, { generation, stream: wishes.stream, writer }, request.signal);
+    },
+    { body: completionRequestSchema, parse: "json", detail },
+  );
+}

@@ -1,0 +1,122 @@
+/** Runs one generation and answers with it, whole or as server-sent events. Knows no dialect. */
+
+import { assert } from "../core/assert.ts";
+import type { GenerationEvent, GenerationRequest } from "../core/generation.ts";
+import type { Answer, AnswerWriter } from "../wire/openai-answer.ts";
+import { isBug, streamProblem } from "../wire/problem.ts";
+import type { ServerParts } from "./parts.ts";
+
+export interface Asked {
+  readonly generation: GenerationRequest;
+  readonly stream: boolean;
+  readonly writer: AnswerWriter;
+}
+
+/** Throws what the backend throws before its first event; only after that a stream is begun. */
+export async function answer(parts: ServerParts, asked: Asked, signal: AbortSignal): Promise<Response> {
+  const running = new Running(parts, asked.generation, signal);
+  const first = await running.next();
+  if (!asked.stream) return Response.json(asked.writer.body(await collect(running, first)));
+  const messages = streamMessages(parts, asked, running, first);
+  return new Response(eventStream(messages, running), { headers: STREAM_HEADERS });
+}
+
+export const GENERATION_PROBLEMS = [400, 403, 404, 413, 415, 429, 500, 503] as const;
+
+const STREAM_HEADERS = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-cache",
+  "x-accel-buffering": "no", // a proxy of nginx's kind would hold events back
+};
+
+async function collect(running: Running, first: GenerationEvent | null): Promise<Answer> {
+  const texts: string[] = [];
+  try {
+    for (let event = first; event !== null; event = await running.next()) {
+      if (event.kind === "text") texts.push(event.text);
+      if (event.kind === "end") return { text: texts.join(""), reason: event.reason, usage: event.usage };
+    }
+  } finally {
+    running.leave();
+  }
+  throw new Error("Assertion failed: an answer has a terminal event");
+}
+
+/** One event is made for each that is read: a slow client slows the generation down instead of filling memory. */
+function eventStream(messages: AsyncIterator<string>, running: Running): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { done, value } = await messages.next();
+        if (done === true) controller.close();
+        else controller.enqueue(encoder.encode(value));
+      },
+      cancel() {
+        running.leave();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+async function* streamMessages(
+  parts: ServerParts,
+  { generation, writer }: Asked,
+  running: Running,
+  first: GenerationEvent | null,
+): AsyncGenerator<string, void, undefined> {
+  try {
+    for (let event = first; event !== null; event = await running.next()) {
+      const chunks = writer.chunks(event);
+      if (chunks.length > 0) yield chunks.map(dataLine).join("");
+    }
+    yield "data: [DONE]\n\n";
+  } catch (error) {
+    if (running.left) return;
+    if (isBug(error)) parts.reportBug(error, generation.request_id);
+    yield dataLine(streamProblem(error, generation.request_id));
+  } finally {
+    running.leave();
+  }
+}
+
+function dataLine(data: object): string {
+  return `data: ${JSON.stringify(data)}\n\n`;
+}
+
+/** A generation in progress; it ends by itself, or when its client leaves. */
+class Running {
+  readonly #events: AsyncIterator<GenerationEvent>;
+  readonly #abort = new AbortController();
+  #last: GenerationEvent["kind"] | null = null;
+
+  constructor(parts: ServerParts, generation: GenerationRequest, client: AbortSignal) {
+    this.#events = parts.backend.generate(generation, this.#abort.signal)[Symbol.asyncIterator]();
+    if (client.aborted) this.leave();
+    else client.addEventListener("abort", () => this.leave(), { once: true });
+  }
+
+  /** Whether the client has gone: nobody reads what comes next. */
+  get left(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
+  /** null after the terminal event. */
+  async next(): Promise<GenerationEvent | null> {
+    if (this.#last === "end") return null;
+    const { done, value } = await this.#events.next();
+    if (done === true) throw new Error("Assertion failed: a backend ends every answer with a terminal event");
+    assert((this.#last === null) === (value.kind === "start"), "an answer begins with one start event");
+    this.#last = value.kind;
+    if (value.kind === "end") await this.#events.return?.();
+    return value;
+  }
+
+  leave(): void {
+    if (this.#last === "end" || this.left) return;
+    this.#abort.abort(new DOMException("The client has left", "AbortError"));
+    // What the backend throws on its way out has no reader any more.
+    this.#events.return?.().then(undefined, () => undefined);
+  }
+}

@@ -1,0 +1,63 @@
+/** Puts a server on a socket. */
+
+import { Failure } from "../core/failure.ts";
+import { BODY_BYTES_MAX } from "./body.ts";
+
+export interface Listening {
+  readonly url: string;
+  readonly port: number;
+  /** Cuts what is still being answered. */
+  stop(): Promise<void>;
+}
+
+export interface Address {
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+}
+
+export function listen(app: { handle(request: Request): Promise<Response> }, { host, port }: Address): Listening {
+  const server = serve(app, host, port);
+  return {
+    url: `http://${host.includes(":") ? `[${host}]` : host}:${server.port}`,
+    port: server.port ?? port,
+    stop: async () => await server.stop(true),
+  };
+}
+
+/** An open connection that asks for nothing. */
+const IDLE_S_MAX = 60;
+/** `body.ts` refuses with a sentence, without keeping more than its limit; this net would only cut the connection. */
+const BODY_BYTES_NET = 1024 * BODY_BYTES_MAX;
+
+function serve(app: { handle(request: Request): Promise<Response> }, host: string, port: number) {
+  try {
+    return Bun.serve({
+      hostname: host,
+      port,
+      idleTimeout: IDLE_S_MAX,
+      maxRequestBodySize: BODY_BYTES_NET,
+      fetch(request, server) {
+        // A generation may be silent for minutes, while a model loads or a long prompt is read.
+        if (request.method === "POST") server.timeout(request, 0);
+        return app.handle(request);
+      },
+    });
+  } catch (error) {
+    throw new Failure("unavailable", `Cannot listen on ${host}:${port}: ${reason(error)}`);
+  }
+}
+
+function reason(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  switch (code) {
+    case "EADDRINUSE":
+      return "another program already uses this port";
+    case "EACCES":
+      return "this user may not open this port";
+    case "EADDRNOTAVAIL":
+      return "this machine has no such address";
+    default:
+      return error instanceof Error ? error.message : String(error);
+  }
+}

@@ -1,0 +1,35 @@
+/** `GET /v1/models` and `GET /v1/models/{id}`. */
+
+import { Elysia } from "elysia";
+import type { ModelList } from "../core/backend.ts";
+import { Failure } from "../core/failure.ts";
+import { modelBody, modelListBody, modelListSchema, modelSchema } from "../wire/openai-models.ts";
+import { describe } from "./openapi.ts";
+import type { RouteParts } from "./parts.ts";
+
+const list = describe("OpenAI", "List the models", { "application/json": modelListSchema }, [403]);
+const one = describe("OpenAI", "Describe one model", { "application/json": modelSchema }, [403, 404]);
+
+export function modelRoutes(parts: RouteParts) {
+  return (
+    new Elysia({ normalize: false })
+      .get("/v1/models", async () => modelListBody(parts.models.models()), { detail: list })
+      .get("/v1/models/:id", async ({ params }) => find(parts.models, params.id), { detail: one })
+      // An id with its slashes as they are; Elysia decodes a named parameter but not this one.
+      .get("/v1/models/*", async ({ params }) => find(parts.models, decoded(params["*"])), { detail: { hide: true } })
+  );
+}
+
+function find(models: ModelList, id: string) {
+  const model = models.models().find((model) => model.name === id);
+  if (model !== undefined) return modelBody(model);
+  throw new Failure("not_found", `Cannot find model "${id}": this server does not have it`, "model");
+}
+
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}

@@ -1,0 +1,34 @@
+/** How the routes are described in the OpenAPI document. */
+
+import type { TSchema } from "@sinclair/typebox";
+import type { DocumentDecoration } from "elysia";
+
+const DESCRIPTIONS = {
+  400: "The request is wrong, or asks for something that is not supported",
+  403: "The request does not come from this machine",
+  404: "There is no such model",
+  413: "The body is over the limit",
+  415: "The body is not JSON",
+  429: "Too many requests at once; try again after `Retry-After` seconds",
+  500: "The engine or the server failed",
+  503: "The model or the engine cannot serve now; try again after `Retry-After` seconds",
+} as const;
+
+export type ProblemStatus = keyof typeof DESCRIPTIONS;
+
+/** `content`: the schemas of a good answer by media type. */
+export function describe(
+  tag: string,
+  summary: string,
+  content: Readonly<Record<string, TSchema>>,
+  problems: readonly ProblemStatus[],
+): DocumentDecoration {
+  const good = Object.fromEntries(Object.entries(content).map(([type, schema]) => [type, { schema }]));
+  const bad = problems.map((status) => [status, problemResponse(status)]);
+  return { tags: [tag], summary, responses: { 200: { description: "OK", content: good }, ...Object.fromEntries(bad) } };
+}
+
+function problemResponse(status: ProblemStatus) {
+  const schema = { $ref: "#/components/schemas/Problem" };
+  return { description: DESCRIPTIONS[status], content: { "application/problem+json": { schema } } };
+}

@@ -1,0 +1,20 @@
+/** What the server is made of; the caller builds it. */
+
+import type { Backend, ModelList } from "../core/backend.ts";
+import type { RequestIds } from "./request-id.ts";
+
+export interface ServerParts {
+  readonly backend: Backend;
+  readonly models: ModelList;
+  readonly version: string;
+  readonly requestId: () => string;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Told of every error that is a bug of ours; the caller only learns the request's id. */
+  readonly reportBug: (error: unknown, request_id: string) => void;
+}
+
+/** What a route needs beside. */
+export interface RouteParts extends ServerParts {
+  readonly ids: RequestIds;
+}

@@ -1,0 +1,24 @@
+/** Names of requests: what a caller is told and what the log shows. */
+
+const HEX_DIGITS = 12;
+
+export function newRequestId(): string {
+  return `req_${crypto.randomUUID().replaceAll("-", "").slice(0, HEX_DIGITS)}`;
+}
+
+/** The name of each request in progress. */
+export class RequestIds {
+  readonly #ids = new WeakMap<Request, string>();
+  readonly #make: () => string;
+
+  constructor(make: () => string) {
+    this.#make = make;
+  }
+
+  /** The first call for a request names it. */
+  of(request: Request): string {
+    const id = this.#ids.get(request) ?? this.#make();
+    this.#ids.set(request, id);
+    return id;
+  }
+}

@@ -1,0 +1,64 @@
+/** The HTTP server: what holds for every request, and the routes. Builds nothing it serves from and listens nowhere. */
+
+import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
+import { Failure } from "../core/failure.ts";
+import { isBug, problem, Refusal } from "../wire/problem.ts";
+import { violation } from "../wire/violation.ts";
+import { readJson } from "./body.ts";
+import { chatRoutes } from "./chat.ts";
+import { completionRoutes } from "./completions.ts";
+import { docsRoutes } from "./docs.ts";
+import { healthRoutes } from "./health.ts";
+import { refuseForeign } from "./loopback.ts";
+import { modelRoutes } from "./models.ts";
+import type { ServerParts } from "./parts.ts";
+import { RequestIds } from "./request-id.ts";
+
+export function createServer(given: ServerParts) {
+  const parts = { ...given, ids: new RequestIds(given.requestId) };
+  const app = new Elysia({ normalize: false });
+  return app
+    .onRequest(async ({ request, set }) => {
+      set.headers["x-request-id"] = parts.ids.of(request);
+      refuseForeign(request);
+      refuseQuery(request);
+    })
+    .onError(async ({ error, request }) => {
+      if (request.signal.aborted) return new Response(null, { status: CLIENT_LEFT });
+      const cause = causeOf(error, request, (method, path) => app.router.http.find(method, path) !== null);
+      const request_id = parts.ids.of(request);
+      if (isBug(cause)) parts.reportBug(cause, request_id);
+      const { status, headers, body } = problem(cause, request_id, new URL(request.url).pathname);
+      return new Response(JSON.stringify(body), { status, headers });
+    })
+    .onParse(async ({ request }) => await readJson(request))
+    .use(chatRoutes(parts))
+    .use(completionRoutes(parts))
+    .use(modelRoutes(parts))
+    .use(healthRoutes(parts))
+    .use(docsRoutes(parts.version));
+}
+
+/** Nobody reads it; nginx writes the same number in its logs. */
+const CLIENT_LEFT = 499;
+const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/** No route has a query, and a parameter that is not honoured is refused. */
+function refuseQuery(request: Request): void {
+  const [name] = new URL(request.url).searchParams.keys();
+  if (name === undefined) return;
+  throw new Failure("invalid_request", `Cannot use query parameter "${name}": this route takes none`, name);
+}
+
+/** Elysia's own errors as ours; `has` tells whether a route exists. */
+function causeOf(error: unknown, request: Request, has: (method: string, path: string) => boolean): unknown {
+  if (error instanceof ParseError) return error.cause;
+  if (error instanceof ValidationError)
+    return violation("Errors" in error.validator ? error.validator.Errors(error.value) : []);
+  if (!(error instanceof NotFoundError)) return error;
+  const path = new URL(request.url).pathname;
+  const allowed = METHODS.filter((method) => has(method, path));
+  const act = `Cannot answer ${request.method} ${path}`;
+  if (allowed.length === 0) return new Failure("not_found", `${act}: there is no such route`);
+  return new Refusal("method_not_allowed", `${act}: this route takes ${allowed.join(", ")}`, allowed);
+}

@@ -1,0 +1,37 @@
+/** The executable's door: picks the command, and turns trouble into one sentence and an exit code. */
+
+import { models } from "./cli/models.ts";
+import { help, parseOptions, UsageError } from "./cli/options.ts";
+import { run } from "./cli/run.ts";
+import { serve } from "./cli/serve.ts";
+import { printVersion } from "./cli/version.ts";
+import { readConfig } from "./config.ts";
+import { Failure } from "./core/failure.ts";
+
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+
+async function main(words: readonly string[]): Promise<void> {
+  const { command, ...options } = parseOptions(words);
+  const config = readConfig();
+  switch (command) {
+    case "serve":
+      return await serve(config, options);
+    case "run":
+      return await run(config, options);
+    case "models":
+      return await models(config, options);
+    case "version":
+      return printVersion(options);
+    case "help":
+      return help();
+  }
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof Failure || error instanceof UsageError)) throw error;
+  process.stderr.write(`bunsen: ${error.message}\n`);
+  process.exit(error instanceof UsageError ? EXIT_USAGE : EXIT_FAILURE);
+}

@@ -1,0 +1,153 @@
+/** The functions of mlx-c the bridge calls, by header. A test holds each one to native/mlx-c-signatures.txt. */
+
+const handle = "ptr"; // a struct of one pointer, passed in a register
+const slot = "ptr"; // where a handle or a value is written
+const optional = "u64"; // struct { 4-byte value; bool has_value }, passed in a register as value | has_value << 32
+const size = "u64";
+const failed = "i32"; // 0, or 1 after the error handler was called
+
+const unary = { args: [slot, handle, handle], returns: failed } as const;
+const binary = {
+  args: [slot, handle, handle, handle],
+  returns: failed,
+} as const;
+const alongAxis = {
+  args: [slot, handle, "i32", handle],
+  returns: failed,
+} as const;
+const reduction = {
+  args: [slot, handle, "i32", "bool", handle],
+  returns: failed,
+} as const;
+const shaped = {
+  args: [slot, handle, "ptr", size, handle],
+  returns: failed,
+} as const;
+
+export const symbols = {
+  array: {
+    mlx_array_new_data: { args: ["ptr", "ptr", "i32", "i32"], returns: handle },
+    mlx_array_new_float32: { args: ["f32"], returns: handle },
+    mlx_array_free: { args: [handle], returns: failed },
+    mlx_array_ndim: { args: [handle], returns: size },
+    mlx_array_shape: { args: [handle], returns: "ptr" },
+    mlx_array_nbytes: { args: [handle], returns: size },
+    mlx_array_dtype: { args: [handle], returns: "i32" },
+    mlx_array_item_uint32: { args: ["ptr", handle], returns: failed },
+    mlx_array_data_float32: { args: [handle], returns: "ptr" },
+    mlx_array_data_uint32: { args: [handle], returns: "ptr" },
+  },
+  device: {
+    mlx_device_new_type: { args: ["i32", "i32"], returns: handle },
+    mlx_set_default_device: { args: [handle], returns: failed },
+    mlx_device_free: { args: [handle], returns: failed },
+  },
+  error: {
+    mlx_set_error_handler: { args: ["ptr", "ptr", "ptr"], returns: "void" },
+  },
+  fast: {
+    mlx_fast_rms_norm: {
+      args: [slot, handle, handle, "f32", handle],
+      returns: failed,
+    },
+    mlx_fast_rope: {
+      args: [slot, handle, "i32", "bool", optional, "f32", "i32", handle, handle],
+      returns: failed,
+    },
+    mlx_fast_scaled_dot_product_attention: {
+      args: [slot, handle, handle, handle, "f32", "ptr", handle, handle, handle],
+      returns: failed,
+    },
+  },
+  memory: {
+    mlx_clear_cache: { args: [], returns: failed },
+    mlx_get_active_memory: { args: ["ptr"], returns: failed },
+    mlx_set_cache_limit: { args: ["ptr", size], returns: failed },
+  },
+  metal: {
+    mlx_metal_is_available: { args: ["ptr"], returns: failed },
+  },
+  ops: {
+    mlx_add: binary,
+    mlx_argmax_axis: reduction,
+    mlx_astype: alongAxis,
+    mlx_concatenate_axis: alongAxis,
+    mlx_contiguous: { args: [slot, handle, "bool", handle], returns: failed },
+    mlx_cumsum: {
+      args: [slot, handle, "i32", "bool", "bool", handle],
+      returns: failed,
+    },
+    mlx_dequantize: {
+      args: [slot, handle, handle, handle, optional, optional, "ptr", handle, optional, handle],
+      returns: failed,
+    },
+    mlx_divide: binary,
+    mlx_greater_equal: binary,
+    mlx_less: binary,
+    mlx_matmul: binary,
+    mlx_max_axis: reduction,
+    mlx_min_axis: reduction,
+    mlx_minimum: binary,
+    mlx_multiply: binary,
+    mlx_quantized_matmul: {
+      args: [slot, handle, handle, handle, handle, "bool", optional, optional, "ptr", handle],
+      returns: failed,
+    },
+    mlx_reshape: shaped,
+    mlx_sigmoid: unary,
+    mlx_slice: {
+      args: [slot, handle, "ptr", size, "ptr", size, "ptr", size, handle],
+      returns: failed,
+    },
+    mlx_slice_update: {
+      args: [slot, handle, handle, "ptr", size, "ptr", size, "ptr", size, handle],
+      returns: failed,
+    },
+    mlx_softmax_axis: {
+      args: [slot, handle, "i32", "bool", handle],
+      returns: failed,
+    },
+    mlx_sort_axis: alongAxis,
+    mlx_take_axis: {
+      args: [slot, handle, handle, "i32", handle],
+      returns: failed,
+    },
+    mlx_topk_axis: {
+      args: [slot, handle, "i32", "i32", handle],
+      returns: failed,
+    },
+    mlx_transpose_axes: shaped,
+    mlx_where: {
+      args: [slot, handle, handle, handle, handle],
+      returns: failed,
+    },
+    mlx_zeros: { args: [slot, "ptr", size, "i32", handle], returns: failed },
+  },
+  random: {
+    mlx_random_categorical: {
+      args: [slot, handle, "i32", handle, handle],
+      returns: failed,
+    },
+    mlx_random_key: { args: [slot, "u64"], returns: failed },
+  },
+  stream: {
+    mlx_default_cpu_stream_new: { args: [], returns: handle },
+    mlx_default_gpu_stream_new: { args: [], returns: handle },
+  },
+  string: {
+    mlx_string_new: { args: [], returns: handle },
+    mlx_string_data: { args: [handle], returns: "ptr" },
+    mlx_string_free: { args: [handle], returns: failed },
+  },
+  transforms: {
+    mlx_async_eval: { args: [handle], returns: failed },
+    mlx_eval: { args: [handle], returns: failed },
+  },
+  vector: {
+    mlx_vector_array_new_data: { args: ["ptr", size], returns: handle },
+    mlx_vector_array_free: { args: [handle], returns: failed },
+  },
+  version: {
+    mlx_version: { args: ["ptr"], returns: failed },
+  },
+} as const;

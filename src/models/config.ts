@@ -1,0 +1,78 @@
+/** Reads a model's config field by field: hostile input, so every value is checked where it is used. */
+
+import { Failure } from "../core/failure.ts";
+import { asObject } from "../formats/json.ts";
+
+// Far above any model that exists; a dimension beyond it is a damaged or hostile file.
+const DIMENSION_MAX = 2 ** 24;
+
+export class ConfigReader {
+  readonly #fields: Readonly<Record<string, unknown>>;
+  readonly #file: string;
+
+  constructor(fields: Readonly<Record<string, unknown>>, file: string) {
+    this.#fields = fields;
+    this.#file = file;
+  }
+
+  /** A whole number from 1 to 2^24. */
+  dimension(name: string): number {
+    const value = this.#fields[name];
+    if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= DIMENSION_MAX) return value;
+    throw this.#refusal(name, "a whole number of at least 1");
+  }
+
+  dimensionOr(name: string, otherwise: number): number {
+    return this.#absent(name) ? otherwise : this.dimension(name);
+  }
+
+  positive(name: string): number {
+    const value = this.#fields[name];
+    if (typeof value === "number" && Number.isFinite(value) && value > 0) return value;
+    throw this.#refusal(name, "a number above 0");
+  }
+
+  numberOr(name: string, otherwise: number): number {
+    if (this.#absent(name)) return otherwise;
+    const value = this.#fields[name];
+    if (typeof value === "number" && Number.isFinite(value)) return value;
+    throw this.#refusal(name, "a number");
+  }
+
+  stringOr(name: string, otherwise: string): string {
+    if (this.#absent(name)) return otherwise;
+    const value = this.#fields[name];
+    if (typeof value === "string") return value;
+    throw this.#refusal(name, "a text");
+  }
+
+  booleanOr(name: string, otherwise: boolean | null): boolean | null {
+    if (this.#absent(name)) return otherwise;
+    const value = this.#fields[name];
+    if (typeof value === "boolean") return value;
+    throw this.#refusal(name, "true or false");
+  }
+
+  numbers(name: string, count: number): readonly number[] {
+    const value = this.#fields[name];
+    if (Array.isArray(value) && value.length === count && value.every((item) => Number.isFinite(item))) return value;
+    throw this.#refusal(name, `${count} numbers`);
+  }
+
+  object(name: string): ConfigReader | null {
+    if (this.#absent(name)) return null;
+    const value = this.#fields[name];
+    const fields = asObject(value);
+    if (fields !== null) return new ConfigReader(fields, this.#file);
+    throw this.#refusal(name, "an object");
+  }
+
+  #absent(name: string): boolean {
+    return this.#fields[name] === undefined || this.#fields[name] === null;
+  }
+
+  #refusal(name: string, expected: string): Failure {
+    const found = JSON.stringify(this.#fields[name])?.slice(0, 80) ?? "nothing";
+    return new Failure("unsupported", `Cannot load ${this.#file}: ${name} must be ${expected}, found ${found}`);
+  }
+}

@@ -1,0 +1,119 @@
+/** The weights and the config of a GGUF file, in the names of the Hugging Face layout. Blocks stay quantised, without loss. */
+
+import { Failure } from "../core/failure.ts";
+import { FileBytes } from "../formats/file-bytes.ts";
+import { type AffineGroups, isRepacked, repack, takeRows, unpairedRows } from "../formats/ggml-blocks.ts";
+import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
+import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
+import { transpose } from "../mlx/ops.ts";
+import { FLOAT_DTYPES, toActivations } from "./dense.ts";
+import type { ModelConfig } from "./family.ts";
+import { type Architecture, architectureOf } from "./gguf-architectures.ts";
+import type { Linear } from "./layers.ts";
+import { ArrayKeeper, type Weights } from "./weights.ts";
+
+// The group of every block type that is an MLX affine group.
+const GROUP_SIZE = 32;
+
+export function openGguf(path: string): { config: ModelConfig; weights: Weights } {
+  const file = readGguf(path);
+  const weights = new GgufWeights(file, architectureOf(file));
+  return { config: weights.config, weights };
+}
+
+class GgufWeights implements Weights {
+  readonly file: string;
+  readonly config: ModelConfig;
+  readonly #architecture: Architecture;
+  readonly #tensors: ReadonlyMap<string, GgufTensor>;
+  readonly #bytes: FileBytes;
+  readonly #keeper = new ArrayKeeper();
+
+  constructor(file: GgufFile, architecture: Architecture) {
+    this.file = file.path;
+    this.#architecture = architecture;
+    this.#tensors = file.tensors;
+    this.#bytes = new FileBytes(file.path);
+    this.config = architecture.config((name, size) => this.#floats(name, size));
+  }
+
+  get bytes_resident(): number {
+    return this.#keeper.bytes_resident;
+  }
+
+  has(name: string): boolean {
+    return this.#tensors.has(this.#architecture.tensorName(name));
+  }
+
+  vector(name: string, size: number): MlxArray {
+    return this.#keeper.keep(this.#dense(this.#tensor(this.#architecture.tensorName(name), [size])));
+  }
+
+  linear(name: string, rows: number, columns: number, bias: boolean): Linear {
+    const tensor = this.#tensor(this.#architecture.tensorName(`${name}.weight`), [rows, columns]);
+    const paired = this.#architecture.pairedHeads(name);
+    const order = paired === null ? null : unpairedRows(paired, rows / paired);
+    const weight = isRepacked(tensor.type)
+      ? this.#quantized(repack(tensor.type, this.#read(tensor), rows, columns), rows, columns, order)
+      : this.#transposed(tensor, order);
+    return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null };
+  }
+
+  release(): void {
+    this.#bytes.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+    this.#keeper[Symbol.dispose]();
+  }
+
+  #quantized(groups: AffineGroups, rows: number, columns: number, order: Uint32Array | null) {
+    const place = <Matrix extends AffineGroups["packed"] | AffineGroups["scales"]>(matrix: Matrix) =>
+      order === null ? matrix : takeRows(matrix, order);
+    const { bits } = groups;
+    return {
+      kind: "quantized",
+      weight: this.#keeper.keep(fromBytes(place(groups.packed), [rows, (columns * bits) / 32], "uint32")),
+      // float32: a half-precision scale would make MLX round most of the weights
+      scales: this.#keeper.keep(fromBytes(place(groups.scales), [rows, columns / GROUP_SIZE], "float32")),
+      biases: this.#keeper.keep(fromBytes(place(groups.biases), [rows, columns / GROUP_SIZE], "float32")),
+      how: { group_size: GROUP_SIZE, bits },
+    } as const;
+  }
+
+  #transposed(tensor: GgufTensor, order: Uint32Array | null) {
+    using weight = this.#dense(tensor, order);
+    return { kind: "dense", transposed: this.#keeper.keep(transpose(weight, [1, 0])) } as const;
+  }
+
+  #dense(tensor: GgufTensor, order: Uint32Array | null = null): MlxArray {
+    const dtype = FLOAT_DTYPES.get(tensor.type);
+    if (dtype === undefined) {
+      const state = `tensor "${tensor.name}" is ${tensor.type}, known are F32, F16, BF16, Q4_0, Q4_1 and Q8_0`;
+      throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
+    }
+    const bytes = this.#read(tensor);
+    return toActivations(order === null ? bytes : takeRows(bytes, order), tensor.shape, dtype);
+  }
+
+  #floats(name: string, size: number): readonly number[] | null {
+    if (!this.#tensors.has(name)) return null;
+    using array = this.#dense(this.#tensor(name, [size]));
+    return [...toFloat32(array)];
+  }
+
+  #tensor(name: string, shape: readonly number[]): GgufTensor {
+    const tensor = this.#tensors.get(name);
+    if (tensor !== undefined && tensor.shape.join() === shape.join()) return tensor;
+    const found = tensor === undefined ? "no such tensor" : `shape [${tensor.shape}]`;
+    throw new Failure(
+      "unsupported",
+      `Cannot load ${this.file}: tensor "${name}" must have shape [${shape}], found ${found}`,
+    );
+  }
+
+  #read(tensor: GgufTensor): Uint8Array<ArrayBuffer> {
+    return this.#bytes.read(tensor.offset, tensor.bytes, `tensor "${tensor.name}"`);
+  }
+}

@@ -1,0 +1,40 @@
+/** Opens a model, whatever its files, and builds the family its config names. A family is one line here. */
+
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { Failure } from "../core/failure.ts";
+import { asObject, readJson } from "../formats/json.ts";
+import type { Model, ModelConfig } from "./family.ts";
+import { openGguf } from "./gguf-weights.ts";
+import { loadLlama } from "./llama.ts";
+import { openSafetensors } from "./safetensors-weights.ts";
+import type { Weights } from "./weights.ts";
+
+/** By `model_type` of the config. */
+const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => Model> = new Map([["llama", loadLlama]]);
+
+/** `path`: a Hugging Face folder or a GGUF file. Throws a `Failure` that names the file and what is wrong with it. */
+export function loadModel(path: string): Model {
+  const { config, weights } = statSync(path).isDirectory() ? openFolder(path) : openGguf(path);
+  try {
+    const type = config["model_type"];
+    const family = FAMILIES.get(String(type));
+    if (family !== undefined) {
+      const model = family(config, weights);
+      weights.release();
+      return model;
+    }
+    const known = [...FAMILIES.keys()].join(", ");
+    throw new Failure("unsupported", `Cannot load ${weights.file}: its family is "${type}", known: ${known}`);
+  } catch (error) {
+    weights[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function openFolder(folder: string): { config: ModelConfig; weights: Weights } {
+  const file = join(folder, "config.json");
+  const config = asObject(readJson(file));
+  if (config === null) throw new Failure("unavailable", `Cannot load ${file}: it is not a JSON object`);
+  return { config, weights: openSafetensors(folder, config) };
+}

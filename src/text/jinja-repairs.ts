@@ -1,0 +1,178 @@
+/** Rewrites a parsed chat template where the template library departs from Jinja2, so that it renders what Python would. */
+
+import { parse, tokenize } from "@huggingface/jinja";
+
+type Program = ReturnType<typeof parse>;
+
+/** A node of a parsed template; the library does not export the classes. */
+interface Node {
+  type: string;
+  [field: string]: unknown;
+}
+
+/** Changes `program` in place. */
+export function likePython(program: Program): Program {
+  visit(program);
+  return program;
+}
+
+/** What rewritten nodes call; no template can spell a name with a space. */
+export const pythonStrip = {
+  "python strip": strip,
+  "python lstrip": stripLeft,
+  "python rstrip": stripRight,
+  // What is not defined prints nothing, so a filter trims "".
+  "python trim": (text: unknown, characters?: unknown) => (text === undefined ? "" : strip(text, characters)),
+};
+
+const STRIPS: ReadonlySet<string> = new Set(["strip", "lstrip", "rstrip"]);
+/** Filters that see nothing in what is not defined, where the library fails; and those that see nothing in None either. */
+const SKIPS_UNDEFINED: ReadonlySet<string> = new Set(["length", "list"]);
+const SKIPS_NONE: ReadonlySet<string> = new Set(["selectattr", "rejectattr", "map"]);
+
+function visit(value: unknown): void {
+  if (Array.isArray(value)) for (const each of value) visit(each);
+  else if (value instanceof Map) for (const each of value) visit(each);
+  else if (isNode(value)) {
+    for (const field of Object.values(value)) visit(field);
+    repair(value);
+  }
+}
+
+function repair(node: Node): void {
+  switch (node.type) {
+    case "CallExpression":
+      repairCall(node);
+      break;
+    case "FilterExpression":
+      repairFilter(node);
+      break;
+    case "For":
+      repairFor(node);
+  }
+}
+
+/** `text.strip("\n")`: the library ignores the argument. */
+function repairCall(node: Node): void {
+  const { callee } = node;
+  if (!isNode(callee) || callee.type !== "MemberExpression" || callee["computed"] === true) return;
+  const { property } = callee;
+  if (!isNode(property) || !STRIPS.has(String(property["value"]))) return;
+  property["value"] = `python ${property["value"]}`;
+  node["callee"] = property;
+  node["args"] = [callee["object"], ...argumentsOf(node)];
+}
+
+/** `text | trim`: JavaScript's white space is not Python's. `tools | length` where there are none. */
+function repairFilter(node: Node): void {
+  const { filter } = node;
+  if (!isNode(filter)) return;
+  const is_call = filter.type === "CallExpression";
+  const name = String(is_call && isNode(filter["callee"]) ? filter["callee"]["value"] : filter["value"]);
+  if (name === "trim") {
+    node.type = "CallExpression";
+    node["callee"] = identifier("python trim");
+    node["args"] = [node["operand"], ...(is_call ? argumentsOf(filter) : [])];
+  }
+  if (SKIPS_UNDEFINED.has(name)) node["operand"] = orNothing(node["operand"]);
+  if (SKIPS_NONE.has(name)) node["operand"] = orNothing(node["operand"], ", true");
+}
+
+/** `for` over what is not defined runs no round; a round that is left keeps what it has printed. */
+function repairFor(node: Node): void {
+  const { iterable } = node;
+  if (isNode(iterable) && iterable.type === "SelectExpression") iterable["lhs"] = orNothing(iterable["lhs"]);
+  else node["iterable"] = orNothing(iterable);
+  const body = nodesOf(node["body"]);
+  if (body.some(hasJump)) node["body"] = [assign(SKIP, "false"), unless(STOP, withoutJumps(body))];
+}
+
+/** Variables of a loop's own scope, in names that no template can spell. */
+const SKIP = "python skip";
+const STOP = "python stop";
+
+/** `break` and `continue` become variables, and what follows them depends on these. */
+function withoutJumps(body: readonly Node[]): Node[] {
+  const at = body.findIndex(hasJump);
+  const jump = body[at];
+  if (jump === undefined) return [...body];
+  const before = body.slice(0, at);
+  if (jump.type === "Continue") return [...before, assign(SKIP, "true")];
+  if (jump.type === "Break") return [...before, assign(SKIP, "true"), assign(STOP, "true")];
+  jump["body"] = withoutJumps(nodesOf(jump["body"]));
+  jump["alternate"] = withoutJumps(nodesOf(jump["alternate"]));
+  return [...before, jump, unless(SKIP, withoutJumps(body.slice(at + 1)))];
+}
+
+/** Those of an inner loop are its own. */
+function hasJump(node: Node): boolean {
+  if (node.type === "Break" || node.type === "Continue") return true;
+  return node.type === "If" && [...nodesOf(node["body"]), ...nodesOf(node["alternate"])].some(hasJump);
+}
+
+function assign(name: string, value: "true" | "false"): Node {
+  return statement({ type: "Set", assignee: identifier(name), value: identifier(value), body: [] });
+}
+
+function unless(name: string, body: readonly Node[]): Node {
+  const test = statement({ type: "UnaryExpression", operator: { value: "not" }, argument: identifier(name) });
+  return statement({ type: "If", test, body, alternate: [] });
+}
+
+function identifier(value: string): Node {
+  return statement({ type: "Identifier", value });
+}
+
+/** The library looks into its own classes only. */
+function statement(node: Node): Node {
+  return Object.assign(Object.create(Object.getPrototypeOf(parse([]))), node);
+}
+
+function nodesOf(value: unknown): readonly Node[] {
+  return Array.isArray(value) ? value.filter(isNode) : [];
+}
+
+/** `operand | default([])`, or `operand | default([], true)` for None too. */
+function orNothing(operand: unknown, or_none: "" | ", true" = ""): unknown {
+  const [expression] = parse(tokenize(`{{ operand | default([]${or_none}) }}`)).body as unknown as Node[];
+  if (expression !== undefined) expression["operand"] = operand;
+  return expression;
+}
+
+function argumentsOf(node: Node): readonly unknown[] {
+  return Array.isArray(node["args"]) ? node["args"] : [];
+}
+
+function isNode(value: unknown): value is Node {
+  return typeof value === "object" && value !== null && "type" in value && typeof value.type === "string";
+}
+
+/** Python's white space: Unicode's, and the four separators of ASCII. */
+const SPACE = /\p{White_Space}/u;
+const SEPARATORS = "\x1c\x1d\x1e\x1f";
+
+function strip(text: unknown, characters?: unknown): string {
+  return stripRight(stripLeft(text, characters), characters);
+}
+
+function stripLeft(text: unknown, characters?: unknown): string {
+  const all = Array.from(textOf(text));
+  const start = all.findIndex((character) => !isStripped(character, characters));
+  return start < 0 ? "" : all.slice(start).join("");
+}
+
+function stripRight(text: unknown, characters?: unknown): string {
+  const all = Array.from(textOf(text));
+  const end = all.findLastIndex((character) => !isStripped(character, characters));
+  return all.slice(0, end + 1).join("");
+}
+
+function isStripped(character: string, characters: unknown): boolean {
+  if (typeof characters === "string") return characters.includes(character);
+  return SPACE.test(character) || SEPARATORS.includes(character);
+}
+
+function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  throw new Error("only text can be stripped");
+}

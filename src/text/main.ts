@@ -1,0 +1,44 @@
+/** The text worker: answers one call after another. Tokenizers and templates live here so that the server never waits for them. */
+
+import { toRecord } from "../core/failure.ts";
+import type { FromText, TextAnswers, TextCall, ToText } from "./messages.ts";
+import { LoadedText } from "./model.ts";
+
+declare const self: Worker;
+
+const loaded = new Map<string, LoadedText>();
+
+self.addEventListener("message", (event: MessageEvent<ToText>) => {
+  const { id, call } = event.data;
+  try {
+    const value = answer(call);
+    const moved = "vocabulary" in value ? [value.vocabulary.bytes.buffer, value.vocabulary.offsets.buffer] : [];
+    post({ kind: "answer", id, value }, moved);
+  } catch (error) {
+    post({ kind: "failed", id, failure: toRecord(error, "unavailable") });
+  }
+});
+
+function post(reply: FromText, moved: ArrayBufferLike[] = []): void {
+  self.postMessage(reply, moved as ArrayBuffer[]);
+}
+
+function answer(call: TextCall): TextAnswers[keyof TextAnswers] {
+  switch (call.kind) {
+    case "load":
+      return open(call.path).describe();
+    case "encode_chat":
+      return open(call.path).encodeChat(call.messages, new Date(call.now_ms));
+    case "encode_text":
+      return open(call.path).encodeText(call.text);
+  }
+}
+
+/** A worker that was started anew opens models again when they are first used. */
+function open(path: string): LoadedText {
+  const known = loaded.get(path);
+  if (known !== undefined) return known;
+  const opened = new LoadedText(path);
+  loaded.set(path, opened);
+  return opened;
+}

@@ -1,0 +1,48 @@
+/** Everything the main thread and the text worker say to each other. */
+
+import type { FailureRecord } from "../core/failure.ts";
+import type { Message } from "../core/generation.ts";
+
+/** What decoding needs, in a form that moves between threads without a copy. */
+export interface Vocabulary {
+  /** The bytes of all tokens, one after another. */
+  readonly bytes: Uint8Array;
+  /** `offsets[id] … offsets[id + 1]` is the token's part of `bytes`. */
+  readonly offsets: Uint32Array;
+  /** The decoder drops one leading space of a text (SentencePiece style). */
+  readonly strips_leading_space: boolean;
+}
+
+export interface TextModel {
+  readonly vocabulary: Vocabulary;
+  readonly has_chat_template: boolean;
+  readonly stop_token_ids: readonly number[];
+  /** The sampling values of `generation_config.json`; null where it says nothing. */
+  readonly sampling: { temperature: number | null; top_k: number | null; top_p: number | null; min_p: number | null };
+}
+
+export type TextCall =
+  | { readonly kind: "load"; readonly path: string }
+  | {
+      readonly kind: "encode_chat";
+      readonly path: string;
+      readonly messages: readonly Message[];
+      readonly now_ms: number;
+    }
+  | { readonly kind: "encode_text"; readonly path: string; readonly text: string };
+
+/** What a call of a kind answers. */
+export interface TextAnswers {
+  readonly load: TextModel;
+  readonly encode_chat: number[];
+  readonly encode_text: number[];
+}
+
+export interface ToText {
+  readonly id: number;
+  readonly call: TextCall;
+}
+
+export type FromText =
+  | { readonly kind: "answer"; readonly id: number; readonly value: TextAnswers[keyof TextAnswers] }
+  | { readonly kind: "failed"; readonly id: number; readonly failure: FailureRecord };

@@ -1,0 +1,94 @@
+/** The text side of one model, built from its files: messages and text to tokens, and what decoding needs. */
+
+import { statSync } from "node:fs";
+import { basename } from "node:path";
+import { Failure } from "../core/failure.ts";
+import type { Message } from "../core/generation.ts";
+import { readGguf } from "../formats/gguf.ts";
+import { ChatTemplate } from "./chat-template.ts";
+import { guard, unguard } from "./content-guard.ts";
+import { endOfTurnIds, isTurnMarker } from "./control-tokens.ts";
+import { readFolder } from "./folder.ts";
+import { readGgufSource } from "./gguf-source.ts";
+import type { TextModel } from "./messages.ts";
+import type { TextSource } from "./source.ts";
+import { Tokenizer } from "./tokenizer.ts";
+import { vocabularyOf } from "./vocabulary.ts";
+
+export class LoadedText {
+  readonly #name: string;
+  readonly #source: TextSource;
+  readonly #tokenizer: Tokenizer;
+  #template: ChatTemplate | null = null;
+
+  /** `path`: a model folder or a GGUF file. */
+  constructor(path: string) {
+    this.#name = basename(path);
+    this.#source = readSource(path);
+    this.#tokenizer = openTokenizer(this.#source);
+  }
+
+  describe(): TextModel {
+    const { vocabulary, added_tokens } = this.#tokenizer;
+    return {
+      vocabulary: vocabularyOf(this.#source.tokenizer.partOrNull("decoder"), vocabulary, added_tokens),
+      has_chat_template: this.#source.chat_template !== null,
+      stop_token_ids: this.#stopTokenIds(),
+      sampling: this.#source.sampling,
+    };
+  }
+
+  /** `now`: what a template that prints the date shows. */
+  encodeChat(messages: readonly Message[], now: Date): number[] {
+    const guarded = guard(messages, this.#tokenizer.controlTokens);
+    const { text, seams } = unguard(this.#openTemplate().render(guarded.messages, now), guarded.mark);
+    // A template that wants a beginning token prints it, so nothing is put around the text.
+    return this.#tokenizer.encodeChat(text, seams);
+  }
+
+  encodeText(text: string): number[] {
+    return this.#tokenizer.encode(text);
+  }
+
+  /** Opened when it is first needed: a model with a bad template still completes text. */
+  #openTemplate(): ChatTemplate {
+    if (this.#source.chat_template === null) {
+      throw new Failure("unsupported", `Cannot chat with "${this.#name}": it has no chat template`, "messages");
+    }
+    this.#template ??= new ChatTemplate(this.#source.chat_template, this.#source.named_tokens);
+    return this.#template;
+  }
+
+  #stopTokenIds(): readonly number[] {
+    const eos = this.#source.named_tokens.get("eos_token");
+    const eos_id = eos === undefined ? null : this.#tokenizer.idOf(eos);
+    const named = eos_id === null ? [] : [eos_id];
+    const known = endOfTurnIds(this.#tokenizer.added_tokens);
+    return [...new Set([...this.#source.end_token_ids, ...named, ...known])].sort((a, b) => a - b);
+  }
+}
+
+function readSource(path: string): TextSource {
+  return isFolder(path) ? readFolder(path) : readGgufSource(readGguf(path));
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    throw new Failure("unavailable", `Cannot read "${path}": there is no such file or folder, or it may not be read`);
+  }
+}
+
+function openTokenizer(source: TextSource): Tokenizer {
+  const named = new Set(source.named_tokens.values());
+  const ends = new Set(source.end_token_ids);
+  return new Tokenizer(source.tokenizer, {
+    added_tokens: source.added_tokens,
+    add_bos: source.add_bos,
+    add_eos: source.add_eos,
+    bos_token: source.named_tokens.get("bos_token") ?? null,
+    eos_token: source.named_tokens.get("eos_token") ?? null,
+    isControl: ({ content, id }) => named.has(content) || ends.has(id) || isTurnMarker(content),
+  });
+}

@@ -1,0 +1,74 @@
+/** What OpenAI's chat completions and completions share in their answers. Knows no HTTP. */
+
+import { Type } from "@sinclair/typebox";
+import type { FinishReason, GenerationEvent, GenerationRequest, Usage } from "../core/generation.ts";
+
+/** A whole generation. */
+export interface Answer {
+  readonly text: string;
+  readonly reason: FinishReason;
+  readonly usage: Usage;
+}
+
+/** Writes one answer in a dialect: whole, or event by event. */
+export interface AnswerWriter {
+  body(answer: Answer): object;
+  chunks(event: GenerationEvent): readonly object[];
+}
+
+/** The fields that all parts of one answer repeat. */
+export interface AnswerHead {
+  readonly id: string;
+  readonly created: number;
+  readonly model: string;
+  readonly system_fingerprint: string;
+}
+
+/** The id of the answer repeats the hex of the request's, so that one finds the other. */
+export function answerHead(prefix: string, request: GenerationRequest, now_ms: number, version: string): AnswerHead {
+  return {
+    id: `${prefix}-${request.request_id.replace(/^req_/, "")}`,
+    created: Math.floor(now_ms / 1000),
+    model: request.model,
+    system_fingerprint: `bunsen-${version}`,
+  };
+}
+
+export function usageBody(usage: Usage) {
+  return { ...usage, total_tokens: usage.prompt_tokens + usage.completion_tokens };
+}
+
+/** With `include_usage` every chunk has a usage, null in all but the last, which has no choice. */
+export function chunkWriter<Choice extends object>(head: AnswerHead, object: string, include_usage: boolean) {
+  const nothing = include_usage ? { usage: null } : {};
+  return {
+    choice: (choice: Choice) => ({ ...head, object, choices: [choice], ...nothing }),
+    end: (usage: Usage) => (include_usage ? [{ ...head, object, choices: [], usage: usageBody(usage) }] : []),
+  };
+}
+
+const headSchemas = {
+  id: Type.String(),
+  created: Type.Integer({ description: "Seconds since the epoch." }),
+  model: Type.String(),
+  system_fingerprint: Type.String(),
+};
+
+const usageSchema = Type.Object({
+  prompt_tokens: Type.Integer(),
+  completion_tokens: Type.Integer(),
+  total_tokens: Type.Integer(),
+});
+
+export const finishReasonSchema = Type.Union([Type.Literal("stop"), Type.Literal("length")]);
+
+/** The schema of a whole answer. */
+export function bodySchema(object: string, choice: ReturnType<typeof Type.Object>) {
+  return Type.Object({ ...headSchemas, object: Type.Literal(object), choices: Type.Array(choice), usage: usageSchema });
+}
+
+/** The schema of one chunk of a stream. */
+export function chunkSchema(object: string, choice: ReturnType<typeof Type.Object>) {
+  const usage = Type.Optional(Type.Union([usageSchema, Type.Null()]));
+  return Type.Object({ ...headSchemas, object: Type.Literal(object), choices: Type.Array(choice), usage });
+}

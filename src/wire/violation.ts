@@ -1,0 +1,158 @@
+/** Says in one sentence how a request departs from its schema: which parameter, what was expected, what was found. */
+
+import type { TSchema } from "@sinclair/typebox";
+import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
+import { assert } from "../core/assert.ts";
+import { Failure } from "../core/failure.ts";
+
+/** An option of a schema: values (of a literal) or properties (of an object) that exist but are not served yet. */
+export function notYet(...names: string[]) {
+  return { [NOT_YET]: names };
+}
+
+export function violation(errors: Iterable<ValueError>): Failure {
+  const error = mostTelling(errors);
+  const parameter = parameterName(error.path);
+  const name = cut(parameter);
+  if (parameter === "") return new Failure("invalid_request", `Cannot use the request: ${mismatch(error)}`);
+  switch (error.type) {
+    case ValueErrorType.ObjectAdditionalProperties:
+      return unknownProperty(error, name, parameter);
+    case ValueErrorType.ObjectRequiredProperty: {
+      const state = `"${name}" is missing, expected ${expectation(error.schema)}`;
+      return new Failure("invalid_request", `Cannot use the request: ${state}`, parameter);
+    }
+    default: {
+      const later = isLater(error.schema, error.value);
+      const state = later ? `${shown(error.value)} is not supported yet` : mismatch(error);
+      const hint = later ? `, expected ${expectation(error.schema)}` : "";
+      return new Failure(later ? "unsupported" : "invalid_request", `Cannot use "${name}": ${state}${hint}`, parameter);
+    }
+  }
+}
+
+const NOT_YET = "x-not-supported-yet";
+/** A body of a million wrong items has a million errors; the first few tell enough. */
+const ERRORS_READ_MAX = 64;
+const SHOWN_CHARACTERS_MAX = 60;
+
+/** A wrong role or part type explains the other faults of its object, so it goes first. */
+function mostTelling(errors: Iterable<ValueError>): ValueError {
+  const read: ValueError[] = [];
+  for (const error of errors) {
+    // The value of a missing property is checked too: that says the same once more.
+    if (error.value === undefined && error.type !== ValueErrorType.ObjectRequiredProperty) continue;
+    read.push(innermost(error));
+    if (read.length === ERRORS_READ_MAX) break;
+  }
+  const error = read.find((error) => isChoice(error.schema)) ?? read[0];
+  assert(error !== undefined, "a refused value breaks a rule of its schema");
+  return error;
+}
+
+/** Where only one member of a union is of the value's JSON type, the fault is what that member says. */
+function innermost(error: ValueError): ValueError {
+  if (error.type !== ValueErrorType.Union || isChoice(error.schema)) return error;
+  const type = jsonType(error.value);
+  const fitting = membersOf(error.schema).flatMap((member, index) => (takes(member, type) ? [index] : []));
+  const [index, another] = fitting;
+  const inner = index === undefined || another !== undefined ? undefined : error.errors[index];
+  return inner === undefined ? error : mostTelling(inner);
+}
+
+function unknownProperty(error: ValueError, name: string, parameter: string): Failure {
+  const key = keysOf(error.path).at(-1);
+  if (isLater(error.schema, key)) {
+    return new Failure("unsupported", `Cannot use "${name}": it is not supported yet`, parameter);
+  }
+  return new Failure("invalid_request", `Cannot use "${name}": there is no such parameter`, parameter);
+}
+
+function isLater(schema: TSchema, name: unknown): boolean {
+  const names: unknown = schema[NOT_YET];
+  return Array.isArray(names) && names.includes(name);
+}
+
+function mismatch(error: ValueError): string {
+  return `expected ${expectation(error.schema)}, found ${shown(error.value)}`;
+}
+
+function expectation(schema: TSchema): string {
+  const all = new Set(membersOf(schema).flatMap((member) => expectationOfOne(member) ?? []));
+  const words = [...all];
+  const last = words.pop() ?? "nothing";
+  return words.length === 0 ? last : `${words.join(", ")} or ${last}`;
+}
+
+/** null need not be mentioned: it is the same as leaving the parameter out. */
+function expectationOfOne(schema: TSchema): string | null {
+  if ("anyOf" in schema) return expectation(schema);
+  if ("const" in schema) return JSON.stringify(schema["const"]);
+  switch (schema["type"]) {
+    case "string":
+      return schema["minLength"] === undefined ? "a text" : "a text that is not empty";
+    case "integer":
+      return `an integer${range(schema["minimum"], schema["maximum"])}`;
+    case "number":
+      return `a number${range(schema["minimum"], schema["maximum"])}`;
+    case "boolean":
+      return "true or false";
+    case "array":
+      return `an array${schema["minItems"] === undefined ? "" : itemCount(schema["maxItems"])}`;
+    case "object":
+      return "an object";
+    default:
+      return null;
+  }
+}
+
+function range(minimum: number | undefined, maximum: number | undefined): string {
+  if (minimum === undefined) return "";
+  return maximum === undefined ? ` of at least ${minimum}` : ` from ${minimum} to ${maximum}`;
+}
+
+function itemCount(maximum: number | undefined): string {
+  return maximum === undefined ? " that is not empty" : ` of 1 to ${maximum} items`;
+}
+
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return `an array of ${value.length} items`;
+  if (typeof value === "object" && value !== null) return "an object";
+  return typeof value === "string" ? JSON.stringify(cut(value)) : String(value);
+}
+
+function cut(text: string): string {
+  return text.length > SHOWN_CHARACTERS_MAX ? `${text.slice(0, SHOWN_CHARACTERS_MAX).toWellFormed()}…` : text;
+}
+
+/** "/messages/0/role" is `messages[0].role`. */
+function parameterName(pointer: string): string {
+  return keysOf(pointer)
+    .map((key) => (/^\d+$/.test(key) ? `[${key}]` : `.${key}`))
+    .join("")
+    .replace(/^\./, "");
+}
+
+function keysOf(pointer: string): string[] {
+  const keys = pointer.split("/").slice(1);
+  return keys.map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"));
+}
+
+/** Of a union its members, of another schema itself. */
+function membersOf(schema: TSchema): TSchema[] {
+  return schema["anyOf"] ?? [schema];
+}
+
+function isChoice(schema: TSchema): boolean {
+  return membersOf(schema).every((member) => "const" in member);
+}
+
+function takes(schema: TSchema, type: string): boolean {
+  if ("anyOf" in schema) return membersOf(schema).some((member) => takes(member, type));
+  return schema["type"] === type || (type === "number" && schema["type"] === "integer");
+}
+
+function jsonType(value: unknown): string {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "array" : typeof value;
+}

@@ -1,0 +1,151 @@
+/**
+ * The main thread's side of the engine: one worker, restarted when it died.
+ * A dead engine ends its rows and loads with a typed failure; the next call starts a new one.
+ */
+
+import { Failure, fromRecord } from "../core/failure.ts";
+import { Inbox } from "../core/inbox.ts";
+import type { FromEngine, LoadedModel, RowProgress, RowStart, ToEngine } from "./messages.ts";
+
+export interface EngineDevice {
+  readonly mlx_version: string;
+  readonly device: string;
+}
+
+interface Pending<Value> {
+  readonly promise: Promise<Value>;
+  readonly resolve: (value: Value) => void;
+  readonly reject: (error: Failure) => void;
+}
+
+/** One life of the worker, with all that would be lost with it. */
+interface Life {
+  readonly worker: Worker;
+  readonly started: Pending<EngineDevice>;
+  readonly loads: Map<string, Pending<LoadedModel>>;
+  readonly rows: Map<number, Inbox<RowProgress>>;
+}
+
+export class EngineClient {
+  readonly #spawn: () => Worker;
+  readonly #library: string;
+  #life: Life | null = null;
+  #last_id = 0;
+
+  /** `spawn` starts the worker's thread; `library` is the mlx-c it opens. */
+  constructor(spawn: () => Worker, library: string) {
+    this.#spawn = spawn;
+    this.#library = library;
+  }
+
+  /** Starts the engine if it is not running. Throws a `Failure` when MLX cannot be opened. */
+  device(): Promise<EngineDevice> {
+    return this.#alive().started.promise;
+  }
+
+  /** Makes the model resident; loads it once in an engine's life, and again after a failed try. */
+  load(model: string, path: string): Promise<LoadedModel> {
+    const life = this.#alive();
+    const known = life.loads.get(model);
+    if (known !== undefined) return known.promise;
+    const load = pending<LoadedModel>();
+    life.loads.set(model, load);
+    post(life, { kind: "load", model, path });
+    return load.promise;
+  }
+
+  /** Runs one row to its end. The row is freed when the caller returns early or `signal` aborts. */
+  async *generate(start: Omit<RowStart, "id">, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
+    signal.throwIfAborted();
+    const life = this.#alive();
+    this.#last_id += 1;
+    const id = this.#last_id;
+    const inbox = new Inbox<RowProgress>();
+    const onAbort = () => inbox.fail(signal.reason);
+    life.rows.set(id, inbox);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      post(life, { kind: "generate", row: { ...start, id } });
+      yield* inbox;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      if (life.rows.delete(id)) post(life, { kind: "abort", id });
+    }
+  }
+
+  close(): void {
+    if (this.#life !== null) this.#bury(this.#life, "it was closed");
+  }
+
+  #alive(): Life {
+    this.#life ??= this.#start();
+    return this.#life;
+  }
+
+  #start(): Life {
+    const life: Life = { worker: this.#spawn(), started: pending(), loads: new Map(), rows: new Map() };
+    life.worker.addEventListener("message", (event: MessageEvent<FromEngine>) => receive(life, event.data));
+    // Without an error listener a worker that cannot start would be waited for without end.
+    life.worker.addEventListener("error", (event) => this.#bury(life, event.message));
+    life.worker.addEventListener("close", () => this.#bury(life, "its thread ended"));
+    post(life, { kind: "start", library: this.#library });
+    return life;
+  }
+
+  /** Ends everything the dead worker carried; the next call starts a new one. */
+  #bury(life: Life, reason: string): void {
+    if (this.#life !== life) return;
+    this.#life = null;
+    const failure = new Failure("engine", `Cannot go on: the engine stopped: ${reason}`);
+    life.started.reject(failure);
+    for (const load of life.loads.values()) load.reject(failure);
+    for (const row of life.rows.values()) row.fail(failure);
+    life.rows.clear();
+    life.worker.terminate();
+  }
+}
+
+function receive(life: Life, message: FromEngine): void {
+  switch (message.kind) {
+    case "started":
+      life.started.resolve(message);
+      break;
+    case "start_failed":
+      life.started.reject(fromRecord(message.failure));
+      break;
+    case "loaded":
+      life.loads.get(message.loaded.model)?.resolve(message.loaded);
+      break;
+    case "load_failed":
+      life.loads.get(message.model)?.reject(fromRecord(message.failure));
+      life.loads.delete(message.model);
+      break;
+    case "row_failed":
+      life.rows.get(message.id)?.fail(fromRecord(message.failure));
+      life.rows.delete(message.id);
+      break;
+    case "step":
+      for (const row of message.rows) deliver(life, row);
+  }
+}
+
+/** A row that is no longer known was given up by its reader. */
+function deliver(life: Life, progress: RowProgress): void {
+  const inbox = life.rows.get(progress.id);
+  if (inbox === undefined) return;
+  inbox.push(progress);
+  if (progress.finish === null) return;
+  inbox.end();
+  life.rows.delete(progress.id);
+}
+
+function post(life: Life, message: ToEngine): void {
+  life.worker.postMessage(message);
+}
+
+function pending<Value>(): Pending<Value> {
+  const resolvers = Promise.withResolvers<Value>();
+  // A failure that nobody waits for yet is told to the next who asks; it must not end the process.
+  resolvers.promise.catch(() => undefined);
+  return resolvers;
+}

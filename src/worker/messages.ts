@@ -1,0 +1,41 @@
+/** Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another process. */
+
+import type { FailureRecord } from "../core/failure.ts";
+import type { FinishReason, Sampling } from "../core/generation.ts";
+
+export interface LoadedModel {
+  readonly model: string;
+  readonly context_length: number;
+  readonly vocabulary_size: number;
+  readonly bytes_resident: number;
+}
+
+export interface RowStart {
+  readonly id: number;
+  readonly model: string;
+  readonly prompt_ids: readonly number[];
+  readonly sampling: Sampling;
+  readonly tokens_max: number;
+  /** A row ends when one of these is drawn; that token is not reported. */
+  readonly stop_token_ids: readonly number[];
+}
+
+export interface RowProgress {
+  readonly id: number;
+  readonly token_ids: readonly number[];
+  readonly finish: FinishReason | null;
+}
+
+export type ToEngine =
+  | { readonly kind: "start"; readonly library: string }
+  | { readonly kind: "load"; readonly model: string; readonly path: string }
+  | { readonly kind: "generate"; readonly row: RowStart }
+  | { readonly kind: "abort"; readonly id: number };
+
+export type FromEngine =
+  | { readonly kind: "started"; readonly mlx_version: string; readonly device: string }
+  | { readonly kind: "start_failed"; readonly failure: FailureRecord }
+  | { readonly kind: "loaded"; readonly loaded: LoadedModel }
+  | { readonly kind: "load_failed"; readonly model: string; readonly failure: FailureRecord }
+  | { readonly kind: "step"; readonly rows: readonly RowProgress[] }
+  | { readonly kind: "row_failed"; readonly id: number; readonly failure: FailureRecord };

@@ -1,0 +1,262 @@
+"""Writes tiny llama models in every form the loader takes, with what mlx-lm says of each.
+
+Usage: fixtures.py OUT_FOLDER STORIES_FOLDER_OR_EMPTY
+Each fixture is a model (folder or .gguf) and `expected.json` beside it: the prompt, mlx-lm's greedy
+tokens and the last logits, computed in float32 on the weights as the file holds them.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import gguf
+import mlx.core as mx
+import numpy as np
+from gguf import quants
+from mlx.utils import tree_flatten
+from mlx_lm.models.llama import Model, ModelArgs
+from mlx_lm.utils import load_model, quantize_model, save_model
+
+OUT = Path(sys.argv[1])
+STORIES = Path(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
+PROMPT = [1, 17, 43, 99, 5, 210, 63, 8, 77, 31, 154, 2, 90]
+STEPS = 24
+
+BASE = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-5,
+    "vocab_size": 256,
+    "max_position_embeddings": 512,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": True,
+}
+
+VARIANTS = {
+    "tied": {},
+    "untied": {"tie_word_embeddings": False},
+    "biases": {"attention_bias": True, "mlp_bias": True},
+    "wide-heads": {"head_dim": 32, "num_key_value_heads": 4},
+    "rope-linear": {"rope_scaling": {"type": "linear", "factor": 4.0}},
+    "rope-llama3": {
+        "rope_scaling": {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        }
+    },
+    "rope-yarn": {
+        "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    },
+}
+
+
+def build(extra, seed):
+    """A model with random weights large enough that its choices are clear."""
+    mx.random.seed(seed)
+    config = {**BASE, **extra}
+    model = Model(ModelArgs.from_dict(config))
+    spread = [(name, mx.random.normal(value.shape) * 0.25) for name, value in tree_flatten(model.parameters())]
+    model.load_weights([(name, 1 + value * 0.1 if "norm" in name else value) for name, value in spread])
+    return model, config
+
+
+def greedy(model):
+    model.set_dtype(mx.float32)
+    tokens = list(PROMPT)
+    first = None
+    gaps = []
+    for _ in range(STEPS):
+        logits = model(mx.array([tokens]))[0, -1]
+        first = logits if first is None else first
+        best = mx.sort(logits)[-2:]
+        gaps.append((best[1] - best[0]).item())
+        tokens.append(mx.argmax(logits).item())
+    return {"prompt_ids": PROMPT, "token_ids": tokens[len(PROMPT) :], "gaps": gaps, "logits": first.tolist()}
+
+
+def write_folder(name, model, config, shard_bytes=None):
+    folder = OUT / name
+    folder.mkdir(parents=True)
+    save_model(folder, model, donate_model=False)
+    if shard_bytes:
+        split(folder, shard_bytes)
+    (folder / "config.json").write_text(json.dumps(config))
+    loaded, _ = load_model(folder)
+    (folder / "expected.json").write_text(json.dumps(greedy(loaded)))
+
+
+def split(folder, shard_bytes):
+    """One file into several with an index, as large models come."""
+    weights = mx.load(str(folder / "model.safetensors"))
+    shards, size = [{}], 0
+    for name, value in weights.items():
+        if size > shard_bytes:
+            shards.append({})
+            size = 0
+        shards[-1][name] = value
+        size += value.nbytes
+    index = {}
+    for number, shard in enumerate(shards, 1):
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        mx.save_safetensors(str(folder / file), shard, metadata={"format": "mlx"})
+        index.update({name: file for name in shard})
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+
+
+def write_folders():
+    for seed, (name, extra) in enumerate(VARIANTS.items()):
+        write_folder(name, *build(extra, seed))
+    model, config = build({"tie_word_embeddings": False}, 20)
+    write_folder("sharded", model, config, shard_bytes=100_000)
+    for dtype in (mx.float16, mx.bfloat16):
+        model, config = build({}, 21)
+        model.set_dtype(dtype)
+        write_folder(str(dtype).removeprefix("mlx.core."), model, config)
+    for bits, group in ((4, 64), (4, 32), (8, 64), (8, 32), (2, 32), (3, 32), (5, 32), (6, 64)):
+        model, config = build({"intermediate_size": 192}, 30 + bits)
+        model.set_dtype(mx.float16 if bits == 4 else mx.float32)
+        model, config = quantize_model(model, config, group, bits)
+        write_folder(f"affine-{bits}-{group}", model, config)
+    model, config = build({"intermediate_size": 192, "tie_word_embeddings": False}, 40)
+    choose = lambda path, _: False if "v_proj" in path else {"group_size": 32, "bits": 8 if "down_proj" in path else 4}
+    model, config = quantize_model(model, config, 32, 4, quant_predicate=choose)
+    write_folder("affine-mixed", model, config)
+
+
+HF_TO_GGUF = {
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+}
+
+
+def gguf_name(name):
+    stem, kind = name.rsplit(".", 1)
+    if stem.startswith("model.layers."):
+        _, _, layer, rest = stem.split(".", 3)
+        return f"blk.{layer}.{HF_TO_GGUF[rest]}.{kind}"
+    return f"{HF_TO_GGUF[stem]}.{kind}"
+
+
+def paired(rows, heads):
+    """Halves to pairs, as GGUF's llama stores q and k."""
+    head_dim = rows.shape[0] // heads
+    return rows.reshape(heads, 2, head_dim // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def unpaired(rows, heads):
+    head_dim = rows.shape[0] // heads
+    return rows.reshape(heads, head_dim // 2, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def heads_of(name, config):
+    if "q_proj" in name:
+        return config["num_attention_heads"]
+    return config["num_key_value_heads"] if "k_proj" in name else None
+
+
+def write_gguf(name, model, config, type_name, tokenizer=None, prompt=None, factors=None):
+    path = OUT / name
+    path.mkdir(parents=True)
+    writer = gguf.GGUFWriter(str(path / "model.gguf"), "llama")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_rope_dimension_count(config["hidden_size"] // config["num_attention_heads"])
+    writer.add_vocab_size(config["vocab_size"])
+    if tokenizer:
+        tokenizer(writer)
+    kind = gguf.GGMLQuantizationType[type_name]
+    kept = []
+    for name, value in tree_flatten(model.parameters()):
+        dense = np.array(value.astype(mx.float32))
+        heads = heads_of(name, config)
+        stored = paired(dense, heads) if heads else dense
+        used = kind if dense.ndim == 2 and (dense.shape[1] % 32 == 0 or type_name in ("F32", "F16", "BF16")) else gguf.GGMLQuantizationType.F32
+        data = quants.quantize(stored, used)
+        writer.add_tensor(gguf_name(name), data, raw_dtype=used)
+        back = quants.dequantize(data, used).reshape(dense.shape).astype(np.float32)
+        kept.append((name, mx.array(unpaired(back, heads) if heads else back)))
+    if factors is not None:
+        writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    model.load_weights(kept)
+    (path / "expected.json").write_text(json.dumps(greedy(model)))
+
+
+def llama3_factors(config, scaling):
+    """The stretch of each wavelength, as converters write it into rope_freqs.weight."""
+    dims = config["hidden_size"] // config["num_attention_heads"]
+    plain = config["rope_theta"] ** (np.arange(0, dims, 2) / dims)
+    model = Model(ModelArgs.from_dict({**config, "rope_scaling": scaling}))
+    return np.array(model.layers[0].self_attn.rope._freqs) / plain
+
+
+def write_ggufs():
+    for number, type_name in enumerate(("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0")):
+        model, config = build({"tie_word_embeddings": number % 2 == 0}, 50 + number)
+        write_gguf(f"gguf-{type_name}", model, config, type_name)
+    scaling = VARIANTS["rope-llama3"]["rope_scaling"]
+    model, config = build({"rope_scaling": scaling}, 60)
+    write_gguf("gguf-rope-factors", model, config, "F32", factors=llama3_factors(BASE, scaling))
+
+
+def stories_tokenizer(writer):
+    """The vocabulary of stories260K as SentencePiece files hold it: a score for each piece, higher merges first."""
+    model = json.loads((STORIES / "tokenizer.json").read_text())["model"]
+    pieces = sorted(model["vocab"], key=model["vocab"].get)
+    rank = {}
+    for number, merge in enumerate(model["merges"]):
+        left, right = merge if isinstance(merge, list) else merge.split(" ")
+        rank.setdefault(left + right, number)
+    types = [2 if p == "<unk>" else 3 if p in ("<s>", "</s>") else 6 if p.startswith("<0x") else 1 for p in pieces]
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list([p.encode() for p in pieces])
+    writer.add_token_scores([-float(rank.get(p, 1000)) for p in pieces])
+    writer.add_token_types(types)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(True)
+
+
+def write_stories():
+    config = json.loads((STORIES / "config.json").read_text())
+    model, _ = load_model(STORIES)
+    write_gguf("gguf-stories", model, config, "F32", tokenizer=stories_tokenizer)
+
+
+shutil.rmtree(OUT, ignore_errors=True)
+write_folders()
+write_ggufs()
+if STORIES:
+    write_stories()
+(OUT / "complete").write_text(Path(__file__).read_text())

@@ -1,0 +1,33 @@
+/** Tiny models in every form the loader takes, written by mlx-lm with what it says of each. */
+
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { python } from "../python.ts";
+import { ROOT } from "../root.ts";
+
+export interface Expected {
+  readonly prompt_ids: number[];
+  readonly token_ids: number[];
+  /** Between the two best logits of each step. */
+  readonly gaps: number[];
+  /** After the prompt. */
+  readonly logits: number[];
+}
+
+const FIXTURES = join(ROOT, "build/fixtures");
+const SCRIPT = "test/models/fixtures.py";
+export const STORIES = join(ROOT, "../shared/data/stories260K");
+
+/** Writes them once; again when the script that writes them has changed. */
+export function prepareFixtures(): void {
+  const source = readFileSync(join(ROOT, SCRIPT), "utf8");
+  const mark = join(FIXTURES, "complete");
+  if (existsSync(mark) && readFileSync(mark, "utf8") === source) return;
+  python(SCRIPT, FIXTURES, existsSync(STORIES) ? STORIES : "");
+}
+
+export function fixture(name: string): { path: string; expected: Expected } {
+  const folder = join(FIXTURES, name);
+  const path = readdirSync(folder).includes("model.gguf") ? join(folder, "model.gguf") : folder;
+  return { path, expected: JSON.parse(readFileSync(join(folder, "expected.json"), "utf8")) };
+}

@@ -1,0 +1,71 @@
+/** Every form a model's files take, against mlx-lm on the same weights in float32. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Engine } from "../../src/engine/engine.ts";
+import { KvCache } from "../../src/engine/kv-cache.ts";
+import { arrayCounts, fromTokens, toFloat32 } from "../../src/mlx/array.ts";
+import { loadModel } from "../../src/models/load.ts";
+import "../open-mlx.ts";
+import { type Expected, fixture, prepareFixtures } from "./fixtures.ts";
+
+// Below this the two best tokens are one to float32 rounding, and either may be drawn.
+const EXCUSED_GAP = 0.01;
+const GREEDY = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
+
+const NAMES = [
+  ...["tied", "untied", "biases", "wide-heads", "sharded", "float16", "bfloat16"],
+  ...["rope-linear", "rope-llama3", "rope-yarn"],
+  ...["affine-2-32", "affine-3-32", "affine-4-32", "affine-4-64", "affine-5-32", "affine-6-64"],
+  ...["affine-8-32", "affine-8-64", "affine-mixed"],
+  ...["gguf-F32", "gguf-F16", "gguf-BF16", "gguf-Q4_0", "gguf-Q4_1", "gguf-Q8_0", "gguf-rope-factors"],
+];
+
+beforeAll(prepareFixtures, 120_000);
+
+afterAll(async () => {
+  for (let turn = 0; turn < 5; turn++) {
+    Bun.gc(true);
+    await Bun.sleep(1);
+  }
+  expect(arrayCounts()).toEqual({ alive: 0, caught: 0 });
+});
+
+/** Greedy tokens as the engine draws them. */
+function generate(path: string, prompt_ids: readonly number[], tokens_max: number, prefill_chunk: number): number[] {
+  using model = loadModel(path);
+  const engine = new Engine(prefill_chunk);
+  engine.add({ id: 1, prompt_ids, sampling: GREEDY, tokens_max, stop_token_ids: [] }, model);
+  const drawn: number[] = [];
+  while (engine.rows > 0) {
+    for (const outcome of engine.step()) {
+      if (outcome.kind === "failed") throw new Error(outcome.failure.message);
+      drawn.push(...outcome.token_ids);
+    }
+  }
+  return drawn;
+}
+
+/** Up to the first step where the choice is a matter of rounding, the tokens are equal. */
+function expectSame(drawn: readonly number[], expected: Expected): void {
+  const differing = drawn.findIndex((token, step) => token !== expected.token_ids[step]);
+  if (differing >= 0) expect(expected.gaps[differing]).toBeLessThan(EXCUSED_GAP);
+  expect(drawn.length).toBe(expected.token_ids.length);
+}
+
+describe.each(NAMES)("%s", (name) => {
+  test("gives mlx-lm's logits for a prompt", () => {
+    const { path, expected } = fixture(name);
+    using model = loadModel(path);
+    using cache = new KvCache(model.cache_shape);
+    using tokens = fromTokens(expected.prompt_ids);
+    using logits = model.forward(tokens, cache);
+    const found = toFloat32(logits);
+    const worst = Math.max(...found.map((value, index) => Math.abs(value - (expected.logits[index] ?? Number.NaN))));
+    expect(worst).toBeLessThan(2e-3);
+  });
+
+  test.each([512, 1, 5])("gives mlx-lm's tokens with its prompt in chunks of %d", (chunk) => {
+    const { path, expected } = fixture(name);
+    expectSame(generate(path, expected.prompt_ids, expected.token_ids.length, chunk), expected);
+  });
+});

@@ -1,0 +1,148 @@
+/** Weights files are hostile input: each refusal is a sentence that says what is wrong with which tensor. */
+
+import { beforeAll, expect, test } from "bun:test";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Failure } from "../../src/core/failure.ts";
+import { arrayCounts } from "../../src/mlx/array.ts";
+import { loadModel } from "../../src/models/load.ts";
+import { integer, seeded } from "../random.ts";
+import "../open-mlx.ts";
+import { fixture, prepareFixtures } from "./fixtures.ts";
+
+beforeAll(prepareFixtures, 120_000);
+
+/** A copy of a fixture's folder with another config. */
+function withConfig(name: string, changes: Record<string, unknown>): string {
+  const folder = mkdtempSync(join(tmpdir(), "bunsen-"));
+  cpSync(fixture(name).path, folder, { recursive: true });
+  const file = join(folder, "config.json");
+  const config = JSON.parse(readFileSync(file, "utf8"));
+  writeFileSync(file, JSON.stringify({ ...config, ...changes }));
+  return folder;
+}
+
+function refusal(path: string): string {
+  try {
+    loadModel(path)[Symbol.dispose]();
+  } catch (error) {
+    expect(error).toBeInstanceOf(Failure);
+    return (error as Failure).message;
+  }
+  return "no refusal";
+}
+
+const CASES: [string, string, Record<string, unknown>, string][] = [
+  ["an unknown family", "tied", { model_type: "mamba9" }, 'its family is "mamba9", known: llama'],
+  ["a missing size", "tied", { hidden_size: null }, "hidden_size must be a whole number of at least 1, found null"],
+  [
+    "a size that is text",
+    "tied",
+    { num_hidden_layers: "3" },
+    'num_hidden_layers must be a whole number of at least 1, found "3"',
+  ],
+  [
+    "more layers than the file has",
+    "tied",
+    { num_hidden_layers: 4 },
+    'tensor "model.layers.3.input_layernorm.weight" must have shape [64], found no such tensor',
+  ],
+  [
+    "another vocabulary",
+    "tied",
+    { vocab_size: 300 },
+    'tensor "model.embed_tokens.weight" must have shape [300,64], found shape [256,64]',
+  ],
+  ["heads that do not divide", "tied", { num_key_value_heads: 3 }, "4 attention heads do not divide among 3 key heads"],
+  ["an odd head", "tied", { head_dim: 15 }, "head_dim must be even to rotate in pairs, found 15"],
+  ["another activation", "tied", { hidden_act: "relu" }, 'hidden_act must be "silu" in the llama family, found "relu"'],
+  [
+    "an unknown rope scaling",
+    "tied",
+    { rope_scaling: { rope_type: "wavy" } },
+    'its rope scaling is "wavy", known are linear, llama3 and yarn',
+  ],
+  [
+    "a rope scaling without its factor",
+    "tied",
+    { rope_scaling: { type: "linear" } },
+    "factor must be a number above 0, found nothing",
+  ],
+  [
+    "a head of its own that is not there",
+    "tied",
+    { tie_word_embeddings: false },
+    'tensor "lm_head.weight" must have shape [256,64], found no such tensor',
+  ],
+  [
+    "another group size",
+    "affine-4-64",
+    { quantization: { group_size: 32, bits: 4 } },
+    'tensor "model.embed_tokens.scales" must have shape [256,2], found shape [256,1]',
+  ],
+  [
+    "other bits",
+    "affine-4-64",
+    { quantization: { group_size: 64, bits: 8 } },
+    'tensor "model.embed_tokens.weight" must have shape [256,16], found shape [256,8]',
+  ],
+  [
+    "bits MLX does not have",
+    "affine-4-64",
+    { quantization: { group_size: 64, bits: 7 } },
+    "7 bits in groups of 64 is not a form MLX has",
+  ],
+  [
+    "another mode",
+    "affine-4-64",
+    { quantization: { mode: "mxfp4", group_size: 32, bits: 4 } },
+    'its quantization mode is "mxfp4", known is affine',
+  ],
+  [
+    "a foreign quantisation",
+    "tied",
+    { quantization_config: { quant_method: "gptq", bits: 4 } },
+    'it is quantised by "gptq"',
+  ],
+];
+
+test.each(CASES)("%s is refused by name", (_, name, changes, sentence) => {
+  const folder = withConfig(name, changes);
+  const message = refusal(folder);
+  expect(message).toContain(sentence);
+  expect(message).toStartWith(`Cannot load ${folder}`);
+  rmSync(folder, { recursive: true });
+});
+
+test("a GGUF file of another architecture is refused by name", () => {
+  const path = join(mkdtempSync(join(tmpdir(), "bunsen-")), "model.gguf");
+  const bytes = readFileSync(fixture("gguf-F32").path);
+  bytes.set(Buffer.from("lemur"), bytes.indexOf("llama"));
+  writeFileSync(path, bytes);
+  expect(refusal(path)).toBe(`Cannot load ${path}: its architecture is "lemur", known: llama`);
+});
+
+for (const name of ["gguf-Q4_1", "affine-4-32"]) {
+  for (const seed of [1, 2]) {
+    test(`${name} with bytes changed at random loads or is refused, and leaks nothing (seed ${seed})`, () => {
+      const random = seeded(seed);
+      const folder = mkdtempSync(join(tmpdir(), "bunsen-"));
+      const { path } = fixture(name);
+      cpSync(path, path.endsWith(".gguf") ? join(folder, "model.gguf") : folder, { recursive: true });
+      const file = join(folder, path.endsWith(".gguf") ? "model.gguf" : "model.safetensors");
+      const good = readFileSync(file);
+      for (let turn = 0; turn < 60; turn++) {
+        const bad = Buffer.from(good);
+        const header = Math.min(4000, bad.length);
+        for (let change = integer(random, 1, 4); change > 0; change--) {
+          bad[integer(random, 0, header - 1)] = integer(random, 0, 255);
+        }
+        writeFileSync(file, random() < 0.3 ? bad.subarray(0, integer(random, 0, bad.length)) : bad);
+        refusal(path.endsWith(".gguf") ? file : folder);
+      }
+      expect(arrayCounts().alive).toBe(0);
+      rmSync(folder, { recursive: true });
+    });
+  }
+}

@@ -1,0 +1,73 @@
+/** Stop strings over chunk borders, against the obvious search in the whole text. */
+
+import { describe, expect, test } from "bun:test";
+import { StopFinder } from "../../src/text/stop.ts";
+import { integer, seeded } from "../random.ts";
+import { testSeed } from "./random-text.ts";
+
+/** The shortest beginning of `text` that holds a stop string, cut where that string begins. */
+function obvious(text: string, stops: readonly string[]): { text: string; found: boolean } {
+  for (let end = 1; end <= text.length; end++) {
+    const starts = stops.map((stop) => text.slice(0, end).indexOf(stop)).filter((start) => start >= 0);
+    if (starts.length > 0) return { text: text.slice(0, Math.min(...starts)), found: true };
+  }
+  return { text, found: false };
+}
+
+function inChunks(chunks: readonly string[], stops: readonly string[]): { text: string; found: boolean } {
+  const finder = new StopFinder(stops);
+  let sent = "";
+  for (const chunk of chunks) {
+    const { text, found } = finder.push(chunk);
+    sent += text;
+    if (found) return { text: sent, found };
+  }
+  return { text: sent + finder.flush(), found: false };
+}
+
+function randomChunks(text: string, random: () => number): string[] {
+  const chunks: string[] = [];
+  for (let at = 0; at < text.length; ) {
+    const end = at + integer(random, 0, 4);
+    chunks.push(text.slice(at, end));
+    at = end;
+  }
+  return chunks;
+}
+
+describe("StopFinder", () => {
+  test("finds what the obvious search finds, however the text is cut", () => {
+    const random = seeded(testSeed("stop strings"));
+    const word = (length_max: number) =>
+      Array.from({ length: integer(random, 1, length_max) }, () => "ab\n"[integer(random, 0, 2)]).join("");
+    let found_count = 0;
+    for (let round = 0; round < 20_000; round++) {
+      const stops = Array.from({ length: integer(random, 0, 3) }, () => word(5));
+      const text = word(24);
+      const chunks = randomChunks(text, random);
+      const expected = obvious(text, stops);
+      expect({ stops, chunks, ...inChunks(chunks, stops) }).toEqual({ stops, chunks, ...expected });
+      if (expected.found) found_count += 1;
+    }
+    expect(found_count).toBeGreaterThan(5000);
+  });
+
+  test("holds back only what may still become a stop string", () => {
+    const finder = new StopFinder(["\n\nUser:"]);
+    expect(finder.push("Hello\n")).toEqual({ text: "Hello", found: false });
+    expect(finder.push("\nUs")).toEqual({ text: "", found: false });
+    expect(finder.push("e it")).toEqual({ text: "\n\nUse it", found: false });
+    expect(finder.flush()).toBe("");
+  });
+
+  test("sends nothing after a stop string was found", () => {
+    const finder = new StopFinder(["STOP"]);
+    expect(finder.push("a STOP b")).toEqual({ text: "a ", found: true });
+    expect(finder.push("c")).toEqual({ text: "", found: true });
+    expect(finder.flush()).toBe("");
+  });
+
+  test("an empty stop string stops nothing", () => {
+    expect(inChunks(["a", "b"], [""])).toEqual({ text: "ab", found: false });
+  });
+});

@@ -1,0 +1,141 @@
+/** The engine behind its thread boundary: real worker, real MLX, small models. */
+
+import { afterEach, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Failure } from "../../src/core/failure.ts";
+import { EngineClient } from "../../src/worker/client.ts";
+import type { FromEngine, RowProgress, RowStart } from "../../src/worker/messages.ts";
+import { fixture, prepareFixtures } from "../models/fixtures.ts";
+import { LIBRARY } from "../open-mlx.ts";
+import { ROOT } from "../root.ts";
+
+const GREEDY = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
+const NEVER = new AbortController().signal;
+
+let spawned: Worker[] = [];
+let clients: EngineClient[] = [];
+
+beforeAll(prepareFixtures, 120_000);
+
+afterEach(() => {
+  for (const client of clients) client.close();
+  clients = [];
+  spawned = [];
+});
+
+function startClient(library = LIBRARY): EngineClient {
+  const client = new EngineClient(() => {
+    const worker = new Worker(join(ROOT, "src/worker/main.ts"));
+    spawned.push(worker);
+    return worker;
+  }, library);
+  clients.push(client);
+  return client;
+}
+
+function row(model: string, changes: Partial<RowStart> = {}): Omit<RowStart, "id"> {
+  const { prompt_ids } = fixture(model).expected;
+  return { model, prompt_ids, sampling: GREEDY, tokens_max: 20, stop_token_ids: [], ...changes };
+}
+
+async function tokens(rows: AsyncIterable<RowProgress>): Promise<number[]> {
+  const all: number[] = [];
+  for await (const { token_ids } of rows) all.push(...token_ids);
+  return all;
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<string> {
+  return await promise.then(
+    () => "no failure",
+    (error: Error) => error.message,
+  );
+}
+
+test("a row's tokens come through the worker", async () => {
+  const client = startClient();
+  const { path, expected } = fixture("untied");
+  const loaded = await client.load("untied", path);
+  expect(loaded.vocabulary_size).toBe(256);
+  expect(loaded.bytes_resident).toBeGreaterThan(100_000);
+  expect(await tokens(client.generate(row("untied"), NEVER))).toEqual(expected.token_ids.slice(0, 20));
+});
+
+test("rows of two models at once give each what it gives alone", async () => {
+  const client = startClient();
+  for (const name of ["untied", "biases"]) await client.load(name, fixture(name).path);
+  const together = ["untied", "biases", "untied", "biases"].map((name) => tokens(client.generate(row(name), NEVER)));
+  const expected = (name: string) => fixture(name).expected.token_ids.slice(0, 20);
+  const [first, second, third, fourth] = await Promise.all(together);
+  expect([first, third]).toEqual([expected("untied"), expected("untied")]);
+  expect([second, fourth]).toEqual([expected("biases"), expected("biases")]);
+});
+
+test("a row whose reader leaves stops within one step", async () => {
+  const client = startClient();
+  await client.load("untied", fixture("untied").path);
+  for await (const _ of client.generate(row("untied", { tokens_max: 400 }), NEVER)) break;
+  const late: FromEngine[] = [];
+  spawned[0]?.addEventListener("message", (event) => late.push(event.data));
+  await tokens(client.generate(row("untied"), NEVER));
+  const ids = late.flatMap((message) => (message.kind === "step" ? message.rows.map(({ id }) => id) : []));
+  expect(ids.filter((id) => id === 1).length).toBeLessThanOrEqual(2);
+  expect(ids.filter((id) => id === 2).length).toBe(20);
+});
+
+test("an aborted row throws the signal's reason", async () => {
+  const client = startClient();
+  await client.load("untied", fixture("untied").path);
+  const controller = new AbortController();
+  const reading = tokens(client.generate(row("untied", { tokens_max: 400 }), controller.signal));
+  controller.abort(new Error("the client left"));
+  expect(await failureOf(reading)).toBe("the client left");
+});
+
+test("a dead worker ends its rows with a typed failure and the next call starts a new one", async () => {
+  const client = startClient();
+  const { path, expected } = fixture("untied");
+  await client.load("untied", path);
+  const reading = tokens(client.generate(row("untied", { tokens_max: 400 }), NEVER));
+  spawned[0]?.terminate();
+  const failure = await reading.catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(Failure);
+  expect((failure as Failure).kind).toBe("engine");
+  await client.load("untied", path);
+  expect(await tokens(client.generate(row("untied"), NEVER))).toEqual(expected.token_ids.slice(0, 20));
+  expect(spawned.length).toBe(2);
+});
+
+test("a library that is not one is told in a sentence", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "bunsen-"));
+  const path = join(folder, "libmlxc.so");
+  writeFileSync(path, "not a library");
+  const failure = await startClient(path)
+    .device()
+    .catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(Failure);
+  expect((failure as Failure).message).toStartWith(`Cannot open the MLX library ${path}: `);
+});
+
+test("a model that cannot be loaded leaves running rows alone and may be tried again", async () => {
+  const client = startClient();
+  const { path, expected } = fixture("untied");
+  await client.load("untied", path);
+  const reading = tokens(client.generate(row("untied"), NEVER));
+  const broken = mkdtempSync(join(tmpdir(), "bunsen-"));
+  writeFileSync(join(broken, "config.json"), '{"model_type": "telepathy"}');
+  const attempt = () => failureOf(client.load("broken", broken));
+  expect(await attempt()).toContain("it has no .safetensors file");
+  writeFileSync(join(broken, "model.safetensors"), new Uint8Array([2, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0x7d]));
+  expect(await attempt()).toContain('its family is "telepathy", known: llama');
+  expect(await reading).toEqual(expected.token_ids.slice(0, 20));
+});
+
+test("a row for a model the engine does not hold fails alone", async () => {
+  const client = startClient();
+  await client.load("untied", fixture("untied").path);
+  const lost = tokens(client.generate({ ...row("untied"), model: "other" }, NEVER));
+  expect(await failureOf(lost)).toContain('the engine holds no model "other"');
+  expect((await tokens(client.generate(row("untied"), NEVER))).length).toBe(20);
+});
