@@ -82,7 +82,11 @@ is_current() {
 
 # Written aside and moved, here and below: an interrupted build leaves no half file.
 compile() {
-  "$cxx" "${flags[@]}" -MMD -MF "$objects/$1.d" -c "$1.cpp" -o "$objects/$1.part"
+  local machine=()
+  if [ "$1" = kernels-avx512 ]; then
+    machine=(-mavx512f -mavx512bw -mavx512vl -mfma)
+  fi
+  "$cxx" "${flags[@]}" "${machine[@]}" -MMD -MF "$objects/$1.d" -c "$1.cpp" -o "$objects/$1.part"
   mv "$objects/$1.part" "$objects/$1.o"
 }
 

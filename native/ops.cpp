@@ -2,6 +2,9 @@
 
 #include "mlx/ops.h"
 
+#include <string_view>
+
+#include "affine-product.h"
 #include "forward.h"
 
 using namespace mlxc;
@@ -273,6 +276,11 @@ int mlx_quantized_matmul(
     mlx_array* res, const mlx_array x, const mlx_array w, const mlx_array scales, const mlx_array biases,
     bool transpose, mlx_optional_int group_size, mlx_optional_int bits, const char* mode, const mlx_stream s) {
   return forward(res, [&] {
+    if (biases.ctx != nullptr && group_size.has_value && bits.has_value && std::string_view(mode) == "affine") {
+      const bunsen::AffineForm form = {group_size.value, bits.value, transpose};
+      auto product = bunsen::affineProduct(get(x), get(w), get(scales), get(biases), form, get(s));
+      if (product) return *product;
+    }
     return mx::quantized_matmul(
         get(x), get(w), get(scales), optional(biases), transpose, optional(group_size), optional(bits), mode, get(s));
   });

@@ -139,7 +139,7 @@ function byteFallback(text: string): string | Uint8Array {
 const BYTE_OF: ReadonlyMap<string, number> = new Map(byteAlphabet().map((character, byte) => [character, byte]));
 
 /** The character of each byte. */
-export function byteAlphabet(): readonly string[] {
+function byteAlphabet(): readonly string[] {
   const isPrintable = (byte: number) => (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
   let next = 0x100;
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(isPrintable(byte) ? byte : next++));

@@ -20,14 +20,19 @@ const NAMES = [
   ...["gguf-F32", "gguf-F16", "gguf-BF16", "gguf-Q4_0", "gguf-Q4_1", "gguf-Q8_0", "gguf-rope-factors"],
 ];
 
-beforeAll(prepareFixtures, 120_000);
+let caught_before = 0;
+
+beforeAll(() => {
+  prepareFixtures();
+  caught_before = arrayCounts().caught;
+}, 120_000);
 
 afterAll(async () => {
   for (let turn = 0; turn < 5; turn++) {
     Bun.gc(true);
     await Bun.sleep(1);
   }
-  expect(arrayCounts()).toEqual({ alive: 0, caught: 0 });
+  expect(arrayCounts()).toEqual({ alive: 0, caught: caught_before });
 });
 
 /** Greedy tokens as the engine draws them. */

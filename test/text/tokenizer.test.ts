@@ -408,7 +408,7 @@ describe("what cannot be read exactly is refused by name", () => {
   test("a field of the wrong type is named with its place", () => {
     const json = byteLevelJson({ added_tokens: [{ id: "7", content: "x" }] });
     expect(failureOf(() => open(json)).message).toBe(
-      'Cannot read "tokenizer.json": added_tokens/0/id is "7", expected a number',
+      'Cannot read "tokenizer.json": added_tokens/0/id is "7", expected a token id from 0 to 4194304',
     );
   });
 });

@@ -1,0 +1,16 @@
+/** One pool of threads for all kernels. Knows nothing of what it runs. */
+
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+namespace bunsen {
+
+/**
+ * Runs task(0) … task(chunks - 1), each once, on the calling thread and the pool's; returns when all are done.
+ * Chunks are taken one by one, so a thread that loses its core holds up one chunk and not a half.
+ */
+void parallel(std::size_t chunks, const std::function<void(std::size_t)>& task);
+
+} // namespace bunsen
