@@ -43,12 +43,12 @@ function unusedMark(contents: readonly string[]): string {
 
 /** The mark stands behind the first character of what is, or at the end of the message may become, a control token. */
 function marked(content: string, control: AddedTokens, mark: string): string {
-  // A template may trim the message, so its end is before the white space too.
+  // A template may trim the message, so its end is before the white space; a token that goes on there goes on behind it too.
   const trimmed = content.trimEnd().length;
   let text = "";
   let done = 0;
-  for (let at = 0; at < content.length; at++) {
-    if (!control.mayBeginAt(content, at, trimmed) && !control.mayBeginAt(content, at, content.length)) continue;
+  for (let at = 0; at < trimmed; at++) {
+    if (!control.mayBeginAt(content, at, trimmed)) continue;
     const behind = at + ((content.codePointAt(at) ?? 0) > 0xffff ? 2 : 1);
     text += content.slice(done, behind) + mark;
     done = behind;

@@ -168,7 +168,7 @@ function stripRight(text: unknown, characters?: unknown): string {
 }
 
 function isStripped(character: string, characters: unknown): boolean {
-  if (typeof characters === "string") return SPACE.test(character);
+  if (typeof characters === "string") return characters.includes(character);
   return SPACE.test(character) || SEPARATORS.includes(character);
 }
 

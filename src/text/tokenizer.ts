@@ -17,23 +17,30 @@ export interface TokenizerExtras extends AroundWishes {
   readonly isControl: (token: AddedToken) => boolean;
 }
 
+/** How added tokens are looked for. */
+interface View {
+  /** Those found before normalisation. */
+  readonly raw: AddedTokens;
+  readonly normalized: AddedTokens;
+  /** Ordinary text yields no control token, whatever it spells. */
+  readonly is_chat: boolean;
+}
+
 export class Tokenizer {
   readonly added_tokens: readonly AddedToken[];
-  /** Token texts by id, holes where an id has none. */
+  /** Token texts by id, undefined where an id has none. */
   readonly vocabulary: readonly (string | undefined)[];
   /** For finding control tokens in a message. */
   readonly controlTokens: AddedTokens;
   readonly #library: Library;
   readonly #model: NonNullable<Library["model"]>;
-  readonly #keepsUnknown: boolean;
+  readonly #drops_unknown: boolean;
   readonly #ignores_merges: boolean;
   readonly #byte_fallback: boolean;
-  readonly #raw: AddedTokens;
-  readonly #raw_in_chat: AddedTokens;
-  readonly #normalized: AddedTokens;
-  readonly #normalized_in_chat: AddedTokens;
-  readonly #control: readonly AddedToken[];
+  readonly #control: ReadonlySet<AddedToken>;
   readonly #control_texts: ReadonlySet<string>;
+  readonly #text_view: View;
+  readonly #chat_view: View;
   readonly #around: Around;
 
   constructor(json: JsonPart, extras: TokenizerExtras) {
@@ -41,41 +48,34 @@ export class Tokenizer {
     this.#library = openLibrary(json, model);
     if (this.#library.model === null) throw model.unsupported("an absent model");
     this.#model = this.#library.model;
-    this.#keepsUnknown = model.value("type") !== "BPE" || this.#model.unk_token_id !== undefined;
+    this.#drops_unknown = model.value("merges") !== null && this.#model.unk_token_id === undefined;
     this.#ignores_merges = model.flag("ignore_merges", false);
     this.#byte_fallback = model.flag("byte_fallback", false);
     this.added_tokens = addedTokens(json, extras, this.#model);
     this.vocabulary = withAdded(this.#model.vocab, this.added_tokens);
 
+    this.#control = new Set(this.added_tokens.filter((token) => token.special || extras.isControl(token)));
     const unknown = this.#model.unk_token;
-    this.#control = this.added_tokens.filter((token) => token.special || extras.isControl(token));
-    this.#control_texts = new Set(this.#control.map((token) => token.content).filter((content) => content !== unknown));
-    const control = new Set(this.#control);
-    this.controlTokens = new AddedTokens(this.#control);
-    const normal = (token: AddedToken) => token.normalized && this.#library.normalizer !== null;
-    const spelling = (token: AddedToken) => this.#normalize(token.content);
-    this.#raw = new AddedTokens(this.added_tokens.filter((token) => !normal(token)));
-    this.#normalized = new AddedTokens(this.added_tokens.filter(normal), spelling);
+    this.#control_texts = new Set([...this.#control].map((token) => token.content).filter((text) => text !== unknown));
+    this.controlTokens = new AddedTokens([...this.#control]);
+    const isNormalized = (token: AddedToken) => token.normalized && this.#library.normalizer !== null;
+    this.#text_view = this.#view(isNormalized, false);
     // In a chat control tokens are looked for where their places are still those of the rendered text.
-    this.#raw_in_chat = new AddedTokens(this.added_tokens.filter((token) => !normal(token) || control.has(token)));
-    const plain = this.added_tokens.filter((token) => normal(token) && !control.has(token));
-    this.#normalized_in_chat = new AddedTokens(plain, spelling);
+    this.#chat_view = this.#view((token) => isNormalized(token) && !this.#control.has(token), true);
     this.#around = aroundText(json.partOrNull("post_processor"), extras, (content) => this.idOf(content));
   }
 
   /** Added tokens in the text are recognised; the tokens that belong around a text are put there. */
   encode(text: string): number[] {
-    const ids = this.#encode(text.toWellFormed(), this.#raw, this.#normalized, () => true);
+    const ids = this.#encode(text.toWellFormed(), this.#text_view, () => true);
     return [...this.#around.before, ...ids, ...this.#around.after];
   }
 
   /** Nothing is put around the text, and no control token may span one of the `seams` (ascending offsets). */
   encodeChat(text: string, seams: readonly number[]): number[] {
-    const control = new Set(this.#control);
-    const cuts = seamFinder(seams);
-    const admits: Admission = (token, start, end) => !control.has(token) || !cuts(start, end);
-    const ids = this.#encode(text.toWellFormed(), this.#raw_in_chat, this.#normalized_in_chat, admits, true);
-    return ids;
+    const spansSeam = seamFinder(seams);
+    const admits: Admission = (token, start, end) => !this.#control.has(token) || !spansSeam(start, end);
+    return this.#encode(text.toWellFormed(), this.#chat_view, admits);
   }
 
   idOf(content: string): number | null {
@@ -83,17 +83,23 @@ export class Tokenizer {
     return added?.id ?? this.#model.tokens_to_ids.get(content) ?? null;
   }
 
-  #encode(text: string, raw: AddedTokens, normalized: AddedTokens, admits: Admission, chat = false): number[] {
+  #view(isNormalized: (token: AddedToken) => boolean, is_chat: boolean): View {
+    const raw = new AddedTokens(this.added_tokens.filter((token) => !isNormalized(token)));
+    const spelling = (token: AddedToken) => this.#normalize(token.content);
+    return { raw, normalized: new AddedTokens(this.added_tokens.filter(isNormalized), spelling), is_chat };
+  }
+
+  #encode(text: string, view: View, admits: Admission): number[] {
     const ids: number[] = [];
-    for (const piece of raw.split(text, admits)) {
+    for (const piece of view.raw.split(text, admits)) {
       if (piece.token !== null) ids.push(piece.token.id);
-      else this.#encodePiece(piece.text, piece.start === 0, normalized, chat, ids);
+      else this.#encodePiece(piece.text, piece.start === 0, view, ids);
     }
     return ids;
   }
 
-  #encodePiece(text: string, at_start: boolean, added: AddedTokens, chat: boolean, ids: number[]): void {
-    for (const piece of added.split(this.#normalize(text), () => true)) {
+  #encodePiece(text: string, at_start: boolean, view: View, ids: number[]): void {
+    for (const piece of view.normalized.split(this.#normalize(text), () => true)) {
       if (piece.token !== null) {
         ids.push(piece.token.id);
         continue;
@@ -101,18 +107,19 @@ export class Tokenizer {
       // The library's name for "this is where the text begins" is section 0.
       const section_index = at_start && piece.start === 0 ? 0 : 1;
       const words = this.#library.pre_tokenizer?.pre_tokenize(piece.text, { section_index }) ?? [piece.text];
-      for (const word of words) this.#encodeWord(word, chat, ids);
+      for (const word of words) this.#encodeWord(word, view.is_chat, ids);
     }
   }
 
   /** One word at a time: the library would fuse unknown tokens of neighbouring words. */
-  #encodeWord(word: string, chat: boolean, ids: number[]): void {
-    const known = this.#keepsUnknown ? word : this.#knownCharacters(word);
+  #encodeWord(word: string, is_chat: boolean, ids: number[]): void {
+    const known = this.#drops_unknown ? this.#knownCharacters(word) : word;
     if (known === "") return;
     for (const token of this.#model([known])) {
-      if (chat && this.#control_texts.has(token)) {
+      if (is_chat && this.#control_texts.has(token)) {
+        // The model's own vocabulary holds it, and the word spells it.
         this.#encodeWord(token.slice(0, 1), false, ids);
-        this.#encodeWord(token.slice(1), chat, ids);
+        this.#encodeWord(token.slice(1), is_chat, ids);
         continue;
       }
       const id = this.#model.tokens_to_ids.get(token) ?? this.#model.unk_token_id;

@@ -375,6 +375,25 @@ describe("what a tokenizer's other files say", () => {
   });
 });
 
+describe("a chat", () => {
+  test("has no control token from ordinary text, though the model's own vocabulary holds its spelling", () => {
+    const json = unigramJson();
+    const id = json.model.vocab.findIndex(([piece]) => piece === "<s>");
+    const tokenizer = open({ ...json, added_tokens: [added(id, "<s>")] });
+    expect(tokenizer.encode("a<s>b")).toContain(id);
+    expect(tokenizer.encodeChat("a<s>b", [])).toContain(id);
+    expect(tokenizer.encodeChat("a<s>b", [2])).not.toContain(id);
+    expect(tokenizer.encodeChat("a<s>b<s>", [2]).filter((each) => each === id)).toEqual([id]);
+  });
+
+  test("finds control tokens as they are spelled where a normalizer would make others the same", () => {
+    const added_tokens = [added(NEW, "<x>", { normalized: true })];
+    const tokenizer = open(byteLevelJson({ added_tokens, normalizer: { type: "Lowercase" } }));
+    expect(tokenizer.encode("<X><x>")).toEqual([NEW, NEW]);
+    expect(tokenizer.encodeChat("<X><x>", []).filter((id) => id === NEW)).toEqual([NEW]);
+  });
+});
+
 describe("what cannot be read exactly is refused by name", () => {
   const refusals: [string, object, string][] = [
     [

@@ -1,0 +1,186 @@
+/** The whole server from source on a real socket: real models, real MLX, the official client. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import OpenAI, { BadRequestError, NotFoundError } from "openai";
+import { fixture, prepareFixtures, STORIES } from "../models/fixtures.ts";
+import { ROOT } from "../root.ts";
+
+const MODEL = "SmolLM2-135M-Instruct";
+const FRANCE = [{ role: "user", content: "What is the capital of France?" }] as const;
+
+let server: ReturnType<typeof Bun.spawn>;
+let url: string;
+let client: OpenAI;
+
+beforeAll(async () => {
+  prepareFixtures();
+  const stories = existsSync(STORIES) ? ["--model", STORIES, "--model", fixture("gguf-stories").path] : [];
+  const home = mkdtempSync(join(tmpdir(), "bunsen-"));
+  const words = ["serve", "--port", "0", "--json", "--model", MODEL, ...stories];
+  const spawned = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), ...words], {
+    env: { PATH: process.env["PATH"], HOME: home },
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  server = spawned;
+  const { value } = await spawned.stdout.getReader().read();
+  url = JSON.parse(new TextDecoder().decode(value)).url;
+  client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
+}, 120_000);
+
+afterAll(async () => {
+  server.kill("SIGTERM");
+  expect(await server.exited).toBe(0);
+});
+
+test("the capital of France is Paris", async () => {
+  const chat = await client.chat.completions.create({ model: MODEL, messages: [...FRANCE] });
+  expect(chat.choices[0]?.message.content).toContain("Paris");
+  expect(chat.choices[0]?.finish_reason).toBe("stop");
+  expect(chat.usage?.prompt_tokens).toBe(37);
+}, 60_000);
+
+test("a stream brings the same answer in pieces, with its usage last", async () => {
+  const whole = await client.chat.completions.create({ model: MODEL, messages: [...FRANCE], temperature: 0 });
+  const stream = await client.chat.completions.create({
+    model: MODEL,
+    messages: [...FRANCE],
+    temperature: 0,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  const chunks = await Array.fromAsync(stream);
+  const pieces = chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").filter((piece) => piece !== "");
+  expect(pieces.join("")).toBe(whole.choices[0]?.message.content ?? "");
+  expect(pieces.length).toBeGreaterThan(4);
+  expect(chunks.at(-1)?.usage).toEqual(whole.usage);
+}, 60_000);
+
+test("the seed decides what is drawn", async () => {
+  const say = async (seed: number) => {
+    const messages = [{ role: "user", content: "Invent a name for a cat." }] as const;
+    const chat = await client.chat.completions.create({
+      model: MODEL,
+      messages: [...messages],
+      temperature: 1.2,
+      max_tokens: 12,
+      seed,
+    });
+    return chat.choices[0]?.message.content;
+  };
+  const [first, again, other] = [await say(1), await say(1), await say(2)];
+  expect(again).toBe(first ?? "");
+  expect(other).not.toBe(first ?? "");
+}, 60_000);
+
+test("text from a stop string on is never sent", async () => {
+  const chat = await client.chat.completions.create({
+    model: MODEL,
+    messages: [...FRANCE],
+    temperature: 0,
+    stop: ["nce is"],
+  });
+  expect(chat.choices[0]?.message.content).toBe("The capital of Fra");
+  expect(chat.choices[0]?.finish_reason).toBe("stop");
+}, 60_000);
+
+test("the client lists and finds models", async () => {
+  const names = (await client.models.list()).data.map((model) => model.id);
+  expect(names).toContain(MODEL);
+  expect((await client.models.retrieve(MODEL)).id).toBe(MODEL);
+});
+
+test("an aborted stream frees the engine for the next request", async () => {
+  const stream = await client.chat.completions.create({
+    model: MODEL,
+    messages: [{ role: "user", content: "Count from 1 to 500." }],
+    stream: true,
+  });
+  for await (const _ of stream) stream.controller.abort();
+  const next = await client.chat.completions.create({ model: MODEL, messages: [...FRANCE] });
+  expect(next.choices[0]?.message.content).toContain("Paris");
+}, 60_000);
+
+test("the client's own error classes are thrown", async () => {
+  const unknown = client.chat.completions.create({ model: "none-such", messages: [...FRANCE] });
+  expect(await unknown.catch((error: unknown) => error)).toBeInstanceOf(NotFoundError);
+  const tools = [{ type: "function", function: { name: "f" } }] as const;
+  const refused = client.chat.completions.create({ model: MODEL, messages: [...FRANCE], tools: [...tools] });
+  const error = await refused.catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(BadRequestError);
+  expect((error as BadRequestError).param).toBe("tools");
+});
+
+test("a prompt longer than the context is refused with the numbers", async () => {
+  const content = "word ".repeat(9000);
+  const refused = client.chat.completions.create({ model: MODEL, messages: [{ role: "user", content }] });
+  const error = (await refused.catch((thrown: unknown) => thrown)) as BadRequestError;
+  expect(error.code).toBe("context_length_exceeded");
+  expect(error.message).toContain(`"${MODEL}" takes 8192 with the answer`);
+}, 60_000);
+
+test("several requests at once are all answered, each with its own words", async () => {
+  const ask = (content: string) =>
+    client.chat.completions.create({
+      model: MODEL,
+      messages: [{ role: "user", content }],
+      temperature: 0,
+      max_tokens: 12,
+    });
+  const questions = [
+    "What is the capital of France?",
+    "What is the capital of Italy?",
+    "What is the capital of Spain?",
+  ];
+  const alone: (string | null | undefined)[] = [];
+  for (const question of questions) alone.push((await ask(question)).choices[0]?.message.content);
+  const together = await Promise.all(questions.map(ask));
+  expect(together.map((chat) => chat.choices[0]?.message.content)).toEqual(alone);
+}, 60_000);
+
+test("token ids beyond the vocabulary are refused", async () => {
+  const refused = client.completions.create({ model: MODEL, prompt: [1, 2, 49_152] });
+  const error = (await refused.catch((thrown: unknown) => thrown)) as BadRequestError;
+  expect(error).toBeInstanceOf(BadRequestError);
+  expect(error.message).toContain("has 49152 tokens, found token 49152");
+});
+
+describe.skipIf(!existsSync(STORIES))("stories260K", () => {
+  const known = () => JSON.parse(readFileSync(join(STORIES, "known-answer.json"), "utf8")).text as string;
+
+  for (const [form, name] of [
+    ["a folder", "stories260K"],
+    ["a GGUF file", "model"],
+  ] as const) {
+    test(`from ${form} tells its known story, token by token`, async () => {
+      const stream = await client.completions.create({
+        model: name,
+        prompt: "",
+        temperature: 0,
+        max_tokens: 240,
+        stream: true,
+      });
+      const pieces = (await Array.fromAsync(stream)).map((chunk) => chunk.choices[0]?.text ?? "");
+      expect(pieces.join("").slice(0, known().length)).toBe(known());
+      expect(pieces.filter((piece) => piece !== "").length).toBeGreaterThan(150);
+    }, 60_000);
+
+    test(`from ${form} gives the same story whole, and for token ids`, async () => {
+      const ask = (prompt: string | number[]) =>
+        client.completions.create({ model: name, prompt, temperature: 0, max_tokens: 240 });
+      const [text, tokens] = await Promise.all([ask(""), ask([1])]);
+      expect(text.choices[0]?.text.startsWith(known())).toBe(true);
+      expect(tokens.choices[0]?.text.trimStart().startsWith(known())).toBe(true);
+    }, 60_000);
+  }
+
+  test("has no chat template and says so", async () => {
+    const refused = client.chat.completions.create({ model: "stories260K", messages: [...FRANCE] });
+    const error = (await refused.catch((thrown: unknown) => thrown)) as BadRequestError;
+    expect(error).toBeInstanceOf(BadRequestError);
+    expect(error.message).toContain("chat template");
+  });
+});
