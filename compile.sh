@@ -3,6 +3,7 @@
 #   ./compile.sh [--lean] [--target linux-x64|darwin-arm64] [--libraries FOLDER]
 # --lean leaves the model out. Another target than this machine's takes its libraries from FOLDER when they are there.
 set -euo pipefail
+started_in=$PWD
 cd "$(dirname "$0")"
 
 case "$(uname -s)" in
@@ -18,6 +19,36 @@ fail() {
   exit 1
 }
 
+# Homebrew's libraries name each other by absolute paths; unpacked elsewhere they must find each other side by side.
+collect_from_homebrew() {
+  libraries=build/libraries-darwin-arm64
+  rm -rf "$libraries"
+  mkdir -p "$libraries"
+  cp "$(brew --prefix mlx-c)/lib/libmlxc.dylib" "$(brew --prefix mlx)/lib/libmlx.dylib" \
+    "$(brew --prefix mlx)/lib/mlx.metallib" "$libraries"
+  chmod u+w "$libraries"/*
+  local named
+  named=$(otool -L "$libraries/libmlxc.dylib" | awk '/libmlx\.dylib/ { print $1 }')
+  install_name_tool -change "$named" @loader_path/libmlx.dylib "$libraries/libmlxc.dylib"
+  codesign --force --sign - "$libraries/libmlxc.dylib"
+}
+
+# A worker or a library that cannot be found shows only when the file runs from elsewhere.
+try_out() {
+  local home first_line server line=
+  home=$(mktemp -d)
+  first_line=$home/first-line
+  mkfifo "$first_line"
+  (cd / && exec env -i HOME="$home" "$1" serve --port 0 --json >"$first_line") &
+  server=$!
+  read -r -t 60 line <"$first_line" || true
+  kill "$server" 2>/dev/null || true
+  wait "$server" || true
+  [ -n "$line" ] || fail "$1 does not start, see above"
+  rm -rf "$home"
+  echo "compile: it starts: $line"
+}
+
 while [ $# -gt 0 ]; do
   case "$1" in
     --lean) lean=yes ;;
@@ -29,6 +60,7 @@ while [ $# -gt 0 ]; do
 done
 [ "$target" = linux-x64 ] || [ "$target" = darwin-arm64 ] ||
   fail "Cannot compile for \"$target\": the targets are linux-x64 and darwin-arm64"
+if [ -n "$libraries" ]; then libraries=$(cd "$started_in" && realpath "$libraries"); fi
 [ -z "$libraries" ] || [ -d "$libraries" ] || fail "Cannot take libraries from $libraries: there is no such folder"
 
 node scripts/setup.mjs
@@ -39,18 +71,17 @@ parts=build/parts-$target${lean:+-lean}
 
 if [ -z "$libraries" ] && [ "$target" = "$host" ]; then
   libraries=build/native
-  [ "$host" = linux-x64 ] || libraries=$(brew --prefix)/lib
+  [ "$host" = linux-x64 ] || collect_from_homebrew
 fi
 node scripts/parts.mjs "$parts" "$target" "${libraries:-none}" "${lean:-model}"
 
 mkdir -p dist
+trap 'rm -f "$out.new"' EXIT
+# It reads no .env and no bunfig.toml of the folder it is started in.
 "$bun" build --compile --minify --target="bun-$target" --root src --outfile "$out.new" \
+  --no-compile-autoload-dotenv --no-compile-autoload-bunfig \
   src/main.ts src/worker/main.ts src/text/main.ts "$parts"/*.part \
   --asset-naming='[name].[ext]' --loader .part:file
+if [ "$target" = "$host" ]; then try_out "$PWD/$out.new"; fi
 mv "$out.new" "$out"
-
-if [ "$target" = "$host" ]; then
-  # A worker that cannot be found would only show when the file runs from elsewhere.
-  (cd / && "$OLDPWD/$out" version >/dev/null) || fail "$out does not start"
-fi
 echo "compile: $out is complete ($(du -h "$out" | cut -f1))"

@@ -25,8 +25,8 @@ function libraries() {
   const names = readdirSync(library_folder).filter((name) =>
     target === "darwin-arm64" ? MAC_LIBRARIES.includes(name) : /\.so(\.|$)/.test(name),
   );
-  const licence = "build/mlx/LICENSE";
-  return [...names.map((name) => join(library_folder, name)), ...(existsSync(licence) ? [licence] : [])];
+  const licenses = ["scripts/libraries-license.txt", "build/mlx/LICENSE"].filter((path) => existsSync(path));
+  return [...names.map((name) => join(library_folder, name)), ...licenses];
 }
 
 function list(folder) {

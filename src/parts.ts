@@ -66,9 +66,9 @@ function ggufIn(folder: string): string | null {
 
 async function unpackBundle(bundle: Bundle, parent: string, carried: ReadonlyMap<string, File>): Promise<string> {
   const folder = join(parent, bundle.hash);
-  if (isComplete(bundle, folder)) return folder;
   const aside = join(parent, `unpacking-${process.pid}-${bundle.hash}`);
   try {
+    if (isComplete(bundle, folder)) return folder;
     mkdirSync(parent, { recursive: true });
     removeLeftovers(parent);
     mkdirSync(aside);
@@ -80,9 +80,13 @@ async function unpackBundle(bundle: Bundle, parent: string, carried: ReadonlyMap
     moveIntoPlace(bundle, aside, folder);
     return folder;
   } catch (error) {
-    rmSync(aside, { recursive: true, force: true });
-    throw new Failure("unavailable", `Cannot unpack into ${parent}: ${reason(error)}`);
+    discard(aside);
+    throw new Failure("unavailable", `Cannot unpack into ${parent}: ${reason(error, sizeOf(bundle))}`);
   }
+}
+
+function sizeOf(bundle: Bundle): number {
+  return bundle.files.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /** Files are written once and moved in whole, so their size tells whether a later hand has cut or removed one. */
@@ -113,17 +117,28 @@ function moveIntoPlace(bundle: Bundle, aside: string, folder: string): void {
     // Another first start was faster, or what is there is damaged.
     if (isComplete(bundle, folder)) rmSync(aside, { recursive: true });
     else {
-      rmSync(folder, { recursive: true });
+      // Moved first: what takes its place must not wait for the removal, nor be removed with it.
+      const damaged = `${aside}-damaged`;
+      renameSync(folder, damaged);
       renameSync(aside, folder);
+      rmSync(damaged, { recursive: true });
     }
   }
+}
+
+/** What cannot be removed now is a leftover of a later start; the error that led here says more. */
+function discard(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true });
+  } catch {}
 }
 
 /** Folders of starts that were killed while they unpacked. */
 function removeLeftovers(parent: string): void {
   for (const name of readdirSync(parent)) {
     const pid = Number(/^unpacking-(\d+)-/.exec(name)?.[1] ?? 0);
-    if (pid > 0 && pid !== process.pid && !isAlive(pid)) rmSync(join(parent, name), { recursive: true, force: true });
+    // One with this process's own number is an earlier process's: in a container the same numbers come again and again.
+    if (pid === process.pid || (pid > 0 && !isAlive(pid))) rmSync(join(parent, name), { recursive: true, force: true });
   }
 }
 
@@ -136,12 +151,15 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function reason(error: unknown): string {
+function reason(error: unknown, needed_bytes: number): string {
   const code = error instanceof Error && "code" in error ? error.code : null;
   switch (code) {
     case "ENOSPC":
     case "EDQUOT":
-      return "the disk is full";
+      return `the disk is full, ${Math.ceil(needed_bytes / 1e6)} MB are needed; BUNSEN_HOME names another folder`;
+    case "ENOTDIR":
+    case "EEXIST":
+      return "a file is where a folder is needed; BUNSEN_HOME names another folder";
     case "EACCES":
     case "EPERM":
     case "EROFS":

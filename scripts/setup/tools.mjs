@@ -1,7 +1,10 @@
 /** Which systems and tools set-up needs, and the command that installs each tool. */
 
+import { existsSync } from "node:fs";
 import { outputOf, SetupError } from "./process.mjs";
 
+/** The places the server looks in. */
+export const HOMEBREW_LIBRARIES = ["/opt/homebrew/lib/libmlxc.dylib", "/usr/local/lib/libmlxc.dylib"];
 const GLIBC_MIN = "2.35";
 
 /** `probe` prints something when the tool is there and new enough. */
@@ -26,6 +29,11 @@ const TOOLS = {
     title: "Python 3.11 or later (python3; mlx-lm, which the tests compare with, needs it)",
     probe: () => outputOf("python3", ["-c", "import sys; print(1) if sys.version_info >= (3, 11) else sys.exit(1)"]),
     packages: { "apt-get": ["python3"], dnf: ["python3"], brew: ["python3"] },
+  },
+  mlxC: {
+    title: "mlx-c, MLX's C library",
+    probe: async () => HOMEBREW_LIBRARIES.some((path) => existsSync(path)) || process.env.BUNSEN_MLX_LIBRARY,
+    packages: { "apt-get": [], dnf: [], brew: ["mlx-c"] },
   },
   compiler: {
     title: `a C++20 compiler (${process.env.CXX ?? "g++"})`,

@@ -41,10 +41,10 @@ export function docsRoutes(version: string) {
       { name: "OpenAI", description: "OpenAI's protocol" },
       { name: "Server", description: "The server itself" },
     ],
-    components: { schemas: { Problem: problemSchema } },
   };
   return (
     new Elysia({ normalize: false })
+      .model({ Problem: problemSchema })
       .use(swagger({ path: "/docs", specPath: "/openapi.json", provider: "swagger-ui", documentation: document }))
       // In place of the plugin's own page, which loads its script from another host.
       .get("/docs", async () => content(PAGE, "text/html"), { detail: { hide: true } })

@@ -35,6 +35,7 @@ function serve(app: { handle(request: Request): Promise<Response> }, host: strin
     return Bun.serve({
       hostname: host,
       port,
+      development: false, // else what escapes Elysia (a thrown undefined does) is shown to the caller with its stack
       idleTimeout: IDLE_S_MAX,
       maxRequestBodySize: BODY_BYTES_NET,
       fetch(request, server) {

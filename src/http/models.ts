@@ -14,13 +14,14 @@ export function modelRoutes(parts: RouteParts) {
   return (
     new Elysia({ normalize: false })
       .get("/v1/models", async () => modelListBody(parts.models.models()), { detail: list })
-      .get("/v1/models/:id", async ({ params }) => find(parts.models, params.id), { detail: one })
-      // An id with its slashes as they are; Elysia decodes a named parameter but not this one.
-      .get("/v1/models/*", async ({ params }) => find(parts.models, decoded(params["*"])), { detail: { hide: true } })
+      .get("/v1/models/:id", async ({ request }) => find(parts.models, request), { detail: one })
+      // An id with its slashes as they are.
+      .get("/v1/models/*", async ({ request }) => find(parts.models, request), { detail: { hide: true } })
   );
 }
 
-function find(models: ModelList, id: string) {
+function find(models: ModelList, request: Request) {
+  const id = decoded(new URL(request.url).pathname.slice("/v1/models/".length));
   const model = models.models().find((model) => model.name === id);
   if (model !== undefined) return modelBody(model);
   throw new Failure("not_found", `Cannot find model "${id}": this server does not have it`, "model");

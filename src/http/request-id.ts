@@ -1,11 +1,5 @@
 /** Names of requests: what a caller is told and what the log shows. */
 
-const HEX_DIGITS = 12;
-
-export function newRequestId(): string {
-  return `req_${crypto.randomUUID().replaceAll("-", "").slice(0, HEX_DIGITS)}`;
-}
-
 /** The name of each request in progress. */
 export class RequestIds {
   readonly #ids = new WeakMap<Request, string>();

@@ -1,6 +1,7 @@
 /** The HTTP server: what holds for every request, and the routes. Builds nothing it serves from and listens nowhere. */
 
 import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
+import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { isBug, problem, Refusal } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
@@ -25,7 +26,7 @@ export function createServer(given: ServerParts) {
     })
     .onError(async ({ error, request }) => {
       if (request.signal.aborted) return new Response(null, { status: CLIENT_LEFT });
-      const cause = causeOf(error, request, (method, path) => app.router.http.find(method, path) !== null);
+      const cause = causeOf(error, request, app.routes);
       const request_id = parts.ids.of(request);
       if (isBug(cause)) parts.reportBug(cause, request_id);
       const { status, headers, body } = problem(cause, request_id, new URL(request.url).pathname);
@@ -41,7 +42,6 @@ export function createServer(given: ServerParts) {
 
 /** Nobody reads it; nginx writes the same number in its logs. */
 const CLIENT_LEFT = 499;
-const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /** No route has a query, and a parameter that is not honoured is refused. */
 function refuseQuery(request: Request): void {
@@ -50,15 +50,25 @@ function refuseQuery(request: Request): void {
   throw new Failure("invalid_request", `Cannot use query parameter "${name}": this route takes none`, name);
 }
 
-/** Elysia's own errors as ours; `has` tells whether a route exists. */
-function causeOf(error: unknown, request: Request, has: (method: string, path: string) => boolean): unknown {
+type Routes = readonly { readonly method: string; readonly path: string }[];
+
+/** Elysia's own errors as ours. */
+function causeOf(error: unknown, request: Request, routes: Routes): unknown {
   if (error instanceof ParseError) return error.cause;
-  if (error instanceof ValidationError)
-    return violation("Errors" in error.validator ? error.validator.Errors(error.value) : []);
+  if (error instanceof ValidationError) {
+    assert("Errors" in error.validator, "every schema is one of typebox");
+    return violation(error.validator.Errors(error.value));
+  }
   if (!(error instanceof NotFoundError)) return error;
   const path = new URL(request.url).pathname;
-  const allowed = METHODS.filter((method) => has(method, path));
+  const allowed = routes.filter((route) => fits(route.path, path)).map((route) => route.method);
   const act = `Cannot answer ${request.method} ${path}`;
   if (allowed.length === 0) return new Failure("not_found", `${act}: there is no such route`);
   return new Refusal("method_not_allowed", `${act}: this route takes ${allowed.join(", ")}`, allowed);
+}
+
+/** Patterns are Elysia's: `:name` is one segment, `*` the rest. */
+function fits(pattern: string, path: string): boolean {
+  const expression = pattern.replaceAll(".", "\\.").replace(/:\w+/, "[^/]+").replace("*", ".+/.+");
+  return new RegExp(`^${expression}/?$`).test(path);
 }

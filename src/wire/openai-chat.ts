@@ -12,7 +12,7 @@ import {
   usageBody,
 } from "./openai-answer.ts";
 import { sharedParameters, strictObject, type Wishes, wishesOf } from "./openai-parameters.ts";
-import { notYet } from "./violation.ts";
+import { called, notYet } from "./violation.ts";
 
 const role = Type.Union(
   [Type.Literal("system"), Type.Literal("developer"), Type.Literal("user"), Type.Literal("assistant")],
@@ -27,44 +27,43 @@ const textPart = strictObject(
   ["prompt_cache_breakpoint"],
 );
 
-const message = strictObject({ role, content: Type.Union([Type.String(), Type.Array(textPart, { minItems: 1 })]) }, [
-  "name",
-  "refusal",
-  "audio",
-  "tool_calls",
-  "tool_call_id",
-  "function_call",
-]);
+const message = strictObject(
+  { role, content: Type.Union([Type.String(), Type.Array(textPart, { minItems: 1, ...called("text parts") })]) },
+  ["name", "refusal", "audio", "tool_calls", "tool_call_id", "function_call"],
+);
 
-export const chatRequestSchema = strictObject({ messages: Type.Array(message, { minItems: 1 }), ...sharedParameters }, [
-  "audio",
-  "frequency_penalty",
-  "function_call",
-  "functions",
-  "logit_bias",
-  "logprobs",
-  "metadata",
-  "modalities",
-  "moderation",
-  "n",
-  "parallel_tool_calls",
-  "prediction",
-  "presence_penalty",
-  "prompt_cache_key",
-  "prompt_cache_options",
-  "prompt_cache_retention",
-  "reasoning_effort",
-  "response_format",
-  "safety_identifier",
-  "service_tier",
-  "store",
-  "tool_choice",
-  "tools",
-  "top_logprobs",
-  "user",
-  "verbosity",
-  "web_search_options",
-]);
+export const chatRequestSchema = strictObject(
+  { messages: Type.Array(message, { minItems: 1, ...called("messages") }), ...sharedParameters },
+  [
+    "audio",
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "metadata",
+    "modalities",
+    "moderation",
+    "n",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "response_format",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "user",
+    "verbosity",
+    "web_search_options",
+  ],
+);
 
 type ChatRequest = Static<typeof chatRequestSchema>;
 

@@ -13,18 +13,20 @@ import {
   usageBody,
 } from "./openai-answer.ts";
 import { sharedParameters, strictObject, type Wishes, wishesOf } from "./openai-parameters.ts";
+import { called } from "./violation.ts";
 
 /** What OpenAI's route does without a limit: a raw text seldom ends by itself. */
 const TOKENS_MAX_DEFAULT = 16;
 
-const tokenIds = Type.Array(Type.Integer({ minimum: 0 }), { minItems: 1, description: "The ids of its tokens." });
-const batch = Type.Array(Type.Union([Type.String(), tokenIds]), {
+const tokenId = Type.Integer({ minimum: 0 });
+const tokenIds = Type.Array(Type.Union([tokenId, Type.String(), Type.Array(tokenId)]), {
   minItems: 1,
-  description: "Several prompts: not supported yet.",
+  description: "The ids of its tokens. Several prompts are understood, but not supported yet.",
+  ...called("token ids"),
 });
 
 export const completionRequestSchema = strictObject(
-  { prompt: Type.Union([Type.String(), tokenIds, batch]), ...sharedParameters },
+  { prompt: Type.Union([Type.String(), tokenIds]), ...sharedParameters },
   ["best_of", "echo", "frequency_penalty", "logit_bias", "logprobs", "n", "presence_penalty", "suffix", "user"],
 );
 

@@ -3,7 +3,7 @@
 import { type Static, type TProperties, type TSchema, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest, SamplingWishes } from "../core/generation.ts";
-import { notYet } from "./violation.ts";
+import { called, notYet } from "./violation.ts";
 
 /** What a request asks for beside its prompt. */
 export interface Wishes extends Pick<GenerationRequest, "sampling" | "stop"> {
@@ -51,7 +51,7 @@ export const sharedParameters = {
     }),
   ),
   stop: optional(
-    Type.Union([stopText, Type.Array(stopText, { minItems: 1, maxItems: STOP_TEXTS_MAX })], {
+    Type.Union([stopText, Type.Array(stopText, { minItems: 1, maxItems: STOP_TEXTS_MAX, ...called("texts") })], {
       description: "Generation ends before any of these texts.",
     }),
   ),
@@ -70,8 +70,7 @@ type SharedBody = Static<typeof sharedBody>;
 export function wishesOf(body: Omit<SharedBody, "model">, tokens_max_default: number | null): Wishes {
   const stream = body.stream ?? false;
   if (body.stream_options && !stream) {
-    const state = `it needs "stream": true, found ${JSON.stringify(body.stream ?? null)}`;
-    throw new Failure("invalid_request", `Cannot use "stream_options": ${state}`, "stream_options");
+    throw new Failure("invalid_request", 'Cannot use "stream_options": it needs "stream": true', "stream_options");
   }
   return {
     sampling: samplingOf(body),

@@ -10,6 +10,11 @@ export function notYet(...names: string[]) {
   return { [NOT_YET]: names };
 }
 
+/** An option of an array: what its items are called in a sentence. */
+export function called(items: string) {
+  return { [ITEMS]: items };
+}
+
 export function violation(errors: Iterable<ValueError>): Failure {
   const error = mostTelling(errors);
   const parameter = parameterName(error.path);
@@ -32,6 +37,7 @@ export function violation(errors: Iterable<ValueError>): Failure {
 }
 
 const NOT_YET = "x-not-supported-yet";
+const ITEMS = "x-items-are-called";
 /** A body of a million wrong items has a million errors; the first few tell enough. */
 const ERRORS_READ_MAX = 64;
 const SHOWN_CHARACTERS_MAX = 60;
@@ -98,7 +104,7 @@ function expectationOfOne(schema: TSchema): string | null {
     case "boolean":
       return "true or false";
     case "array":
-      return `an array${schema["minItems"] === undefined ? "" : itemCount(schema["maxItems"])}`;
+      return arrayOf(schema[ITEMS] ?? "items", schema["minItems"], schema["maxItems"]);
     case "object":
       return "an object";
     default:
@@ -111,12 +117,15 @@ function range(minimum: number | undefined, maximum: number | undefined): string
   return maximum === undefined ? ` of at least ${minimum}` : ` from ${minimum} to ${maximum}`;
 }
 
-function itemCount(maximum: number | undefined): string {
-  return maximum === undefined ? " that is not empty" : ` of 1 to ${maximum} items`;
+function arrayOf(items: string, minimum: number | undefined, maximum: number | undefined): string {
+  if (minimum === undefined) return `an array of ${items}`;
+  return maximum === undefined
+    ? `an array of ${items} that is not empty`
+    : `an array of ${minimum} to ${maximum} ${items}`;
 }
 
 function shown(value: unknown): string {
-  if (Array.isArray(value)) return `an array of ${value.length} items`;
+  if (Array.isArray(value)) return value.length === 1 ? "an array of 1 item" : `an array of ${value.length} items`;
   if (typeof value === "object" && value !== null) return "an object";
   return typeof value === "string" ? JSON.stringify(cut(value)) : String(value);
 }

@@ -1,0 +1,213 @@
+/** Chat completions and completions through the front door. */
+
+import { describe, expect, test } from "bun:test";
+import { hello, readEvents, ScriptedBackend, serverOf, USAGE } from "./scripted-backend.ts";
+
+const CHAT = "/v1/chat/completions";
+const COMPLETIONS = "/v1/completions";
+const HI = { model: "tiny", messages: [{ role: "user", content: "hi" }] };
+const TOTAL = { ...USAGE, total_tokens: 7 };
+const HEAD = { created: 1_763_000_000, model: "tiny", system_fingerprint: "bunsen-1.2.3" };
+
+function fresh() {
+  const backend = new ScriptedBackend();
+  return { backend, ...serverOf(backend) };
+}
+
+describe("an answer", () => {
+  test("a chat is one message with a finish reason and the usage", async () => {
+    const response = await fresh().post(CHAT, HI);
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({
+      ...HEAD,
+      id: "chatcmpl-000000000001",
+      object: "chat.completion",
+      choices: [
+        {
+          index: 0,
+          message: { role: "assistant", content: "Hello, wörld", refusal: null },
+          logprobs: null,
+          finish_reason: "stop",
+        },
+      ],
+      usage: TOTAL,
+    });
+  });
+
+  test("a completion is one text", async () => {
+    const response = await fresh().post(COMPLETIONS, { model: "tiny", prompt: "Say" });
+    expect(await response.json()).toEqual({
+      ...HEAD,
+      id: "cmpl-000000000001",
+      object: "text_completion",
+      choices: [{ index: 0, text: "Hello, wörld", logprobs: null, finish_reason: "stop" }],
+      usage: TOTAL,
+    });
+  });
+
+  test("one that was cut says length", async () => {
+    const { post } = serverOf(
+      new ScriptedBackend(async function* () {
+        yield { kind: "start", prompt_tokens: 5 };
+        yield { kind: "end", reason: "length", usage: USAGE };
+      }),
+    );
+    const chat = await (await post(CHAT, HI)).json();
+    expect(chat).toMatchObject({ choices: [{ finish_reason: "length", message: { content: "" } }] });
+    const [, last] = (await readEvents(await post(CHAT, { ...HI, stream: true }))) as { choices: unknown[] }[];
+    expect(last?.choices).toEqual([{ index: 0, delta: {}, logprobs: null, finish_reason: "length" }]);
+  });
+});
+
+describe("a stream", () => {
+  const choices = [
+    { index: 0, delta: { role: "assistant", content: "" }, logprobs: null, finish_reason: null },
+    { index: 0, delta: { content: "Hello" }, logprobs: null, finish_reason: null },
+    { index: 0, delta: { content: ", wörld" }, logprobs: null, finish_reason: null },
+    { index: 0, delta: {}, logprobs: null, finish_reason: "stop" },
+  ];
+  const head = { ...HEAD, id: "chatcmpl-000000000001", object: "chat.completion.chunk" };
+
+  test("is a role chunk, the texts, a finish chunk and [DONE]", async () => {
+    const response = await fresh().post(CHAT, { ...HI, stream: true });
+    expect(response.status).toBe(200);
+    expect(response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
+    expect(response.headers.get("cache-control")).toBe("no-cache");
+    expect(response.headers.get("x-accel-buffering")).toBe("no");
+    expect(await readEvents(response)).toEqual([
+      ...choices.map((choice) => ({ ...head, choices: [choice] })),
+      "[DONE]",
+    ]);
+  });
+
+  test("with include_usage ends with a chunk that has a usage and no choice; the others have a null one", async () => {
+    const body = { ...HI, stream: true, stream_options: { include_usage: true } };
+    expect(await readEvents(await fresh().post(CHAT, body))).toEqual([
+      ...choices.map((choice) => ({ ...head, choices: [choice], usage: null })),
+      { ...head, choices: [], usage: TOTAL },
+      "[DONE]",
+    ]);
+  });
+
+  test("with include_usage: false has none", async () => {
+    const body = { ...HI, stream: true, stream_options: { include_usage: false } };
+    expect(await readEvents(await fresh().post(CHAT, body))).toHaveLength(choices.length + 1);
+  });
+
+  test("of a completion is the texts, a finish chunk and [DONE]", async () => {
+    const body = { model: "tiny", prompt: "Say", stream: true, stream_options: { include_usage: true } };
+    const completion_head = { ...HEAD, id: "cmpl-000000000001", object: "text_completion" };
+    const texts = [
+      { index: 0, text: "Hello", logprobs: null, finish_reason: null },
+      { index: 0, text: ", wörld", logprobs: null, finish_reason: null },
+      { index: 0, text: "", logprobs: null, finish_reason: "stop" },
+    ];
+    expect(await readEvents(await fresh().post(COMPLETIONS, body))).toEqual([
+      ...texts.map((choice) => ({ ...completion_head, choices: [choice], usage: null })),
+      { ...completion_head, choices: [], usage: TOTAL },
+      "[DONE]",
+    ]);
+  });
+
+  test("sends each text when the backend has it, not when the answer is whole", async () => {
+    const gate = Promise.withResolvers<void>();
+    const { post } = serverOf(
+      new ScriptedBackend(async function* () {
+        for await (const event of hello()) {
+          if (event.kind === "end") await gate.promise;
+          yield event;
+        }
+      }),
+    );
+    const response = await post(CHAT, { ...HI, stream: true });
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    const parts = [await reader?.read(), await reader?.read(), await reader?.read()];
+    expect(parts.map((part) => part?.value)).toEqual([
+      expect.stringContaining('"role":"assistant"'),
+      expect.stringContaining('"Hello"'),
+      expect.stringContaining('", wörld"'),
+    ]);
+    gate.resolve();
+    expect((await reader?.read())?.value).toContain('"finish_reason":"stop"');
+  });
+});
+
+describe("what the backend is asked", () => {
+  const NO_WISHES = { temperature: null, top_p: null, top_k: null, min_p: null, seed: null };
+
+  async function asked(path: string, body: object) {
+    const { backend, post } = fresh();
+    const response = await post(path, body);
+    expect(await response.text()).not.toContain("error");
+    return backend.last;
+  }
+
+  test("a bare chat leaves everything to the model", async () => {
+    expect(await asked(CHAT, HI)).toEqual({
+      request_id: "req_000000000001",
+      model: "tiny",
+      prompt: { kind: "messages", messages: [{ role: "user", content: "hi" }] },
+      sampling: NO_WISHES,
+      tokens_max: null,
+      stop: [],
+    });
+  });
+
+  test("a bare completion has OpenAI's limit of 16 tokens", async () => {
+    const { prompt, tokens_max } = await asked(COMPLETIONS, { model: "tiny", prompt: "" });
+    expect({ prompt, tokens_max }).toEqual({ prompt: { kind: "text", text: "" }, tokens_max: 16 });
+  });
+
+  test("a prompt of token ids stays token ids", async () => {
+    const { prompt } = await asked(COMPLETIONS, { model: "tiny", prompt: [1, 0, 511] });
+    expect(prompt).toEqual({ kind: "tokens", token_ids: [1, 0, 511] });
+  });
+
+  for (const [path, body] of [
+    [CHAT, HI],
+    [COMPLETIONS, { model: "tiny", prompt: "x" }],
+  ] as const) {
+    test(`${path} passes on every parameter, zero included`, async () => {
+      const sampling = { temperature: 0, top_p: 0, top_k: 0, min_p: 0, seed: 0 };
+      const request = await asked(path, { ...body, ...sampling, max_tokens: 7, stop: "\n", stream: false });
+      expect(request).toMatchObject({ sampling, tokens_max: 7, stop: ["\n"] });
+      const others = { temperature: 2, top_p: 1, top_k: 40, min_p: 0.05, seed: -9 };
+      const other = await asked(path, { ...body, ...others, max_completion_tokens: 8, stop: ["a", "b", "c", "d"] });
+      expect(other).toMatchObject({ sampling: others, tokens_max: 8, stop: ["a", "b", "c", "d"] });
+    });
+
+    test(`${path} takes null for absent`, async () => {
+      const names = ["temperature", "top_p", "top_k", "min_p", "seed", "stop", "stream", "stream_options"];
+      const limits = ["max_tokens", "max_completion_tokens"];
+      const nulls = Object.fromEntries([...names, ...limits].map((name) => [name, null]));
+      expect(await asked(path, { ...body, ...nulls })).toEqual(await asked(path, body));
+    });
+
+    test(`${path} takes both token limits when they agree`, async () => {
+      expect(await asked(path, { ...body, max_tokens: 5, max_completion_tokens: 5 })).toMatchObject({ tokens_max: 5 });
+    });
+  }
+
+  test("developer is system, and text parts are one text", async () => {
+    const parts = [
+      { type: "text", text: "one " },
+      { type: "text", text: "two" },
+    ];
+    const messages = [
+      { role: "developer", content: "Be brief" },
+      { role: "system", content: "Be kind" },
+      { role: "user", content: parts },
+      { role: "assistant", content: "" },
+    ];
+    const { prompt } = await asked(CHAT, { model: "tiny", messages });
+    expect(prompt).toEqual({
+      kind: "messages",
+      messages: [
+        { role: "system", content: "Be brief" },
+        { role: "system", content: "Be kind" },
+        { role: "user", content: "one two" },
+        { role: "assistant", content: "" },
+      ],
+    });
+  });
+});

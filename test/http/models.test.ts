@@ -1,0 +1,40 @@
+/** The list of models, one model, and the health of the server. */
+
+import { expect, test } from "bun:test";
+import { readProblem, ScriptedBackend, serverOf } from "./scripted-backend.ts";
+
+const TINY = { id: "tiny", object: "model", created: 1_700_000_000, owned_by: "local" };
+const NAMED = { id: "org/name", object: "model", created: 1_700_000_001, owned_by: "org" };
+
+test("the list has every model", async () => {
+  const response = await serverOf(new ScriptedBackend()).ask("/v1/models");
+  expect(await response.json()).toEqual({ object: "list", data: [TINY, NAMED] });
+});
+
+test("a model is found by its id, with its slash encoded or not", async () => {
+  const { ask } = serverOf(new ScriptedBackend());
+  const found = ["tiny", "org/name", "org%2Fname", "org%2fname", "%74iny"];
+  const models = await Promise.all(found.map(async (id) => await (await ask(`/v1/models/${id}`)).json()));
+  expect(models).toEqual([TINY, NAMED, NAMED, NAMED, TINY]);
+});
+
+test("what is not a model's id is not found, and named as it was asked", async () => {
+  const { ask } = serverOf(new ScriptedBackend());
+  const cases = { none: "none", "org%252Fname": "org%2Fname", "%E0%A4%A": "%E0%A4%A", "org/name/x": "org/name/x" };
+  for (const [path, name] of Object.entries(cases)) {
+    const response = await ask(`/v1/models/${path}`);
+    expect(response.status).toBe(404);
+    const { error } = await readProblem(response);
+    expect(error).toEqual({
+      message: `Cannot find model "${name}": this server does not have it`,
+      type: "invalid_request_error",
+      param: "model",
+      code: "model_not_found",
+    });
+  }
+});
+
+test("health tells the version", async () => {
+  const response = await serverOf(new ScriptedBackend()).ask("/health");
+  expect(await response.json()).toEqual({ status: "ok", version: "1.2.3" });
+});

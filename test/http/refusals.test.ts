@@ -1,0 +1,281 @@
+/** What is refused, and with which words: every parameter is honoured or refused, none is ignored. */
+
+import { describe, expect, test } from "bun:test";
+import { integer, seeded } from "../random.ts";
+import { readProblem, ScriptedBackend, serverOf } from "./scripted-backend.ts";
+
+const CHAT = "/v1/chat/completions";
+const COMPLETIONS = "/v1/completions";
+const HI = { model: "tiny", messages: [{ role: "user", content: "hi" }] };
+const SAY = { model: "tiny", prompt: "Say" };
+
+interface Refused {
+  readonly message: string;
+  readonly param: string | null;
+  readonly code: string | null;
+}
+
+async function refusal(path: string, body: unknown): Promise<Refused> {
+  const backend = new ScriptedBackend();
+  const response = await serverOf(backend).post(path, body);
+  expect(response.status).toBe(400);
+  expect(backend.requests).toBeEmpty();
+  const { error } = await readProblem(response);
+  expect(error.type).toBe("invalid_request_error");
+  return { message: error.message, param: error.param, code: error.code };
+}
+
+function wrong(param: string, state: string): Refused {
+  return { message: `Cannot use "${param}": ${state}`, param, code: null };
+}
+
+function notYet(param: string, state = "it is not supported yet"): Refused {
+  return { message: `Cannot use "${param}": ${state}`, param, code: "unsupported" };
+}
+
+function missing(param: string, expected: string): Refused {
+  return { message: `Cannot use the request: "${param}" is missing, expected ${expected}`, param, code: null };
+}
+
+const ROLES = '"system", "developer", "user" or "assistant"';
+const CONTENT = "a text or an array of text parts that is not empty";
+const user = (content: unknown) => ({ messages: [{ role: "user", content }] });
+
+const SHARED: [object, Refused][] = [
+  [{ temperature: 2.01 }, wrong("temperature", "expected a number from 0 to 2, found 2.01")],
+  [{ temperature: "hot" }, wrong("temperature", 'expected a number from 0 to 2, found "hot"')],
+  [{ top_p: -0.1 }, wrong("top_p", "expected a number from 0 to 1, found -0.1")],
+  [{ min_p: 1.5 }, wrong("min_p", "expected a number from 0 to 1, found 1.5")],
+  [{ top_k: -1 }, wrong("top_k", "expected an integer of at least 0, found -1")],
+  [{ top_k: 1.5 }, wrong("top_k", "expected an integer of at least 0, found 1.5")],
+  [{ max_tokens: 0 }, wrong("max_tokens", "expected an integer of at least 1, found 0")],
+  [{ max_completion_tokens: 0.5 }, wrong("max_completion_tokens", "expected an integer of at least 1, found 0.5")],
+  [{ max_tokens: 3, max_completion_tokens: 4 }, wrong("max_tokens", '"max_completion_tokens" says 4, found 3')],
+  [
+    { seed: 2 ** 53 },
+    wrong("seed", "expected an integer from -9007199254740991 to 9007199254740991, found 9007199254740992"),
+  ],
+  [{ stop: "" }, wrong("stop", 'expected a text that is not empty, found ""')],
+  [{ stop: [] }, wrong("stop", "expected an array of 1 to 4 texts, found an array of 0 items")],
+  [{ stop: ["a", ""] }, wrong("stop[1]", 'expected a text that is not empty, found ""')],
+  [{ stop: [..."abcde"] }, wrong("stop", "expected an array of 1 to 4 texts, found an array of 5 items")],
+  [{ stream: "yes" }, wrong("stream", 'expected true or false, found "yes"')],
+  [{ stream_options: { include_usage: true } }, wrong("stream_options", 'it needs "stream": true')],
+  [{ stream: false, stream_options: {} }, wrong("stream_options", 'it needs "stream": true')],
+  [{ stream: true, stream_options: [] }, wrong("stream_options", "expected an object, found an array of 0 items")],
+  [
+    { stream: true, stream_options: { include_usage: null } },
+    wrong("stream_options.include_usage", "expected true or false, found null"),
+  ],
+  [{ stream: true, stream_options: { include_obfuscation: false } }, notYet("stream_options.include_obfuscation")],
+  [{ stream: true, stream_options: { more: 1 } }, wrong("stream_options.more", "there is no such parameter")],
+  [{ repetition_penalty: 1.1 }, wrong("repetition_penalty", "there is no such parameter")],
+  [{ model: "" }, wrong("model", 'expected a text that is not empty, found ""')],
+  [{ model: null }, wrong("model", "expected a text that is not empty, found null")],
+  [{ model: undefined }, missing("model", "a text that is not empty")],
+];
+
+describe("a chat is refused for", () => {
+  const cases: typeof SHARED = [
+    ...SHARED,
+    [{ messages: undefined }, missing("messages", "an array of messages that is not empty")],
+    [{ messages: [] }, wrong("messages", "expected an array of messages that is not empty, found an array of 0 items")],
+    [{ messages: "hi" }, wrong("messages", 'expected an array of messages that is not empty, found "hi"')],
+    [{ messages: ["hi"] }, wrong("messages[0]", 'expected an object, found "hi"')],
+    [{ messages: [{ content: "x" }] }, missing("messages[0].role", ROLES)],
+    [{ messages: [{ role: "user" }] }, missing("messages[0].content", CONTENT)],
+    [{ messages: [{ role: "bot", content: "" }] }, wrong("messages[0].role", `expected ${ROLES}, found "bot"`)],
+    [
+      { messages: [HI.messages[0], { role: "tool", content: "4", tool_call_id: "a" }] },
+      notYet("messages[1].role", `"tool" is not supported yet, expected ${ROLES}`),
+    ],
+    [
+      { messages: [{ role: "function", name: "add", content: "4" }] },
+      notYet("messages[0].role", `"function" is not supported yet, expected ${ROLES}`),
+    ],
+    [{ messages: [{ role: "user", content: "x", name: "Ada" }] }, notYet("messages[0].name")],
+    [{ messages: [{ role: "assistant", content: "x", tool_calls: [] }] }, notYet("messages[0].tool_calls")],
+    [{ messages: [{ role: "user", content: "x", mood: 1 }] }, wrong("messages[0].mood", "there is no such parameter")],
+    [user(null), wrong("messages[0].content", `expected ${CONTENT}, found null`)],
+    [
+      user([]),
+      wrong("messages[0].content", "expected an array of text parts that is not empty, found an array of 0 items"),
+    ],
+    [
+      user([{ type: "image_url", image_url: { url: "data:," } }]),
+      notYet("messages[0].content[0].type", '"image_url" is not supported yet, expected "text"'),
+    ],
+    [
+      user([
+        { type: "text", text: "x" },
+        { type: "input_audio", input_audio: {} },
+      ]),
+      notYet("messages[0].content[1].type", '"input_audio" is not supported yet, expected "text"'),
+    ],
+    [user([{ type: "poem", text: "x" }]), wrong("messages[0].content[0].type", 'expected "text", found "poem"')],
+    [user([{ type: "text" }]), missing("messages[0].content[0].text", "a text")],
+    [user([{ type: "text", text: "x", tone: 1 }]), wrong("messages[0].content[0].tone", "there is no such parameter")],
+  ];
+  for (const [change, expected] of cases) {
+    test(JSON.stringify(change), async () => {
+      expect(await refusal(CHAT, { ...HI, ...change })).toEqual(expected);
+    });
+  }
+});
+
+describe("a completion is refused for", () => {
+  const several = "several prompts in one request are not supported yet, expected one text or the ids of its tokens";
+  const PROMPT = "a text or an array of token ids that is not empty";
+  const cases: typeof SHARED = [
+    ...SHARED,
+    [{ prompt: undefined }, missing("prompt", PROMPT)],
+    [{ prompt: null }, wrong("prompt", `expected ${PROMPT}, found null`)],
+    [{ prompt: [] }, wrong("prompt", "expected an array of token ids that is not empty, found an array of 0 items")],
+    [{ prompt: [3, -1] }, wrong("prompt[1]", "expected an integer of at least 0, found -1")],
+    [{ prompt: ["one", "two"] }, notYet("prompt", several)],
+    [{ prompt: [[1], [2]] }, notYet("prompt", several)],
+    [{ messages: [] }, wrong("messages", "there is no such parameter")],
+  ];
+  for (const [change, expected] of cases) {
+    test(JSON.stringify(change), async () => {
+      expect(await refusal(COMPLETIONS, { ...SAY, ...change })).toEqual(expected);
+    });
+  }
+});
+
+test("each of OpenAI's other parameters is refused by name", async () => {
+  const chat = "audio frequency_penalty function_call functions logit_bias logprobs metadata modalities n prediction";
+  const more =
+    "presence_penalty reasoning_effort response_format service_tier store tool_choice tools top_logprobs user";
+  for (const name of `${chat} ${more} parallel_tool_calls verbosity web_search_options`.split(" ")) {
+    for (const value of [null, 1, false]) {
+      expect(await refusal(CHAT, { ...HI, [name]: value })).toEqual(notYet(name));
+    }
+  }
+  const completion = "best_of echo frequency_penalty logit_bias logprobs n presence_penalty suffix user";
+  for (const name of completion.split(" ")) {
+    expect(await refusal(COMPLETIONS, { ...SAY, [name]: 1 })).toEqual(notYet(name));
+  }
+});
+
+describe("a body is refused that", () => {
+  const cases: [string, string, string | RegExp][] = [
+    ["is not an object", "[1]", "Cannot use the request: expected an object, found an array of 1 item"],
+    ["is null", "null", "Cannot use the request: expected an object, found null"],
+    ["is empty", "", "Cannot read the body: it is empty, expected a JSON object"],
+    ["breaks off", '{"model":', /^Cannot read the body: it is not JSON \(.+\)$/],
+    ["nests a million arrays", "[".repeat(1e6), /^Cannot read the body: it is not JSON \(.+\)$/],
+    ["hides a parameter as __proto__", '{"__proto__":{"n":2}}', /"__proto__": there is no such parameter|is missing/],
+  ];
+  for (const [what, body, expected] of cases) {
+    test(what, async () => {
+      const { message } = await refusal(CHAT, body);
+      expect(message).toMatch(expected);
+    });
+  }
+
+  test("is not UTF-8", async () => {
+    const { ask } = serverOf(new ScriptedBackend());
+    const body = new Uint8Array([0x7b, 0xff, 0x7d]);
+    const response = await ask(CHAT, { method: "POST", headers: { "content-type": "application/json" }, body });
+    expect(response.status).toBe(400);
+    expect((await readProblem(response)).detail).toBe("Cannot read the body: it is not UTF-8");
+  });
+});
+
+test("a query parameter is refused, for no route has one", async () => {
+  const response = await serverOf(new ScriptedBackend()).ask("/v1/models?limit=1");
+  expect(response.status).toBe(400);
+  expect((await readProblem(response)).error.param).toBe("limit");
+});
+
+test("a long value is shown in part", async () => {
+  const { message } = await refusal(CHAT, { ...HI, stream: "x".repeat(100_000) });
+  expect(message.length).toBeLessThan(200);
+});
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+describe("of a random request", () => {
+  const SEED = 20_261_121;
+  const FULL: Json = {
+    model: "tiny",
+    messages: [
+      { role: "system", content: "a" },
+      { role: "user", content: [{ type: "text", text: "b" }] },
+    ],
+    stream: true,
+    stream_options: { include_usage: true },
+    temperature: 0.5,
+    stop: ["x"],
+    seed: 1,
+  };
+
+  /** Every object within, with the place of it. */
+  function objectsIn(value: Json, place = ""): { place: string; object: { [key: string]: Json } }[] {
+    if (typeof value !== "object" || value === null) return [];
+    if (Array.isArray(value)) return value.flatMap((item, index) => objectsIn(item, `${place}[${index}]`));
+    const inner = Object.entries(value).flatMap(([key, item]) =>
+      objectsIn(item, place === "" ? key : `${place}.${key}`),
+    );
+    return [{ place, object: value }, ...inner];
+  }
+
+  test(`an unknown property at any depth is refused by its path (seed ${SEED})`, async () => {
+    const random = seeded(SEED);
+    for (const { place } of objectsIn(FULL)) {
+      const name = `p${integer(random, 0, 1e9)}`;
+      const body = structuredClone(FULL);
+      const target = objectsIn(body).find((found) => found.place === place);
+      if (target !== undefined) target.object[name] = integer(random, 0, 9);
+      const path = place === "" ? name : `${place}.${name}`;
+      expect(await refusal(CHAT, body)).toEqual(wrong(path, "there is no such parameter"));
+    }
+  });
+
+  const VALUES: Json[] = [
+    null,
+    true,
+    0,
+    -1,
+    1.5,
+    1e300,
+    "",
+    "text",
+    "\ud800",
+    [],
+    [[]],
+    {},
+    { type: "text" },
+    ["a", 1],
+  ];
+
+  /** Puts a random value at a random place. */
+  function disturb(value: Json, random: () => number): Json {
+    const stop = typeof value !== "object" || value === null || random() < 0.2;
+    if (stop) return VALUES[integer(random, 0, VALUES.length - 1)] ?? null;
+    const keys = Object.keys(value);
+    const key = keys[integer(random, 0, keys.length - 1)];
+    if (key === undefined) return null;
+    if (Array.isArray(value)) return value.map((item, index) => (String(index) === key ? disturb(item, random) : item));
+    return { ...value, [key]: disturb(value[key] ?? null, random) };
+  }
+
+  test(`no disturbance is a bug: it is answered, or refused in one sentence (seed ${SEED})`, async () => {
+    const random = seeded(SEED);
+    const backend = new ScriptedBackend();
+    const { post, bugs } = serverOf(backend);
+    const statuses = new Map<number, number>();
+    for (let round = 0; round < 600; round++) {
+      const [path, whole] =
+        round % 2 === 0 ? [CHAT, FULL] : [COMPLETIONS, { ...SAY, stop: ["x"], seed: 1, stream: false }];
+      const body = disturb(whole, random);
+      const response = await post(path, body);
+      statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1);
+      if (response.status === 200) await response.text();
+      else expect(`${JSON.stringify(body)} ${(await readProblem(response)).detail}`).toMatch(/ Cannot [^\n]+[^.\n]$/);
+    }
+    expect(bugs).toBeEmpty();
+    expect([...statuses.keys()].sort()).toEqual([200, 400, 404]);
+  });
+});

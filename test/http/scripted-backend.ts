@@ -1,0 +1,126 @@
+/** A backend whose events a test writes, and a server around it. */
+
+import type { Static } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import type { Backend, ModelRecord } from "../../src/core/backend.ts";
+import { Failure } from "../../src/core/failure.ts";
+import type { GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
+import { createServer } from "../../src/http/server.ts";
+import { problemSchema } from "../../src/wire/problem.ts";
+
+export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
+
+export const MODELS: readonly ModelRecord[] = [
+  { name: "tiny", created_s: 1_700_000_000, owner: "local" },
+  { name: "org/name", created_s: 1_700_000_001, owner: "org" },
+];
+export const USAGE = { prompt_tokens: 5, completion_tokens: 2 };
+
+/** Follows its script; remembers what it was asked, and how each answer ended. */
+export class ScriptedBackend implements Backend {
+  readonly requests: GenerationRequest[] = [];
+  events = 0;
+  aborted = 0;
+  /** Generators that ran their clean-up. */
+  closed = 0;
+  readonly #script: Script;
+
+  constructor(script: Script = hello) {
+    this.#script = script;
+  }
+
+  get last(): GenerationRequest {
+    const request = this.requests.at(-1);
+    if (request === undefined) throw new Error("The backend was not asked");
+    return request;
+  }
+
+  async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
+    this.requests.push(request);
+    signal.addEventListener("abort", () => {
+      this.aborted++;
+    });
+    try {
+      if (!MODELS.some((model) => model.name === request.model)) {
+        throw new Failure("not_found", `Cannot use model "${request.model}": it is not known here`, "model");
+      }
+      for await (const event of this.#script(request, signal)) {
+        this.events++;
+        yield event;
+      }
+    } finally {
+      this.closed++;
+    }
+  }
+}
+
+export async function* hello(): AsyncGenerator<GenerationEvent, void, undefined> {
+  yield { kind: "start", prompt_tokens: 5 };
+  yield { kind: "text", text: "Hello" };
+  yield { kind: "text", text: ", wörld" };
+  yield { kind: "end", reason: "stop", usage: USAGE };
+}
+
+/** Begins and then says a word every so often, for ever. */
+export async function* endless(_: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void> {
+  yield { kind: "start", prompt_tokens: 5 };
+  while (!signal.aborted) {
+    await Bun.sleep(5);
+    yield { kind: "text", text: "word " };
+  }
+}
+
+/** Fails after as many events of a good answer. */
+export function failing(error: unknown, after: number): Script {
+  return async function* () {
+    let sent = 0;
+    for await (const event of hello()) {
+      if (sent++ === after) throw error;
+      yield event;
+    }
+  };
+}
+
+export const NOW_MS = 1_763_000_000_999;
+
+export function serverOf(backend: Backend) {
+  const bugs: { error: unknown; request_id: string }[] = [];
+  let count = 0;
+  const app = createServer({
+    backend,
+    models: { models: () => MODELS },
+    version: "1.2.3",
+    requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
+    now: () => NOW_MS,
+    reportBug: (error, request_id) => bugs.push({ error, request_id }),
+  });
+  const ask = async (path: string, init?: RequestInit) =>
+    await app.handle(new Request(`http://localhost${path}`, init));
+  const post = async (path: string, body: unknown, headers: Record<string, string> = {}) =>
+    await ask(path, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: typeof body === "string" ? body : JSON.stringify(body),
+    });
+  return { app, ask, post, bugs };
+}
+
+/** The data of each event of a stream, parsed but for the last word `[DONE]`. */
+export async function readEvents(response: Response): Promise<unknown[]> {
+  const text = await response.text();
+  const blocks = text.split("\n\n");
+  if (blocks.pop() !== "") throw new Error(`The stream ends within an event: ${text.slice(-80)}`);
+  return blocks.map((block) => {
+    if (!block.startsWith("data: ")) throw new Error(`Not an event: ${block}`);
+    const data = block.slice("data: ".length);
+    return data === "[DONE]" ? data : JSON.parse(data);
+  });
+}
+
+/** The problem details of a refusal, which must be whole. */
+export async function readProblem(response: Response): Promise<Static<typeof problemSchema>> {
+  const body = await response.json();
+  const type = response.headers.get("content-type");
+  if (type === "application/problem+json" && Value.Check(problemSchema, body)) return body;
+  throw new Error(`No problem details, but ${type}: ${JSON.stringify(body)}`);
+}
