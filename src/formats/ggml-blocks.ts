@@ -41,22 +41,6 @@ export function isRepacked(type: string): type is RepackedType {
   return Object.hasOwn(LAYOUTS, type);
 }
 
-/** IEEE half floats to float32, exact. */
-export function widenF16(bytes: Uint8Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
-  const halves = halfWords(bytes);
-  const wide = new Float32Array(halves.length);
-  for (let index = 0; index < halves.length; index++) wide[index] = F16[halves[index] as number] as number;
-  return wide;
-}
-
-/** bfloat16 to float32, exact. */
-export function widenBf16(bytes: Uint8Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
-  const halves = halfWords(bytes);
-  const words = new Uint32Array(halves.length);
-  for (let index = 0; index < halves.length; index++) words[index] = (halves[index] as number) << 16;
-  return new Float32Array(words.buffer);
-}
-
 /**
  * GGUF's llama architecture stores the q and k rows of a head in pairs, [head, head_dim / 2, 2]; the model wants halves,
  * [head, 2, head_dim / 2]. Gives for each row of the model its row in the file (k has its own number of heads).
@@ -170,11 +154,6 @@ function lowNibbles(word: number): number {
   const spread = word & 0x0f0f0f0f;
   const pairs = (spread | (spread >>> 4)) & 0x00ff00ff;
   return (pairs | (pairs >>> 8)) & 0xffff;
-}
-
-function halfWords(bytes: Uint8Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
-  assert(bytes.byteLength % 2 === 0, `${bytes.byteLength} bytes are whole half floats`);
-  return new Uint16Array(aligned(bytes));
 }
 
 /** A buffer that begins with `bytes` and ends with them: a copy only when they are part of a larger one. */

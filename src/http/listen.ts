@@ -35,7 +35,8 @@ function serve(app: { handle(request: Request): Promise<Response> }, host: strin
     return Bun.serve({
       hostname: host,
       port,
-      development: false, // else what escapes Elysia (a thrown undefined does) is shown to the caller with its stack
+      development: false, // else an error that escapes Elysia is shown to the caller with its stack
+      reusePort: false, // outside development Bun's default is to share a busy port with whoever has it
       idleTimeout: IDLE_S_MAX,
       maxRequestBodySize: BODY_BYTES_NET,
       fetch(request, server) {

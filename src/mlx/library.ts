@@ -12,7 +12,6 @@ const table = {
   ...symbols.device,
   ...symbols.error,
   ...symbols.fast,
-  ...symbols.memory,
   ...symbols.metal,
   ...symbols.ops,
   ...symbols.random,

@@ -65,11 +65,6 @@ export function divide(a: MlxArray, b: MlxArray): MlxArray {
   return fromSlot("mlx_divide", native.mlx_divide(emptySlot(), a.handle, b.handle, stream));
 }
 
-export function greaterEqual(a: MlxArray, b: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_greater_equal", native.mlx_greater_equal(emptySlot(), a.handle, b.handle, stream));
-}
-
 export function less(a: MlxArray, b: MlxArray): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_less", native.mlx_less(emptySlot(), a.handle, b.handle, stream));

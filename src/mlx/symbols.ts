@@ -35,7 +35,6 @@ export const symbols = {
     mlx_array_dtype: { args: [handle], returns: "i32" },
     mlx_array_item_uint32: { args: ["ptr", handle], returns: failed },
     mlx_array_data_float32: { args: [handle], returns: "ptr" },
-    mlx_array_data_uint32: { args: [handle], returns: "ptr" },
   },
   device: {
     mlx_device_new_type: { args: ["i32", "i32"], returns: handle },
@@ -59,11 +58,6 @@ export const symbols = {
       returns: failed,
     },
   },
-  memory: {
-    mlx_clear_cache: { args: [], returns: failed },
-    mlx_get_active_memory: { args: ["ptr"], returns: failed },
-    mlx_set_cache_limit: { args: ["ptr", size], returns: failed },
-  },
   metal: {
     mlx_metal_is_available: { args: ["ptr"], returns: failed },
   },
@@ -82,7 +76,6 @@ export const symbols = {
       returns: failed,
     },
     mlx_divide: binary,
-    mlx_greater_equal: binary,
     mlx_less: binary,
     mlx_matmul: binary,
     mlx_max_axis: reduction,
@@ -135,12 +128,10 @@ export const symbols = {
     mlx_default_gpu_stream_new: { args: [], returns: handle },
   },
   string: {
-    mlx_string_new: { args: [], returns: handle },
     mlx_string_data: { args: [handle], returns: "ptr" },
     mlx_string_free: { args: [handle], returns: failed },
   },
   transforms: {
-    mlx_async_eval: { args: [handle], returns: failed },
     mlx_eval: { args: [handle], returns: failed },
   },
   vector: {

@@ -1,12 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import {
-  type RepackedType,
-  repack,
-  takeRows,
-  unpairedRows,
-  widenBf16,
-  widenF16,
-} from "../../src/formats/ggml-blocks.ts";
+import { type RepackedType, repack, takeRows, unpairedRows } from "../../src/formats/ggml-blocks.ts";
 import { integer, seeded } from "../random.ts";
 import { affineWeights, firstDifference } from "./affine.ts";
 
@@ -50,15 +43,6 @@ function randomBlocks(random: () => number, type: RepackedType, blocks: number):
     }
   }
   return bytes;
-}
-
-/** By the definition of IEEE 754. */
-function halfFloat(bits: number): number {
-  const fraction = bits & 0x3ff;
-  const exponent = (bits >> 10) & 31;
-  const sign = bits >> 15 === 1 ? -1 : 1;
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
 }
 
 describe("repack()", () => {
@@ -129,19 +113,5 @@ describe("unpairedRows()", () => {
       biases: takeRows(groups.biases, order),
     };
     expect(last).toEqual(first);
-  });
-});
-
-describe("widening", () => {
-  test("of every half float is exact", () => {
-    const halves = Uint16Array.from({ length: 65_536 }, (_, bits) => bits);
-    const wide = widenF16(new Uint8Array(halves.buffer));
-    const wrong = wide.findIndex((value, bits) => !Object.is(value, halfFloat(bits)));
-    expect(wrong).toBe(-1);
-  });
-
-  test("of bfloat16 puts its bits in front", () => {
-    const halves = Uint16Array.of(0x3f80, 0xc000, 0x0001, 0x7f80);
-    expect([...widenBf16(new Uint8Array(halves.buffer))]).toEqual([1, -2, 2 ** -133, Number.POSITIVE_INFINITY]);
   });
 });

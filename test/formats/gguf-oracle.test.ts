@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { FileBytes } from "../../src/formats/file-bytes.ts";
-import { isRepacked, repack, widenBf16, widenF16 } from "../../src/formats/ggml-blocks.ts";
+import { isRepacked, repack } from "../../src/formats/ggml-blocks.ts";
 import { GGML_TYPES } from "../../src/formats/ggml-types.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../../src/formats/gguf.ts";
 import { python } from "../python.ts";
@@ -26,8 +26,9 @@ function weightsOf(gguf: GgufFile, name: string, rows_max: number): Float32Array
 
 function widened(tensor: GgufTensor, bytes: Uint8Array<ArrayBuffer>, rows: number, columns: number): Float32Array {
   if (isRepacked(tensor.type)) return affineWeights(repack(tensor.type, bytes, rows, columns), "stepwise");
-  if (tensor.type === "F16") return widenF16(bytes);
-  if (tensor.type === "BF16") return widenBf16(bytes);
+  if (tensor.type === "F16") return Float32Array.from(new Float16Array(bytes.buffer));
+  if (tensor.type === "BF16")
+    return new Float32Array(Uint32Array.from(new Uint16Array(bytes.buffer), (bits) => bits << 16).buffer);
   expect(tensor.type).toBe("F32");
   return new Float32Array(bytes.buffer);
 }
