@@ -24,6 +24,8 @@ namespace {
 
 // Rows of weights one thread takes at a time: as floats, a panel of them stays in the second-level cache.
 constexpr int ROWS_PER_CHUNK = 24;
+// Multiply-adds that take one thread about 10 µs.
+constexpr std::size_t WORTH_SHARING = 1 << 18;
 
 void multiply(const Kernels& set, const AffineMatrix& matrix, const float* x, int count, float* y) {
   const std::size_t length = set.arranged_length(matrix);
@@ -34,7 +36,7 @@ void multiply(const Kernels& set, const AffineMatrix& matrix, const float* x, in
     set.arrange(matrix, x + std::size_t(index) * matrix.columns, arranged.get() + index * length, sums.get());
   }
   const int chunks = (matrix.rows + ROWS_PER_CHUNK - 1) / ROWS_PER_CHUNK;
-  parallel(chunks, [&](std::size_t chunk) {
+  const auto work = [&](std::size_t chunk) {
     const int first = static_cast<int>(chunk) * ROWS_PER_CHUNK;
     const int last = std::min(first + ROWS_PER_CHUNK, matrix.rows);
     if (count == 1) {
@@ -44,7 +46,13 @@ void multiply(const Kernels& set, const AffineMatrix& matrix, const float* x, in
       panel.resize(ROWS_PER_CHUNK * length);
       set.multiply_rows(matrix, arranged.get(), count, first, last, panel.data(), y);
     }
-  });
+  };
+  // A small product is done before a second thread has woken up.
+  if (std::size_t(matrix.rows) * matrix.columns * count < WORTH_SHARING) {
+    for (int chunk = 0; chunk < chunks; chunk++) work(chunk);
+  } else {
+    parallel(chunks, work);
+  }
 }
 
 class AffineProduct : public mx::Primitive {

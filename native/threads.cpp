@@ -8,13 +8,12 @@
 #include <mutex>
 #include <thread>
 
-
 namespace bunsen {
 
 namespace {
 
-// About 20 µs: longer than the gap between two operations of a step, shorter than anyone would notice on an idle machine.
-constexpr int SPIN_TURNS = 400;
+// About 50 µs: longer than the gap between most operations of a step, too short to be seen on an idle machine.
+constexpr int SPIN_TURNS = 1000;
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -22,61 +21,84 @@ inline void pause() {
 #endif
 }
 
-struct Job {
-  const std::function<void(std::size_t)>& task;
-  const std::size_t chunks;
-  std::atomic<std::size_t> next{0};
-  std::atomic<std::size_t> done{0};
+/**
+ * The one piece of work that is under way, in one word: which it is, how many chunks it has, which is next.
+ * A thread that claims a chunk by exchanging the word knows that the work is not over, so its task is still there;
+ * one that wakes too late claims nothing, and nobody waits for it.
+ */
+struct Work {
+  static constexpr unsigned BITS = 20;
+  static constexpr std::uint64_t MASK = (std::uint64_t(1) << BITS) - 1;
+  static constexpr std::size_t CHUNKS_MAX = MASK;
 
-  void work() {
-    for (std::size_t chunk = next.fetch_add(1); chunk < chunks; chunk = next.fetch_add(1)) {
-      task(chunk);
-      done.fetch_add(1);
-    }
+  std::uint64_t word;
+
+  static Work begin(std::uint64_t number, std::size_t chunks) {
+    return {number << (2 * BITS) | std::uint64_t(chunks) << BITS};
+  }
+  std::size_t chunks() const {
+    return word >> BITS & MASK;
+  }
+  std::size_t next() const {
+    return word & MASK;
   }
 };
 
 class Pool {
  public:
-  Pool() {
-    const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-    for (unsigned index = 1; index < cores; index++) std::thread([this] { serve(); }).detach();
-    helpers_ = cores - 1;
+  Pool() : helpers_(std::max(1u, std::thread::hardware_concurrency()) - 1) {
+    for (unsigned index = 0; index < helpers_; index++) std::thread([this] { serve(); }).detach();
+  }
+
+  bool takes(std::size_t chunks) const {
+    return helpers_ > 0 && chunks > 1 && chunks <= Work::CHUNKS_MAX;
   }
 
   void run(std::size_t chunks, const std::function<void(std::size_t)>& task) {
-    // Two models that step at once share the pool in turns; more threads than cores would help neither.
+    // Two models that step at once take turns; more threads than cores would help neither.
     std::lock_guard<std::mutex> turn(turn_);
-    Job job{task, chunks};
-    job_ = &job;
-    busy_ = helpers_;
-    generation_.fetch_add(1);
-    generation_.notify_all();
-    job.work();
-    while (job.done.load() < chunks || busy_.load() > 0) pause();
-  }
-
-  bool alone() const {
-    return helpers_ == 0;
+    task_.store(&task);
+    done_.store(0);
+    work_.store(Work::begin(++number_, chunks).word);
+    work_.notify_all();
+    help();
+    while (done_.load() < chunks) pause();
   }
 
  private:
   void serve() {
-    std::uint32_t seen = 0;
     while (true) {
-      for (int turn = 0; turn < SPIN_TURNS && generation_.load() == seen; turn++) pause();
-      generation_.wait(seen);
-      seen = generation_.load();
-      job_.load()->work();
-      busy_.fetch_sub(1);
+      help();
+      // No chunk is left: what changes the word next is new work.
+      std::uint64_t now = work_.load();
+      for (int turn = 0; turn < SPIN_TURNS && exhausted(now); turn++) {
+        pause();
+        now = work_.load();
+      }
+      if (exhausted(now)) work_.wait(now);
+    }
+  }
+
+  static bool exhausted(std::uint64_t word) {
+    return Work{word}.next() >= Work{word}.chunks();
+  }
+
+  void help() {
+    std::uint64_t word = work_.load();
+    while (!exhausted(word)) {
+      if (!work_.compare_exchange_weak(word, word + 1)) continue;
+      (*task_.load())(Work{word}.next());
+      done_.fetch_add(1);
+      word = work_.load();
     }
   }
 
   std::mutex turn_;
-  std::atomic<Job*> job_{nullptr};
-  std::atomic<std::uint32_t> generation_{0};
-  std::atomic<unsigned> busy_{0};
-  unsigned helpers_ = 0;
+  std::uint64_t number_ = 0;
+  std::atomic<std::uint64_t> work_{0};
+  std::atomic<const std::function<void(std::size_t)>*> task_{nullptr};
+  std::atomic<std::size_t> done_{0};
+  const unsigned helpers_;
 };
 
 } // namespace
@@ -84,7 +106,7 @@ class Pool {
 void parallel(std::size_t chunks, const std::function<void(std::size_t)>& task) {
   // Never destroyed: its threads may still wait when the process ends.
   static Pool* pool = new Pool();
-  if (chunks > 1 && !pool->alone()) {
+  if (pool->takes(chunks)) {
     pool->run(chunks, task);
     return;
   }

@@ -132,6 +132,16 @@ describe("a stream", () => {
   });
 });
 
+test("a stream that nobody reads makes no event but its first, and cancelling it ends the generation", async () => {
+  const { backend, post } = fresh();
+  const response = await post(CHAT, { ...HI, stream: true });
+  await Bun.sleep(10);
+  expect(backend.events).toBe(1);
+  await response.body?.cancel();
+  await Bun.sleep(10);
+  expect({ ...backend }).toMatchObject({ events: 1, aborted: 1, closed: 1 });
+});
+
 describe("what the backend is asked", () => {
   const NO_WISHES = { temperature: null, top_p: null, top_k: null, min_p: null, seed: null };
 

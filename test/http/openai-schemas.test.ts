@@ -1,0 +1,125 @@
+/** Every body and chunk against the schemas that OpenAI publishes for its API. */
+
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { Failure } from "../../src/core/failure.ts";
+import { ROOT } from "../root.ts";
+import { failing, readEvents, type Script, ScriptedBackend, serverOf } from "./scripted-backend.ts";
+
+const FILE = join(ROOT, "../shared/data/api-specs/openai_schemas_subset.json");
+const HI = { model: "tiny", messages: [{ role: "user", content: "hi" }] };
+const SAY = { model: "tiny", prompt: "Say" };
+
+describe.skipIf(!existsSync(FILE))("OpenAI's own schema of", () => {
+  const ajv = new Ajv2020({ strict: false, validateFormats: false });
+  if (existsSync(FILE)) ajv.addSchema(JSON.parse(readFileSync(FILE, "utf8")), "openai");
+
+  /** What the schema finds wrong; empty when nothing. */
+  function faults(name: string, value: unknown): string {
+    const validate = ajv.getSchema(`openai#/components/schemas/${name}`);
+    if (validate === undefined) throw new Error(`There is no schema ${name}`);
+    return validate(value) === true ? "" : ajv.errorsText(validate.errors);
+  }
+
+  const server = (script?: Script) => serverOf(new ScriptedBackend(script));
+
+  /** Without any one of its required properties the value must fail, or the schema sees nothing. */
+  function expectValid(name: string, value: unknown, required: readonly string[]) {
+    expect(faults(name, value)).toBe("");
+    for (const key of required) {
+      const { [key]: _, ...rest } = value as Record<string, unknown>;
+      expect(faults(name, rest)).toContain(`'${key}'`);
+    }
+  }
+
+  test("a chat completion", async () => {
+    const body = await (await server().post("/v1/chat/completions", HI)).json();
+    expectValid("CreateChatCompletionResponse", body, ["choices", "created", "id", "model", "object"]);
+  });
+
+  test("a completion", async () => {
+    const body = await (await server().post("/v1/completions", SAY)).json();
+    expectValid("CreateCompletionResponse", body, ["choices", "created", "id", "model", "object"]);
+  });
+
+  test("the chunks of a chat", async () => {
+    const body = { ...HI, stream: true, stream_options: { include_usage: true } };
+    const chunks = (await readEvents(await server().post("/v1/chat/completions", body))).slice(0, -1);
+    expect(chunks).toHaveLength(5);
+    for (const chunk of chunks) expectValid("CreateChatCompletionStreamResponse", chunk, ["choices", "id", "object"]);
+  });
+
+  test("the chunks of a completion, which have the form of a whole one", async () => {
+    const chunks = (await readEvents(await server().post("/v1/completions", { ...SAY, stream: true }))).slice(0, -1);
+    expect(chunks).toHaveLength(3);
+    for (const chunk of chunks as { choices: { finish_reason: string | null }[] }[]) {
+      // OpenAI's schema knows only the last chunk; before it the API sends null, as we do.
+      const choices = chunk.choices.map((choice) => ({ ...choice, finish_reason: choice.finish_reason ?? "stop" }));
+      expectValid("CreateCompletionResponse", { ...chunk, choices }, ["choices", "id", "object"]);
+    }
+  });
+
+  test("the list of models and a model", async () => {
+    const { ask } = server();
+    expectValid("ListModelsResponse", await (await ask("/v1/models")).json(), ["object", "data"]);
+    const model = await (await ask("/v1/models/org/name")).json();
+    expectValid("Model", model, ["id", "object", "created", "owned_by"]);
+  });
+
+  test("an error, as a body and as the last event of a stream", async () => {
+    const { ask, post } = server(failing(new Failure("engine", "Cannot go on: it died", "model"), 1));
+    const bodies = [
+      await (await ask("/nowhere")).json(),
+      await (await post("/v1/chat/completions", { ...HI, temperature: 3 })).json(),
+      await (await post("/v1/chat/completions", HI)).json(),
+      (await readEvents(await post("/v1/chat/completions", { ...HI, stream: true }))).at(-1),
+    ];
+    for (const body of bodies) {
+      expectValid("ErrorResponse", body, ["error"]);
+      expectValid("Error", (body as { error: unknown }).error, ["type", "message", "param", "code"]);
+    }
+  });
+
+  test("a request: what it allows of our parameters we take", async () => {
+    const shared = [
+      { temperature: null, top_p: null, max_tokens: null, stop: null, stream: null, seed: null, stream_options: null },
+      { temperature: 0, top_p: 0 },
+      { temperature: 2, top_p: 1, seed: -1 },
+      { stop: "x" },
+      { stop: ["a", "b", "c", "d"] },
+      { stream: true, stream_options: { include_usage: true } },
+      { stream: true, stream_options: {} },
+      { max_tokens: 1 },
+    ];
+    const roles = ["system", "developer", "user", "assistant"];
+    const text = [{ type: "text", text: "x" }];
+    const chats = roles
+      .flatMap((role) => [
+        { role, content: "x" },
+        { role, content: text },
+      ])
+      .map((m) => ({ messages: [m] }));
+    const cases: [string, string, object[]][] = [
+      [
+        "CreateChatCompletionRequest",
+        "/v1/chat/completions",
+        [...shared, ...chats].map((more) => ({ ...HI, ...more })),
+      ],
+      [
+        "CreateCompletionRequest",
+        "/v1/completions",
+        [...shared, { prompt: "" }, { prompt: [5] }].map((more) => ({ ...SAY, ...more })),
+      ],
+    ];
+    for (const [schema, path, bodies] of cases) {
+      for (const body of bodies) {
+        expect(`${JSON.stringify(body)} ${faults(schema, body)}`).toEndWith(" ");
+        const response = await server().post(path, body);
+        expect(`${JSON.stringify(body)} ${response.status}`).toEndWith(" 200");
+        await response.text();
+      }
+    }
+  });
+});
