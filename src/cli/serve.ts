@@ -21,6 +21,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     reportBug: (error, request_id) => process.stderr.write(`${request_id} ${Bun.inspect(error)}\n`),
   });
   const { url, stop } = listen(server, { host: options.host, port: options.port });
+  const stopped = untilStopped();
   // Listening comes first, so that a busy port is told before a model is loaded.
   try {
     const { mlx_version, device } = await app.engine.device();
@@ -33,7 +34,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
       start_ms: Math.round(performance.now() - started_ms),
     };
     process.stdout.write(options.json ? `${JSON.stringify(start)}\n` : greeting(start));
-    await untilStopped();
+    await stopped;
   } finally {
     await stop();
   }

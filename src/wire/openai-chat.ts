@@ -11,7 +11,7 @@ import {
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
-import { sharedParameters, strictObject, type Wishes, wishesOf } from "./openai-parameters.ts";
+import { EXAMPLE_MODEL, sharedParameters, strictObject, type Wishes, wishesOf } from "./openai-parameters.ts";
 import { called, notYet } from "./violation.ts";
 
 const role = Type.Union(
@@ -63,6 +63,7 @@ export const chatRequestSchema = strictObject(
     "verbosity",
     "web_search_options",
   ],
+  { examples: [{ model: EXAMPLE_MODEL, messages: [{ role: "user", content: "What is the capital of France?" }] }] },
 );
 
 type ChatRequest = Static<typeof chatRequestSchema>;

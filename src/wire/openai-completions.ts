@@ -12,7 +12,7 @@ import {
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
-import { sharedParameters, strictObject, type Wishes, wishesOf } from "./openai-parameters.ts";
+import { EXAMPLE_MODEL, sharedParameters, strictObject, type Wishes, wishesOf } from "./openai-parameters.ts";
 import { called } from "./violation.ts";
 
 /** What OpenAI's route does without a limit: a raw text seldom ends by itself. */
@@ -28,6 +28,7 @@ const tokenIds = Type.Array(Type.Union([tokenId, Type.String(), Type.Array(token
 export const completionRequestSchema = strictObject(
   { prompt: Type.Union([Type.String(), tokenIds]), ...sharedParameters },
   ["best_of", "echo", "frequency_penalty", "logit_bias", "logprobs", "n", "presence_penalty", "suffix", "user"],
+  { examples: [{ model: EXAMPLE_MODEL, prompt: "The capital of France is", max_tokens: 8 }] },
 );
 
 type CompletionRequest = Static<typeof completionRequestSchema>;

@@ -1,6 +1,6 @@
 /** The parameters that OpenAI's chat completions and completions share, and what they mean. Knows no HTTP and no model. */
 
-import { type Static, type TProperties, type TSchema, Type } from "@sinclair/typebox";
+import { type ObjectOptions, type Static, type TProperties, type TSchema, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest, SamplingWishes } from "../core/generation.ts";
 import { called, notYet } from "./violation.ts";
@@ -13,8 +13,12 @@ export interface Wishes extends Pick<GenerationRequest, "sampling" | "stop"> {
 }
 
 /** An object that refuses every property it does not name; `later` are those of OpenAI's that are not served yet. */
-export function strictObject<Properties extends TProperties>(properties: Properties, later: readonly string[] = []) {
-  return Type.Object(properties, { additionalProperties: false, ...notYet(...later) });
+export function strictObject<Properties extends TProperties>(
+  properties: Properties,
+  later: readonly string[],
+  options: ObjectOptions = {},
+) {
+  return Type.Object(properties, { ...options, additionalProperties: false, ...notYet(...later) });
 }
 
 /** OpenAI lets most parameters be null, which means absent. */
@@ -24,6 +28,9 @@ export function optional<Schema extends TSchema>(schema: Schema) {
 
 /** OpenAI's own limit. */
 const STOP_TEXTS_MAX = 4;
+
+/** For the example requests that the API page offers. */
+export const EXAMPLE_MODEL = "SmolLM2-135M-Instruct";
 
 const stopText = Type.String({ minLength: 1 });
 
