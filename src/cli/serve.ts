@@ -22,18 +22,16 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
   });
   const { url, stop } = listen(server, { host: options.host, port: options.port });
   const stopped = untilStopped();
-  // Listening comes first, so that a busy port is told before a model is loaded.
-  try {
+  const announce = async () => {
     const { mlx_version, device } = await app.engine.device();
     for (const name of app.wanted) await app.backend.prepare(name);
-    const start = {
-      url,
-      models: app.wanted,
-      mlx_version,
-      device,
-      start_ms: Math.round(performance.now() - started_ms),
-    };
+    const start_ms = Math.round(performance.now() - started_ms);
+    const start = { url, models: app.wanted, mlx_version, device, start_ms };
     process.stdout.write(options.json ? `${JSON.stringify(start)}\n` : greeting(start));
+  };
+  // Listening comes first, so that a busy port is told before a model is loaded.
+  try {
+    await Promise.race([announce(), stopped]);
     await stopped;
   } finally {
     await stop();

@@ -1,6 +1,7 @@
 /** The OpenAPI document and the page that shows it, all of it from the executable: the page works offline. */
 
 import { swagger } from "@elysiajs/swagger";
+import type { TSchema } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
@@ -30,6 +31,8 @@ const PAGE = `<!doctype html>
 const START = `SwaggerUIBundle({ url: "/openapi.json", dom_id: "#page", validatorUrl: null });\n`;
 
 export function docsRoutes(version: string) {
+  // As a model of Elysia's it would be given a $id, and the page could not resolve a reference to it.
+  const schemas: Record<string, TSchema> = { Problem: problemSchema };
   const document = {
     openapi: "3.1.0",
     info: {
@@ -41,10 +44,10 @@ export function docsRoutes(version: string) {
       { name: "OpenAI", description: "OpenAI's protocol" },
       { name: "Server", description: "The server itself" },
     ],
+    components: { schemas },
   };
   return (
     new Elysia({ normalize: false })
-      .model({ Problem: problemSchema })
       .use(swagger({ path: "/docs", specPath: "/openapi.json", provider: "swagger-ui", documentation: document }))
       // In place of the plugin's own page, which loads its script from another host.
       .get("/docs", async () => content(PAGE, "text/html"), { detail: { hide: true } })

@@ -17,23 +17,18 @@ export function called(items: string) {
 
 export function violation(errors: Iterable<ValueError>): Failure {
   const error = mostTelling(errors);
-  const parameter = parameterName(error.path);
-  const name = cut(parameter);
-  if (parameter === "") return new Failure("invalid_request", `Cannot use the request: ${mismatch(error)}`);
-  switch (error.type) {
-    case ValueErrorType.ObjectAdditionalProperties:
-      return unknownProperty(error, name, parameter);
-    case ValueErrorType.ObjectRequiredProperty: {
-      const state = `"${name}" is missing, expected ${expectation(error.schema)}`;
-      return new Failure("invalid_request", `Cannot use the request: ${state}`, parameter);
-    }
-    default: {
-      const later = isLater(error.schema, error.value);
-      const state = later ? `${shown(error.value)} is not supported yet` : mismatch(error);
-      const hint = later ? `, expected ${expectation(error.schema)}` : "";
-      return new Failure(later ? "unsupported" : "invalid_request", `Cannot use "${name}": ${state}${hint}`, parameter);
-    }
+  if (error.path === "") return new Failure("invalid_request", `Cannot use the request: ${mismatch(error)}`);
+  const name = cut(parameterName(error.path));
+  if (error.type === ValueErrorType.ObjectAdditionalProperties) return unknownProperty(error, name);
+  const expected = `expected ${expectation(error.schema)}`;
+  if (error.type === ValueErrorType.ObjectRequiredProperty) {
+    return new Failure("invalid_request", `Cannot use the request: "${name}" is missing, ${expected}`, name);
   }
+  if (isLater(error.schema, error.value)) {
+    const state = `${shown(error.value)} is not supported yet, ${expected}`;
+    return new Failure("unsupported", `Cannot use "${name}": ${state}`, name);
+  }
+  return new Failure("invalid_request", `Cannot use "${name}": ${mismatch(error)}`, name);
 }
 
 const NOT_YET = "x-not-supported-yet";
@@ -66,12 +61,11 @@ function innermost(error: ValueError): ValueError {
   return inner === undefined ? error : mostTelling(inner);
 }
 
-function unknownProperty(error: ValueError, name: string, parameter: string): Failure {
-  const key = keysOf(error.path).at(-1);
-  if (isLater(error.schema, key)) {
-    return new Failure("unsupported", `Cannot use "${name}": it is not supported yet`, parameter);
+function unknownProperty(error: ValueError, name: string): Failure {
+  if (isLater(error.schema, keysOf(error.path).at(-1))) {
+    return new Failure("unsupported", `Cannot use "${name}": it is not supported yet`, name);
   }
-  return new Failure("invalid_request", `Cannot use "${name}": there is no such parameter`, parameter);
+  return new Failure("invalid_request", `Cannot use "${name}": there is no such parameter`, name);
 }
 
 function isLater(schema: TSchema, name: unknown): boolean {
@@ -136,10 +130,8 @@ function cut(text: string): string {
 
 /** "/messages/0/role" is `messages[0].role`. */
 function parameterName(pointer: string): string {
-  return keysOf(pointer)
-    .map((key) => (/^\d+$/.test(key) ? `[${key}]` : `.${key}`))
-    .join("")
-    .replace(/^\./, "");
+  const [first = "", ...rest] = keysOf(pointer);
+  return first + rest.map((key) => (/^\d+$/.test(key) ? `[${key}]` : `.${key}`)).join("");
 }
 
 function keysOf(pointer: string): string[] {

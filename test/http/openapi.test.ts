@@ -43,6 +43,7 @@ describe("the document", () => {
   test("gives each a summary, the schema of a good answer and the problems it may meet", async () => {
     const document = await readDocument();
     expect(document.components.schemas["Problem"]).toHaveProperty("properties.request_id");
+    expect(document.components.schemas["Problem"]).not.toHaveProperty("$id"); // moves the base of references
     for (const methods of Object.values(document.paths)) {
       for (const [method, operation] of Object.entries(methods)) {
         expect(operation.summary).toMatch(/^[A-Z]/);
