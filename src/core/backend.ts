@@ -19,3 +19,11 @@ export interface ModelRecord {
 export interface ModelList {
   models(): readonly ModelRecord[];
 }
+
+/** A model the engine holds in memory. */
+export interface LoadedModel {
+  readonly model: string;
+  readonly context_length: number;
+  readonly vocabulary_size: number;
+  readonly bytes_resident: number;
+}

@@ -29,17 +29,16 @@ const STREAM_HEADERS = {
   "x-accel-buffering": "no", // a proxy of nginx's kind would hold events back
 };
 
-async function collect(running: Running, first: GenerationEvent | null): Promise<Answer> {
+async function collect(running: Running, first: GenerationEvent): Promise<Answer> {
   const texts: string[] = [];
   try {
-    for (let event = first; event !== null; event = await running.next()) {
+    for (let event = first; ; event = await running.next()) {
       if (event.kind === "text") texts.push(event.text);
       if (event.kind === "end") return { text: texts.join(""), reason: event.reason, usage: event.usage };
     }
   } finally {
     running.leave();
   }
-  throw new Error("Assertion failed: an answer has a terminal event");
 }
 
 /** One event is made for each that is read: a slow client slows the generation down instead of filling memory. */
@@ -64,12 +63,13 @@ async function* streamMessages(
   parts: ServerParts,
   { generation, writer }: Asked,
   running: Running,
-  first: GenerationEvent | null,
+  first: GenerationEvent,
 ): AsyncGenerator<string, void, undefined> {
   try {
-    for (let event = first; event !== null; event = await running.next()) {
+    for (let event = first; ; event = await running.next()) {
       const chunks = writer.chunks(event);
       if (chunks.length > 0) yield chunks.map(dataLine).join("");
+      if (event.kind === "end") break;
     }
     yield "data: [DONE]\n\n";
   } catch (error) {
@@ -102,11 +102,11 @@ class Running {
     return this.#abort.signal.aborted;
   }
 
-  /** null after the terminal event. */
-  async next(): Promise<GenerationEvent | null> {
-    if (this.#last === "end") return null;
+  /** Not to be called after the terminal event. */
+  async next(): Promise<GenerationEvent> {
+    assert(this.#last !== "end", "nobody asks for an event after the last");
     const { done, value } = await this.#events.next();
-    if (done === true) throw new Error("Assertion failed: a backend ends every answer with a terminal event");
+    assert(done !== true, "a backend ends every answer with a terminal event");
     assert((this.#last === null) === (value.kind === "start"), "an answer begins with one start event");
     this.#last = value.kind;
     if (value.kind === "end") await this.#events.return?.();

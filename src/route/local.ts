@@ -1,6 +1,6 @@
 /** Answers on this machine: prompt to tokens, tokens to text. Knows no wire format and no thread. */
 
-import type { Backend } from "../core/backend.ts";
+import type { Backend, LoadedModel } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
 import type { GenerationEvent, GenerationRequest, Prompt, Sampling, SamplingWishes } from "../core/generation.ts";
 import type { Catalog, CatalogModel } from "../schedule/catalog.ts";
@@ -8,7 +8,6 @@ import type { Scheduler } from "../schedule/scheduler.ts";
 import type { TextClient } from "../text/client.ts";
 import { Detokenizer } from "../text/detokenizer.ts";
 import { StopFinder } from "../text/stop.ts";
-import type { LoadedModel } from "../worker/messages.ts";
 
 // OpenAI's defaults, where neither the caller nor the model says otherwise.
 const PLAIN_SAMPLING = { temperature: 1, top_k: 0, top_p: 1, min_p: 0 } as const;

@@ -1,8 +1,9 @@
 /** Decides whether a row may start, and makes its model resident first. Knows tokens, not text. */
 
+import type { LoadedModel } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
 import type { EngineClient } from "../worker/client.ts";
-import type { LoadedModel, RowProgress, RowStart } from "../worker/messages.ts";
+import type { RowProgress, RowStart } from "../worker/messages.ts";
 import type { CatalogModel } from "./catalog.ts";
 
 // Rows that wait or run. Each gets its share of the engine, so beyond this all are too slow to be of use.

@@ -3,9 +3,10 @@
  * A dead engine ends its rows and loads with a typed failure; the next call starts a new one.
  */
 
+import type { LoadedModel } from "../core/backend.ts";
 import { Failure, fromRecord } from "../core/failure.ts";
 import { Inbox } from "../core/inbox.ts";
-import type { FromEngine, LoadedModel, RowProgress, RowStart, ToEngine } from "./messages.ts";
+import type { FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
 
 export interface EngineDevice {
   readonly mlx_version: string;

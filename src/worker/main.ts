@@ -1,11 +1,12 @@
 /** The engine's thread: the only one that opens MLX. Turns messages into engine calls and steps into messages. */
 
+import type { LoadedModel } from "../core/backend.ts";
 import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
 import { Engine } from "../engine/engine.ts";
 import { openLibrary } from "../mlx/library.ts";
 import type { Model } from "../models/family.ts";
 import { loadModel } from "../models/load.ts";
-import type { FromEngine, LoadedModel, RowProgress, RowStart, ToEngine } from "./messages.ts";
+import type { FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
 
 declare const self: Worker;
 

@@ -1,14 +1,8 @@
 /** Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another process. */
 
+import type { LoadedModel } from "../core/backend.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { FinishReason, Sampling } from "../core/generation.ts";
-
-export interface LoadedModel {
-  readonly model: string;
-  readonly context_length: number;
-  readonly vocabulary_size: number;
-  readonly bytes_resident: number;
-}
 
 export interface RowStart {
   readonly id: number;

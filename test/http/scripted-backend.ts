@@ -10,7 +10,7 @@ import { problemSchema } from "../../src/wire/problem.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
-export const MODELS: readonly ModelRecord[] = [
+const MODELS: readonly ModelRecord[] = [
   { name: "tiny", created_s: 1_700_000_000, owner: "local" },
   { name: "org/name", created_s: 1_700_000_001, owner: "org" },
 ];
@@ -81,7 +81,7 @@ export function failing(error: unknown, after: number): Script {
   };
 }
 
-export const NOW_MS = 1_763_000_000_999;
+const NOW_MS = 1_763_000_000_999;
 
 export function serverOf(backend: Backend) {
   const bugs: { error: unknown; request_id: string }[] = [];

@@ -76,10 +76,15 @@ test("a name of a million characters is shown in part", () => {
   expect(failure.message.isWellFormed()).toBe(true);
 });
 
-test("a million faults take no longer than a few", () => {
-  const shapes = Array.from({ length: 1_000_000 }, () => 0);
-  const errors = Value.Errors(schema, { shapes });
-  const started_ms = performance.now();
-  expect(violation(errors).parameter).toBe("shapes[0]");
-  expect(performance.now() - started_ms).toBeLessThan(500);
+test("of a million faults only a few are read", () => {
+  let read = 0;
+  function* counted() {
+    const texts = Array.from({ length: 1_000_000 }, () => "x");
+    for (const error of Value.Errors(Type.Array(Type.Integer()), texts)) {
+      read++;
+      yield error;
+    }
+  }
+  expect(violation(counted()).parameter).toBe("0");
+  expect(read).toBeLessThan(100);
 });
