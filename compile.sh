@@ -79,7 +79,7 @@ mkdir -p dist
 trap 'rm -f "$out.new"' EXIT
 # It reads no .env and no bunfig.toml of the folder it is started in.
 "$bun" build --compile --minify --target="bun-$target" --root src --outfile "$out.new" \
-  --no-compile-autoload-dotenv --no-compile-autoload-bunfig \
+  --no-compile-autoload-dotenv --no-compile-autoload-bunfig --define process.env.NODE_ENV='"production"' \
   src/main.ts src/worker/main.ts src/text/main.ts "$parts"/*.part \
   --asset-naming='[name].[ext]' --loader .part:file
 if [ "$target" = "$host" ]; then try_out "$PWD/$out.new"; fi
