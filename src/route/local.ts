@@ -46,44 +46,50 @@ export class LocalBackend implements Backend {
       tokens_max: Math.min(request.tokens_max ?? room, room),
       stop_token_ids: text_model.stop_token_ids,
     };
-    const detokenizer = new Detokenizer(text_model.vocabulary, { at_start: startsText(request.prompt) });
-    const stops = new StopFinder(request.stop);
+    const words = new Words(
+      new Detokenizer(text_model.vocabulary, { at_start: startsText(request.prompt) }),
+      request.stop,
+    );
     let completion_tokens = 0;
     const end = (reason: "stop" | "length"): GenerationEvent => {
       return { kind: "end", reason, usage: { prompt_tokens: prompt_ids.length, completion_tokens } };
     };
 
-    yield { kind: "start", prompt_tokens: prompt_ids.length };
+    let started = false;
     for await (const { token_ids, finish } of this.#scheduler.generate(row, signal)) {
+      // Not before the engine has: what fails until then is still told as a failure and not as a broken answer.
+      if (!started) yield { kind: "start", prompt_tokens: prompt_ids.length };
+      started = true;
       completion_tokens += token_ids.length;
-      const decoded = detokenizer.push(token_ids) + (finish === null ? "" : detokenizer.flush());
-      const { text, found } = stops.push(decoded);
-      const sent = finish === null || found ? text : text + stops.flush();
-      if (sent !== "") yield { kind: "text", text: sent };
+      const { text, found } = words.push(token_ids, finish !== null);
+      if (text !== "") yield { kind: "text", text };
       if (found) return yield end("stop");
       if (finish !== null) return yield end(finish);
     }
   }
 
   async #encode(prompt: Prompt, model: CatalogModel, loaded: LoadedModel): Promise<readonly number[]> {
+    const token_ids = await this.#tokens(prompt, model);
+    const parameter = prompt.kind === "messages" ? "messages" : "prompt";
+    if (token_ids.length === 0) {
+      const state = `it is empty, and "${model.name}" has no beginning token`;
+      throw new Failure("invalid_request", `Cannot use the prompt: ${state}`, parameter);
+    }
+    // A tokenizer may know more tokens than its model: the embedding of one beyond it lies outside its memory.
+    const foreign = token_ids.find((id) => id >= loaded.vocabulary_size);
+    if (foreign === undefined) return token_ids;
+    const state = `"${model.name}" has ${loaded.vocabulary_size} tokens, found token ${foreign}`;
+    throw new Failure("invalid_request", `Cannot use the prompt: ${state}`, parameter);
+  }
+
+  async #tokens(prompt: Prompt, model: CatalogModel): Promise<readonly number[]> {
     switch (prompt.kind) {
       case "messages":
         return await this.#text.encodeChat(model.path, prompt.messages);
-      case "text": {
-        const token_ids = await this.#text.encodeText(model.path, prompt.text);
-        if (token_ids.length > 0) return token_ids;
-        throw new Failure(
-          "invalid_request",
-          `Cannot complete an empty prompt: "${model.name}" has no beginning token`,
-          "prompt",
-        );
-      }
-      case "tokens": {
-        const foreign = prompt.token_ids.find((id) => id >= loaded.vocabulary_size);
-        if (foreign === undefined) return prompt.token_ids;
-        const state = `"${model.name}" has ${loaded.vocabulary_size} tokens, found token ${foreign}`;
-        throw new Failure("invalid_request", `Cannot use the prompt: ${state}`, "prompt");
-      }
+      case "text":
+        return await this.#text.encodeText(model.path, prompt.text);
+      case "tokens":
+        return prompt.token_ids;
     }
   }
 
@@ -98,6 +104,23 @@ export class LocalBackend implements Backend {
       min_p: pick("min_p"),
       seed: wishes[0].seed ?? this.#randomSeed(),
     };
+  }
+}
+
+/** Tokens to the text that may be sent: whole characters, and nothing from a stop string on. */
+class Words {
+  readonly #detokenizer: Detokenizer;
+  readonly #stops: StopFinder;
+
+  constructor(detokenizer: Detokenizer, stop: readonly string[]) {
+    this.#detokenizer = detokenizer;
+    this.#stops = new StopFinder(stop);
+  }
+
+  push(token_ids: readonly number[], last: boolean): { text: string; found: boolean } {
+    const decoded = this.#detokenizer.push(token_ids) + (last ? this.#detokenizer.flush() : "");
+    const { text, found } = this.#stops.push(decoded);
+    return { text: found || !last ? text : text + this.#stops.flush(), found };
   }
 }
 
