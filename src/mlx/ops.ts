@@ -11,10 +11,16 @@ export interface Quantization {
   readonly bits: number;
 }
 
-export function add(a: MlxArray, b: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_add", native.mlx_add(emptySlot(), a.handle, b.handle, stream));
-}
+export const add = binary("mlx_add");
+export const divide = binary("mlx_divide");
+export const less = binary("mlx_less");
+export const matmul = binary("mlx_matmul");
+export const minimum = binary("mlx_minimum");
+export const multiply = binary("mlx_multiply");
+
+/** Along `axis`, which stays with length 1. */
+export const max = reduction("mlx_max_axis");
+export const min = reduction("mlx_min_axis");
 
 /** Index of the greatest value along `axis`, uint32; the axis is dropped. */
 export function argmax(a: MlxArray, axis: number): MlxArray {
@@ -58,41 +64,6 @@ export function dequantize(weight: MlxArray, scales: MlxArray, biases: MlxArray,
       stream,
     ),
   );
-}
-
-export function divide(a: MlxArray, b: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_divide", native.mlx_divide(emptySlot(), a.handle, b.handle, stream));
-}
-
-export function less(a: MlxArray, b: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_less", native.mlx_less(emptySlot(), a.handle, b.handle, stream));
-}
-
-export function matmul(a: MlxArray, b: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_matmul", native.mlx_matmul(emptySlot(), a.handle, b.handle, stream));
-}
-
-export function max(a: MlxArray, axis: number): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_max_axis", native.mlx_max_axis(emptySlot(), a.handle, axis, true, stream));
-}
-
-export function min(a: MlxArray, axis: number): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_min_axis", native.mlx_min_axis(emptySlot(), a.handle, axis, true, stream));
-}
-
-export function minimum(a: MlxArray, b: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_minimum", native.mlx_minimum(emptySlot(), a.handle, b.handle, stream));
-}
-
-export function multiply(a: MlxArray, b: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_multiply", native.mlx_multiply(emptySlot(), a.handle, b.handle, stream));
 }
 
 /** `x` (…, columns) times the transpose of a quantised (rows, columns) weight: (…, rows). */
@@ -241,4 +212,21 @@ function present(value: number): bigint {
 /** Passed as an array, not by `ptr`: a bare address would not keep it alive until the call. */
 function integers(values: readonly number[]): Int32Array {
   return Int32Array.from(values);
+}
+
+type BinaryOperation = "mlx_add" | "mlx_divide" | "mlx_less" | "mlx_matmul" | "mlx_minimum" | "mlx_multiply";
+
+/** An operation on two arrays whose shapes agree or broadcast. */
+function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxArray {
+  return (a, b) => {
+    const { native, stream } = library();
+    return fromSlot(operation, native[operation](emptySlot(), a.handle, b.handle, stream));
+  };
+}
+
+function reduction(operation: "mlx_max_axis" | "mlx_min_axis"): (a: MlxArray, axis: number) => MlxArray {
+  return (a, axis) => {
+    const { native, stream } = library();
+    return fromSlot(operation, native[operation](emptySlot(), a.handle, axis, true, stream));
+  };
 }

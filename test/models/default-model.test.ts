@@ -3,13 +3,13 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Engine } from "../../src/engine/engine.ts";
 import type { Model } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { startTextWorker } from "../../src/text/client.ts";
 import "../open-mlx.ts";
 import { python } from "../python.ts";
 import { ROOT } from "../root.ts";
+import { greedy } from "./greedy.ts";
 
 const PATH = join(ROOT, "build/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
 const WORK = join(ROOT, "build/teacher");
@@ -52,25 +52,11 @@ afterAll(() => {
   text.close();
 });
 
-function greedy(prompt_ids: readonly number[]): number[] {
-  const engine = new Engine(64);
-  const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
-  engine.add({ id: 1, prompt_ids, sampling, tokens_max: TOKENS, stop_token_ids: [] }, model);
-  const drawn: number[] = [];
-  while (engine.rows > 0) {
-    for (const outcome of engine.step()) {
-      if (outcome.kind === "failed") throw new Error(outcome.failure.message);
-      drawn.push(...outcome.token_ids);
-    }
-  }
-  return drawn;
-}
-
 test("20 greedy answers of 64 tokens are those of mlx-lm", async () => {
   const cases: { prompt_ids: number[]; token_ids: number[] }[] = [];
   for (const content of PROMPTS) {
     const prompt_ids = await text.encodeChat(PATH, [{ role: "user", content }]);
-    cases.push({ prompt_ids, token_ids: greedy(prompt_ids) });
+    cases.push({ prompt_ids, token_ids: greedy(model, prompt_ids, TOKENS, 64) });
   }
   mkdirSync(WORK, { recursive: true });
   writeFileSync(join(WORK, "cases.json"), JSON.stringify(cases));

@@ -1,16 +1,15 @@
 /** Every form a model's files take, against mlx-lm on the same weights in float32. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Engine } from "../../src/engine/engine.ts";
 import { KvCache } from "../../src/engine/kv-cache.ts";
 import { arrayCounts, fromTokens, toFloat32 } from "../../src/mlx/array.ts";
 import { loadModel } from "../../src/models/load.ts";
 import "../open-mlx.ts";
 import { type Expected, fixture, prepareFixtures } from "./fixtures.ts";
+import { greedy } from "./greedy.ts";
 
 // Below this the two best tokens are one to float32 rounding, and either may be drawn.
 const EXCUSED_GAP = 0.01;
-const GREEDY = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
 
 const NAMES = [
   ...["tied", "untied", "biases", "wide-heads", "sharded", "float16", "bfloat16"],
@@ -35,21 +34,6 @@ afterAll(async () => {
   expect(arrayCounts()).toEqual({ alive: 0, caught: caught_before });
 });
 
-/** Greedy tokens as the engine draws them. */
-function generate(path: string, prompt_ids: readonly number[], tokens_max: number, prefill_chunk: number): number[] {
-  using model = loadModel(path);
-  const engine = new Engine(prefill_chunk);
-  engine.add({ id: 1, prompt_ids, sampling: GREEDY, tokens_max, stop_token_ids: [] }, model);
-  const drawn: number[] = [];
-  while (engine.rows > 0) {
-    for (const outcome of engine.step()) {
-      if (outcome.kind === "failed") throw new Error(outcome.failure.message);
-      drawn.push(...outcome.token_ids);
-    }
-  }
-  return drawn;
-}
-
 /** Up to the first step where the choice is a matter of rounding, the tokens are equal. */
 function expectSame(drawn: readonly number[], expected: Expected): void {
   const differing = drawn.findIndex((token, step) => token !== expected.token_ids[step]);
@@ -71,6 +55,7 @@ describe.each(NAMES)("%s", (name) => {
 
   test.each([512, 1, 5])("gives mlx-lm's tokens with its prompt in chunks of %d", (chunk) => {
     const { path, expected } = fixture(name);
-    expectSame(generate(path, expected.prompt_ids, expected.token_ids.length, chunk), expected);
+    using model = loadModel(path);
+    expectSame(greedy(model, expected.prompt_ids, expected.token_ids.length, chunk), expected);
   });
 });
