@@ -19,12 +19,15 @@ import {
   where,
 } from "../mlx/ops.ts";
 
+// Logits divided by less overflow float32 or come near it, and the best token has all the probability anyhow.
+const GREEDY_BELOW = 1e-6;
+
 /**
  * `logits` (1, vocabulary), float32. The order is that of Hugging Face transformers: temperature, top_k, top_p, min_p.
  * `step` counts the row's drawn tokens: the same seed gives the same token at the same step, whatever runs beside it.
  */
 export function sample(logits: MlxArray, how: Sampling, step: number): number {
-  if (how.temperature === 0) {
+  if (how.temperature < GREEDY_BELOW) {
     using best = argmax(logits, -1);
     return itemUint32(best);
   }

@@ -28,8 +28,12 @@ const textPart = strictObject(
 );
 
 const message = strictObject(
-  { role, content: Type.Union([Type.String(), Type.Array(textPart, { minItems: 1, ...called("text parts") })]) },
-  ["name", "refusal", "audio", "tool_calls", "tool_call_id", "function_call"],
+  {
+    role,
+    content: Type.Union([Type.String(), Type.Array(textPart, { minItems: 1, ...called("text parts") })]),
+    refusal: Type.Optional(Type.Null()), // as our own answers carry it, so that one can be sent back
+  },
+  ["name", "audio", "tool_calls", "tool_call_id", "function_call"],
 );
 
 export const chatRequestSchema = strictObject(

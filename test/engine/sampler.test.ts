@@ -50,6 +50,10 @@ test("temperature 0 draws the best token only", () => {
   expect(shares({ temperature: 0 })).toEqual([0, 0, 1, 0, 0]);
 });
 
+test("a temperature too small to divide by is greedy", () => {
+  expect(shares({ temperature: 1e-40 })).toEqual([0, 0, 1, 0, 0]);
+});
+
 test("top_k keeps the k best", () => {
   expectShares(shares({ top_k: 2 }), [0, 0, 0.4, 0, 0.25]);
 });
