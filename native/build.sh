@@ -83,9 +83,13 @@ is_current() {
 # Written aside and moved, here and below: an interrupted build leaves no half file.
 compile() {
   local machine=()
-  if [ "$1" = kernels-avx512 ]; then
-    machine=(-mavx512f -mavx512bw -mavx512vl -mfma)
-  fi
+  # -Wno-psabi: vectors wider than the machine's registers pass only between functions of one file
+  case $1 in
+    kernels-portable) machine=(-Wno-psabi) ;;
+    kernels-avx2) machine=(-Wno-psabi -mavx2 -mfma -mf16c) ;;
+    kernels-avx512) machine=(-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma) ;;
+    kernels-avx512vnni) machine=(-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mavx512vnni) ;;
+  esac
   "$cxx" "${flags[@]}" "${machine[@]}" -MMD -MF "$objects/$1.d" -c "$1.cpp" -o "$objects/$1.part"
   mv "$objects/$1.part" "$objects/$1.o"
 }

@@ -1,4 +1,4 @@
-/** The inner loops, one file for each instruction set. They know plain memory only. */
+/** The inner loops, one set for each instruction set. They know plain memory only: no MLX, no threads. */
 
 #pragma once
 
@@ -7,38 +7,104 @@
 
 namespace bunsen {
 
-/** (rows, columns) in MLX's affine form: weight = scale * q + bias, element k of a row at bit k * bits of its words. */
-struct AffineMatrix {
-  const std::uint32_t* words; // (rows, columns * bits / 32)
-  const float* scales; // (rows, columns / group_size)
-  const float* biases;
+/** A panel of weights turned to floats: for each column, those of this many rows side by side. */
+constexpr int PANEL_ROWS = 32;
+/** As many rows of activations as the product by bytes takes; beyond it, weights become floats once for all of them. */
+constexpr int FEW_ROWS = 16;
+
+enum class Scalar : std::uint8_t { float32, float16, bfloat16 };
+
+/** Weights (rows, columns) as they lie in memory. */
+struct Matrix {
+  const void* data;
   int rows;
   int columns;
-  int group_size; // 32, 64 or 128
-  int bits; // 4 or 8
+  /** Of dense weights: elements from one row to the next and from one column to the next, one of them 1. */
+  std::size_t row_stride;
+  std::size_t column_stride;
+  /** 0: dense. Otherwise weight = scale * q + bias, element k of a row at bit k * bits of its 32-bit words. */
+  int bits;
+  int group_size;
+  const void* scales; // (rows, columns / group_size)
+  const void* biases;
+  /** Of dense weights, or of scales and biases. */
+  Scalar stored;
+
+  int groups() const {
+    return columns / group_size;
+  }
+  std::size_t words() const {
+    return std::size_t(columns) * bits / 32;
+  }
+};
+
+/** A few rows of activations in digits of eight bits, in the order in which weights unpack. */
+struct Digits {
+  std::int8_t* digits; // (rows, groups, DIGITS, group_size)
+  float* units; // (rows, groups): what one of the last digit is worth
+  float* sums; // (rows, groups): what the digits of a group are worth together
+};
+
+/** y[i][j] = or += the sum over k of x[i][k] * panel[k][j], for `count` rows and `width` columns up to PANEL_ROWS. */
+struct Tile {
+  const float* x;
+  std::size_t x_stride;
+  int count;
+  const float* panel;
+  std::size_t panel_stride;
+  int depth;
+  float* y;
+  std::size_t y_stride;
+  int width;
+  bool adds;
 };
 
 struct Kernels {
-  /** How many floats one row of activations takes once it is arranged. */
-  std::size_t (*arranged_length)(const AffineMatrix& matrix);
+  const char* name;
 
-  /** Puts a row of activations in the order in which weights unpack, and the sum of each group into `sums`. */
-  void (*arrange)(const AffineMatrix& matrix, const float* x, float* arranged, float* sums);
+  /** Rows `row` … `row` + PANEL_ROWS (zero beyond the last) and a span of columns, as floats. Spans begin at a multiple of 128. */
+  void (*unpack)(const Matrix& matrix, int row, int first_column, int last_column, float* panel);
+  void (*multiply)(const Tile& tile);
 
-  /** y[row] for the rows first … last of the product with one arranged row. */
-  void (*multiply_row)(
-      const AffineMatrix& matrix, const float* arranged, const float* sums, int first, int last, float* y);
+  /** The product of up to FEW_ROWS rows by bytes, or null where the machine has no such instruction. Bits are 4 or 8. */
+  void (*digitize)(const Matrix& matrix, const float* x, std::int8_t* digits, float* units, float* sums);
+  /** y[i * y_stride + row] for the rows first … last of the weights, `first` a multiple of 16. */
+  void (*multiplyFew)(
+      const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride);
 
-  /** The same for `count` arranged rows: y[index * rows + row]. `panel` has room for (last - first) arranged rows. */
-  void (*multiply_rows)(
-      const AffineMatrix& matrix, const float* arranged, int count, int first, int last, float* panel, float* y);
+  /** y may be x in all that follow. A null weight is one, a null bias nothing. */
+  void (*rmsNorm)(const float* x, const float* weight, int size, float epsilon, float* y);
+  void (*layerNorm)(const float* x, const float* weight, const float* bias, int size, float epsilon, float* y);
+  void (*softmax)(const float* x, int size, float* y);
+  void (*siluMultiply)(const float* gate, const float* up, int size, float* y);
+  /** GELU by its tanh formula. */
+  void (*geluMultiply)(const float* gate, const float* up, int size, float* y);
+  void (*add)(const float* a, const float* b, int size, float* y);
+  void (*scale)(const float* x, float factor, int size, float* y);
+  /** cap * tanh(x / cap) */
+  void (*softCap)(const float* x, float cap, int size, float* y);
+  /** Rotates pairs (i, i + dims / 2) by the angles whose cosines and sines are given, dims / 2 of each. */
+  void (*rotateHalves)(const float* x, const float* cosines, const float* sines, int dims, float* y);
+  /** One row of quantised weights as floats. */
+  void (*unpackRow)(const Matrix& matrix, int row, float* y);
+  /** Where the greatest is; the first of equals. */
+  int (*argmax)(const float* x, int size);
 };
 
-/** Those for this machine, or null where there are none yet and MLX's own operations have to do. */
-const Kernels* kernels();
+/** How many digits make up one activation: three carry the 24 bits of a float. */
+constexpr int DIGITS = 3;
+
+/**
+ * Those that suit this machine best, or those named by BUNSEN_KERNELS: avx512vnni, avx512, avx2, portable.
+ * Throws std::invalid_argument when the machine lacks the named ones.
+ */
+const Kernels& kernels();
 
 #if defined(__x86_64__)
+extern const Kernels avx512vnni_kernels;
 extern const Kernels avx512_kernels;
+extern const Kernels avx2_kernels;
 #endif
+extern const Kernels portable_kernels;
 
 } // namespace bunsen

@@ -4,8 +4,9 @@
 
 #include <string_view>
 
-#include "affine-product.h"
 #include "forward.h"
+#include "matmul.h"
+#include "primitive.h"
 
 using namespace mlxc;
 
@@ -201,7 +202,12 @@ int mlx_logsumexp_axis(mlx_array* res, const mlx_array a, int axis, bool keepdim
 }
 
 int mlx_matmul(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::matmul(get(a), get(b), get(s)); });
+  return forward(res, [&] {
+    auto product = bunsen::denseProduct(get(a), get(b), get(s));
+    if (product) return *product;
+    bunsen::countFallback("matmul");
+    return mx::matmul(get(a), get(b), get(s));
+  });
 }
 
 int mlx_max_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s) {
@@ -276,11 +282,12 @@ int mlx_quantized_matmul(
     mlx_array* res, const mlx_array x, const mlx_array w, const mlx_array scales, const mlx_array biases,
     bool transpose, mlx_optional_int group_size, mlx_optional_int bits, const char* mode, const mlx_stream s) {
   return forward(res, [&] {
-    if (biases.ctx != nullptr && group_size.has_value && bits.has_value && std::string_view(mode) == "affine") {
-      const bunsen::AffineForm form = {group_size.value, bits.value, transpose};
+    if (biases.ctx != nullptr && transpose && std::string_view(mode) == "affine") {
+      const bunsen::AffineForm form = {group_size.has_value ? group_size.value : 64, bits.has_value ? bits.value : 4};
       auto product = bunsen::affineProduct(get(x), get(w), get(scales), get(biases), form, get(s));
       if (product) return *product;
     }
+    bunsen::countFallback("quantized_matmul");
     return mx::quantized_matmul(
         get(x), get(w), get(scales), optional(biases), transpose, optional(group_size), optional(bits), mode, get(s));
   });

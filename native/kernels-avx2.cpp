@@ -1,0 +1,9 @@
+#if defined(__x86_64__)
+
+#include "simd-vectors.h"
+
+#include "kernels-body.h"
+
+BUNSEN_KERNELS(avx2);
+
+#endif

@@ -1,0 +1,9 @@
+#if defined(__x86_64__)
+
+#include "simd-avx512.h"
+
+#include "kernels-body.h"
+
+BUNSEN_KERNELS(avx512vnni);
+
+#endif

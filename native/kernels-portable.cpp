@@ -1,0 +1,5 @@
+#include "simd-vectors.h"
+
+#include "kernels-body.h"
+
+BUNSEN_KERNELS(portable);

@@ -1,0 +1,146 @@
+/** The product of a few rows by bytes, of many by panels of floats. */
+
+#include "product.h"
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+namespace bunsen {
+
+namespace {
+
+// Columns of a panel at a time: with a few rows it stays in the first-level cache, with many in the second.
+constexpr int DEPTH_FEW = 128;
+constexpr int DEPTH_MANY = 2048;
+// Multiply-adds that take one thread about 5 µs.
+constexpr std::size_t WORTH_SHARING = 1 << 17;
+// Weights that one thread takes at a time: enough to outweigh the taking.
+constexpr std::size_t CHUNK_WEIGHTS = 1 << 15;
+
+bool goesByBytes(const Kernels& set, const Matrix& matrix, int count) {
+  return set.digitize != nullptr && count <= FEW_ROWS && (matrix.bits == 4 || matrix.bits == 8);
+}
+
+/** The activations of one call, in the forms its matrices want: one for each width of bits and size of group. */
+class DigitForms {
+ public:
+  DigitForms(const Kernels& set, const float* x, std::size_t x_stride, int count)
+      : set_(set), x_(x), x_stride_(x_stride), count_(count) {}
+
+  void prepare(const Matrix& matrix) {
+    if (find(matrix) != nullptr) return;
+    const std::size_t groups = std::size_t(count_) * matrix.groups();
+    Form& form = forms_.emplace_back();
+    form.bits = matrix.bits;
+    form.group_size = matrix.group_size;
+    form.bytes.reset(new std::int8_t[groups * matrix.group_size * DIGITS]);
+    form.floats.reset(new float[2 * groups]);
+    form.digits = {form.bytes.get(), form.floats.get(), form.floats.get() + groups};
+    eachRow(count_, 4 * std::size_t(matrix.columns), [&](int row) {
+      const std::size_t at = std::size_t(row) * matrix.groups();
+      set_.digitize(
+          matrix, x_ + row * x_stride_, form.digits.digits + at * matrix.group_size * DIGITS, form.digits.units + at,
+          form.digits.sums + at);
+    });
+  }
+
+  const Digits* find(const Matrix& matrix) const {
+    for (const Form& form : forms_) {
+      if (form.bits == matrix.bits && form.group_size == matrix.group_size) return &form.digits;
+    }
+    return nullptr;
+  }
+
+ private:
+  struct Form {
+    int bits;
+    int group_size;
+    std::unique_ptr<std::int8_t[]> bytes;
+    std::unique_ptr<float[]> floats;
+    Digits digits;
+  };
+
+  const Kernels& set_;
+  const float* x_;
+  std::size_t x_stride_;
+  int count_;
+  std::vector<Form> forms_;
+};
+
+/** Rows of weights of one product that one thread takes at a time, and for which rows of activations. */
+struct Chunk {
+  const Product* product;
+  int first;
+  int last;
+};
+
+void addBias(const Kernels& set, const Chunk& chunk, int first_row, int last_row) {
+  const auto& [product, first, last] = chunk;
+  if (product->bias == nullptr) return;
+  for (int row = first_row; row < last_row; row++) {
+    float* y = product->y + row * product->y_stride + first;
+    set.add(y, product->bias + first, last - first, y);
+  }
+}
+
+void multiplyByPanels(const Kernels& set, const Chunk& chunk, const float* x, std::size_t x_stride, int count) {
+  const Product& product = *chunk.product;
+  const int columns = product.matrix.columns;
+  const int depth = std::min(count <= FEW_ROWS ? DEPTH_FEW : DEPTH_MANY, columns);
+  static thread_local std::vector<float> panel;
+  panel.resize(std::max(panel.size(), std::size_t(depth) * PANEL_ROWS));
+  for (int row = chunk.first; row < chunk.last; row += PANEL_ROWS) {
+    const int width = std::min(PANEL_ROWS, chunk.last - row);
+    for (int column = 0; column < columns; column += depth) {
+      const int end = std::min(column + depth, columns);
+      set.unpack(product.matrix, row, column, end, panel.data());
+      set.multiply(
+          {x + column, x_stride, count, panel.data(), PANEL_ROWS, end - column, product.y + row, product.y_stride,
+           width, column > 0});
+    }
+  }
+}
+
+std::vector<Chunk> cut(std::initializer_list<Product> products) {
+  std::vector<Chunk> chunks;
+  for (const Product& product : products) {
+    const int rows = product.matrix.rows;
+    const std::size_t panel = std::size_t(product.matrix.columns) * PANEL_ROWS;
+    const int step = PANEL_ROWS * static_cast<int>(std::max<std::size_t>(1, CHUNK_WEIGHTS / panel));
+    for (int row = 0; row < rows; row += step) chunks.push_back({&product, row, std::min(row + step, rows)});
+  }
+  return chunks;
+}
+
+} // namespace
+
+void multiply(const float* x, std::size_t x_stride, int count, std::initializer_list<Product> products) {
+  const Kernels& set = kernels();
+  DigitForms forms(set, x, x_stride, count);
+  std::size_t work = 0;
+  for (const Product& product : products) {
+    work += std::size_t(product.matrix.rows) * product.matrix.columns * count;
+    if (goesByBytes(set, product.matrix, count)) forms.prepare(product.matrix);
+  }
+  const std::vector<Chunk> chunks = cut(products);
+  const auto run = [&](std::size_t index) {
+    const Chunk& chunk = chunks[index];
+    const Product& product = *chunk.product;
+    if (goesByBytes(set, product.matrix, count)) {
+      const Digits& digits = *forms.find(product.matrix);
+      set.multiplyFew(product.matrix, digits, count, chunk.first, chunk.last, product.y, product.y_stride);
+    } else {
+      multiplyByPanels(set, chunk, x, x_stride, count);
+    }
+    addBias(set, chunk, 0, count);
+  };
+  // A small product is done before a second thread has woken up.
+  if (work < WORTH_SHARING) {
+    for (std::size_t chunk = 0; chunk < chunks.size(); chunk++) run(chunk);
+  } else {
+    parallel(chunks.size(), run);
+  }
+}
+
+} // namespace bunsen
