@@ -447,6 +447,24 @@ void softmax(const float* x, int size, float* y) {
   each(size, [&](int at, int some) { storeSome(y + at, multiply(loadSome(y + at, some), factor), some); });
 }
 
+float soften(float* scores, int from, int to, int size, float* top, float* total) {
+  for (int at = 0; at < from; at++) scores[at] = 0;
+  for (int at = to; at < size; at++) scores[at] = 0;
+  if (from == to) return 1;
+  const float before = *top;
+  const float best = greatestOf(scores + from, to - from);
+  *top = best > before ? best : before;
+  Floats sums = spread(0);
+  each(to - from, [&](int at, int some) {
+    const Floats part = exponential(subtract(loadSome(scores + from + at, some), spread(*top)));
+    storeSome(scores + from + at, part, some);
+    sums = add(sums, some == LANES ? part : loadSome(scores + from + at, some));
+  });
+  const float correction = before == *top ? 1 : std::exp(before - *top);
+  *total = *total * correction + sum(sums);
+  return correction;
+}
+
 void siluMultiply(const float* gate, const float* up, int size, float* y) {
   each(size, [&](int at, int some) {
     const Floats part = loadSome(gate + at, some);
@@ -513,4 +531,4 @@ int argmax(const float* x, int size) {
 #define BUNSEN_KERNELS(NAME)                                                                               \
   const bunsen::Kernels bunsen::NAME##_kernels = {                                                         \
       #NAME, unpack, multiply, BUNSEN_BYTE_PRODUCTS, rmsNorm, layerNorm, softmax, siluMultiply,            \
-      geluMultiply, add, scale, softCap, rotateHalves, unpackRow, argmax}
+      geluMultiply, add, scale, softCap, rotateHalves, soften, unpackRow, argmax}

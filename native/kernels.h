@@ -85,6 +85,11 @@ struct Kernels {
   void (*softCap)(const float* x, float cap, int size, float* y);
   /** Rotates pairs (i, i + dims / 2) by the angles whose cosines and sines are given, dims / 2 of each. */
   void (*rotateHalves)(const float* x, const float* cosines, const float* sines, int dims, float* y);
+  /**
+   * Scores from … to of `size` become e^(score - top), the others 0. `top` and `total` go on over the parts of a row;
+   * what was summed before has to be multiplied by the result.
+   */
+  float (*soften)(float* scores, int from, int to, int size, float* top, float* total);
   /** One row of quantised weights as floats. */
   void (*unpackRow)(const Matrix& matrix, int row, float* y);
   /** Where the greatest is; the first of equals. */

@@ -1,0 +1,151 @@
+/** bunsen.h: the fused layers as operations of MLX. */
+
+#include "bunsen.h"
+
+#include <cmath>
+#include <memory>
+
+#include "attention.h"
+#include "forward.h"
+#include "mlp.h"
+#include "mlx/allocator.h"
+#include "primitive.h"
+
+using namespace mlxc;
+
+namespace {
+
+// A load of sixteen floats may begin at the last of an array.
+constexpr std::size_t SLACK_BYTES = 64;
+
+template <class Layer>
+const std::shared_ptr<const Layer>& layerOf(void* ctx) {
+  if (ctx == nullptr) throw std::invalid_argument("expected a layer, found an empty one");
+  return *static_cast<std::shared_ptr<const Layer>*>(ctx);
+}
+
+template <class Handle, class Layer>
+Handle makeLayer(const mlx_array* weights, const int* numbers, const float* factors, mlx_stream s) {
+  return valueOr(Handle{nullptr}, [&] {
+    std::vector<std::optional<mx::array>> arrays;
+    for (int index = 0; index < Layer::WEIGHTS; index++) arrays.push_back(optional(weights[index]));
+    return Handle{new std::shared_ptr<const Layer>(std::make_shared<Layer>(arrays.data(), numbers, factors, get(s)))};
+  });
+}
+
+template <class Layer>
+int freeLayer(void* ctx) {
+  delete static_cast<std::shared_ptr<const Layer>*>(ctx);
+  return 0;
+}
+
+void expect(const mx::array& a, const mx::Shape& shape, mx::Dtype dtype, const char* name) {
+  if (a.shape() == shape && a.dtype() == dtype) return;
+  throw std::invalid_argument(std::string("[bunsen] ") + name + " has not the shape or dtype of its layer");
+}
+
+} // namespace
+
+int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s) {
+  (void)s;
+  return forward(res, [&] {
+    mx::array a(toShape(shape, dim), toDtype(dtype), nullptr, {});
+    a.set_data(mx::allocator::malloc(a.nbytes() + SLACK_BYTES));
+    a.set_status(mx::array::Status::available);
+    return a;
+  });
+}
+
+int bunsen_rope_angles(
+    mlx_array* res, const mlx_array positions, const mlx_array wavelengths, float scale, float magnitude,
+    const mlx_stream s) {
+  return forward(res, [&] {
+    const auto stream = get(s);
+    const int tokens = get(positions).shape(0);
+    const int pairs = get(wavelengths).shape(0);
+    expect(get(positions), {tokens}, mx::int32, "positions");
+    expect(get(wavelengths), {pairs}, mx::float32, "wavelengths");
+    return bunsen::operation(
+        "RopeAngles", {tokens, 2, pairs}, mx::float32,
+        {bunsen::inRows(get(positions), stream), bunsen::inRows(get(wavelengths), stream)}, stream,
+        [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          return [=, at = inputs[0].data<int>(), lengths = inputs[1].data<float>(), to = out.data<float>()] {
+            for (int token = 0; token < tokens; token++) {
+              for (int pair = 0; pair < pairs; pair++) {
+                // in double: at the end of a long context a float's angle is off by a thousandth
+                const double angle = double(at[token]) * scale / lengths[pair];
+                to[(2 * token) * pairs + pair] = magnitude * float(std::cos(angle));
+                to[(2 * token + 1) * pairs + pair] = magnitude * float(std::sin(angle));
+              }
+            }
+          };
+        });
+  });
+}
+
+bunsen_attention bunsen_attention_new(
+    const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s) {
+  return makeLayer<bunsen_attention, bunsen::Attention>(weights, numbers, factors, s);
+}
+
+int bunsen_attention_free(bunsen_attention layer) {
+  return freeLayer<bunsen::Attention>(layer.ctx);
+}
+
+int bunsen_attention_apply(
+    mlx_array* res, const bunsen_attention layer, const mlx_array x, const mlx_array residual, const mlx_array keys,
+    const mlx_array values, const mlx_array spans, const mlx_array angles, const mlx_stream s) {
+  return forward(res, [&] {
+    const auto attention = layerOf<bunsen::Attention>(layer.ctx);
+    const auto stream = get(s);
+    const int tokens = get(x).shape(0);
+    const int blocks = get(keys).shape(0);
+    const int heads = attention->kvHeads(), dim = attention->headDim();
+    expect(get(x), {tokens, attention->hidden()}, mx::float32, "x");
+    expect(get(residual), get(x).shape(), mx::float32, "residual");
+    expect(get(keys), {blocks, heads, dim, bunsen::BLOCK}, mx::float32, "keys");
+    expect(get(values), {blocks, heads, bunsen::BLOCK, dim}, mx::float32, "values");
+    expect(get(spans), {get(spans).shape(0)}, mx::int32, "spans");
+    expect(get(angles), {tokens, 2, attention->ropeDims() / 2}, mx::float32, "angles");
+    return bunsen::operation(
+        "Attention", get(x).shape(), mx::float32,
+        {bunsen::inRows(get(x), stream), bunsen::inRows(get(residual), stream), get(keys), get(values), get(spans),
+         get(angles)},
+        stream, [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          const auto list = bunsen::readSpans(inputs[4].data<int>(), inputs[4].size(), tokens, blocks);
+          // Keys and values are written in place: the bridge evaluates one step after another.
+          return [=, x = inputs[0].data<float>(), residual = inputs[1].data<float>(),
+                  keys = const_cast<float*>(inputs[2].data<float>()),
+                  values = const_cast<float*>(inputs[3].data<float>()), angles = inputs[5].data<float>(),
+                  y = out.data<float>()] {
+            attention->apply(x, residual, tokens, list, angles, keys, values, y);
+          };
+        });
+  });
+}
+
+bunsen_mlp bunsen_mlp_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s) {
+  return makeLayer<bunsen_mlp, bunsen::Mlp>(weights, numbers, factors, s);
+}
+
+int bunsen_mlp_free(bunsen_mlp layer) {
+  return freeLayer<bunsen::Mlp>(layer.ctx);
+}
+
+int bunsen_mlp_apply(
+    mlx_array* res, const bunsen_mlp layer, const mlx_array x, const mlx_array residual, const mlx_stream s) {
+  return forward(res, [&] {
+    const auto mlp = layerOf<bunsen::Mlp>(layer.ctx);
+    const auto stream = get(s);
+    const int tokens = get(x).shape(0);
+    expect(get(x), {tokens, mlp->hidden()}, mx::float32, "x");
+    expect(get(residual), get(x).shape(), mx::float32, "residual");
+    return bunsen::operation(
+        "Mlp", get(x).shape(), mx::float32, {bunsen::inRows(get(x), stream), bunsen::inRows(get(residual), stream)},
+        stream, [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          return [=, x = inputs[0].data<float>(), residual = inputs[1].data<float>(), y = out.data<float>()] {
+            mlp->apply(x, residual, tokens, y);
+          };
+        });
+  });
+}

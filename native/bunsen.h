@@ -1,0 +1,42 @@
+/**
+ * Our additions to the mlx-c ABI: whole parts of a transformer's block in one operation. A bridge that does not find
+ * them composes the same from ordinary operations. CPU only; activations float32. Each function is on one line.
+ */
+
+#ifndef BUNSEN_EXTRAS_H
+#define BUNSEN_EXTRAS_H
+
+#include "mlxc.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+typedef struct bunsen_attention { void* ctx; } bunsen_attention;
+typedef struct bunsen_mlp { void* ctx; } bunsen_mlp;
+
+/* An array whose memory nobody has written, and which the machine gives only as it is written. */
+int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s);
+
+/* Cosines and sines of positions (tokens), int32, over wavelengths (pairs), times magnitude: (tokens, 2, pairs). */
+int bunsen_rope_angles(mlx_array* res, const mlx_array positions, const mlx_array wavelengths, float scale, float magnitude, const mlx_stream s);
+
+/* The weights of one attention layer, in the order of attention.h; an absent one has a null ctx. Null after an error. */
+bunsen_attention bunsen_attention_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s);
+int bunsen_attention_free(bunsen_attention layer);
+/* x and residual (tokens, hidden); keys (blocks, kv_heads, head_dim, 32) and values (blocks, kv_heads, 32, head_dim) are written in place; spans as in attention.h. */
+int bunsen_attention_apply(mlx_array* res, const bunsen_attention layer, const mlx_array x, const mlx_array residual, const mlx_array keys, const mlx_array values, const mlx_array spans, const mlx_array angles, const mlx_stream s);
+
+/* The weights of one feed-forward layer, in the order of mlp.h. Null after an error. */
+bunsen_mlp bunsen_mlp_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s);
+int bunsen_mlp_free(bunsen_mlp layer);
+/* x and residual (tokens, hidden) to (tokens, hidden). */
+int bunsen_mlp_apply(mlx_array* res, const bunsen_mlp layer, const mlx_array x, const mlx_array residual, const mlx_stream s);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif

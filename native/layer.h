@@ -1,0 +1,62 @@
+/** What the fused layers share: weights kept ready for the kernels, norms, and the closing sum. */
+
+#pragma once
+
+#include <optional>
+
+#include "kernels.h"
+#include "mlx/array.h"
+#include "product.h"
+
+namespace bunsen {
+
+namespace mx = mlx::core;
+
+/** A projection's weights as the bridge gives them: four arrays (weight, scales, biases, bias) and two numbers (group_size, bits; 0 dense). */
+class Linear {
+ public:
+  static constexpr int ARRAYS = 4;
+  static constexpr int NUMBERS = 2;
+
+  /** Computes the arrays that are not; throws std::invalid_argument when they are not such a projection of `columns`. */
+  Linear(const std::optional<mx::array>* arrays, const int* numbers, int columns, mx::Stream stream);
+
+  int rows() const {
+    return matrix_.rows;
+  }
+
+  Product into(float* y, std::size_t y_stride) const {
+    return {matrix_, bias_, y, y_stride};
+  }
+
+ private:
+  std::vector<mx::array> kept_;
+  Matrix matrix_;
+  const float* bias_ = nullptr;
+};
+
+/** A norm's weight (size), or none. */
+class Norm {
+ public:
+  Norm(const std::optional<mx::array>& weight, float epsilon, int size, mx::Stream stream);
+
+  explicit operator bool() const {
+    return weight_.has_value();
+  }
+
+  /** `count` rows, x_stride and y_stride apart. */
+  void apply(const float* x, std::size_t x_stride, int count, float* y, std::size_t y_stride) const;
+
+ private:
+  std::optional<mx::array> weight_;
+  float epsilon_;
+  int size_;
+};
+
+/** A float32 array in rows and computed, of `size` elements; throws std::invalid_argument otherwise. */
+mx::array floats(const mx::array& a, std::size_t size, const char* name, mx::Stream stream);
+
+/** y = residual + factor * norm(y), `count` rows of `size`. */
+void close(const Norm& norm, const float* residual, float factor, int count, int size, float* y);
+
+} // namespace bunsen
