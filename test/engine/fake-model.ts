@@ -4,8 +4,8 @@
  */
 
 import { expect } from "bun:test";
-import { BLOCK_TOKENS, type BlockContent, type BlockTier } from "../../src/engine/block-store.ts";
 import type { Part, Plan } from "../../src/engine/batcher.ts";
+import { BLOCK_TOKENS, type BlockContent, type BlockTier } from "../../src/engine/block-store.ts";
 
 export const STOP = 63;
 const VOCABULARY = 64;
@@ -57,8 +57,10 @@ export class FakeModel {
     };
   }
 
+  /** All are read before any is written, as one operation over the whole pool does it. */
   copy({ copies }: Plan): void {
-    for (const { from, to } of copies) this.#pool.set(to, [...(this.#pool.get(from) ?? [])]);
+    const read = copies.map(({ from, to }) => ({ to, values: [...(this.#pool.get(from) ?? [])] }));
+    for (const { to, values } of read) this.#pool.set(to, values);
   }
 
   /** What a part draws: the drafts that are right, and one token more. */
