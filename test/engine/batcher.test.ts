@@ -205,13 +205,13 @@ test("a row that needs a block takes it from the least urgent one, which later g
 });
 
 test("a prompt being read keeps the blocks it was promised from a less urgent row", () => {
-  const rows = batcher({ blocks_max: 6, chunk_tokens_max: 32 });
-  rows.join(2, text(32, 1), limits(9), 0);
-  step(rows); // its next token needs a second block
-  rows.join(1, text(128), limits(2, PRIORITY.high), 1);
-  expect(ids(step(rows))).toEqual([2, 1]);
-  for (let count = 0; count < 3; count++) step(rows);
-  expect(rows.blocks.referenced).toBe(6);
+  const rows = batcher({ blocks_max: 50, chunk_tokens_max: 32 });
+  rows.join(2, text(32, 1), limits(60), 0);
+  step(rows);
+  rows.join(1, text(48 * 32), limits(2, PRIORITY.high), 1);
+  for (let count = 0; count < 32; count++) expect(ids(step(rows))).toEqual([2, 1]); // the block it was left to grow into
+  expect(ids(step(rows))).toEqual([1]);
+  expect(rows.counts).toEqual({ active: 1, waiting: 1 });
 });
 
 test("a row is let in when each running row keeps a block to grow into", () => {
