@@ -40,7 +40,7 @@ export interface Plan extends StepLoad {
   readonly copies: readonly { readonly from: number; readonly to: number }[];
 }
 
-interface Draft extends Plan {
+interface OpenPlan extends Plan {
   readonly parts: Part[];
   readonly copies: { from: number; to: number }[];
   decode_rows: number;
@@ -114,7 +114,7 @@ export class Batcher {
 
   /** The next step: every row that decodes by one token and its drafts, then prompts by as much as the gap allows. */
   next(): Plan {
-    const plan: Draft = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0 };
+    const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0 };
     this.#admit();
     const decoding = this.#active.filter((row) => row.pending === 1);
     const reading = this.#active.filter((row) => row.pending > 1);
@@ -186,7 +186,7 @@ export class Batcher {
     }
   }
 
-  #decode(row: Row, decode_rows: number, plan: Draft): void {
+  #decode(row: Row, decode_rows: number, plan: OpenPlan): void {
     if (!this.#active.includes(row) || !this.#cover(row, row.length + 1)) return;
     const count_max = row.limits.tokens_max - row.drawn - 1;
     const proposed = row.drafter?.propose(row.token_ids, count_max, this.#cost.acceptanceMin(decode_rows)) ?? [];
@@ -200,7 +200,7 @@ export class Batcher {
   }
 
   /** Plans a chunk of the row's prompt, less what others have computed or are about to; returns its tokens. */
-  #read(row: Row, budget: number, plan: Draft): number {
+  #read(row: Row, budget: number, plan: OpenPlan): number {
     if (!this.#active.includes(row)) return 0;
     if (row.atBlockStart) {
       this.#reuse(row, (content) => this.#store.hold(content) ?? this.#store.restore(content));
@@ -236,7 +236,7 @@ export class Batcher {
   }
 
   /** Goes on in a copy of a block that begins as this row's next: another row's, or a full one that leaves no token over. */
-  #copyTail(row: Row, plan: Draft): void {
+  #copyTail(row: Row, plan: OpenPlan): void {
     const index = row.blocks.length;
     const content = row.content(index);
     const known = content === null ? null : this.#store.find(content);

@@ -19,7 +19,7 @@ export interface BlockContent {
 export interface BlockTier {
   /** The block still holds its content, for as long as this call lasts. */
   evicted(block: number, content: BlockContent): void;
-  /** Fills the block; false when the content is not there or is damaged. */
+  /** Fills the block; false when the content is not there or is damaged. A miss is cheap: it is asked again each step. */
   restore(block: number, content: BlockContent): boolean;
 }
 

@@ -1,5 +1,6 @@
 /** One sequence in the batch: its tokens and the blocks that hold them. Knows nothing of other rows. */
 
+import { assert } from "../core/assert.ts";
 import type { Priority } from "../core/priority.ts";
 import { BLOCK_TOKENS, type BlockContent, chainHash } from "./block-store.ts";
 import { Drafter } from "./drafter.ts";
@@ -55,13 +56,15 @@ export class Row {
     return this.length % BLOCK_TOKENS === 0;
   }
 
-  /** What block `index` holds once full, or null when the row has not so many tokens. Asks for the blocks before it. */
+  /** What block `index` holds once full, or null when the row has not so many tokens. Asked of one block after another. */
   content(index: number): BlockContent | null {
     const token_ids = this.tokensOf(index);
     if (token_ids.length < BLOCK_TOKENS) return null;
-    const before = this.#chain_hashes[index - 1] ?? "";
-    this.#chain_hashes[index] ??= chainHash(before, token_ids);
-    return { parent: this.blocks[index - 1] ?? null, token_ids, chain_hash: this.#chain_hashes[index] ?? "" };
+    const before = index === 0 ? "" : this.#chain_hashes[index - 1];
+    assert(before !== undefined, "the blocks of a row are named in order");
+    const chain_hash = this.#chain_hashes[index] ?? chainHash(before, token_ids);
+    this.#chain_hashes[index] = chain_hash;
+    return { parent: this.blocks[index - 1] ?? null, token_ids, chain_hash };
   }
 
   tokensOf(index: number): number[] {
