@@ -1,64 +1,146 @@
-/** Decides which rows step next and with which tokens. Counts integers; knows nothing of tensors. */
+/** Decides which rows step next, with which tokens and in which blocks. Counts integers; knows nothing of tensors. */
 
 import { assert } from "../core/assert.ts";
+import { Failure } from "../core/failure.ts";
 import type { FinishReason } from "../core/generation.ts";
+import {
+  BLOCK_TOKENS,
+  type BlockContent,
+  BlockStore,
+  type BlockTier,
+  type Explanation,
+  equalTokens,
+  NO_TIER,
+} from "./block-store.ts";
+import { blocksFor, Row, type RowLimits } from "./row.ts";
+import { StepCost, type StepLoad } from "./step-cost.ts";
+
+// Ageing of 0.1 a second: a class of priority is worth ten seconds of waiting.
+const CLASS_MS = 10_000;
+
+// Copying a block costs about as much as computing a few tokens.
+const COPY_TOKENS_MIN = 8;
 
 /** Tokens of one row that go through the model in this step. */
 export interface Part {
   readonly id: number;
   readonly token_ids: readonly number[];
-  /** Whether the last position's logits give this row's next token. */
-  readonly draws: boolean;
+  /** Position of the first of them. */
+  readonly start: number;
+  /** The row's block table, up to the end of these tokens. */
+  readonly blocks: readonly number[];
+  /** How many of the last positions' logits are wanted: 0, or 1 and one for each draft. */
+  readonly outputs: number;
 }
 
-export interface RowLimits {
-  readonly tokens_max: number;
-  readonly stop_token_ids: ReadonlySet<number>;
+/** One forward pass: first the copies, in their order, then all parts together. Each part is committed, or its row leaves. */
+export interface Plan extends StepLoad {
+  readonly parts: readonly Part[];
+  /** From block to block: a row goes on in a copy of what another may still write to. */
+  readonly copies: readonly { readonly from: number; readonly to: number }[];
 }
 
-type RowState =
-  | { readonly phase: "prefill"; readonly prompt_ids: readonly number[]; readonly done: number }
-  | { readonly phase: "decode"; readonly last_token_id: number };
+interface OpenPlan extends Plan {
+  readonly parts: Part[];
+  readonly copies: { from: number; to: number }[];
+  decode_rows: number;
+  extra_tokens: number;
+}
 
-interface Row {
-  readonly id: number;
-  readonly limits: RowLimits;
-  state: RowState;
-  drawn: number;
+export interface Committed {
+  /** What was drawn, as far as it is part of the answer. */
+  readonly token_ids: readonly number[];
+  readonly finish: FinishReason | null;
+}
+
+export interface BatcherSettings {
+  readonly blocks_max: number;
+  /** Rows that step together; the others wait. */
+  readonly rows_max: number;
+  /** How long a step may take while rows decode: prompts get what that leaves. */
+  readonly decode_gap_ms_target: number;
+  /** Prompt tokens in a step while no row decodes. */
+  readonly chunk_tokens_max: number;
 }
 
 export class Batcher {
+  readonly #rows_max: number;
+  readonly #store: BlockStore;
+  readonly #cost: StepCost;
+  #joined = 0;
   readonly #rows = new Map<number, Row>();
-  readonly #prefill_chunk: number;
+  /** Both by rank, the most urgent row first. */
+  readonly #waiting: Row[] = [];
+  readonly #active: Row[] = [];
 
-  /** `prefill_chunk`: prompt tokens in one step, so that running rows wait for no more than one chunk. */
-  constructor(prefill_chunk: number) {
-    this.#prefill_chunk = prefill_chunk;
+  constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER) {
+    assert(settings.chunk_tokens_max >= BLOCK_TOKENS, "a chunk holds a block");
+    this.#rows_max = settings.rows_max;
+    this.#store = new BlockStore(settings.blocks_max, tier);
+    this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
 
-  get size(): number {
-    return this.#rows.size;
+  get counts(): { readonly active: number; readonly waiting: number } {
+    return { active: this.#active.length, waiting: this.#waiting.length };
   }
 
-  join(id: number, prompt_ids: readonly number[], limits: RowLimits): void {
+  get blocks(): BlockStore["counts"] {
+    return this.#store.counts;
+  }
+
+  join(id: number, prompt_ids: readonly number[], limits: RowLimits, now_ms: number): void {
     assert(!this.#rows.has(id), "a row joins once");
-    assert(prompt_ids.length > 0, "a row has a prompt");
-    this.#rows.set(id, { id, limits, state: { phase: "prefill", prompt_ids, done: 0 }, drawn: 0 });
+    assert(prompt_ids.length > 0 && limits.tokens_max > 0, "a row has a prompt and an answer");
+    const { blocks_max } = this.#store;
+    const blocks = blocksFor(prompt_ids.length + limits.tokens_max - 1); // the last token drawn is never read
+    if (blocks > blocks_max) {
+      const asked = `${prompt_ids.length} tokens of prompt and up to ${limits.tokens_max} of answer`;
+      const held = `the cache holds ${blocks_max * BLOCK_TOKENS} tokens`;
+      throw new Failure("context_overflow", `Cannot start the request: ${asked}, ${held}`);
+    }
+    const row = new Row(id, prompt_ids, limits, { ms: now_ms + limits.priority * CLASS_MS, order: this.#joined++ });
+    this.#rows.set(id, row);
+    insertByRank(this.#waiting, row);
   }
 
   leave(id: number): void {
+    const row = this.#rows.get(id);
+    if (row === undefined) return;
     this.#rows.delete(id);
+    const list = this.#active.includes(row) ? this.#active : this.#waiting;
+    list.splice(list.indexOf(row), 1);
+    this.#giveBack(row);
   }
 
-  /** Every decoding row by one token, and the oldest prompt by one chunk. */
-  next(): Part[] {
-    const parts: Part[] = [];
-    let prefilling: Part | null = null;
-    for (const row of this.#rows.values()) {
-      if (row.state.phase === "decode") parts.push({ id: row.id, token_ids: [row.state.last_token_id], draws: true });
-      else prefilling ??= this.#chunk(row.id, row.state);
-    }
-    return prefilling === null ? parts : [...parts, prefilling];
+  /** The next step: every row that decodes by one token and its drafts, then prompts by as much as the gap allows. */
+  next(): Plan {
+    const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0 };
+    this.#admit();
+    const decoding = this.#active.filter((row) => row.pending === 1);
+    const reading = this.#active.filter((row) => row.pending > 1);
+    for (const row of decoding) this.#decode(row, decoding.length, plan);
+    let budget = this.#cost.chunkTokens(decoding.length > 0);
+    for (const row of reading) budget -= this.#read(row, budget, plan);
+    for (const { from } of plan.copies) this.#store.release(from);
+    return plan;
+  }
+
+  /** Books a part that went through. `drawn_ids` is empty when it had no outputs, else the accepted drafts and one more. */
+  commit(part: Part, drawn_ids: readonly number[]): Committed {
+    const row = this.#row(part.id);
+    assert(drawn_ids.length <= part.outputs && drawn_ids.length > 0 === part.outputs > 0, "an output draws a token");
+    if (row.drawn === 0) row.prompt_tokens_computed += part.token_ids.length;
+    row.drafter?.observe(part.outputs - 1, drawn_ids.length - 1);
+    const { token_ids, finish } = draw(row, drawn_ids);
+    // Rejected drafts stay in the block and are written over.
+    const length = part.start + part.token_ids.length - part.outputs + drawn_ids.length;
+    row.length = Math.min(length, row.token_ids.length);
+    this.#publish(row, part.start);
+    return { token_ids, finish };
+  }
+
+  observe(plan: Plan, duration_ms: number): void {
+    this.#cost.observe(plan, duration_ms);
   }
 
   /** How many tokens the row has drawn. */
@@ -66,23 +148,151 @@ export class Batcher {
     return this.#row(id).drawn;
   }
 
-  /** Books a part that went through; `token_id` is what it drew, null for a part that draws nothing. */
-  commit(part: Part, token_id: number | null): { token_ids: readonly number[]; finish: FinishReason | null } {
-    const row = this.#row(part.id);
-    if (token_id === null) {
-      assert(row.state.phase === "prefill", "only a prompt's part draws nothing");
-      row.state = { ...row.state, done: row.state.done + part.token_ids.length };
-      return { token_ids: [], finish: null };
-    }
-    row.drawn += 1;
-    row.state = { phase: "decode", last_token_id: token_id };
-    if (row.limits.stop_token_ids.has(token_id)) return { token_ids: [], finish: "stop" };
-    return { token_ids: [token_id], finish: row.drawn >= row.limits.tokens_max ? "length" : null };
+  /** How many tokens of the prompt others had computed. */
+  cachedTokens(id: number): number {
+    const { prompt_tokens, prompt_tokens_computed } = this.#row(id);
+    return Math.max(0, prompt_tokens - prompt_tokens_computed);
   }
 
-  #chunk(id: number, state: RowState & { phase: "prefill" }): Part {
-    const end = Math.min(state.done + this.#prefill_chunk, state.prompt_ids.length);
-    return { id, token_ids: state.prompt_ids.slice(state.done, end), draws: end === state.prompt_ids.length };
+  explain(prompt_ids: readonly number[]): Explanation {
+    return this.#store.explain(prompt_ids);
+  }
+
+  /** Gives up the blocks nobody reads, to the tier if there is one. */
+  clearCache(): void {
+    this.#store.clear();
+  }
+
+  checkIntegrity(): void {
+    this.#store.checkIntegrity(this.#active.map((row) => row.blocks));
+    assert(this.#spare() >= 0, "every promised block can be taken");
+    assert(this.#rows.size === this.#active.length + this.#waiting.length, "a row waits or is active");
+    for (const row of this.#waiting) assert(row.length + row.blocks.length === 0, "a waiting row holds no block");
+    for (const row of this.#active) assert(blocksFor(row.length) <= row.blocks.length, "a row's tokens are in blocks");
+  }
+
+  /** Strictly by rank: a row that does not fit is not overtaken. Each running row is left one block to grow into. */
+  #admit(): void {
+    for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
+      if (this.#active.length >= this.#rows_max) return;
+      this.#reuse(row, (content) => this.#store.hold(content));
+      row.blocks_promised = blocksFor(row.token_ids.length);
+      if (row.blocks_owed + this.#active.length > this.#spare()) {
+        this.#giveBack(row);
+        return;
+      }
+      this.#waiting.shift();
+      insertByRank(this.#active, row);
+    }
+  }
+
+  #decode(row: Row, decode_rows: number, plan: OpenPlan): void {
+    if (!this.#active.includes(row) || !this.#cover(row, row.length + 1)) return;
+    const count_max = row.limits.tokens_max - row.drawn - 1;
+    const proposed = row.drafter?.propose(row.token_ids, count_max, this.#cost.acceptanceMin(decode_rows)) ?? [];
+    // Nobody makes room for a guess.
+    const fits = blocksFor(row.length + 1 + proposed.length) - row.blocks.length <= this.#spare();
+    const drafts = fits ? proposed : [];
+    this.#cover(row, row.length + 1 + drafts.length);
+    plan.parts.push(partOf(row, [...row.token_ids.slice(row.length), ...drafts], 1 + drafts.length));
+    plan.decode_rows += 1;
+    plan.extra_tokens += drafts.length;
+  }
+
+  /** Plans a chunk of the row's prompt, less what others have computed or are about to; returns its tokens. */
+  #read(row: Row, budget: number, plan: OpenPlan): number {
+    if (!this.#active.includes(row)) return 0;
+    if (row.atBlockStart) {
+      this.#reuse(row, (content) => this.#store.hold(content) ?? this.#store.restore(content));
+      if (this.#isFollowing(row)) return 0;
+      this.#copyTail(row, plan);
+    }
+    const end = chunkEnd(row, budget);
+    if (end <= row.length) return 0;
+    this.#cover(row, end);
+    const token_ids = row.token_ids.slice(row.length, end);
+    plan.parts.push(partOf(row, token_ids, end === row.token_ids.length ? 1 : 0));
+    plan.extra_tokens += token_ids.length;
+    return token_ids.length;
+  }
+
+  /** Takes over the blocks that hold what comes next. One token at least is left to compute: its logits are wanted. */
+  #reuse(row: Row, hold: (content: BlockContent) => number | null): void {
+    while (row.pending > BLOCK_TOKENS) {
+      const content = row.content(row.blocks.length);
+      const block = content === null ? null : hold(content);
+      if (block === null) return;
+      row.blocks.push(block);
+      row.length += BLOCK_TOKENS;
+    }
+  }
+
+  /** Whether to wait: a more urgent row computes this row's next block, or all that is left of its prompt. */
+  #isFollowing(row: Row): boolean {
+    const tokens = Math.min(BLOCK_TOKENS, row.pending - 1);
+    const alike = this.#active.filter((other) => sharedTokens(row, other) >= tokens);
+    const computed = alike.some((other) => other.length >= row.length + tokens);
+    return !computed && tokens >= COPY_TOKENS_MIN && alike.some((other) => isMoreUrgent(other, row));
+  }
+
+  /** Goes on in a copy of a block that begins as this row's next: another row's, or a full one that leaves no token over. */
+  #copyTail(row: Row, plan: OpenPlan): void {
+    const index = row.blocks.length;
+    const content = row.content(index);
+    const known = content === null ? null : this.#store.find(content);
+    let best = { from: known ?? 0, tokens: known === null ? 0 : BLOCK_TOKENS };
+    for (const other of this.#active) {
+      const from = other.blocks[index];
+      const tokens = Math.min(sharedTokens(row, other), other.length - row.length);
+      const settled = plan.copies.every((copy) => copy.to !== from); // so that copies may be done in any order
+      if (from !== undefined && settled && tokens > best.tokens) best = { from, tokens };
+    }
+    const tokens = Math.min(best.tokens, row.pending - 1);
+    if (tokens < COPY_TOKENS_MIN || this.#spare() < 1) return;
+    this.#store.share(best.from); // until the plan is complete, so that nobody is given it meanwhile
+    const to = this.#store.take();
+    plan.copies.push({ from: best.from, to });
+    row.blocks.push(to);
+    row.length += tokens;
+  }
+
+  /** Gives the row blocks up to `end`, those of the least urgent rows if need be; false when that was the row itself. */
+  #cover(row: Row, end: number): boolean {
+    while (row.blocks.length < blocksFor(end)) {
+      if (row.blocks_owed > 0 || this.#spare() > 0) row.blocks.push(this.#store.take());
+      else if (this.#preempt() === row) return false;
+    }
+    return true;
+  }
+
+  /** The least urgent row waits again; it keeps what it has drawn, and its full blocks are cached for a while. */
+  #preempt(): Row {
+    const row = this.#active.pop();
+    assert(row !== undefined, "a row alone has room");
+    this.#giveBack(row);
+    insertByRank(this.#waiting, row);
+    return row;
+  }
+
+  #publish(row: Row, from: number): void {
+    for (let index = Math.floor(from / BLOCK_TOKENS); (index + 1) * BLOCK_TOKENS <= row.length; index++) {
+      const block = row.blocks[index];
+      const content = row.content(index);
+      assert(block !== undefined && content !== null, "a full block has its tokens");
+      row.blocks[index] = this.#store.publish(block, content);
+    }
+  }
+
+  #giveBack(row: Row): void {
+    for (const block of row.blocks.toReversed()) this.#store.release(block);
+    row.blocks = [];
+    row.length = 0;
+    row.blocks_promised = 0;
+  }
+
+  /** Blocks that are available and promised to nobody. */
+  #spare(): number {
+    return this.#active.reduce((spare, row) => spare - row.blocks_owed, this.#store.available);
   }
 
   #row(id: number): Row {
@@ -90,4 +300,44 @@ export class Batcher {
     assert(row !== undefined, "a row that steps has joined and not left");
     return row;
   }
+}
+
+function isMoreUrgent({ rank: left }: Row, { rank: right }: Row): boolean {
+  return left.ms < right.ms || (left.ms === right.ms && left.order < right.order);
+}
+
+function insertByRank(rows: Row[], row: Row): void {
+  const behind = rows.findIndex((other) => isMoreUrgent(row, other));
+  rows.splice(behind < 0 ? rows.length : behind, 0, row);
+}
+
+/** A chunk within a prompt ends with a block: full blocks can be shared. */
+function chunkEnd(row: Row, budget: number): number {
+  const end = row.length + budget;
+  return end < row.token_ids.length ? end - (end % BLOCK_TOKENS) : row.token_ids.length;
+}
+
+/** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */
+function sharedTokens(row: Row, other: Row): number {
+  const index = row.blocks.length;
+  if (other === row || other.blocks[index - 1] !== row.blocks[index - 1]) return 0;
+  return equalTokens(row.tokensOf(index), other.tokensOf(index));
+}
+
+function partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
+  const blocks = row.blocks.slice(0, blocksFor(row.length + token_ids.length));
+  return { id: row.id, token_ids, start: row.length, blocks, outputs };
+}
+
+/** Appends what was drawn until the row ends. */
+function draw(row: Row, drawn_ids: readonly number[]): Committed {
+  const token_ids: number[] = [];
+  for (const token of drawn_ids) {
+    row.drawn += 1;
+    if (row.limits.stop_token_ids.has(token)) return { token_ids, finish: "stop" };
+    row.token_ids.push(token);
+    token_ids.push(token);
+    if (row.drawn >= row.limits.tokens_max) return { token_ids, finish: "length" };
+  }
+  return { token_ids, finish: null };
 }

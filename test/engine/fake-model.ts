@@ -1,0 +1,97 @@
+/**
+ * A model of integers: what it stores for a position depends on all tokens before it, read through the block table,
+ * as keys and values do. A row that is given a wrong or stale block therefore computes something else than it would alone.
+ */
+
+import { expect } from "bun:test";
+import type { Part, Plan } from "../../src/engine/batcher.ts";
+import { BLOCK_TOKENS, type BlockContent, type BlockTier } from "../../src/engine/block-store.ts";
+
+export const STOP = 63;
+const VOCABULARY = 64;
+
+/** What the model stores for a token after a position whose store is `before`. */
+function mix(before: number, token: number): number {
+  const product = Math.imul(before ^ (token + 0x9e3779b9), 0x85ebca6b);
+  return (product ^ (product >>> 13)) >>> 0;
+}
+
+/** Small tokens run in circles, so that guessing pays; the others look random. */
+function nextToken(stored: number, token: number): number {
+  return token < 16 && stored % 24 !== 0 ? (token + 5) % 16 : (stored >>> 8) % VOCABULARY;
+}
+
+/** The answer to a prompt by the model alone. */
+export function answer(prompt_ids: readonly number[], tokens_max: number): number[] {
+  const drawn: number[] = [];
+  let stored = prompt_ids.reduce(mix, 0);
+  let token = nextToken(stored, prompt_ids.at(-1) ?? 0);
+  while (token !== STOP && drawn.length < tokens_max) {
+    drawn.push(token);
+    stored = mix(stored, token);
+    token = nextToken(stored, token);
+  }
+  return drawn;
+}
+
+export class FakeModel {
+  readonly #pool = new Map<number, number[]>();
+  readonly #disk = new Map<string, number[]>();
+  readonly seen = { computed_tokens: 0, evicted: 0, restored: 0 };
+
+  /** A tier whose files are sometimes damaged or gone. */
+  tier(isLost: () => boolean): BlockTier {
+    return {
+      evicted: (block: number, { chain_hash }: BlockContent) => {
+        this.seen.evicted += 1;
+        this.#disk.set(chain_hash, [...(this.#pool.get(block) ?? [])]);
+        for (const oldest of this.#disk.keys()) if (this.#disk.size > 500) this.#disk.delete(oldest);
+      },
+      restore: (block: number, { chain_hash }: BlockContent) => {
+        const kept = this.#disk.get(chain_hash);
+        if (kept === undefined || isLost()) return false;
+        this.seen.restored += 1;
+        this.#pool.set(block, [...kept]);
+        return true;
+      },
+    };
+  }
+
+  /** All are read before any is written, as one operation over the whole pool does it. */
+  copy({ copies }: Plan): void {
+    const read = copies.map(({ from, to }) => ({ to, values: [...(this.#pool.get(from) ?? [])] }));
+    for (const { to, values } of read) this.#pool.set(to, values);
+  }
+
+  /** What a part draws: the drafts that are right, and one token more. */
+  forward({ token_ids, start, blocks, outputs }: Part, history: readonly number[]): number[] {
+    this.seen.computed_tokens += token_ids.length;
+    let stored = this.#read(history, start, blocks);
+    const nexts: number[] = [];
+    for (const [index, token] of token_ids.entries()) {
+      stored = mix(stored, token);
+      const position = start + index;
+      const block = blocks[Math.floor(position / BLOCK_TOKENS)] ?? -1;
+      const values = this.#pool.get(block) ?? new Array(BLOCK_TOKENS).fill(-1);
+      values[position % BLOCK_TOKENS] = stored;
+      this.#pool.set(block, values);
+      nexts.push(nextToken(stored, token));
+    }
+    if (outputs === 0) return [];
+    const drafts = token_ids.slice(token_ids.length - outputs + 1);
+    const drawn = nexts.slice(-outputs);
+    const wrong = drafts.findIndex((draft, index) => draft !== drawn[index]);
+    return wrong < 0 ? drawn : drawn.slice(0, wrong + 1);
+  }
+
+  /** All that the row would attend to before `start`; it must be what its own tokens make. */
+  #read(history: readonly number[], start: number, blocks: readonly number[]): number {
+    let stored = 0;
+    for (let position = 0; position < start; position++) {
+      stored = mix(stored, history[position] ?? -1);
+      const found = this.#pool.get(blocks[Math.floor(position / BLOCK_TOKENS)] ?? -1)?.[position % BLOCK_TOKENS];
+      if (found !== stored) expect({ position, found }).toEqual({ position, found: stored });
+    }
+    return stored;
+  }
+}

@@ -1,0 +1,171 @@
+/** The batcher under a seeded random load, with a model of integers in place of the real one. */
+
+import { expect, test } from "bun:test";
+import { PRIORITY } from "../../src/core/priority.ts";
+import { Batcher, type Part } from "../../src/engine/batcher.ts";
+import { BLOCK_TOKENS } from "../../src/engine/block-store.ts";
+import { integer, seeded } from "../random.ts";
+import { answer, FakeModel, STOP } from "./fake-model.ts";
+
+interface Client {
+  readonly prompt_ids: readonly number[];
+  readonly tokens_max: number;
+  readonly joined_ms: number;
+  readonly answer_ids: number[];
+}
+
+const ROWS_WAITING_MAX = 24;
+const PRIORITIES = [PRIORITY.high, PRIORITY.normal, PRIORITY.low] as const;
+
+class Load {
+  readonly #requests: number;
+  readonly #random: () => number;
+  readonly model = new FakeModel();
+  readonly #batcher: Batcher;
+  readonly #clients = new Map<number, Client>();
+  readonly #prefixes: readonly number[][];
+  /** Texts of one block each. */
+  readonly #blocks: readonly number[][];
+  #now_ms = 0;
+  readonly seen = { joined: 0, finished: 0, cancelled: 0, failed: 0, paused: 0, copies: 0, drafts: 0, took_ms_max: 0 };
+
+  constructor(seed: number, requests: number, blocks_max: number) {
+    this.#random = seeded(seed);
+    this.#requests = requests;
+    const tier = this.model.tier(() => this.#random() < 0.1);
+    const settings = { blocks_max, rows_max: 16, decode_gap_ms_target: 50, chunk_tokens_max: 256 };
+    this.#batcher = new Batcher(settings, tier);
+    this.#prefixes = Array.from({ length: 40 }, () => this.#tokens(integer(this.#random, 1, 130)));
+    this.#blocks = Array.from({ length: 3 }, () => this.#tokens(BLOCK_TOKENS));
+  }
+
+  run(): void {
+    while (this.seen.joined < this.#requests || this.#clients.size > 0) {
+      this.#arrive();
+      this.#step();
+      if (this.#random() < 0.1) this.#cancel();
+      this.#batcher.checkIntegrity();
+    }
+    this.#batcher.clearCache();
+    this.#batcher.checkIntegrity();
+  }
+
+  get counts() {
+    return { ...this.#batcher.counts, ...this.#batcher.blocks };
+  }
+
+  #arrive(): void {
+    while (
+      this.seen.joined < this.#requests &&
+      this.#batcher.counts.waiting < ROWS_WAITING_MAX &&
+      this.#random() < 0.7
+    ) {
+      const prompt_ids = this.#prompt();
+      const tokens_max = integer(this.#random, 1, this.#random() < 0.3 ? 150 : 24);
+      const copies = this.#random() < 0.05 ? 4 : 1; // as n asks for
+      for (let copy = 0; copy < copies; copy++) this.#join(prompt_ids, tokens_max);
+    }
+  }
+
+  #join(prompt_ids: readonly number[], tokens_max: number): void {
+    const id = ++this.seen.joined;
+    const priority = PRIORITIES[integer(this.#random, 0, 2)] ?? PRIORITY.normal;
+    const limits = { tokens_max, stop_token_ids: new Set([STOP]), priority, drafts: this.#random() < 0.7 };
+    this.#batcher.join(id, prompt_ids, limits, this.#now_ms);
+    this.#clients.set(id, { prompt_ids, tokens_max, joined_ms: this.#now_ms, answer_ids: [] });
+  }
+
+  /** Prompts with a beginning in common, with the same text after another beginning, the same again, and new ones. */
+  #prompt(): number[] {
+    const kind = this.#random();
+    if (kind < 0.1) return this.#tokens(integer(this.#random, 1, 100));
+    const prefix = this.#pick(this.#prefixes);
+    if (kind < 0.3) return prefix;
+    if (kind < 0.4) return [...this.#pick(this.#blocks), ...this.#pick(this.#blocks), ...prefix.slice(0, 40)];
+    return [...prefix, ...this.#tokens(integer(this.#random, 1, 40))];
+  }
+
+  #pick(texts: readonly (readonly number[])[]): number[] {
+    return [...(texts[integer(this.#random, 0, texts.length - 1)] ?? [])];
+  }
+
+  #tokens(count: number): number[] {
+    return Array.from({ length: count }, () => integer(this.#random, 0, STOP - 1));
+  }
+
+  #step(): void {
+    const plan = this.#batcher.next();
+    expect(plan.parts.length > 0 || this.#clients.size === 0).toBe(true);
+    const stepping = new Set(plan.parts.map((part) => part.id));
+    // Who has begun to answer steps each time, unless its blocks were needed.
+    for (const [id, { answer_ids }] of this.#clients)
+      if (answer_ids.length > 0 && !stepping.has(id)) this.seen.paused += 1;
+    this.model.copy(plan);
+    for (const part of plan.parts) this.#run(part);
+    const duration_ms = 5 + plan.decode_rows + plan.extra_tokens / 4;
+    this.#now_ms += duration_ms;
+    this.#batcher.observe(plan, duration_ms);
+    this.seen.copies += plan.copies.length;
+  }
+
+  #run(part: Part): void {
+    const client = this.#clients.get(part.id);
+    if (client === undefined) throw new Error(`row ${part.id} steps and is not there`);
+    const { prompt_ids, answer_ids } = client;
+    // The last token of an answer is never read, nor is a draft beyond it.
+    expect(part.start + part.token_ids.length).toBeLessThan(prompt_ids.length + client.tokens_max);
+    const drawn = this.model.forward(part, [...prompt_ids, ...answer_ids]);
+    if (this.#random() < 0.001) {
+      this.seen.failed += 1;
+      this.#leave(part.id);
+      return;
+    }
+    const { token_ids, finish } = this.#batcher.commit(part, drawn);
+    this.seen.drafts += Math.max(0, drawn.length - 1);
+    answer_ids.push(...token_ids);
+    if (finish === null) return;
+    expect(answer_ids).toEqual(answer(prompt_ids, client.tokens_max));
+    this.seen.finished += 1;
+    this.seen.took_ms_max = Math.max(this.seen.took_ms_max, this.#now_ms - client.joined_ms);
+    this.#leave(part.id);
+  }
+
+  #cancel(): void {
+    const ids = [...this.#clients.keys()];
+    const id = ids[integer(this.#random, 0, ids.length - 1)];
+    if (id === undefined) return;
+    this.seen.cancelled += 1;
+    this.#leave(id);
+  }
+
+  #leave(id: number): void {
+    this.#batcher.leave(id);
+    this.#clients.delete(id);
+  }
+}
+
+const LOADS = [
+  { seed: 1, requests: 100_000, blocks_max: 40 },
+  { seed: 2, requests: 10_000, blocks_max: 16 },
+  { seed: 3, requests: 10_000, blocks_max: 400 },
+] as const;
+
+for (const { seed, requests, blocks_max } of LOADS) {
+  test(`each of ${requests} requests over ${blocks_max} blocks is answered as if alone (seed ${seed})`, () => {
+    const load = new Load(seed, requests, blocks_max);
+    load.run();
+    const { joined, finished, cancelled, failed } = load.seen;
+    expect(joined).toBeGreaterThanOrEqual(requests);
+    expect(finished + cancelled + failed).toBe(joined);
+    expect(load.counts).toEqual({ active: 0, waiting: 0, free: blocks_max, cached: 0, referenced: 0 });
+    expect(load.seen.took_ms_max).toBeLessThan(20_000);
+  }, 60_000);
+}
+
+test("the loads meet all there is to go wrong", () => {
+  const load = new Load(4, 5_000, 24);
+  load.run();
+  const { seen } = load.model;
+  for (const [what, count] of Object.entries({ ...load.seen, ...seen }))
+    expect([what, count > 10]).toEqual([what, true]);
+});
