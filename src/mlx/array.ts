@@ -2,7 +2,7 @@
 
 import { read, toArrayBuffer } from "bun:ffi";
 import { assert } from "../core/assert.ts";
-import { check, emptySlot, type Handle, library, slotHandle, slotUint32 } from "./library.ts";
+import { check, emptySlot, type Handle, library, slotHandle } from "./library.ts";
 
 /** The numbers of `mlx_dtype`. */
 export const dtypes = {
@@ -96,7 +96,7 @@ export function fromBytes(data: NodeJS.TypedArray, shape: readonly number[], dty
 }
 
 export function fromTokens(token_ids: readonly number[]): MlxArray {
-  return fromBytes(Uint32Array.from(token_ids), [1, token_ids.length], "uint32");
+  return fromBytes(Uint32Array.from(token_ids), [token_ids.length], "uint32");
 }
 
 export function scalar(value: number): MlxArray {
@@ -129,21 +129,25 @@ export function withVector<Result>(arrays: readonly MlxArray[], use: (vector: Ha
   }
 }
 
-/** The value of a computed or pending uint32 array with one element. */
-export function itemUint32(array: MlxArray): number {
-  check("mlx_array_item_uint32", library().native.mlx_array_item_uint32(emptySlot(), array.handle));
-  return slotUint32();
+/** The values of a uint32 array, row-major. */
+export function toUint32(array: MlxArray): Uint32Array {
+  assert(array.dtype === "uint32", "toUint32 reads uint32 arrays");
+  return new Uint32Array(copyOf(array));
 }
 
-/** A copy of a float32 array's values, row-major. */
+/** The values of a float32 array, row-major. */
 export function toFloat32(array: MlxArray): Float32Array {
   assert(array.dtype === "float32", "toFloat32 reads float32 arrays");
+  return new Float32Array(copyOf(array));
+}
+
+function copyOf(array: MlxArray): ArrayBuffer {
   const { native, stream } = library();
   using rows = fromSlot("mlx_contiguous", native.mlx_contiguous(emptySlot(), array.handle, false, stream));
   evaluate(rows);
   const bytes = rows.bytes;
-  if (bytes === 0) return new Float32Array(0);
-  const data = native.mlx_array_data_float32(rows.handle);
+  if (bytes === 0) return new ArrayBuffer(0);
+  const data = native.mlx_array_data_uint32(rows.handle); // an address, whatever the dtype
   assert(data !== null, "a computed array has data");
-  return new Float32Array(toArrayBuffer(data, 0, bytes).slice(0));
+  return toArrayBuffer(data, 0, bytes).slice(0);
 }

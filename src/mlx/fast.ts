@@ -8,24 +8,18 @@ const mask_modes = {
   none: new TextEncoder().encode("\0"),
 } as const;
 
-/** How positions become angles: one base for all, or a wavelength for each pair of dimensions. */
-export type RopeFrequencies =
-  | { readonly kind: "base"; readonly base: number }
-  | { readonly kind: "wavelengths"; readonly wavelengths: MlxArray };
-
 export function rmsNorm(x: MlxArray, weight: MlxArray, epsilon: number): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_fast_rms_norm", native.mlx_fast_rms_norm(emptySlot(), x.handle, weight.handle, epsilon, stream));
 }
 
-/** Rotates the first `dims` of the last axis of `x` (…, length, head_dim); the first position is `offset`. */
-export function rope(x: MlxArray, dims: number, frequencies: RopeFrequencies, scale: number, offset: number): MlxArray {
+/** Rotates the first `dims` of the last axis of `x` (…, length, head_dim) by `wavelengths` (dims / 2), from position `offset`. */
+export function rope(x: MlxArray, dims: number, wavelengths: MlxArray, scale: number, offset: number): MlxArray {
   const { native, stream } = library();
-  const base = frequencies.kind === "base" ? presentFloat(frequencies.base) : 0n;
-  const wavelengths = frequencies.kind === "base" ? null : frequencies.wavelengths.handle;
+  const no_base = 0n;
   return fromSlot(
     "mlx_fast_rope",
-    native.mlx_fast_rope(emptySlot(), x.handle, dims, false, base, scale, offset, wavelengths, stream),
+    native.mlx_fast_rope(emptySlot(), x.handle, dims, false, no_base, scale, offset, wavelengths.handle, stream),
   );
 }
 
@@ -52,9 +46,4 @@ export function attend(
       stream,
     ),
   );
-}
-
-/** `mlx_optional_float`: the bits of the value in the low half, the flag above them. */
-function presentFloat(value: number): bigint {
-  return BigInt(new Uint32Array(Float32Array.of(value).buffer)[0] ?? 0) | (1n << 32n);
 }

@@ -106,16 +106,16 @@ export function slotHandle(): Handle {
   return read.ptr(slots_pointer, slot * 8) as Pointer;
 }
 
-export function slotUint32(): number {
-  return read.u32(slots_pointer, slot * 8);
-}
-
 /** Turns a non-zero return into an exception that carries the operation's name. */
 export function check(operation: string, code: number): void {
-  if (code === 0) return;
+  if (code !== 0) throw new MlxError(operation, takeError());
+}
+
+/** What the error handler was told last. */
+export function takeError(): string {
   const reason = last_error;
   last_error = "";
-  throw new MlxError(operation, reason);
+  return reason;
 }
 
 function readVersion(native: Native): string {

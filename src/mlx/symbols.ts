@@ -33,8 +33,7 @@ export const symbols = {
     mlx_array_shape: { args: [handle], returns: "ptr" },
     mlx_array_nbytes: { args: [handle], returns: size },
     mlx_array_dtype: { args: [handle], returns: "i32" },
-    mlx_array_item_uint32: { args: ["ptr", handle], returns: failed },
-    mlx_array_data_float32: { args: [handle], returns: "ptr" },
+    mlx_array_data_uint32: { args: [handle], returns: "ptr" },
   },
   device: {
     mlx_device_new_type: { args: ["i32", "i32"], returns: handle },

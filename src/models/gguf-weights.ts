@@ -5,8 +5,8 @@ import { FileBytes } from "../formats/file-bytes.ts";
 import { type AffineGroups, isRepacked, repack, takeRows, unpairedRows } from "../formats/ggml-blocks.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
 import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
-import { transpose } from "../mlx/ops.ts";
-import { FLOAT_DTYPES, toActivations } from "./dense.ts";
+import { astype, transpose } from "../mlx/ops.ts";
+import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
 import type { ModelConfig } from "./family.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
 import type { Linear } from "./layers.ts";
@@ -46,7 +46,7 @@ class GgufWeights implements Weights {
   }
 
   vector(name: string, size: number): MlxArray {
-    return this.#keeper.keep(this.#dense(this.#tensor(this.#architecture.tensorName(name), [size])));
+    return this.#keeper.keep(this.#vector(this.#architecture.tensorName(name), size));
   }
 
   linear(name: string, rows: number, columns: number, bias: boolean): Linear {
@@ -55,7 +55,7 @@ class GgufWeights implements Weights {
     const order = paired === null ? null : unpairedRows(paired, rows / paired);
     const weight = isRepacked(tensor.type)
       ? this.#quantized(repack(tensor.type, this.#read(tensor), rows, columns), rows, columns, order)
-      : this.#transposed(tensor, order);
+      : this.#matrix(tensor, order);
     return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null };
   }
 
@@ -82,11 +82,17 @@ class GgufWeights implements Weights {
     } as const;
   }
 
-  #transposed(tensor: GgufTensor, order: Uint32Array | null) {
-    using weight = this.#dense(tensor, order);
-    return { kind: "dense", transposed: this.#keeper.keep(transpose(weight, [1, 0])) } as const;
+  #matrix(tensor: GgufTensor, order: Uint32Array | null) {
+    const weight = this.#keeper.keep(this.#dense(tensor, order));
+    return { kind: "dense", weight, transposed: this.#keeper.view(transpose(weight, [1, 0])) } as const;
   }
 
+  #vector(name: string, size: number): MlxArray {
+    using stored = this.#dense(this.#tensor(name, [size]));
+    return toActivationDtype(stored);
+  }
+
+  /** As stored: kernels read halves in place. */
   #dense(tensor: GgufTensor, order: Uint32Array | null = null): MlxArray {
     const dtype = FLOAT_DTYPES.get(tensor.type);
     if (dtype === undefined) {
@@ -94,12 +100,13 @@ class GgufWeights implements Weights {
       throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
     }
     const bytes = this.#read(tensor);
-    return toActivations(order === null ? bytes : takeRows(bytes, order), tensor.shape, dtype);
+    return fromBytes(order === null ? bytes : takeRows(bytes, order), tensor.shape, dtype);
   }
 
   #floats(name: string, size: number): readonly number[] | null {
     if (!this.#tensors.has(name)) return null;
-    using array = this.#dense(this.#tensor(name, [size]));
+    using stored = this.#dense(this.#tensor(name, [size]));
+    using array = astype(stored, "float32");
     return [...toFloat32(array)];
   }
 

@@ -1,21 +1,12 @@
 /** The layers families are made of, as functions over weights that a family owns. Knows no family and no file format. */
 
 import type { MlxArray } from "../mlx/array.ts";
-import {
-  add,
-  dequantize,
-  matmul,
-  multiply,
-  type Quantization,
-  quantizedMatmul,
-  sigmoid,
-  take,
-  transpose,
-} from "../mlx/ops.ts";
+import { add, dequantize, matmul, multiply, type Quantization, quantizedMatmul, sigmoid, take } from "../mlx/ops.ts";
+import { toActivationDtype } from "./dense.ts";
 
-/** A (rows, columns) matrix, dense and already transposed, or quantised in MLX's affine form; with a bias (rows) or none. */
+/** A (rows, columns) matrix, dense or quantised in MLX's affine form; with a bias (rows) or none. */
 export type Linear = (
-  | { readonly kind: "dense"; readonly transposed: MlxArray }
+  | { readonly kind: "dense"; readonly weight: MlxArray; readonly transposed: MlxArray }
   | {
       readonly kind: "quantized";
       readonly weight: MlxArray;
@@ -25,6 +16,18 @@ export type Linear = (
     }
 ) & { readonly bias: MlxArray | null };
 
+/** The arrays of a layer in the order of native/layer.h. */
+export function weightsOf(layer: Linear): (MlxArray | null)[] {
+  return layer.kind === "dense"
+    ? [layer.weight, null, null, layer.bias]
+    : [layer.weight, layer.scales, layer.biases, layer.bias];
+}
+
+/** The group size and bits of a layer, as native/layer.h reads them. */
+export function formOf(layer: Linear): [number, number] {
+  return layer.kind === "dense" ? [0, 0] : [layer.how.group_size, layer.how.bits];
+}
+
 /** `x` (…, columns) to (…, rows). */
 export function linear(x: MlxArray, layer: Linear): MlxArray {
   const { bias } = layer;
@@ -33,15 +36,14 @@ export function linear(x: MlxArray, layer: Linear): MlxArray {
   return add(y, bias);
 }
 
-/** Rows of the table by token: (1, length) to (1, length, columns). */
+/** Rows of the table by token: (tokens) to (tokens, columns), in the dtype the model computes in. */
 export function embed(token_ids: MlxArray, table: Linear): MlxArray {
-  if (table.kind === "dense") {
-    using rows = transpose(table.transposed, [1, 0]);
-    return take(rows, token_ids, 0);
-  }
   using weight = take(table.weight, token_ids, 0);
-  using scales = take(table.scales, token_ids, 0);
-  using biases = take(table.biases, token_ids, 0);
+  if (table.kind === "dense") return toActivationDtype(weight);
+  using stored_scales = take(table.scales, token_ids, 0);
+  using stored_biases = take(table.biases, token_ids, 0);
+  using scales = toActivationDtype(stored_scales); // which is the result's
+  using biases = toActivationDtype(stored_biases);
   return dequantize(weight, scales, biases, table.how);
 }
 

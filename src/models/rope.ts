@@ -1,26 +1,28 @@
 /** Rotary position embedding and its scalings, read from a config's `rope_scaling`. Knows no family. */
 
 import { Failure } from "../core/failure.ts";
-import { fromBytes, type MlxArray } from "../mlx/array.ts";
-import { type RopeFrequencies, rope } from "../mlx/fast.ts";
+import { fromBytes, type MlxArray, scalar } from "../mlx/array.ts";
+import { rope } from "../mlx/fast.ts";
 import { multiply } from "../mlx/ops.ts";
 import { ConfigReader } from "./config.ts";
 import type { ModelConfig } from "./family.ts";
 
 export interface Rope {
   readonly dims: number;
-  readonly frequencies: RopeFrequencies;
+  /** Of each pair of dimensions, over 2π; float32 (dims / 2). */
+  readonly wavelengths: MlxArray;
   /** Positions are multiplied by this. */
   readonly scale: number;
-  /** Queries and keys are multiplied by this (yarn); null where it is 1. */
-  readonly magnitude: MlxArray | null;
+  /** Queries and keys are multiplied by this (yarn). */
+  readonly magnitude: number;
 }
 
 /** Rotates `x` (1, heads, length, head_dim) from position `offset` on. */
 export function rotate(x: MlxArray, how: Rope, offset: number): MlxArray {
-  if (how.magnitude === null) return rope(x, how.dims, how.frequencies, how.scale, offset);
-  using scaled = multiply(x, how.magnitude);
-  return rope(scaled, how.dims, how.frequencies, how.scale, offset);
+  if (how.magnitude === 1) return rope(x, how.dims, how.wavelengths, how.scale, offset);
+  using magnitude = scalar(how.magnitude);
+  using scaled = multiply(x, magnitude);
+  return rope(scaled, how.dims, how.wavelengths, how.scale, offset);
 }
 
 /** `file` is named in the refusal of a scaling we do not know or that lacks a number. */
@@ -31,17 +33,24 @@ export function readRope(config: ModelConfig, dims: number, file: string): Rope 
   const base =
     parameters?.numberOr("rope_theta", reader.numberOr("rope_theta", 10_000)) ?? reader.numberOr("rope_theta", 10_000);
   const kind = parameters?.stringOr("rope_type", parameters.stringOr("type", "default")) ?? "default";
-  const plain: Rope = { dims, frequencies: { kind: "base", base }, scale: 1, magnitude: null };
-  if (parameters === null || kind === "default") return plain;
+  const turning = (lengths: readonly number[], scale = 1, magnitude = 1): Rope => ({
+    dims,
+    wavelengths: fromBytes(Float32Array.from(lengths), [lengths.length], "float32"),
+    scale,
+    magnitude,
+  });
+  if (parameters === null || kind === "default") return turning(unscaled(base, dims));
   switch (kind) {
     case "linear":
-      return { ...plain, scale: 1 / parameters.positive("factor") };
+      return turning(unscaled(base, dims), 1 / parameters.positive("factor"));
     case "llama3":
-      return { ...plain, frequencies: wavelengths(llama3(base, dims, parameters)) };
-    case "yarn":
-      return yarn(base, dims, parameters, reader);
+      return turning(llama3(base, dims, parameters));
+    case "yarn": {
+      const { lengths, magnitude } = yarn(base, dims, parameters, reader);
+      return turning(lengths, 1, magnitude);
+    }
     case "factors":
-      return { ...plain, frequencies: wavelengths(factored(base, dims, parameters)) };
+      return turning(factored(base, dims, parameters));
     default:
       throw new Failure(
         "unsupported",
@@ -51,17 +60,12 @@ export function readRope(config: ModelConfig, dims: number, file: string): Rope 
 }
 
 export function disposeRope(how: Rope): void {
-  if (how.frequencies.kind === "wavelengths") how.frequencies.wavelengths[Symbol.dispose]();
-  how.magnitude?.[Symbol.dispose]();
+  how.wavelengths[Symbol.dispose]();
 }
 
 /** base^(2i / dims): the wavelength of pair i, over 2π. */
 function unscaled(base: number, dims: number): number[] {
   return Array.from({ length: dims / 2 }, (_, pair) => base ** ((2 * pair) / dims));
-}
-
-function wavelengths(values: readonly number[]): RopeFrequencies {
-  return { kind: "wavelengths", wavelengths: fromBytes(Float32Array.from(values), [values.length], "float32") };
 }
 
 /** Long wavelengths are stretched by `factor`, short ones kept, those between blended (Llama 3.1). */
@@ -80,7 +84,12 @@ function llama3(base: number, dims: number, parameters: ConfigReader): number[] 
 }
 
 /** YaRN (Peng et al. 2023, arXiv:2309.00071): interpolates by wavelength, and scales queries and keys. */
-function yarn(base: number, dims: number, parameters: ConfigReader, config: ConfigReader): Rope {
+function yarn(
+  base: number,
+  dims: number,
+  parameters: ConfigReader,
+  config: ConfigReader,
+): { lengths: number[]; magnitude: number } {
   const factor = parameters.positive("factor");
   const original = parameters.numberOr(
     "original_max_position_embeddings",
@@ -96,12 +105,7 @@ function yarn(base: number, dims: number, parameters: ConfigReader, config: Conf
   });
   const growth = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
   const magnitude = growth(parameters.numberOr("mscale", 1)) / growth(parameters.numberOr("mscale_all_dim", 0));
-  return {
-    dims,
-    frequencies: wavelengths(lengths),
-    scale: 1,
-    magnitude: magnitude === 1 ? null : fromBytes(Float32Array.of(magnitude), [], "float32"),
-  };
+  return { lengths, magnitude };
 }
 
 /** A GGUF file may carry the stretch of each wavelength as a tensor in place of a formula. */

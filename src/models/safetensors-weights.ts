@@ -5,7 +5,7 @@ import { FileBytes } from "../formats/file-bytes.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "../formats/safetensors.ts";
 import { fromBytes, type MlxArray } from "../mlx/array.ts";
 import { type Quantization, transpose } from "../mlx/ops.ts";
-import { FLOAT_DTYPES, toActivations } from "./dense.ts";
+import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
 import type { ModelConfig } from "./family.ts";
 import type { Linear } from "./layers.ts";
 import { quantizationOf, refuseForeignQuantization } from "./quantization.ts";
@@ -38,12 +38,13 @@ class SafetensorsWeights implements Weights {
   }
 
   vector(name: string, size: number): MlxArray {
-    return this.#keeper.keep(this.#dense(name, [size]));
+    using stored = this.#dense(name, [size]);
+    return this.#keeper.keep(toActivationDtype(stored));
   }
 
   linear(name: string, rows: number, columns: number, bias: boolean): Linear {
     const how = this.has(`${name}.scales`) ? quantizationOf(this.#config, name, this.file) : null;
-    const weight = how === null ? this.#transposed(name, rows, columns) : this.#quantized(name, rows, columns, how);
+    const weight = how === null ? this.#matrix(name, rows, columns) : this.#quantized(name, rows, columns, how);
     return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null };
   }
 
@@ -57,9 +58,9 @@ class SafetensorsWeights implements Weights {
     this.#keeper[Symbol.dispose]();
   }
 
-  #transposed(name: string, rows: number, columns: number) {
-    using weight = this.#dense(`${name}.weight`, [rows, columns]);
-    return { kind: "dense", transposed: this.#keeper.keep(transpose(weight, [1, 0])) } as const;
+  #matrix(name: string, rows: number, columns: number) {
+    const weight = this.#keeper.keep(this.#dense(`${name}.weight`, [rows, columns]));
+    return { kind: "dense", weight, transposed: this.#keeper.view(transpose(weight, [1, 0])) } as const;
   }
 
   #quantized(name: string, rows: number, columns: number, how: Quantization) {
@@ -79,9 +80,10 @@ class SafetensorsWeights implements Weights {
     } as const;
   }
 
+  /** As stored: kernels read halves in place. */
   #dense(name: string, shape: readonly number[]): MlxArray {
     const tensor = this.#tensor(name, shape, (dtype) => FLOAT_DTYPES.has(dtype), "F32, F16 or BF16");
-    return toActivations(this.#read(tensor), shape, FLOAT_DTYPES.get(tensor.dtype) ?? "float32");
+    return fromBytes(this.#read(tensor), shape, FLOAT_DTYPES.get(tensor.dtype) ?? "float32");
   }
 
   #tensor(

@@ -27,9 +27,14 @@ export class ArrayKeeper implements Disposable {
   }
 
   keep(array: MlxArray): MlxArray {
+    this.#bytes += array.bytes;
+    return this.view(array);
+  }
+
+  /** Keeps what shares the memory of an array that is kept. */
+  view(array: MlxArray): MlxArray {
     this.#arrays.use(array);
     evaluate(array);
-    this.#bytes += array.bytes;
     return array;
   }
 

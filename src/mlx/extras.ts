@@ -1,0 +1,142 @@
+/**
+ * What our own libmlxc adds to mlx-c: whole layers in one operation. A genuine mlx-c has none of it, and who calls
+ * composes the same from ordinary operations. Knows no model.
+ */
+
+import { dlopen } from "bun:ffi";
+import { assert } from "../core/assert.ts";
+import { type Dtype, dtypes, fromSlot, type MlxArray } from "./array.ts";
+import { emptySlot, type Handle, library, MlxError, takeError } from "./library.ts";
+
+const failed = "i32";
+const layer_arguments = ["ptr", "ptr", "ptr", "ptr"] as const;
+
+/** By the names in native/bunsen.h. */
+const table = {
+  bunsen_reserve: { args: ["ptr", "ptr", "u64", "i32", "ptr"], returns: failed },
+  bunsen_rope_angles: { args: ["ptr", "ptr", "ptr", "f32", "f32", "ptr"], returns: failed },
+  bunsen_attention_new: { args: layer_arguments, returns: "ptr" },
+  bunsen_attention_free: { args: ["ptr"], returns: failed },
+  bunsen_attention_apply: {
+    args: ["ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "ptr"],
+    returns: failed,
+  },
+  bunsen_mlp_new: { args: layer_arguments, returns: "ptr" },
+  bunsen_mlp_free: { args: ["ptr"], returns: failed },
+  bunsen_mlp_apply: { args: ["ptr", "ptr", "ptr", "ptr", "ptr"], returns: failed },
+} as const;
+
+type Native = ReturnType<typeof dlopen<typeof table>>["symbols"];
+
+let opened: Native | null = null;
+
+/** Looks for the additions in an opened library; `wanted` false leaves them out, as a genuine mlx-c would. */
+export function openExtras(path: string, wanted: boolean): void {
+  opened = wanted ? find(path) : null;
+}
+
+export function hasExtras(): boolean {
+  return opened !== null;
+}
+
+/** A layer's numbers in the order of the native header: its weights, null for an absent one, its sizes and its factors. */
+export interface LayerParts {
+  readonly weights: readonly (MlxArray | null)[];
+  readonly numbers: readonly number[];
+  readonly factors: readonly number[];
+}
+
+/** A layer that the library holds. */
+export class NativeLayer implements Disposable {
+  readonly kind: "attention" | "mlp";
+  #handle: Handle | null;
+
+  constructor(kind: "attention" | "mlp", { weights, numbers, factors }: LayerParts) {
+    this.kind = kind;
+    this.#handle = extras()[`bunsen_${kind}_new`](
+      BigUint64Array.from(weights, (weight) => BigInt(weight?.handle ?? 0)),
+      Int32Array.from(numbers),
+      Float32Array.from(factors),
+      library().stream,
+    );
+    if (this.#handle === null) throw new MlxError(`bunsen_${kind}_new`, takeError());
+  }
+
+  get handle(): Handle {
+    assert(this.#handle !== null, "a layer is not used after it was freed");
+    return this.#handle;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#handle === null) return;
+    extras()[`bunsen_${this.kind}_free`](this.#handle);
+    this.#handle = null;
+  }
+}
+
+/** `x` and `residual` (tokens, hidden); `keys` and `values` are written in place. Arrays as in native/bunsen.h. */
+export function applyAttention(
+  layer: NativeLayer,
+  x: MlxArray,
+  residual: MlxArray,
+  cache: { readonly keys: MlxArray; readonly values: MlxArray },
+  spans: MlxArray,
+  angles: MlxArray,
+): MlxArray {
+  const code = extras().bunsen_attention_apply(
+    emptySlot(),
+    layer.handle,
+    x.handle,
+    residual.handle,
+    cache.keys.handle,
+    cache.values.handle,
+    spans.handle,
+    angles.handle,
+    library().stream,
+  );
+  return fromSlot("bunsen_attention_apply", code);
+}
+
+/** `x` and `residual` (tokens, hidden). */
+export function applyMlp(layer: NativeLayer, x: MlxArray, residual: MlxArray): MlxArray {
+  const code = extras().bunsen_mlp_apply(emptySlot(), layer.handle, x.handle, residual.handle, library().stream);
+  return fromSlot("bunsen_mlp_apply", code);
+}
+
+/** An array that nobody has written, and whose memory the machine gives only as it is written. */
+export function reserve(shape: readonly number[], dtype: Dtype): MlxArray {
+  const code = extras().bunsen_reserve(
+    emptySlot(),
+    Int32Array.from(shape),
+    shape.length,
+    dtypes[dtype],
+    library().stream,
+  );
+  return fromSlot("bunsen_reserve", code);
+}
+
+/** Cosines and sines of int32 `positions` over `wavelengths` (pairs): (tokens, 2, pairs), times `magnitude`. */
+export function ropeAngles(positions: MlxArray, wavelengths: MlxArray, scale: number, magnitude: number): MlxArray {
+  const code = extras().bunsen_rope_angles(
+    emptySlot(),
+    positions.handle,
+    wavelengths.handle,
+    scale,
+    magnitude,
+    library().stream,
+  );
+  return fromSlot("bunsen_rope_angles", code);
+}
+
+function extras(): Native {
+  assert(opened !== null, "the additions are used only where the library has them");
+  return opened;
+}
+
+function find(path: string): Native | null {
+  try {
+    return dlopen(path, table).symbols;
+  } catch {
+    return null; // a genuine mlx-c
+  }
+}

@@ -1,0 +1,86 @@
+/** One forward pass over parts of several sequences: where each stands, and where its keys and values are. Knows no model. */
+
+import { fromBytes, type MlxArray } from "../mlx/array.ts";
+import { ropeAngles } from "../mlx/extras.ts";
+import type { Rope } from "./rope.ts";
+
+/** Positions in a block of the cache. */
+export const BLOCK_TOKENS = 32;
+
+/** Consecutive tokens of one sequence. */
+export interface Span {
+  /** Place of its first token among the tokens of all spans. */
+  readonly first: number;
+  readonly count: number;
+  /** Position of its first token in its sequence. */
+  readonly start: number;
+  /** Blocks of the positions 0 … start + count - 1, in order. */
+  readonly blocks: readonly number[];
+}
+
+/** The blocks of one layer; whoever writes them by making new arrays puts those here. */
+export interface LayerCache {
+  /** (blocks, kv_heads, head_dim, 32), each head's keys turned */
+  keys: MlxArray;
+  /** (blocks, kv_heads, 32, head_dim) */
+  values: MlxArray;
+}
+
+export class Step implements Disposable {
+  readonly spans: readonly Span[];
+  readonly #layers: readonly LayerCache[];
+  readonly #arrays = new DisposableStack();
+  readonly #angles = new Map<Rope, MlxArray>();
+  #layout: MlxArray | null = null;
+
+  /** `layers` are the blocks of every layer, which stay the caller's. */
+  constructor(parts: readonly Omit<Span, "first">[], layers: readonly LayerCache[]) {
+    let first = 0;
+    this.spans = parts.map((part) => {
+      const span = { ...part, first };
+      first += part.count;
+      return span;
+    });
+    this.#layers = layers;
+  }
+
+  cache(layer: number): LayerCache {
+    const cache = this.#layers[layer];
+    if (cache === undefined) throw new RangeError(`no cache for layer ${layer}`);
+    return cache;
+  }
+
+  /** The spans as native/attention.h reads them. */
+  get layout(): MlxArray {
+    this.#layout ??= this.#arrays.use(integers(layoutOf(this.spans)));
+    return this.#layout;
+  }
+
+  /** Cosines and sines of every token's position: computed once for all layers that turn alike. */
+  angles(rope: Rope): MlxArray {
+    const known = this.#angles.get(rope);
+    if (known !== undefined) return known;
+    using positions = integers(this.spans.flatMap(({ start, count }) => Array.from({ length: count }, (_, i) => start + i)));
+    const angles = this.#arrays.use(ropeAngles(positions, rope.wavelengths, rope.scale, rope.magnitude));
+    this.#angles.set(rope, angles);
+    return angles;
+  }
+
+  [Symbol.dispose](): void {
+    this.#arrays.dispose();
+  }
+}
+
+function layoutOf(spans: readonly Span[]): number[] {
+  const heads: number[] = [spans.length];
+  const blocks: number[] = [];
+  for (const span of spans) {
+    heads.push(span.first, span.count, span.start, 1 + 4 * spans.length + blocks.length);
+    blocks.push(...span.blocks);
+  }
+  return [...heads, ...blocks];
+}
+
+function integers(values: readonly number[]): MlxArray {
+  return fromBytes(Int32Array.from(values), [values.length], "int32");
+}
