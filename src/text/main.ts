@@ -1,7 +1,7 @@
 /** The text worker: answers one call after another. Tokenizers and templates live here so that the server never waits for them. */
 
 import { toRecord } from "../core/failure.ts";
-import type { FromText, TextAnswers, TextCall, ToText } from "./messages.ts";
+import type { FromText, TextAnswers, ToText } from "./messages.ts";
 import { LoadedText } from "./model.ts";
 
 declare const self: Worker;
@@ -9,13 +9,12 @@ declare const self: Worker;
 const loaded = new Map<string, LoadedText>();
 
 self.addEventListener("message", (event: MessageEvent<ToText>) => {
-  const { id, call } = event.data;
   try {
-    const value = answer(call);
+    const value = answer(event.data);
     const moved = "vocabulary" in value ? [value.vocabulary.bytes.buffer, value.vocabulary.offsets.buffer] : [];
-    post({ kind: "answer", id, value }, moved);
+    post({ kind: "answer", value }, moved);
   } catch (error) {
-    post({ kind: "failed", id, failure: toRecord(error, "unavailable") });
+    post({ kind: "failed", failure: toRecord(error, "unavailable") });
   }
 });
 
@@ -23,15 +22,19 @@ function post(reply: FromText, moved: ArrayBufferLike[] = []): void {
   self.postMessage(reply, moved as ArrayBuffer[]);
 }
 
-function answer(call: TextCall): TextAnswers[keyof TextAnswers] {
+function answer({ call, left }: ToText): TextAnswers[keyof TextAnswers] {
   switch (call.kind) {
     case "load":
       return open(call.path).describe();
     case "encode_chat":
-      return open(call.path).encodeChat(call.messages, new Date(call.now_ms));
+      return open(call.path).encodeChat(call.messages, new Date(call.now_ms), enough(call.tokens_max, left));
     case "encode_text":
-      return open(call.path).encodeText(call.text);
+      return open(call.path).encodeText(call.text, enough(call.tokens_max, left));
   }
+}
+
+function enough(tokens_max: number, left: Int32Array): (tokens: number) => boolean {
+  return (tokens) => tokens >= tokens_max || Atomics.load(left, 0) !== 0;
 }
 
 /** A worker that was started anew opens models again when they are first used. */
