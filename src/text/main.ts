@@ -1,7 +1,7 @@
 /** The text worker: answers one call after another. Tokenizers and templates live here so that the server never waits for them. */
 
 import { toRecord } from "../core/failure.ts";
-import type { FromText, TextAnswers, ToText } from "./messages.ts";
+import type { FromText, TextAnswers, TextCall, ToText } from "./messages.ts";
 import { LoadedText } from "./model.ts";
 
 declare const self: Worker;
@@ -16,7 +16,23 @@ self.addEventListener("message", (event: MessageEvent<ToText>) => {
   } catch (error) {
     post({ kind: "failed", failure: toRecord(error, "unavailable") });
   }
+  // Else what such a text took, a hundred times its size, stays with the process.
+  if (charactersOf(event.data.call) > LONG_TEXT) Bun.gc(true);
 });
+
+/** In UTF-16 units. Collecting takes some 50 ms, reading so much text a second. */
+const LONG_TEXT = 1_000_000;
+
+function charactersOf(call: TextCall): number {
+  switch (call.kind) {
+    case "load":
+      return 0;
+    case "encode_chat":
+      return call.messages.reduce((sum, { content }) => sum + content.length, 0);
+    case "encode_text":
+      return call.text.length;
+  }
+}
 
 function post(reply: FromText, moved: ArrayBufferLike[] = []): void {
   self.postMessage(reply, moved as ArrayBuffer[]);

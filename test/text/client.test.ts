@@ -140,6 +140,19 @@ test("a text is read to as many tokens as its reader wants", async () => {
   }
 });
 
+test("the memory that a long text took is given back", async () => {
+  const client = start();
+  const path = defaultModel();
+  await client.encodeText(path, "warm");
+  const bytes_before = process.memoryUsage.rss();
+  const bytesMore = () => process.memoryUsage.rss() - bytes_before;
+  const reader = { tokens_max: 10, signal: new AbortController().signal };
+  await client.encodeText(path, "hello world ".repeat(1_200_000), reader);
+  const deadline_ms = performance.now() + 3000;
+  while (bytesMore() > 300e6 && performance.now() < deadline_ms) await Bun.sleep(50);
+  expect(bytesMore()).toBeLessThan(300e6);
+}, 60_000);
+
 describe("failures", () => {
   test("cross the thread with their kind, and a failed load is tried again", async () => {
     const client = start();
