@@ -223,6 +223,46 @@ test("a page whose name was made to point here is refused by the Host header it 
   socket.destroy();
 });
 
+describe("a Host header that makes no URL is refused in a sentence", () => {
+  const expected = "expected localhost, 127.0.0.1 or [::1]";
+  const cases: [string, string, string][] = [
+    ["missing, as HTTP/1.0 allows", "GET /health?x HTTP/1.0\r\n\r\n", "its Host header is missing"],
+    ["empty", "GET /health HTTP/1.1\r\nHost: \r\n\r\n", 'its Host header names ""'],
+    [
+      "with a user",
+      "GET /health HTTP/1.1\r\nHost: localhost:1@evil.example\r\n\r\n",
+      'its Host header names "localhost:1@evil.example"',
+    ],
+    ["with a space", "POST /v1/models HTTP/1.1\r\nHost: a b\r\n\r\n", 'its Host header names "a b"'],
+  ];
+  test.each(cases)("%s", async (_, request, state) => {
+    const { port, bugs } = start();
+    const { socket, received } = socketTo(port);
+    socket.write(request);
+    await until(() => received().endsWith("}"));
+    socket.destroy();
+    const [head = "", body = ""] = received().split("\r\n\r\n");
+    expect(head).toMatch(/^HTTP\/1\.[01] 400 /);
+    expect(head.toLowerCase()).toContain("content-type: application/problem+json");
+    expect(head.toLowerCase()).toContain("x-request-id: req_");
+    expect(JSON.parse(body).detail).toBe(`Cannot answer the request: ${state}, ${expected}`);
+    expect(bugs).toBeEmpty();
+  });
+});
+
+test("an error that escapes the server is a problem that tells nothing, and is reported", async () => {
+  const { app, bugs } = serverOf(new ScriptedBackend());
+  const escaped = new Error("the password is swordfish");
+  const broken = { ...app, handle: () => Promise.reject(escaped) };
+  const listening = listen(broken, { host: "127.0.0.1", port: 0 });
+  open.push(listening);
+  const response = await fetch(`${listening.url}/health`);
+  expect(response.status).toBe(500);
+  const { detail, request_id } = await readProblem(response);
+  expect(detail).toBe(`Cannot answer: an error inside the server, which its log shows under ${request_id}`);
+  expect(bugs).toEqual([{ error: escaped, request_id }]);
+});
+
 describe("listening", () => {
   function refusalOf(host: string, port: number): unknown {
     const { app } = serverOf(new ScriptedBackend());
