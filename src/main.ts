@@ -28,6 +28,15 @@ async function main(words: readonly string[]): Promise<void> {
   }
 }
 
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // Whoever read it, `head` say, has enough.
+  if (error.code === "EPIPE") process.exit();
+  process.stderr.write(`bunsen: Cannot write the output: ${error.message}\n`);
+  process.exit(EXIT_FAILURE);
+});
+// There is nobody left to tell, and a server goes on.
+process.stderr.on("error", () => undefined);
+
 try {
   await main(process.argv.slice(2));
 } catch (error) {
