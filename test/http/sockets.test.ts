@@ -16,9 +16,9 @@ afterEach(async () => {
   for (const listening of open.splice(0)) await listening.stop();
 });
 
-function start(script?: Script) {
+function start(script?: Script, unread_ms_max?: number) {
   const backend = new ScriptedBackend(script);
-  const { app, bugs } = serverOf(backend);
+  const { app, bugs } = serverOf(backend, unread_ms_max);
   const listening = listen(app, { host: "127.0.0.1", port: 0 });
   open.push(listening);
   const post = async (body: object, signal?: AbortSignal) =>
@@ -177,6 +177,33 @@ test("a client that does not read holds the backend back instead of filling memo
   expect(before).toBeLessThan(2000); // 20 MB: the kernel's buffers of both ends hold a few
   socket.destroy();
   await until(() => backend.closed === 1);
+});
+
+test("a client that has not read for too long is cut off, and its generation ends", async () => {
+  const { backend, bugs, port } = start(async function* () {
+    yield { kind: "start", prompt_tokens: 1 };
+    while (true) yield { kind: "text", text: "x".repeat(10_000) };
+  }, 200);
+  const { socket, closed } = socketTo(port);
+  socket.pause();
+  socket.write(postOf({ ...HI, stream: true }));
+  await until(() => backend.aborted === 1 && backend.closed === 1);
+  socket.resume();
+  await closed;
+  expect(bugs).toBeEmpty();
+});
+
+test("a silent engine is not taken for a client that does not read", async () => {
+  const { backend, post } = start(async function* () {
+    yield { kind: "start", prompt_tokens: 1 };
+    await Bun.sleep(500);
+    yield { kind: "text", text: "late" };
+    yield { kind: "end", reason: "stop", usage: { prompt_tokens: 1, completion_tokens: 1 } };
+  }, 200);
+  const text = await (await post({ ...HI, stream: true })).text();
+  expect(text).toContain("late");
+  expect(text).toEndWith("data: [DONE]\n\n");
+  expect(backend.aborted).toBe(0);
 });
 
 test("two requests on one connection are both answered", async () => {
