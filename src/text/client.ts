@@ -149,7 +149,7 @@ class WorkerClient implements TextClient {
 }
 
 function stopped(reason: string): Failure {
-  return new Failure("unavailable", `Cannot read text: the text worker stopped: ${reason}`);
+  return new Failure("engine", `Cannot read text: the text worker stopped: ${reason}`);
 }
 
 /** An uncaught error comes with its place in the source around it. */

@@ -169,7 +169,7 @@ describe("failures", () => {
     const client = start(new URL("no-such-worker.ts", import.meta.url).href);
     const failures = await Promise.all([failureOf(client.load("x")), failureOf(client.encodeText("x", "a"))]);
     for (const failure of failures) {
-      expect(failure.kind).toBe("unavailable");
+      expect(failure.kind).toBe("engine");
       expect(failure.message).toStartWith("Cannot read text: the text worker stopped: ");
     }
   });
@@ -182,7 +182,7 @@ describe("failures", () => {
       failureOf(client.encodeText(path, "die")),
       client.encodeText(path, "aa"),
     ]);
-    expect(died).toMatchObject({ kind: "unavailable", message: "Cannot read text: the text worker stopped: killed" });
+    expect(died).toMatchObject({ kind: "engine", message: "Cannot read text: the text worker stopped: killed" });
     expect(waiting).toEqual([0, 0]);
   });
 
