@@ -13,14 +13,13 @@ const EXIT_USAGE = 2;
 
 async function main(words: readonly string[]): Promise<void> {
   const { command, ...options } = parseOptions(words);
-  const config = readConfig();
   switch (command) {
     case "serve":
-      return await serve(config, options);
+      return await serve(readConfig(), options);
     case "run":
-      return await run(config, options);
+      return await run(readConfig(), options);
     case "models":
-      return await models(config, options);
+      return await models(readConfig(), options);
     case "version":
       return printVersion(options);
     case "help":
