@@ -2,6 +2,7 @@
 
 import { statSync } from "node:fs";
 import type { Config } from "./config.ts";
+import { Failure } from "./core/failure.ts";
 import { cachedModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { findLibrary } from "./mlx/discovery.ts";
@@ -59,9 +60,23 @@ export function findModels(
   const own = default_model === null ? [] : [defaultModel(default_model)];
   const cached: CatalogModel[] = cachedModels(config.hub_folder).map((found) => ({ ...found, sampling: NO_ADVICE }));
   const known = new Map([...cached, ...own].map((model) => [model.name, model]));
-  const named = given.map((name) => known.get(name) ?? atPath(name));
+  const named = distinct(given.map((name) => known.get(name) ?? atPath(name)));
   const catalog = new Catalog([...named, ...own, ...cached]);
   return { catalog, wanted: (named.length > 0 ? named : own).map((model) => model.name) };
+}
+
+/** A model given twice counts once; two of one name could not be told apart. */
+function distinct(models: readonly CatalogModel[]): readonly CatalogModel[] {
+  const by_name = new Map<string, CatalogModel>();
+  for (const model of models) {
+    const other = by_name.get(model.name) ?? model;
+    if (other.path !== model.path) {
+      const state = `"${other.path}" and "${model.path}" have the same name, rename one`;
+      throw new Failure("invalid_request", `Cannot serve two models as "${model.name}": ${state}`);
+    }
+    by_name.set(model.name, model);
+  }
+  return [...by_name.values()];
 }
 
 function defaultModel(path: string): CatalogModel {

@@ -2,6 +2,7 @@
 
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { Failure } from "./core/failure.ts";
 
 export interface Config {
   /** Where unpacked parts and all state are kept. */
@@ -14,10 +15,10 @@ export interface Config {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** An empty variable counts as absent. */
-export function readConfig(environment: Environment = process.env): Config {
+/** An empty variable counts as absent. `homeOfUser`: what the system knows, without the environment. */
+export function readConfig(environment: Environment = process.env, homeOfUser: () => string = homedir): Config {
   const read = (name: string) => environment[name] || null;
-  const home = read("HOME") ?? homedir();
+  const home = read("HOME") ?? systemHome(homeOfUser);
   const cache = read("XDG_CACHE_HOME") ?? join(home, ".cache");
   const hub_home = read("HF_HOME") ?? join(cache, "huggingface");
   return {
@@ -25,4 +26,13 @@ export function readConfig(environment: Environment = process.env): Config {
     mlx_library: read("BUNSEN_MLX_LIBRARY"),
     hub_folder: read("HF_HUB_CACHE") ?? join(hub_home, "hub"),
   };
+}
+
+/** A container may run as a user whom its system does not know. */
+function systemHome(homeOfUser: () => string): string {
+  try {
+    return homeOfUser();
+  } catch {
+    throw new Failure("unavailable", "Cannot find the home folder: HOME is not set, and the system knows none");
+  }
 }

@@ -13,20 +13,28 @@ const EXIT_USAGE = 2;
 
 async function main(words: readonly string[]): Promise<void> {
   const { command, ...options } = parseOptions(words);
-  const config = readConfig();
   switch (command) {
     case "serve":
-      return await serve(config, options);
+      return await serve(readConfig(), options);
     case "run":
-      return await run(config, options);
+      return await run(readConfig(), options);
     case "models":
-      return await models(config, options);
+      return await models(readConfig(), options);
     case "version":
       return printVersion(options);
     case "help":
       return help();
   }
 }
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // Whoever read it, `head` say, has enough.
+  if (error.code === "EPIPE") process.exit();
+  process.stderr.write(`bunsen: Cannot write the output: ${error.message}\n`);
+  process.exit(EXIT_FAILURE);
+});
+// There is nobody left to tell, and a server goes on.
+process.stderr.on("error", () => undefined);
 
 try {
   await main(process.argv.slice(2));

@@ -157,6 +157,8 @@ function reason(error: unknown, needed_bytes: number): string {
     case "ENOSPC":
     case "EDQUOT":
       return `the disk is full, ${Math.ceil(needed_bytes / 1e6)} MB are needed; BUNSEN_HOME names another folder`;
+    case "ENOENT":
+      return "there is no such folder and none can be made; BUNSEN_HOME names another";
     case "ENOTDIR":
     case "EEXIST":
       return "a file is where a folder is needed; BUNSEN_HOME names another folder";

@@ -28,6 +28,15 @@ const ALLOWED: Readonly<Record<Command, readonly string[]>> = {
   help: [],
 };
 
+const KINDS = {
+  model: { type: "string", multiple: true },
+  host: { type: "string" },
+  port: { type: "string" },
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+  version: { type: "boolean", short: "v" },
+} as const;
+
 const HELP = `Bunsen, a local AI server in one executable
 
   bunsen serve            answer on http://${DEFAULT_HOST}:${DEFAULT_PORT}
@@ -37,7 +46,7 @@ const HELP = `Bunsen, a local AI server in one executable
   bunsen help             print this
 
   --model PATH|NAME       a model folder, a GGUF file, or a name that "bunsen models" lists
-                          (serve, run, models; repeatable; without it the built-in model is served)
+                          (without it the built-in model; serve and models take several)
   --port NUMBER           serve: the port, ${DEFAULT_PORT} unless given, 0 for any free one
   --host ADDRESS          serve: the address, ${DEFAULT_HOST} unless given
   --json                  serve, models, version: print for programs
@@ -54,6 +63,10 @@ export function parseOptions(words: readonly string[]): Options {
     if (name === "help" || name === "version") continue;
     if (!ALLOWED[command].includes(name)) throw new UsageError(`Cannot use --${name} with "${command}"`);
   }
+  const models = values.model ?? [];
+  if (command === "run" && models.length > 1) {
+    throw new UsageError(`Cannot use --model ${models.length} times with "run": one model answers`);
+  }
   const rest = positionals.slice(1);
   if (rest.length > 0 && command !== "run" && command !== "help") {
     throw new UsageError(`Cannot use "${rest[0]}": "${command}" takes no words`);
@@ -61,7 +74,7 @@ export function parseOptions(words: readonly string[]): Options {
   return {
     command,
     words: rest,
-    models: values.model ?? [],
+    models,
     host: values.host ?? DEFAULT_HOST,
     port: readPort(values.port),
     json: values.json ?? false,
@@ -73,22 +86,34 @@ export function help(): void {
 }
 
 function parse(words: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...words],
-      allowPositionals: true,
-      options: {
-        model: { type: "string", multiple: true },
-        host: { type: "string" },
-        port: { type: "string" },
-        json: { type: "boolean" },
-        help: { type: "boolean", short: "h" },
-        version: { type: "boolean", short: "v" },
-      },
-    });
-  } catch (error) {
-    throw new UsageError(`${error instanceof Error ? error.message : error}; see "bunsen help"`);
+  const config = { args: [...words], allowPositionals: true, options: KINDS };
+  // Looked through first, since the parser's own refusals are not sentences of ours.
+  const { tokens } = parseArgs({ ...config, strict: false, tokens: true });
+  const given = tokens.filter((token) => token.kind === "option");
+  for (const [index, option] of given.entries()) {
+    const is_repeated = given.slice(0, index).some(({ name }) => name === option.name);
+    const state = fault(option, is_repeated);
+    if (state !== null) throw new UsageError(`Cannot use ${option.rawName}: ${state}; see "bunsen help"`);
   }
+  return parseArgs(config);
+}
+
+interface GivenOption {
+  readonly name: string;
+  readonly value?: string | undefined;
+  /** Written behind "=". */
+  readonly inlineValue?: boolean | undefined;
+}
+
+function fault({ name, value, inlineValue }: GivenOption, is_repeated: boolean): string | null {
+  const kind = Object.entries(KINDS).find(([known]) => known === name)?.[1];
+  if (kind === undefined) return "there is no such option";
+  if (is_repeated && !("multiple" in kind)) return "it is given twice";
+  if (kind.type === "boolean") return value === undefined ? null : "it takes no value";
+  if (value === undefined) return "it needs a value";
+  if (value === "") return "its value is empty";
+  // More often the value was forgotten than meant to begin so.
+  return value.startsWith("-") && inlineValue !== true ? `it needs a value, and "${value}" looks like an option` : null;
 }
 
 function chooseCommand(flags: { help?: boolean; version?: boolean }, words: readonly string[]): Command {

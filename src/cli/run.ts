@@ -30,36 +30,25 @@ async function readPrompt(words: string): Promise<string | null> {
 
 async function converse(backend: Backend, model: string): Promise<void> {
   const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt: "> " });
+  const chat = new AbortController();
+  let answering: AbortController | null = null;
   const messages: Message[] = [];
   process.stdout.write(`${model}; Ctrl-C stops an answer, Ctrl-D ends the chat\n`);
-  terminal.on("SIGINT", () => terminal.close());
+  terminal.on("close", () => chat.abort());
+  terminal.on("SIGINT", () => (answering === null ? terminal.close() : answering.abort()));
   terminal.prompt();
   for await (const line of terminal) {
     if (line.trim() !== "") {
       messages.push({ role: "user", content: line });
-      const said = await interruptible(terminal, (signal) => answer(backend, model, messages, signal));
+      answering = new AbortController();
+      const said = await answer(backend, model, messages, AbortSignal.any([chat.signal, answering.signal]));
+      answering = null;
       messages.push({ role: "assistant", content: said });
     }
+    if (chat.signal.aborted) break;
     terminal.prompt();
   }
   process.stdout.write("\n");
-}
-
-/** While `act` runs, Ctrl-C aborts it in place of ending the chat. */
-async function interruptible(
-  terminal: ReturnType<typeof createInterface>,
-  act: (signal: AbortSignal) => Promise<string>,
-): Promise<string> {
-  const controller = new AbortController();
-  const others = terminal.listeners("SIGINT") as (() => void)[];
-  terminal.removeAllListeners("SIGINT");
-  terminal.on("SIGINT", () => controller.abort());
-  try {
-    return await act(controller.signal);
-  } finally {
-    terminal.removeAllListeners("SIGINT");
-    for (const other of others) terminal.on("SIGINT", other);
-  }
 }
 
 /** Prints the answer as it comes and gives what was said, whole or up to the abort. */

@@ -18,6 +18,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,
     now: () => Date.now(),
     version: VERSION,
+    unread_ms_max: UNREAD_MS_MAX,
     reportBug: (error, request_id) => process.stderr.write(`${request_id} ${Bun.inspect(error)}\n`),
   });
   const { url, stop } = listen(server, { host: options.host, port: options.port });
@@ -37,6 +38,9 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     await stop();
   }
 }
+
+/** Longer than a laptop's network takes to come back, short enough that clients which hang do not take all places. */
+const UNREAD_MS_MAX = 120_000;
 
 /** Whoever reaches the port may use it: until there are API keys, that is this machine only. */
 function refuseOpenAddress(host: string): void {

@@ -8,8 +8,8 @@ export type FailureKind =
   | "not_found" // no such model or route
   | "too_large" // the body is over the limit
   | "overloaded" // a queue is full; try again later
-  | "unavailable" // the model or the engine cannot serve now
-  | "engine"; // the engine died or a step failed
+  | "unavailable" // the model or the engine cannot serve until its owner mends it: a damaged file, a missing library
+  | "engine"; // the engine or the text worker died, or a step failed
 
 /** `parameter` names the field of the request at fault, in the caller's words, or is null. */
 export class Failure extends Error {

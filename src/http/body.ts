@@ -6,6 +6,9 @@ import { Refusal } from "../wire/problem.ts";
 /** A prompt of a million tokens is about 5 MB of text or 8 MB of token ids; beyond twice that it is a mistake. */
 export const BODY_BYTES_MAX = 16 * 2 ** 20;
 
+/** A request has 4 levels, a schema of JSON in it some dozens; what walks a value by calling itself fails at thousands. */
+const NESTING_MAX = 128;
+
 export async function readJson(request: Request): Promise<unknown> {
   // Only this type makes a browser ask before it sends a foreign page's request.
   const type = request.headers.get("content-type");
@@ -51,9 +54,24 @@ function parse(text: string): unknown {
     throw new Failure("invalid_request", "Cannot read the body: it is empty, expected a JSON object");
   }
   try {
-    return JSON.parse(text);
+    const value: unknown = JSON.parse(text);
+    if (nestsBeyond(value, NESTING_MAX)) throw tooDeep();
+    return value;
   } catch (error) {
-    const state = error instanceof SyntaxError ? error.message.replace(/^JSON Parse error: /, "") : "nested too deeply";
+    if (!(error instanceof SyntaxError)) throw error instanceof RangeError ? tooDeep() : error;
+    const state = error.message.replace(/^JSON Parse error: /, "");
     throw new Failure("invalid_request", `Cannot read the body: it is not JSON (${state})`);
   }
+}
+
+/** Objects and arrays inside one another. */
+function nestsBeyond(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  if (levels === 0) return true;
+  const inner = Array.isArray(value) ? value : Object.values(value);
+  return inner.some((each) => nestsBeyond(each, levels - 1));
+}
+
+function tooDeep(): Failure {
+  return new Failure("invalid_request", `Cannot read the body: it is nested deeper than ${NESTING_MAX} levels`);
 }

@@ -18,7 +18,7 @@ export async function answer(parts: ServerParts, asked: Asked, signal: AbortSign
   const first = await running.next();
   if (!asked.stream) return Response.json(asked.writer.body(await collect(running, first)));
   const messages = streamMessages(parts, asked, running, first);
-  return new Response(eventStream(messages, running), { headers: STREAM_HEADERS });
+  return new Response(eventStream(messages, running, parts.unread_ms_max), { headers: STREAM_HEADERS });
 }
 
 export const GENERATION_PROBLEMS = [400, 403, 404, 413, 415, 429, 500, 503] as const;
@@ -41,17 +41,31 @@ async function collect(running: Running, first: GenerationEvent): Promise<Answer
   }
 }
 
-/** One event is made for each that is read: a slow client slows the generation down instead of filling memory. */
-function eventStream(messages: AsyncIterator<string>, running: Running): ReadableStream<Uint8Array> {
+/**
+ * A message is written when the one before has been read. The engine does not wait for that: its tokens do, at most a
+ * context of them, until the client reads again or has not for `unread_ms_max`.
+ */
+function eventStream(
+  messages: AsyncIterator<string>,
+  running: Running,
+  unread_ms_max: number,
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
+  let unread: ReturnType<typeof setTimeout> | undefined;
   return new ReadableStream(
     {
       async pull(controller) {
+        clearTimeout(unread);
         const { done, value } = await messages.next();
-        if (done === true) controller.close();
-        else controller.enqueue(encoder.encode(value));
+        if (done === true) return controller.close();
+        controller.enqueue(encoder.encode(value));
+        unread = setTimeout(() => {
+          running.leave();
+          controller.error(new Error(`The client has read nothing for ${unread_ms_max} ms`));
+        }, unread_ms_max);
       },
       cancel() {
+        clearTimeout(unread);
         running.leave();
       },
     },

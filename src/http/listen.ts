@@ -2,6 +2,8 @@
 
 import { Failure } from "../core/failure.ts";
 import { BODY_BYTES_MAX } from "./body.ts";
+import { unnamed } from "./loopback.ts";
+import type { Server } from "./server.ts";
 
 export interface Listening {
   readonly url: string;
@@ -16,7 +18,7 @@ export interface Address {
   readonly port: number;
 }
 
-export function listen(app: { handle(request: Request): Promise<Response> }, { host, port }: Address): Listening {
+export function listen(app: Server, { host, port }: Address): Listening {
   const server = serve(app, host, port);
   return {
     url: `http://${host.includes(":") ? `[${host}]` : host}:${server.port}`,
@@ -30,7 +32,7 @@ const IDLE_S_MAX = 60;
 /** `body.ts` refuses with a sentence, without keeping more than its limit; this net would only cut the connection. */
 const BODY_BYTES_NET = 1024 * BODY_BYTES_MAX;
 
-function serve(app: { handle(request: Request): Promise<Response> }, host: string, port: number) {
+function serve(app: Server, host: string, port: number) {
   try {
     return Bun.serve({
       hostname: host,
@@ -42,8 +44,11 @@ function serve(app: { handle(request: Request): Promise<Response> }, host: strin
       fetch(request, server) {
         // A generation may be silent for minutes, while a model loads or a long prompt is read.
         if (request.method === "POST") server.timeout(request, 0);
+        // Bun makes the URL of the Host header as it comes: missing in HTTP/1.0, or no host at all.
+        if (!URL.canParse(request.url)) return app.explain(unnamed(request), request);
         return app.handle(request);
       },
+      error: (error) => app.explain(error, null),
     });
   } catch (error) {
     throw new Failure("unavailable", `Cannot listen on ${host}:${port}: ${reason(error)}`);

@@ -11,7 +11,7 @@ const DESCRIPTIONS = {
   415: "The body is not JSON",
   429: "Too many requests at once; try again after `Retry-After` seconds",
   500: "The engine or the server failed",
-  503: "The model or the engine cannot serve now; try again after `Retry-After` seconds",
+  503: "The model or the engine cannot serve until its owner mends it",
 } as const;
 
 export type ProblemStatus = keyof typeof DESCRIPTIONS;

@@ -10,6 +10,8 @@ export interface ServerParts {
   readonly requestId: () => string;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** A stream that is not read for so long is cut, and its generation ends. */
+  readonly unread_ms_max: number;
   /** Told of every error that is a bug of ours; the caller only learns the request's id. */
   readonly reportBug: (error: unknown, request_id: string) => void;
 }

@@ -15,10 +15,25 @@ import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
 import { RequestIds } from "./request-id.ts";
 
-export function createServer(given: ServerParts) {
+export interface Server {
+  handle(request: Request): Promise<Response>;
+  /** What a caller is told of an error; null: not even the request is known. */
+  explain(error: unknown, request: Request | null): Response;
+  readonly routes: Routes;
+}
+
+type Routes = readonly { readonly method: string; readonly path: string }[];
+
+export function createServer(given: ServerParts): Server {
   const parts = { ...given, ids: new RequestIds(given.requestId) };
+  const explain = (error: unknown, request: Request | null) => {
+    const request_id = request === null ? parts.requestId() : parts.ids.of(request);
+    if (isBug(error)) parts.reportBug(error, request_id);
+    const { status, headers, body } = problem(error, request_id, request === null ? "/" : pathOf(request));
+    return new Response(JSON.stringify(body), { status, headers: { ...headers, "x-request-id": request_id } });
+  };
   const app = new Elysia({ normalize: false });
-  return app
+  app
     .onRequest(async ({ request, set }) => {
       set.headers["x-request-id"] = parts.ids.of(request);
       refuseForeign(request);
@@ -26,11 +41,7 @@ export function createServer(given: ServerParts) {
     })
     .onError(async ({ error, request }) => {
       if (request.signal.aborted) return new Response(null, { status: CLIENT_LEFT });
-      const cause = causeOf(error, request, app.routes);
-      const request_id = parts.ids.of(request);
-      if (isBug(cause)) parts.reportBug(cause, request_id);
-      const { status, headers, body } = problem(cause, request_id, new URL(request.url).pathname);
-      return new Response(JSON.stringify(body), { status, headers });
+      return explain(causeOf(error, request, app.routes), request);
     })
     .onParse(async ({ request }) => await readJson(request))
     .use(chatRoutes(parts))
@@ -38,6 +49,12 @@ export function createServer(given: ServerParts) {
     .use(modelRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
+  return { handle: async (request) => await app.handle(request), explain, routes: app.routes };
+}
+
+/** As it was sent where it does not parse. */
+function pathOf({ url }: Request): string {
+  return URL.canParse(url) ? new URL(url).pathname : url;
 }
 
 /** Nobody reads it; nginx writes the same number in its logs. */
@@ -49,8 +66,6 @@ function refuseQuery(request: Request): void {
   if (name === undefined) return;
   throw new Failure("invalid_request", `Cannot use query parameter "${name}": this route takes none`, name);
 }
-
-type Routes = readonly { readonly method: string; readonly path: string }[];
 
 /** Elysia's own errors as ours. */
 function causeOf(error: unknown, request: Request, routes: Routes): unknown {

@@ -7,10 +7,18 @@ import type { FromText, TextAnswers, TextCall, TextModel, ToText } from "./messa
 export interface TextClient {
   /** `path`: a model folder or a GGUF file. Loads once; later calls return the same. */
   load(path: string): Promise<TextModel>;
-  encodeChat(path: string, messages: readonly Message[]): Promise<number[]>;
+  encodeChat(path: string, messages: readonly Message[], reader?: Reader): Promise<number[]>;
   /** Special tokens in the text are recognised, and the model's own beginning token is put in front, as its tokenizer says. */
-  encodeText(path: string, text: string): Promise<number[]>;
+  encodeText(path: string, text: string, reader?: Reader): Promise<number[]>;
   close(): void;
+}
+
+/** Who waits for the tokens of a text. */
+export interface Reader {
+  /** The text is read no further once it has so many; the last word may bring a few more. */
+  readonly tokens_max: number;
+  /** Ends the call with its reason: one that waits is dropped, one that runs ends at the next word. */
+  readonly signal: AbortSignal;
 }
 
 /** `url` of the worker's entry: where it lies depends on the file that is the program's own entry. */
@@ -19,24 +27,28 @@ export function startTextWorker(url: string, silence_ms_max: number = SILENCE_MS
 }
 
 /**
- * Opening the largest tokenizer takes 2 s and encoding a megabyte about 1 s; a worker that is silent for longer while
- * something waits hangs in a hostile template or text.
+ * Opening the largest tokenizer takes 2 s and encoding a megabyte about 1 s; a worker that is silent for longer
+ * hangs in a hostile template or text.
  */
 const SILENCE_MS_MAX = 60_000;
 
-interface Pending {
+const ANYONE: Reader = { tokens_max: Number.POSITIVE_INFINITY, signal: new AbortController().signal };
+
+interface Job {
+  readonly message: ToText;
   readonly resolve: (value: TextAnswers[keyof TextAnswers]) => void;
-  readonly reject: (failure: Failure) => void;
+  readonly reject: (reason: unknown) => void;
 }
 
-/** A worker that died fails its calls; the next call starts a new one. */
+/** The worker is given one call at a time. When it dies it fails that call, and the next starts a new one. */
 class WorkerClient implements TextClient {
   readonly #start: () => Worker;
   readonly #silence_ms_max: number;
   readonly #models = new Map<string, Promise<TextModel>>();
-  readonly #pending = new Map<number, Pending>();
+  readonly #waiting = new Set<Job>();
+  /** Also after its caller has left: until the worker answers, it has no time for another. */
+  #running: Job | null = null;
   #worker: Worker | null = null;
-  #last_id = 0;
   #watch: ReturnType<typeof setTimeout> | undefined;
 
   constructor(start: () => Worker, silence_ms_max: number) {
@@ -47,40 +59,63 @@ class WorkerClient implements TextClient {
   load(path: string): Promise<TextModel> {
     const known = this.#models.get(path);
     if (known !== undefined) return known;
-    const model = this.#call({ kind: "load", path });
+    const model = this.#call({ kind: "load", path }, ANYONE.signal);
     this.#models.set(path, model);
     // A failure is not kept: the file may be there the next time.
     model.catch(() => this.#models.delete(path));
     return model;
   }
 
-  encodeChat(path: string, messages: readonly Message[]): Promise<number[]> {
-    return this.#call({ kind: "encode_chat", path, messages, now_ms: Date.now() });
+  encodeChat(path: string, messages: readonly Message[], { tokens_max, signal } = ANYONE): Promise<number[]> {
+    return this.#call({ kind: "encode_chat", path, messages, now_ms: Date.now(), tokens_max }, signal);
   }
 
-  encodeText(path: string, text: string): Promise<number[]> {
-    return this.#call({ kind: "encode_text", path, text });
+  encodeText(path: string, text: string, { tokens_max, signal } = ANYONE): Promise<number[]> {
+    return this.#call({ kind: "encode_text", path, text, tokens_max }, signal);
   }
 
   close(): void {
-    this.#end("it was closed");
+    const failure = stopped("it was closed");
+    for (const { reject } of this.#waiting) reject(failure);
+    this.#waiting.clear();
+    this.#end(failure);
   }
 
-  #call<Call extends TextCall>(call: Call): Promise<TextAnswers[Call["kind"]]> {
-    this.#worker ??= this.#begin();
-    this.#last_id += 1;
-    const message: ToText = { id: this.#last_id, call };
+  async #call<Call extends TextCall>(call: Call, signal: AbortSignal): Promise<TextAnswers[Call["kind"]]> {
+    signal.throwIfAborted();
+    const left = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
     const { promise, resolve, reject } = Promise.withResolvers<TextAnswers[Call["kind"]]>();
-    this.#pending.set(message.id, { resolve: resolve as Pending["resolve"], reject });
-    if (this.#pending.size === 1) this.#watchSilence();
-    this.#worker.postMessage(message);
-    return promise;
+    const job: Job = { message: { call, left }, resolve: resolve as Job["resolve"], reject };
+    const leave = () => {
+      this.#waiting.delete(job);
+      Atomics.store(left, 0, 1);
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", leave, { once: true });
+    this.#waiting.add(job);
+    this.#next();
+    try {
+      return await promise;
+    } finally {
+      signal.removeEventListener("abort", leave);
+    }
+  }
+
+  #next(): void {
+    const [job] = this.#waiting;
+    if (job === undefined || this.#running !== null) return;
+    this.#waiting.delete(job);
+    this.#running = job;
+    this.#worker ??= this.#begin();
+    const reason = `it gave no answer for ${this.#silence_ms_max} ms`;
+    this.#watch = setTimeout(() => this.#end(stopped(reason)), this.#silence_ms_max);
+    this.#worker.postMessage(job.message);
   }
 
   #begin(): Worker {
     const worker = this.#start();
     const died = (reason: string) => {
-      if (this.#worker === worker) this.#end(reason);
+      if (this.#worker === worker) this.#end(stopped(reason));
     };
     worker.addEventListener("message", (event: MessageEvent<FromText>) => {
       if (this.#worker === worker) this.#receive(event.data);
@@ -92,30 +127,29 @@ class WorkerClient implements TextClient {
   }
 
   #receive(message: FromText): void {
-    const pending = this.#pending.get(message.id);
-    this.#pending.delete(message.id);
-    this.#watchSilence();
-    if (message.kind === "answer") pending?.resolve(message.value);
-    else pending?.reject(fromRecord(message.failure));
-  }
-
-  #watchSilence(): void {
+    const job = this.#running;
+    this.#running = null;
     clearTimeout(this.#watch);
-    if (this.#pending.size === 0) return;
-    const reason = `it gave no answer for ${this.#silence_ms_max} ms`;
-    this.#watch = setTimeout(() => this.#end(reason), this.#silence_ms_max);
+    if (message.kind === "answer") job?.resolve(message.value);
+    else job?.reject(fromRecord(message.failure));
+    this.#next();
   }
 
-  #end(reason: string): void {
+  /** Ends the worker and the call that it has. */
+  #end(failure: Failure): void {
+    const job = this.#running;
     const worker = this.#worker;
-    const pending = [...this.#pending.values()];
+    this.#running = null;
     this.#worker = null;
-    this.#pending.clear();
     clearTimeout(this.#watch);
     worker?.terminate();
-    const failure = new Failure("unavailable", `Cannot read text: the text worker stopped: ${reason}`);
-    for (const call of pending) call.reject(failure);
+    job?.reject(failure);
+    this.#next();
   }
+}
+
+function stopped(reason: string): Failure {
+  return new Failure("engine", `Cannot read text: the text worker stopped: ${reason}`);
 }
 
 /** An uncaught error comes with its place in the source around it. */

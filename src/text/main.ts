@@ -9,29 +9,48 @@ declare const self: Worker;
 const loaded = new Map<string, LoadedText>();
 
 self.addEventListener("message", (event: MessageEvent<ToText>) => {
-  const { id, call } = event.data;
   try {
-    const value = answer(call);
+    const value = answer(event.data);
     const moved = "vocabulary" in value ? [value.vocabulary.bytes.buffer, value.vocabulary.offsets.buffer] : [];
-    post({ kind: "answer", id, value }, moved);
+    post({ kind: "answer", value }, moved);
   } catch (error) {
-    post({ kind: "failed", id, failure: toRecord(error, "unavailable") });
+    post({ kind: "failed", failure: toRecord(error, "unavailable") });
   }
+  // Else what such a text took, a hundred times its size, stays with the process.
+  if (charactersOf(event.data.call) > LONG_TEXT) Bun.gc(true);
 });
+
+/** In UTF-16 units. Collecting takes some 50 ms, reading so much text a second. */
+const LONG_TEXT = 1_000_000;
+
+function charactersOf(call: TextCall): number {
+  switch (call.kind) {
+    case "load":
+      return 0;
+    case "encode_chat":
+      return call.messages.reduce((sum, { content }) => sum + content.length, 0);
+    case "encode_text":
+      return call.text.length;
+  }
+}
 
 function post(reply: FromText, moved: ArrayBufferLike[] = []): void {
   self.postMessage(reply, moved as ArrayBuffer[]);
 }
 
-function answer(call: TextCall): TextAnswers[keyof TextAnswers] {
+function answer({ call, left }: ToText): TextAnswers[keyof TextAnswers] {
   switch (call.kind) {
     case "load":
       return open(call.path).describe();
     case "encode_chat":
-      return open(call.path).encodeChat(call.messages, new Date(call.now_ms));
+      return open(call.path).encodeChat(call.messages, new Date(call.now_ms), enough(call.tokens_max, left));
     case "encode_text":
-      return open(call.path).encodeText(call.text);
+      return open(call.path).encodeText(call.text, enough(call.tokens_max, left));
   }
+}
+
+function enough(tokens_max: number, left: Int32Array): (tokens: number) => boolean {
+  return (tokens) => tokens >= tokens_max || Atomics.load(left, 0) !== 0;
 }
 
 /** A worker that was started anew opens models again when they are first used. */

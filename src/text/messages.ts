@@ -15,6 +15,8 @@ export interface Vocabulary {
 
 export interface TextModel {
   readonly vocabulary: Vocabulary;
+  /** Of the longest token: no more of a text than this becomes one. */
+  readonly token_bytes_max: number;
   readonly has_chat_template: boolean;
   readonly stop_token_ids: readonly number[];
   /** The sampling values of `generation_config.json`; null where it says nothing. */
@@ -28,8 +30,9 @@ export type TextCall =
       readonly path: string;
       readonly messages: readonly Message[];
       readonly now_ms: number;
+      readonly tokens_max: number;
     }
-  | { readonly kind: "encode_text"; readonly path: string; readonly text: string };
+  | { readonly kind: "encode_text"; readonly path: string; readonly text: string; readonly tokens_max: number };
 
 /** What a call of a kind answers. */
 export interface TextAnswers {
@@ -39,10 +42,12 @@ export interface TextAnswers {
 }
 
 export interface ToText {
-  readonly id: number;
   readonly call: TextCall;
+  /** One number in memory that both threads see; not 0: nobody waits for the answer any more. */
+  readonly left: Int32Array;
 }
 
+/** To the call before: the next is sent after it. */
 export type FromText =
-  | { readonly kind: "answer"; readonly id: number; readonly value: TextAnswers[keyof TextAnswers] }
-  | { readonly kind: "failed"; readonly id: number; readonly failure: FailureRecord };
+  | { readonly kind: "answer"; readonly value: TextAnswers[keyof TextAnswers] }
+  | { readonly kind: "failed"; readonly failure: FailureRecord };

@@ -1,7 +1,7 @@
 /** The text side of one model, built from its files: messages and text to tokens, and what decoding needs. */
 
 import { statSync } from "node:fs";
-import { basename } from "node:path";
+import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
 import { readGguf } from "../formats/gguf.ts";
@@ -10,28 +10,30 @@ import { guard, unguard } from "./content-guard.ts";
 import { endOfTurnIds, isTurnMarker } from "./control-tokens.ts";
 import { readFolder } from "./folder.ts";
 import { readGgufSource } from "./gguf-source.ts";
-import type { TextModel } from "./messages.ts";
+import type { TextModel, Vocabulary } from "./messages.ts";
 import type { TextSource } from "./source.ts";
-import { Tokenizer } from "./tokenizer.ts";
+import { type IsEnough, Tokenizer } from "./tokenizer.ts";
 import { vocabularyOf } from "./vocabulary.ts";
 
 export class LoadedText {
-  readonly #name: string;
   readonly #source: TextSource;
   readonly #tokenizer: Tokenizer;
   #template: ChatTemplate | null = null;
 
   /** `path`: a model folder or a GGUF file. */
   constructor(path: string) {
-    this.#name = basename(path);
     this.#source = readSource(path);
     this.#tokenizer = openTokenizer(this.#source);
   }
 
   describe(): TextModel {
-    const { vocabulary, added_tokens } = this.#tokenizer;
+    const { added_tokens } = this.#tokenizer;
+    const decoder = this.#source.tokenizer.partOrNull("decoder");
+    const vocabulary = vocabularyOf(decoder, this.#tokenizer.vocabulary, added_tokens);
+    const added_bytes = added_tokens.map(({ content }) => Buffer.byteLength(content));
     return {
-      vocabulary: vocabularyOf(this.#source.tokenizer.partOrNull("decoder"), vocabulary, added_tokens),
+      vocabulary,
+      token_bytes_max: Math.max(longestOf(vocabulary), ...added_bytes),
       has_chat_template: this.#source.chat_template !== null,
       stop_token_ids: this.#stopTokenIds(),
       sampling: this.#source.sampling,
@@ -39,22 +41,20 @@ export class LoadedText {
   }
 
   /** `now`: what a template that prints the date shows. */
-  encodeChat(messages: readonly Message[], now: Date): number[] {
+  encodeChat(messages: readonly Message[], now: Date, isEnough?: IsEnough): number[] {
     const guarded = guard(messages, this.#tokenizer.controlTokens);
     const { text, seams } = unguard(this.#openTemplate().render(guarded.messages, now), guarded.mark);
     // A template that wants a beginning token prints it, so nothing is put around the text.
-    return this.#tokenizer.encodeChat(text, seams);
+    return this.#tokenizer.encodeChat(text, seams, isEnough);
   }
 
-  encodeText(text: string): number[] {
-    return this.#tokenizer.encode(text);
+  encodeText(text: string, isEnough?: IsEnough): number[] {
+    return this.#tokenizer.encode(text, isEnough);
   }
 
   /** Opened when it is first needed: a model with a bad template still completes text. */
   #openTemplate(): ChatTemplate {
-    if (this.#source.chat_template === null) {
-      throw new Failure("unsupported", `Cannot chat with "${this.#name}": it has no chat template`, "messages");
-    }
+    assert(this.#source.chat_template !== null, "only a model with a chat template is asked to chat");
     this.#template ??= new ChatTemplate(this.#source.chat_template, this.#source.named_tokens);
     return this.#template;
   }
@@ -66,6 +66,10 @@ export class LoadedText {
     const known = endOfTurnIds(this.#tokenizer.added_tokens);
     return [...new Set([...this.#source.end_token_ids, ...named, ...known])].sort((a, b) => a - b);
   }
+}
+
+function longestOf({ offsets }: Vocabulary): number {
+  return offsets.reduce((longest, end, id) => Math.max(longest, end - (offsets[id - 1] ?? 0)), 0);
 }
 
 function readSource(path: string): TextSource {

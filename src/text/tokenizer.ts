@@ -8,6 +8,7 @@ import { type AddedToken, AddedTokens, type Admission, addedToken } from "./adde
 import { type Around, type AroundWishes, aroundText } from "./around-text.ts";
 import type { JsonPart } from "./json-part.ts";
 import { openLibrary } from "./library.ts";
+import { WordCutter } from "./word-cutter.ts";
 
 /** What a tokenizer's other files add to its tokenizer.json. */
 export interface TokenizerExtras extends AroundWishes {
@@ -15,6 +16,16 @@ export interface TokenizerExtras extends AroundWishes {
   readonly added_tokens: readonly AddedToken[];
   /** Which tokens steer the model, beside those marked special: no message may spell them. */
   readonly isControl: (token: AddedToken) => boolean;
+}
+
+/** Asked before each word with the tokens so far; true leaves the rest of the text unread. */
+export type IsEnough = (tokens: number) => boolean;
+
+/** A text on its way. */
+interface Encoding {
+  readonly ids: number[];
+  readonly view: View;
+  readonly isEnough: IsEnough;
 }
 
 /** How added tokens are looked for. */
@@ -42,6 +53,8 @@ export class Tokenizer {
   readonly #text_view: View;
   readonly #chat_view: View;
   readonly #around: Around;
+  /** null: the model itself bounds its words. */
+  readonly #cutter: WordCutter | null;
 
   constructor(json: JsonPart, extras: TokenizerExtras) {
     const model = json.part("model");
@@ -62,20 +75,21 @@ export class Tokenizer {
     this.#text_view = this.#view(isNormalized, false);
     // In a chat control tokens are looked for where their places are still those of the rendered text.
     this.#chat_view = this.#view((token) => isNormalized(token) && !this.#control.has(token), true);
+    this.#cutter = this.#model.config.type === "WordPiece" ? null : new WordCutter(this.#model.tokens_to_ids);
     this.#around = aroundText(json.partOrNull("post_processor"), extras, (content) => this.idOf(content));
   }
 
   /** Added tokens in the text are recognised; the tokens that belong around a text are put there. */
-  encode(text: string): number[] {
-    const ids = this.#encode(text.toWellFormed(), this.#text_view, () => true);
+  encode(text: string, isEnough: IsEnough = NEVER): number[] {
+    const ids = this.#encode(text.toWellFormed(), this.#text_view, () => true, isEnough);
     return [...this.#around.before, ...ids, ...this.#around.after];
   }
 
   /** Nothing is put around the text, and no control token may span one of the `seams` (ascending offsets). */
-  encodeChat(text: string, seams: readonly number[]): number[] {
+  encodeChat(text: string, seams: readonly number[], isEnough: IsEnough = NEVER): number[] {
     const spansSeam = seamFinder(seams);
     const admits: Admission = (token, start, end) => !this.#control.has(token) || !spansSeam(start, end);
-    return this.#encode(text.toWellFormed(), this.#chat_view, admits);
+    return this.#encode(text.toWellFormed(), this.#chat_view, admits, isEnough);
   }
 
   idOf(content: string): number | null {
@@ -89,42 +103,51 @@ export class Tokenizer {
     return { raw, normalized: new AddedTokens(this.added_tokens.filter(isNormalized), spelling), is_chat };
   }
 
-  #encode(text: string, view: View, admits: Admission): number[] {
+  #encode(text: string, view: View, admits: Admission, isEnough: IsEnough): number[] {
     const ids: number[] = [];
     for (const piece of view.raw.split(text, admits)) {
+      if (isEnough(ids.length)) break;
       if (piece.token !== null) ids.push(piece.token.id);
-      else this.#encodePiece(piece.text, piece.start === 0, view, ids);
+      else this.#encodePiece(piece.text, piece.start === 0, { ids, view, isEnough });
     }
     return ids;
   }
 
-  #encodePiece(text: string, at_start: boolean, view: View, ids: number[]): void {
-    for (const piece of view.normalized.split(this.#normalize(text), () => true)) {
+  #encodePiece(text: string, at_start: boolean, encoding: Encoding): void {
+    for (const piece of encoding.view.normalized.split(this.#normalize(text), () => true)) {
       if (piece.token !== null) {
-        ids.push(piece.token.id);
+        encoding.ids.push(piece.token.id);
         continue;
       }
       // The library's name for "this is where the text begins" is section 0.
       const section_index = at_start && piece.start === 0 ? 0 : 1;
       const words = this.#library.pre_tokenizer?.pre_tokenize(piece.text, { section_index }) ?? [piece.text];
-      for (const word of words) this.#encodeWord(word, view.is_chat, ids);
+      for (const word of words) this.#encodeWord(word, encoding.view.is_chat, encoding);
     }
   }
 
   /** One word at a time: the library would fuse unknown tokens of neighbouring words. */
-  #encodeWord(word: string, is_chat: boolean, ids: number[]): void {
-    const known = this.#drops_unknown ? this.#knownCharacters(word) : word;
-    if (known === "") return;
-    for (const token of this.#model([known])) {
-      if (is_chat && this.#control_texts.has(token)) {
-        // The model's own vocabulary holds it, and the word spells it.
-        this.#encodeWord(token.slice(0, 1), false, ids);
-        this.#encodeWord(token.slice(1), is_chat, ids);
-        continue;
+  #encodeWord(word: string, is_chat: boolean, encoding: Encoding): void {
+    const { ids, isEnough } = encoding;
+    for (const piece of this.#pieces(word)) {
+      if (isEnough(ids.length)) return;
+      for (const token of this.#model([piece])) {
+        if (is_chat && this.#control_texts.has(token)) {
+          // The model's own vocabulary holds it, and the word spells it.
+          this.#encodeWord(token.slice(0, 1), false, encoding);
+          this.#encodeWord(token.slice(1), is_chat, encoding);
+          continue;
+        }
+        const id = this.#model.tokens_to_ids.get(token) ?? this.#model.unk_token_id;
+        if (id !== undefined) ids.push(id);
       }
-      const id = this.#model.tokens_to_ids.get(token) ?? this.#model.unk_token_id;
-      if (id !== undefined) ids.push(id);
     }
+  }
+
+  #pieces(word: string): readonly string[] {
+    const known = this.#drops_unknown ? this.#knownCharacters(word) : word;
+    if (known === "") return [];
+    return this.#cutter === null ? [known] : this.#cutter.cut(known);
   }
 
   /** The original drops a character without a token before merging, so its neighbours may merge; the library after. */
@@ -146,6 +169,8 @@ export class Tokenizer {
     return this.#library.normalizer?.normalize(text) ?? text;
   }
 }
+
+const NEVER: IsEnough = () => false;
 
 function addedTokens(json: JsonPart, extras: TokenizerExtras, model: NonNullable<Library["model"]>): AddedToken[] {
   const own = json.parts("added_tokens").map((part) => addedToken(part, part.tokenId("id")));

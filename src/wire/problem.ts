@@ -29,11 +29,10 @@ export interface Problem {
 /** `instance`: the path that was asked for. An error that is neither a failure nor a refusal tells nothing of itself. */
 export function problem(error: unknown, request_id: string, instance: string): Problem {
   const kind = kindOf(error);
-  const { status, title, retry_after_s } = PROBLEMS[kind];
+  const { status, title, advice } = PROBLEMS[kind];
   const inner = errorObject(error, request_id);
   const type = `urn:bunsen:problem:${kind.replaceAll("_", "-")}`;
-  const headers: Record<string, string> = { "content-type": "application/problem+json" };
-  if (retry_after_s !== null) headers["retry-after"] = String(retry_after_s);
+  const headers: Record<string, string> = { "content-type": "application/problem+json", ...advice };
   if (error instanceof Refusal && error.allow.length > 0) headers["allow"] = error.allow.join(", ");
   return { status, headers, body: { type, title, status, detail: inner.message, instance, request_id, error: inner } };
 }
@@ -75,11 +74,16 @@ interface ProblemRow {
   /** `type` and `code` of OpenAI's error object. */
   readonly type: string;
   readonly code: string | null;
-  readonly retry_after_s: number | null;
+  readonly advice: Advice;
 }
 
-/** A second: a place in a queue is free, or an engine is back, within a few. */
-const RETRY_AFTER_S = 1;
+/** Headers that say whether to try again; without one, a client of OpenAI's does after 429 and any 5xx. */
+type Advice = Readonly<Record<string, string>>;
+
+/** A second: a place in a queue is free within a few. */
+const TRY_SOON: Advice = { "retry-after": "1" };
+/** Not a standard header: OpenAI's clients heed it. A damaged model stays so until its owner mends it. */
+const TRY_NO_MORE: Advice = { "x-should-retry": "false" };
 
 const PROBLEMS: Readonly<Record<ProblemKind, ProblemRow>> = {
   invalid_request: row(400, "The request is wrong", "invalid_request_error", null),
@@ -90,20 +94,14 @@ const PROBLEMS: Readonly<Record<ProblemKind, ProblemRow>> = {
   method_not_allowed: row(405, "Method not allowed", "invalid_request_error", "method_not_allowed"),
   too_large: row(413, "The request is too large", "invalid_request_error", "request_too_large"),
   unsupported_media_type: row(415, "Unsupported media type", "invalid_request_error", "unsupported_media_type"),
-  overloaded: row(429, "Too many requests at once", "rate_limit_error", "overloaded", RETRY_AFTER_S),
+  overloaded: row(429, "Too many requests at once", "rate_limit_error", "overloaded", TRY_SOON),
   engine: row(500, "The engine failed", "server_error", "engine_error"),
   internal: row(500, "An error inside the server", "server_error", "internal_error"),
-  unavailable: row(503, "Not available now", "server_error", "unavailable", RETRY_AFTER_S),
+  unavailable: row(503, "Not available", "server_error", "unavailable", TRY_NO_MORE),
 };
 
-function row(
-  status: number,
-  title: string,
-  type: string,
-  code: string | null,
-  retry_after_s: number | null = null,
-): ProblemRow {
-  return { status, title, type, code, retry_after_s };
+function row(status: number, title: string, type: string, code: string | null, advice: Advice = {}): ProblemRow {
+  return { status, title, type, code, advice };
 }
 
 export const problemSchema = Type.Object(

@@ -31,8 +31,9 @@ export function violation(errors: Iterable<ValueError>): Failure {
   return new Failure("invalid_request", `Cannot use "${name}": ${mismatch(error)}`, name);
 }
 
-const NOT_YET = "x-not-supported-yet";
-const ITEMS = "x-items-are-called";
+/** Symbols, so that they stay out of the OpenAPI document. */
+const NOT_YET = Symbol("not supported yet");
+const ITEMS = Symbol("what items are called");
 /** A body of a million wrong items has a million errors; the first few tell enough. */
 const ERRORS_READ_MAX = 64;
 const SHOWN_CHARACTERS_MAX = 60;
@@ -69,7 +70,7 @@ function unknownProperty(error: ValueError, name: string): Failure {
 }
 
 function isLater(schema: TSchema, name: unknown): boolean {
-  const names: unknown = schema[NOT_YET];
+  const names: unknown = Reflect.get(schema, NOT_YET);
   return Array.isArray(names) && names.includes(name);
 }
 
@@ -98,7 +99,7 @@ function expectationOfOne(schema: TSchema): string | null {
     case "boolean":
       return "true or false";
     case "array":
-      return arrayOf(schema[ITEMS] ?? "items", schema["minItems"], schema["maxItems"]);
+      return arrayOf(Reflect.get(schema, ITEMS) ?? "items", schema["minItems"], schema["maxItems"]);
     case "object":
       return "an object";
     default:

@@ -15,6 +15,7 @@ declare const self: Worker;
 const PREFILL_CHUNK = { gpu: 512, cpu: 64 } as const;
 
 let engine: Engine | null = null;
+let start_failure: FailureRecord | null = null;
 const models = new Map<string, Model>();
 let stepping = false;
 
@@ -42,11 +43,13 @@ function start(path: string): FromEngine {
     return { kind: "started", mlx_version: version, device };
   } catch (error) {
     const { message } = toRecord(error, "unavailable");
-    return { kind: "start_failed", failure: record(`Cannot open the MLX library ${path}: ${message}`) };
+    start_failure = record(`Cannot open the MLX library ${path}: ${message}`);
+    return { kind: "start_failed", failure: start_failure };
   }
 }
 
 function load(name: string, path: string): FromEngine {
+  if (start_failure !== null) return { kind: "load_failed", model: name, failure: start_failure };
   try {
     const model = models.get(name) ?? loadModel(path);
     models.set(name, model);

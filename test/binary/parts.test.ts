@@ -94,6 +94,18 @@ testExecutable("a data folder that cannot be made is one sentence and code 1", a
   expect(errors).toMatch(/^bunsen: Cannot unpack into .*\.bunsen\/parts: .*\n$/);
 });
 
+test.skipIf(!IS_COMPILED || process.platform !== "linux")(
+  "a data folder where none can be made is told so",
+  async () => {
+    using home = new Home();
+    const env = { HOME: home.path, BUNSEN_HOME: "/proc/bunsen" };
+    const child = Bun.spawn([EXECUTABLE, "models"], { env, stderr: "pipe" });
+    const state = "there is no such folder and none can be made; BUNSEN_HOME names another";
+    expect(await child.stderr.text()).toBe(`bunsen: Cannot unpack into /proc/bunsen/parts: ${state}\n`);
+    expect(await child.exited).toBe(1);
+  },
+);
+
 testSmallDisk("a full disk is one sentence that says how much is needed, and leaves nothing", async () => {
   using home = new Home();
   const disk = join(home.path, ".bunsen");

@@ -14,6 +14,22 @@ function fresh() {
   return { backend, ...serverOf(backend) };
 }
 
+test("an answer can be sent back as it came, as part of the next request", async () => {
+  const { post, backend } = fresh();
+  const first = (await (await post(CHAT, HI)).json()) as { choices: { message: object }[] };
+  const messages = [...HI.messages, first.choices[0]?.message, { role: "user", content: "And then?" }];
+  expect(messages[1]).toHaveProperty("refusal", null);
+  expect((await post(CHAT, { ...HI, messages })).status).toBe(200);
+  expect(backend.last.prompt).toEqual({
+    kind: "messages",
+    messages: [
+      { role: "user", content: "hi" },
+      { role: "assistant", content: "Hello, wörld" },
+      { role: "user", content: "And then?" },
+    ],
+  });
+});
+
 describe("an answer", () => {
   test("a chat is one message with a finish reason and the usage", async () => {
     const response = await fresh().post(CHAT, HI);

@@ -188,4 +188,17 @@ describe("its error classes", () => {
     expect(answer.choices[0]?.message.content).toBe("Hello, wörld");
     expect(failures).toBe(2);
   });
+
+  test("it does not try again after one that stays, such as a damaged model", async () => {
+    let failures = 0;
+    script = async function* () {
+      failures++;
+      yield* [];
+      throw new Failure("unavailable", 'Cannot read "model.gguf": it breaks off');
+    };
+    const patient = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 3 });
+    const error = await errorOf(patient.chat.completions.create({ model: MODEL, messages: [...MESSAGES] }));
+    expect(error.status).toBe(503);
+    expect(failures).toBe(1);
+  });
 });

@@ -40,6 +40,16 @@ describe("the document", () => {
     expect(told).toContain("GET /v1/models/{id}");
   });
 
+  test("has no words of its own beside the standard's", async () => {
+    const words = new Set<string>();
+    JSON.stringify(await readDocument(), (key, value) => {
+      words.add(key);
+      return value;
+    });
+    expect(words).toContain("minItems");
+    expect([...words].filter((word) => word.startsWith("x-"))).toEqual([]);
+  });
+
   test("gives each a summary, the schema of a good answer and the problems it may meet", async () => {
     const document = await readDocument();
     expect(document.components.schemas["Problem"]).toHaveProperty("properties.request_id");

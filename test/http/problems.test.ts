@@ -14,6 +14,7 @@ interface Expected {
   readonly type: string;
   readonly code: string | null;
   readonly retry_after: string | null;
+  readonly should_retry?: string;
 }
 
 const KINDS: Record<FailureKind, Expected> = {
@@ -24,7 +25,7 @@ const KINDS: Record<FailureKind, Expected> = {
   not_found: { status: 404, type: "invalid_request_error", code: "not_found", retry_after: null },
   too_large: { status: 413, type: "invalid_request_error", code: "request_too_large", retry_after: null },
   overloaded: { status: 429, type: "rate_limit_error", code: "overloaded", retry_after: "1" },
-  unavailable: { status: 503, type: "server_error", code: "unavailable", retry_after: "1" },
+  unavailable: { status: 503, type: "server_error", code: "unavailable", retry_after: null, should_retry: "false" },
   engine: { status: 500, type: "server_error", code: "engine_error", retry_after: null },
 };
 
@@ -37,6 +38,7 @@ describe("a failure before the first event", () => {
         const response = await post(CHAT, { ...HI, stream });
         expect(response.status).toBe(expected.status);
         expect(response.headers.get("retry-after")).toBe(expected.retry_after);
+        expect(response.headers.get("x-should-retry")).toBe(expected.should_retry ?? null);
         const { title, ...problem } = await readProblem(response);
         expect(title).not.toBeEmpty();
         expect(problem).toEqual({

@@ -159,12 +159,18 @@ test("each of OpenAI's other parameters is refused by name", async () => {
 });
 
 describe("a body is refused that", () => {
+  const DEEP = "Cannot read the body: it is nested deeper than 128 levels";
   const cases: [string, string, string | RegExp][] = [
     ["is not an object", "[1]", "Cannot use the request: expected an object, found an array of 1 item"],
     ["is null", "null", "Cannot use the request: expected an object, found null"],
     ["is empty", "", "Cannot read the body: it is empty, expected a JSON object"],
     ["breaks off", '{"model":', /^Cannot read the body: it is not JSON \(.+\)$/],
-    ["nests a million arrays", "[".repeat(1e6), /^Cannot read the body: it is not JSON \(.+\)$/],
+    ["breaks off a million arrays deep", "[".repeat(1e6), /^Cannot read the body: it is not JSON \(.+\)$/],
+    ["nests a million arrays", `${"[".repeat(1e6)}${"]".repeat(1e6)}`, DEEP],
+    ["nests 60,000 arrays in a field", `{"messages":${"[".repeat(60_000)}${"]".repeat(60_000)}}`, DEEP],
+    ["nests 60,000 objects", `${'{"a":'.repeat(60_000)}1${"}".repeat(60_000)}`, DEEP],
+    ["nests one level more than the limit", `${"[".repeat(129)}${"]".repeat(129)}`, DEEP],
+    ["nests as much as the limit", `${"[".repeat(128)}${"]".repeat(128)}`, /^Cannot use the request: /],
     ["hides a parameter as __proto__", '{"__proto__":{"n":2}}', /"__proto__": there is no such parameter|is missing/],
   ];
   for (const [what, body, expected] of cases) {

@@ -83,7 +83,8 @@ export function failing(error: unknown, after: number): Script {
 
 const NOW_MS = 1_763_000_000_999;
 
-export function serverOf(backend: Backend) {
+/** `unread_ms_max`: long enough never to matter, unless it is the matter. */
+export function serverOf(backend: Backend, unread_ms_max = 60_000) {
   const bugs: { error: unknown; request_id: string }[] = [];
   let count = 0;
   const app = createServer({
@@ -92,6 +93,7 @@ export function serverOf(backend: Backend) {
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,
+    unread_ms_max,
     reportBug: (error, request_id) => bugs.push({ error, request_id }),
   });
   const ask = async (path: string, init?: RequestInit) =>

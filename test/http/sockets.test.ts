@@ -16,9 +16,9 @@ afterEach(async () => {
   for (const listening of open.splice(0)) await listening.stop();
 });
 
-function start(script?: Script) {
+function start(script?: Script, unread_ms_max?: number) {
   const backend = new ScriptedBackend(script);
-  const { app, bugs } = serverOf(backend);
+  const { app, bugs } = serverOf(backend, unread_ms_max);
   const listening = listen(app, { host: "127.0.0.1", port: 0 });
   open.push(listening);
   const post = async (body: object, signal?: AbortSignal) =>
@@ -179,6 +179,33 @@ test("a client that does not read holds the backend back instead of filling memo
   await until(() => backend.closed === 1);
 });
 
+test("a client that has not read for too long is cut off, and its generation ends", async () => {
+  const { backend, bugs, port } = start(async function* () {
+    yield { kind: "start", prompt_tokens: 1 };
+    while (true) yield { kind: "text", text: "x".repeat(10_000) };
+  }, 200);
+  const { socket, closed } = socketTo(port);
+  socket.pause();
+  socket.write(postOf({ ...HI, stream: true }));
+  await until(() => backend.aborted === 1 && backend.closed === 1);
+  socket.resume();
+  await closed;
+  expect(bugs).toBeEmpty();
+});
+
+test("a silent engine is not taken for a client that does not read", async () => {
+  const { backend, post } = start(async function* () {
+    yield { kind: "start", prompt_tokens: 1 };
+    await Bun.sleep(500);
+    yield { kind: "text", text: "late" };
+    yield { kind: "end", reason: "stop", usage: { prompt_tokens: 1, completion_tokens: 1 } };
+  }, 200);
+  const text = await (await post({ ...HI, stream: true })).text();
+  expect(text).toContain("late");
+  expect(text).toEndWith("data: [DONE]\n\n");
+  expect(backend.aborted).toBe(0);
+});
+
 test("two requests on one connection are both answered", async () => {
   const { port } = start();
   const { socket, received } = socketTo(port);
@@ -221,6 +248,46 @@ test("a page whose name was made to point here is refused by the Host header it 
   await until(() => received().includes("rebound.example.com"));
   expect(received()).toStartWith("HTTP/1.1 403 ");
   socket.destroy();
+});
+
+describe("a Host header that makes no URL is refused in a sentence", () => {
+  const expected = "expected localhost, 127.0.0.1 or [::1]";
+  const cases: [string, string, string][] = [
+    ["missing, as HTTP/1.0 allows", "GET /health?x HTTP/1.0\r\n\r\n", "its Host header is missing"],
+    ["empty", "GET /health HTTP/1.1\r\nHost: \r\n\r\n", 'its Host header names ""'],
+    [
+      "with a user",
+      "GET /health HTTP/1.1\r\nHost: localhost:1@evil.example\r\n\r\n",
+      'its Host header names "localhost:1@evil.example"',
+    ],
+    ["with a space", "POST /v1/models HTTP/1.1\r\nHost: a b\r\n\r\n", 'its Host header names "a b"'],
+  ];
+  test.each(cases)("%s", async (_, request, state) => {
+    const { port, bugs } = start();
+    const { socket, received } = socketTo(port);
+    socket.write(request);
+    await until(() => received().endsWith("}"));
+    socket.destroy();
+    const [head = "", body = ""] = received().split("\r\n\r\n");
+    expect(head).toMatch(/^HTTP\/1\.[01] 400 /);
+    expect(head.toLowerCase()).toContain("content-type: application/problem+json");
+    expect(head.toLowerCase()).toContain("x-request-id: req_");
+    expect(JSON.parse(body).detail).toBe(`Cannot answer the request: ${state}, ${expected}`);
+    expect(bugs).toBeEmpty();
+  });
+});
+
+test("an error that escapes the server is a problem that tells nothing, and is reported", async () => {
+  const { app, bugs } = serverOf(new ScriptedBackend());
+  const escaped = new Error("the password is swordfish");
+  const broken = { ...app, handle: () => Promise.reject(escaped) };
+  const listening = listen(broken, { host: "127.0.0.1", port: 0 });
+  open.push(listening);
+  const response = await fetch(`${listening.url}/health`);
+  expect(response.status).toBe(500);
+  const { detail, request_id } = await readProblem(response);
+  expect(detail).toBe(`Cannot answer: an error inside the server, which its log shows under ${request_id}`);
+  expect(bugs).toEqual([{ error: escaped, request_id }]);
 });
 
 describe("listening", () => {

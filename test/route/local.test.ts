@@ -1,13 +1,13 @@
 /** The local backend over the real engine; the text side is a small one with the same contract. */
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Failure } from "../../src/core/failure.ts";
-import type { GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
+import type { GenerationEvent, GenerationRequest, Message } from "../../src/core/generation.ts";
 import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { Scheduler } from "../../src/schedule/scheduler.ts";
-import type { TextClient } from "../../src/text/client.ts";
+import type { Reader, TextClient } from "../../src/text/client.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
 import { LIBRARY } from "../open-mlx.ts";
@@ -19,6 +19,10 @@ const NEVER = new AbortController().signal;
 /** Every token is one letter; the text decides nothing. */
 class Letters implements TextClient {
   encoded: number[] = [1, 2, 3];
+  has_chat_template = true;
+  /** What it was asked to encode. */
+  asked: unknown[] = [];
+  readers: (Reader | undefined)[] = [];
 
   async load() {
     return {
@@ -27,17 +31,22 @@ class Letters implements TextClient {
         offsets: Uint32Array.from({ length: 257 }, (_, id) => id),
         strips_leading_space: false,
       },
-      has_chat_template: true,
+      token_bytes_max: 3,
+      has_chat_template: this.has_chat_template,
       stop_token_ids: [],
       sampling: { temperature: 0, top_k: null, top_p: null, min_p: null },
     };
   }
 
-  async encodeChat() {
+  async encodeChat(_: string, messages: readonly Message[], reader?: Reader) {
+    this.asked.push(messages);
+    this.readers.push(reader);
     return this.encoded;
   }
 
-  async encodeText() {
+  async encodeText(_: string, text: string, reader?: Reader) {
+    this.asked.push(text);
+    this.readers.push(reader);
     return this.encoded;
   }
 
@@ -46,14 +55,18 @@ class Letters implements TextClient {
 
 let backend: LocalBackend;
 let engine: EngineClient;
-const text = new Letters();
+let text: Letters;
 
 beforeAll(() => {
   prepareFixtures();
   engine = new EngineClient(() => new Worker(join(ROOT, "src/worker/main.ts")), LIBRARY);
-  const model = { name: "untied", path: fixture("untied").path, changed_s: 0, sampling: NO_WISHES };
-  backend = new LocalBackend(new Catalog([model]), text, new Scheduler(engine), () => 7);
 }, 120_000);
+
+beforeEach(() => {
+  const model = { name: "untied", path: fixture("untied").path, changed_s: 0, sampling: NO_WISHES };
+  text = new Letters();
+  backend = new LocalBackend(new Catalog([model]), text, new Scheduler(engine), () => 7);
+});
 
 afterAll(() => engine.close());
 
@@ -94,7 +107,6 @@ test("the answer ends where the context does", async () => {
 test("a token beyond the model's table is refused, whoever made it", async () => {
   text.encoded = [1, 256];
   const refused = await failure(request());
-  text.encoded = [1, 2, 3];
   expect(refused.kind).toBe("invalid_request");
   expect(refused.message).toBe('Cannot use the prompt: "untied" has 256 tokens, found token 256');
 });
@@ -102,8 +114,64 @@ test("a token beyond the model's table is refused, whoever made it", async () =>
 test("an empty prompt is refused", async () => {
   text.encoded = [];
   const refused = await failure(request());
-  text.encoded = [1, 2, 3];
   expect(refused.message).toContain("it is empty");
+});
+
+describe("a prompt that cannot fit", () => {
+  const TAKES = '"untied" takes 512 with the answer';
+
+  test("is counted to twice the context, and refused with the numbers", async () => {
+    for (const [count, counted] of [
+      [512, "512"],
+      [1023, "1023"],
+      [1024, "at least 1024"],
+    ] as const) {
+      text.encoded = new Array(count).fill(1);
+      const refused = await failure(request());
+      expect(refused.kind).toBe("context_overflow");
+      expect(refused.message).toBe(`Cannot fit the prompt: the prompt has ${counted} tokens, ${TAKES}`);
+    }
+    expect(text.readers.map((reader) => reader?.tokens_max)).toEqual([1024, 1024, 1024]);
+  });
+
+  test("of token ids is counted whole", async () => {
+    const refused = await failure(request({ prompt: { kind: "tokens", token_ids: new Array(5000).fill(1) } }));
+    expect(refused.message).toBe(`Cannot fit the prompt: the prompt has 5000 tokens, ${TAKES}`);
+  });
+
+  test("even of the longest tokens is not read at all", async () => {
+    const content = "é".repeat(768); // 1536 bytes: 512 tokens of 3
+    const user = { role: "user", content } as const;
+    const whole = [request({ prompt: { kind: "text", text: content } })];
+    whole.push(request({ prompt: { kind: "messages", messages: [user] } }));
+    for (const asked of whole) expect((await events(asked)).at(-1)?.kind).toBe("end");
+    expect(text.asked).toEqual([content, [user]]);
+
+    const longer = [request({ prompt: { kind: "text", text: `${content}x` } })];
+    longer.push(request({ prompt: { kind: "messages", messages: [user, { role: "assistant", content: "x" }] } }));
+    for (const asked of longer) {
+      const refused = await failure(asked);
+      expect(refused.kind).toBe("context_overflow");
+      const state = "the prompt has 1537 bytes of text, a token at most 3";
+      expect(refused.message).toBe(`Cannot fit the prompt: ${state}, ${TAKES}`);
+    }
+    expect(text.asked).toHaveLength(2);
+  });
+});
+
+test("a model without a chat template is named as its caller named it", async () => {
+  text.has_chat_template = false;
+  const refused = await failure(request({ prompt: { kind: "messages", messages: [{ role: "user", content: "a" }] } }));
+  expect(refused).toMatchObject({ kind: "unsupported", parameter: "messages" });
+  expect(refused.message).toBe('Cannot chat with "untied": it has no chat template');
+});
+
+test("the text side learns when its reader leaves", async () => {
+  const controller = new AbortController();
+  await events(request(), controller.signal);
+  expect(text.readers.map((reader) => reader?.signal.aborted)).toEqual([false]);
+  controller.abort();
+  expect(text.readers.map((reader) => reader?.signal.aborted)).toEqual([true]);
 });
 
 test("beyond its limit requests are refused before they start, and taken again after", async () => {

@@ -1,6 +1,7 @@
 /** The text worker behind its thread boundary: the default model's chat, and a worker that dies. */
 
 import { afterEach, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
 import { startTextWorker, type TextClient } from "../../src/text/client.ts";
@@ -43,6 +44,17 @@ function folder(name: string, chat_template: string): string {
   return path;
 }
 
+/** The entry of the real worker with a listener before its own. */
+function preceded(name: string, code: string): string {
+  write(join(FOLDER, `${name}-first.ts`), code);
+  const entry = write(join(FOLDER, `${name}.ts`), `import "./${name}-first.ts"; import ${JSON.stringify(ENTRY)};`);
+  return Bun.pathToFileURL(entry).href;
+}
+
+/** Killed by one text. */
+const DIES =
+  'self.addEventListener("message", ({ data }) => { if (data.call.text === "die") throw new Error("killed"); });';
+
 describe("the default model", () => {
   test("chats: messages to tokens, tokens to text", async () => {
     const client = start();
@@ -72,6 +84,75 @@ describe("the default model", () => {
   });
 });
 
+describe("a caller who leaves", () => {
+  const anyone = { tokens_max: Number.POSITIVE_INFINITY };
+
+  test("while the worker has another's call is not read for", async () => {
+    const client = start(preceded("waiting", DIES));
+    const path = folder("waiting", "a");
+    const leaving = new AbortController();
+    const first = client.encodeText(path, "a");
+    const second = client.encodeText(path, "die", { ...anyone, signal: leaving.signal });
+    const third = client.encodeText(path, "aa");
+    leaving.abort(new Error("gone"));
+    expect(await second.then(String, (error: Error) => error.message)).toBe("gone");
+    expect(await Promise.all([first, third])).toEqual([[0], [0, 0]]);
+  });
+
+  test("before is not read for either", async () => {
+    const client = start(preceded("before", DIES));
+    const path = folder("before", "a");
+    const gone = client.encodeText(path, "die", { ...anyone, signal: AbortSignal.abort(new Error("gone")) });
+    expect(await gone.then(String, (error: Error) => error.message)).toBe("gone");
+    expect(await client.encodeText(path, "a")).toEqual([0]);
+  });
+
+  test("while his text is read ends that at the next word", async () => {
+    const counts = join(FOLDER, "counts.txt");
+    const report = `import { appendFileSync } from "node:fs";
+      const post = self.postMessage.bind(self);
+      self.postMessage = (...words) => {
+        appendFileSync(${JSON.stringify(counts)}, words[0].value.length + " ");
+        post(...words);
+      };`;
+    const client = start(preceded("counting", report));
+    const path = folder("counting", "a");
+    const leaving = new AbortController();
+    const long = client.encodeText(path, "a".repeat(1_000_000), { ...anyone, signal: leaving.signal });
+    leaving.abort(new Error("gone"));
+    expect(await long.then(String, (error: Error) => error.message)).toBe("gone");
+    expect(await client.encodeText(path, "aaa")).toEqual([0, 0, 0]);
+    expect(readFileSync(counts, "utf8")).toBe("0 3 ");
+  });
+});
+
+test("a text is read to as many tokens as its reader wants", async () => {
+  const client = start();
+  const path = folder("cut", "{{ messages[0].content }}");
+  const reader = { tokens_max: 10, signal: new AbortController().signal };
+  const content = "a".repeat(100_000);
+  for (const ids of [
+    await client.encodeText(path, content, reader),
+    await client.encodeChat(path, [{ role: "user", content }], reader),
+  ]) {
+    expect(ids.length).toBeGreaterThanOrEqual(10);
+    expect(ids.length).toBeLessThan(10_000);
+  }
+});
+
+test("the memory that a long text took is given back", async () => {
+  const client = start();
+  const path = defaultModel();
+  await client.encodeText(path, "warm");
+  const bytes_before = process.memoryUsage.rss();
+  const bytesMore = () => process.memoryUsage.rss() - bytes_before;
+  const reader = { tokens_max: 10, signal: new AbortController().signal };
+  await client.encodeText(path, "hello world ".repeat(1_200_000), reader);
+  const deadline_ms = performance.now() + 3000;
+  while (bytesMore() > 300e6 && performance.now() < deadline_ms) await Bun.sleep(50);
+  expect(bytesMore()).toBeLessThan(300e6);
+}, 60_000);
+
 describe("failures", () => {
   test("cross the thread with their kind, and a failed load is tried again", async () => {
     const client = start();
@@ -88,28 +169,21 @@ describe("failures", () => {
     const client = start(new URL("no-such-worker.ts", import.meta.url).href);
     const failures = await Promise.all([failureOf(client.load("x")), failureOf(client.encodeText("x", "a"))]);
     for (const failure of failures) {
-      expect(failure.kind).toBe("unavailable");
+      expect(failure.kind).toBe("engine");
       expect(failure.message).toStartWith("Cannot read text: the text worker stopped: ");
     }
   });
 
-  test("of a worker that dies end its calls, and the next call starts a new one", async () => {
-    // Comes before the real worker's listener, and is killed by one text.
-    write(
-      join(FOLDER, "killer.ts"),
-      'self.addEventListener("message", ({ data }) => { if (data.call.text === "die") throw new Error("killed"); });',
-    );
-    const fragile = write(join(FOLDER, "fragile.ts"), `import "./killer.ts"; import ${JSON.stringify(ENTRY)};`);
-    const client = start(Bun.pathToFileURL(fragile).href);
+  test("of a worker that dies end the call it has, and the next is answered by a new one", async () => {
+    const client = start(preceded("fragile", DIES));
     const path = folder("fragile", "a");
     expect(await client.encodeText(path, "a")).toEqual([0]);
     const [died, waiting] = await Promise.all([
       failureOf(client.encodeText(path, "die")),
-      failureOf(client.encodeText(path, "a")),
+      client.encodeText(path, "aa"),
     ]);
-    expect(died).toMatchObject({ kind: "unavailable", message: "Cannot read text: the text worker stopped: killed" });
-    expect(waiting.message).toBe(died.message);
-    expect(await client.encodeText(path, "aa")).toEqual([0, 0]);
+    expect(died).toMatchObject({ kind: "engine", message: "Cannot read text: the text worker stopped: killed" });
+    expect(waiting).toEqual([0, 0]);
   });
 
   test("of a template that never ends stop the worker, and others are served again", async () => {
@@ -124,8 +198,8 @@ describe("failures", () => {
 
   test("of a closed client end its calls", async () => {
     const client = start();
-    const waiting = failureOf(client.load(defaultModel()));
+    const calls = Promise.all([failureOf(client.load(defaultModel())), failureOf(client.encodeText("x", "a"))]);
     client.close();
-    expect((await waiting).message).toEndWith("it was closed");
+    for (const failure of await calls) expect(failure.message).toEndWith("it was closed");
   });
 });

@@ -64,12 +64,9 @@ describe("the chat template", () => {
     expect(first({ "tokenizer_config.json": { chat_template: named.slice(0, 1) } })).toBeNull();
   });
 
-  test("that is missing refuses a chat but not a completion", () => {
+  test("that is missing is told, and text is still completed", () => {
     const model = new LoadedText(folder({}));
     expect(model.describe().has_chat_template).toBe(false);
-    const failure = failureOf(() => model.encodeChat(user("a"), NOW));
-    expect(failure).toMatchObject({ kind: "unsupported", parameter: "messages" });
-    expect(failure.message).toContain("it has no chat template");
     expect(model.encodeText("ab")).toEqual([0, 1]);
   });
 });

@@ -196,6 +196,12 @@ function unigramJson() {
   return { ...byteLevelJson({ pre_tokenizer, decoder: null }), model };
 }
 
+/** A merge that puts ▁ behind another character: words cannot be cut at spaces. */
+function acrossSpaces() {
+  const { vocab, merges } = smallPieces();
+  return { vocab: { ...vocab, "o▁": Object.keys(vocab).length }, merges: [...merges, "o ▁"] };
+}
+
 function without(character: string) {
   const { vocab, merges } = smallVocabulary();
   const { [character]: _, ...rest } = vocab;
@@ -373,6 +379,52 @@ describe("what a tokenizer's other files say", () => {
   test("an empty text has only the tokens around it", () => {
     expect(open(byteLevelJson({ added_tokens }), { ...named, add_bos: true }).encode("")).toEqual([NEW]);
   });
+});
+
+describe("a word too long to be merged at once", () => {
+  const whole = { type: "Metaspace", replacement: "▁", prepend_scheme: "never", split: false };
+  const unsplit: [string, object][] = [
+    ["of bytes", byteLevelJson({ pre_tokenizer: byteLevel })],
+    ["of pieces that reach across spaces", piecesJson({ pre_tokenizer: whole }, acrossSpaces())],
+    ["of pieces with unknown characters together", piecesJson({ pre_tokenizer: null }, acrossSpaces())],
+    ["of scored pieces", { ...unigramJson(), pre_tokenizer: whole }],
+  ];
+  test.each(unsplit)("%s has the tokens that the reference gives it", (name, json) => {
+    const random = new RandomText(testSeed(name), ["hello", " the the", "hell", " world", "a-b--c", "z'"]);
+    const texts = [20_000, 4097, 12_000].map((length) => random.texts(length).join("").slice(0, length).toWellFormed());
+    expect(firstDifference(JSON.stringify(json), json, texts)).toBeNull();
+  });
+
+  test("is cut where it must be if no place is good", () => {
+    const { vocab, merges } = smallVocabulary();
+    const triple = { vocab: { ...vocab, lll: NEW }, merges: [...merges, "ll l"] };
+    const tokenizer = open(byteLevelJson({}, triple));
+    const [single, double] = [vocab["l"] ?? -1, vocab["ll"] ?? -1];
+    expect(tokenizer.encode("l".repeat(4095))).toEqual([...new Array(2046).fill(double), NEW]);
+    // Merged at once, the last three would be one token here too.
+    expect(tokenizer.encode("l".repeat(4097))).toEqual([...new Array(2048).fill(double), single]);
+  });
+
+  test("is not cut inside a character", () => {
+    const { vocab, merges } = smallPieces();
+    const json = piecesJson({}, { vocab: { ...vocab, "🥰": 100, "🥰🥰": 101 }, merges: [...merges, "🥰 🥰"] });
+    const pairs = (count: number) => new Array(count).fill(101);
+    const ids = open(json).encode(`h${"🥰".repeat(2100)}`);
+    expect(ids).toEqual([vocab["h"] ?? -1, ...pairs(1023), 100, ...pairs(26), 100]);
+  });
+});
+
+test("a text is read no further than its reader wants", () => {
+  const tokenizer = open(byteLevelJson({ added_tokens: [added(NEW, "<x>")] }));
+  const upTo = (most: number) => (tokens: number) => tokens >= most;
+  for (const text of ["hello the ".repeat(1000), "<x>".repeat(1000), "<x>hello".repeat(1000), "l".repeat(100_000)]) {
+    const ids = tokenizer.encode(text);
+    const some = tokenizer.encode(text, upTo(100));
+    expect(some.length).toBeGreaterThanOrEqual(100);
+    expect(some.length).toBeLessThan(100 + 4096);
+    expect(some).toEqual(ids.slice(0, some.length));
+    expect(tokenizer.encode(text, upTo(0))).toEqual([]);
+  }
 });
 
 describe("a chat", () => {

@@ -107,15 +107,18 @@ test("a dead worker ends its rows with a typed failure and the next call starts 
   expect(spawned.length).toBe(2);
 });
 
-test("a library that is not one is told in a sentence", async () => {
+test("a library that is not one is told in a sentence, also to who only loads a model", async () => {
   const folder = mkdtempSync(join(tmpdir(), "bunsen-"));
   const path = join(folder, "libmlxc.so");
   writeFileSync(path, "not a library");
-  const failure = await startClient(path)
-    .device()
-    .catch((error: unknown) => error);
-  expect(failure).toBeInstanceOf(Failure);
-  expect((failure as Failure).message).toStartWith(`Cannot open the MLX library ${path}: `);
+  const client = startClient(path);
+  const asked = [client.device(), client.load("untied", fixture("untied").path)];
+  for (const promise of asked) {
+    const failure = await promise.then(String, (error: unknown) => error);
+    expect(failure).toBeInstanceOf(Failure);
+    expect(failure).toMatchObject({ kind: "unavailable" });
+    expect((failure as Failure).message).toStartWith(`Cannot open the MLX library ${path}: `);
+  }
 });
 
 test("a model that cannot be loaded leaves running rows alone and may be tried again", async () => {

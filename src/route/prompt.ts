@@ -1,0 +1,81 @@
+/** Turns a prompt into tokens that its model takes, or says why it cannot. Knows no wire format and no thread. */
+
+import type { LoadedModel } from "../core/backend.ts";
+import { Failure } from "../core/failure.ts";
+import type { Prompt } from "../core/generation.ts";
+import type { TextClient } from "../text/client.ts";
+import type { TextModel } from "../text/messages.ts";
+
+export interface PromptModel {
+  readonly path: string;
+  readonly loaded: LoadedModel;
+  readonly text: TextModel;
+}
+
+/** At least one token, and room for one more. */
+export async function promptTokens(
+  prompt: Prompt,
+  { path, loaded, text }: PromptModel,
+  client: TextClient,
+  signal: AbortSignal,
+): Promise<readonly number[]> {
+  const reader = { tokens_max: CONTEXTS_COUNTED * loaded.context_length, signal };
+  switch (prompt.kind) {
+    case "messages": {
+      if (!text.has_chat_template) throw new Failure("unsupported", chatless(loaded), "messages");
+      const contents = prompt.messages.map((message) => message.content);
+      refuseOversize(contents, text, loaded);
+      const token_ids = await client.encodeChat(path, prompt.messages, reader);
+      return fitting(token_ids, loaded, "messages", reader.tokens_max);
+    }
+    case "text": {
+      refuseOversize([prompt.text], text, loaded);
+      const token_ids = await client.encodeText(path, prompt.text, reader);
+      return fitting(token_ids, loaded, "prompt", reader.tokens_max);
+    }
+    case "tokens":
+      return fitting(prompt.token_ids, loaded, "prompt", Number.POSITIVE_INFINITY);
+  }
+}
+
+/** A prompt that is too long is counted so far: the caller learns by how much, and the text worker is free again soon. */
+const CONTEXTS_COUNTED = 2;
+
+function chatless({ model }: LoadedModel): string {
+  return `Cannot chat with "${model}": it has no chat template`;
+}
+
+/** Even of the longest tokens so much text would fill more than the context: it need not be read. */
+function refuseOversize(texts: readonly string[], { token_bytes_max }: TextModel, loaded: LoadedModel): void {
+  const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+  if (bytes <= loaded.context_length * token_bytes_max) return;
+  throw overflow(loaded, `the prompt has ${bytes} bytes of text, a token at most ${token_bytes_max}`);
+}
+
+/** `counted_max`: with so many tokens or more the text may not have been read to its end. */
+function fitting(
+  token_ids: readonly number[],
+  loaded: LoadedModel,
+  parameter: string,
+  counted_max: number,
+): readonly number[] {
+  const { model, context_length, vocabulary_size } = loaded;
+  const count = token_ids.length;
+  if (count === 0) {
+    const state = `it is empty, and "${model}" has no beginning token`;
+    throw new Failure("invalid_request", `Cannot use the prompt: ${state}`, parameter);
+  }
+  if (count >= context_length) {
+    throw overflow(loaded, `the prompt has ${count < counted_max ? "" : "at least "}${count} tokens`);
+  }
+  // A tokenizer may know more tokens than its model: the embedding of one beyond it lies outside its memory.
+  const foreign = token_ids.find((id) => id >= vocabulary_size);
+  if (foreign === undefined) return token_ids;
+  const state = `"${model}" has ${vocabulary_size} tokens, found token ${foreign}`;
+  throw new Failure("invalid_request", `Cannot use the prompt: ${state}`, parameter);
+}
+
+function overflow({ model, context_length }: LoadedModel, state: string): Failure {
+  const room = `"${model}" takes ${context_length} with the answer`;
+  return new Failure("context_overflow", `Cannot fit the prompt: ${state}, ${room}`, null);
+}
