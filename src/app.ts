@@ -1,7 +1,9 @@
 /** Builds every part and joins them. The only file that knows all of them. */
 
 import { statSync } from "node:fs";
+import { totalmem } from "node:os";
 import type { Config } from "./config.ts";
+import { defaultEngineSettings } from "./core/engine-settings.ts";
 import { Failure } from "./core/failure.ts";
 import { cachedModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
@@ -36,7 +38,11 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     { named: config.mlx_library, own_folder: parts.library_folder, homebrew_folders },
     process.platform,
   );
-  const engine = new EngineClient(() => new Worker(new URL("./worker/main.ts", import.meta.url).href), library);
+  const engine = new EngineClient(
+    () => new Worker(new URL("./worker/main.ts", import.meta.url).href),
+    library,
+    defaultEngineSettings(totalmem()),
+  );
   const text = startTextWorker(new URL("./text/main.ts", import.meta.url).href);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   return {

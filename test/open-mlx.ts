@@ -1,7 +1,9 @@
 /** Opens the built MLX library once for all tests of one process. */
 
 import { join } from "node:path";
+import { defaultEngineSettings } from "../src/core/engine-settings.ts";
 import { findLibrary } from "../src/mlx/discovery.ts";
+import { openExtras } from "../src/mlx/extras.ts";
 import { openLibrary } from "../src/mlx/library.ts";
 import { ROOT } from "./root.ts";
 
@@ -14,5 +16,10 @@ export const LIBRARY = findLibrary(
   process.platform,
 );
 
+export const ENGINE_SETTINGS = defaultEngineSettings(2 ** 30);
+
 const opened = globalThis as { bunsen_test_library?: ReturnType<typeof openLibrary> };
-opened.bunsen_test_library ??= openLibrary(LIBRARY);
+if (opened.bunsen_test_library === undefined) {
+  opened.bunsen_test_library = openLibrary(LIBRARY);
+  openExtras(LIBRARY, process.env["BUNSEN_TEST_EXTRAS"] !== "off");
+}

@@ -3,8 +3,8 @@
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { FinishReason } from "../core/generation.ts";
+import { BLOCK_TOKENS } from "../models/block.ts";
 import {
-  BLOCK_TOKENS,
   type BlockContent,
   BlockStore,
   type BlockTier,
@@ -82,6 +82,10 @@ export class Batcher {
 
   get counts(): { readonly active: number; readonly waiting: number } {
     return { active: this.#active.length, waiting: this.#waiting.length };
+  }
+
+  get blocks_max(): number {
+    return this.#store.blocks_max;
   }
 
   get blocks(): BlockStore["counts"] {

@@ -2,9 +2,7 @@
 
 import { hash } from "node:crypto";
 import { assert } from "../core/assert.ts";
-
-/** Tokens in a block: the unit of allocation and of sharing. */
-export const BLOCK_TOKENS = 32;
+import { BLOCK_TOKENS } from "../models/block.ts";
 
 /** What a full block holds: these tokens, after all that its parent and the parents of that hold. */
 export interface BlockContent {

@@ -1,16 +1,21 @@
 /**
- * Runs the rows: plan, forward, sample, commit. It knows token ids and models;
+ * Runs the rows of one model: plan, forward, sample, commit. It knows token ids and the model;
  * it knows nothing of text, of requests, or of the thread it runs in.
  */
 
 import { assert } from "../core/assert.ts";
-import { type FailureRecord, toRecord } from "../core/failure.ts";
+import type { EngineSettings } from "../core/engine-settings.ts";
+import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
 import type { FinishReason, Sampling } from "../core/generation.ts";
-import { fromTokens } from "../mlx/array.ts";
+import { PRIORITY } from "../core/priority.ts";
+import { evaluate, fromBytes, fromTokens, type MlxArray } from "../mlx/array.ts";
+import { slice, take } from "../mlx/ops.ts";
+import { BLOCK_TOKENS } from "../models/block.ts";
 import type { Model } from "../models/family.ts";
+import { Step } from "../models/step.ts";
 import { Batcher, type Part } from "./batcher.ts";
-import { KvCache } from "./kv-cache.ts";
-import { sample } from "./sampler.ts";
+import { blockBytes, KvPool } from "./kv-pool.ts";
+import { bestTokens, isGreedy, sample } from "./sampler.ts";
 
 export interface NewRow {
   readonly id: number;
@@ -25,67 +30,171 @@ export type RowOutcome =
       readonly kind: "progress";
       readonly id: number;
       readonly token_ids: readonly number[];
+      /** Prompt tokens that needed not be computed. */
+      readonly cached_tokens: number;
       readonly finish: FinishReason | null;
     }
   | { readonly kind: "failed"; readonly id: number; readonly failure: FailureRecord };
 
-interface ActiveRow {
-  readonly model: Model;
-  readonly sampling: Sampling;
-  readonly cache: KvCache;
-}
-
-export class Engine {
+export class Engine implements Disposable {
+  readonly #model: Model;
   readonly #batcher: Batcher;
-  readonly #rows = new Map<number, ActiveRow>();
+  readonly #pool: KvPool;
+  readonly #sampling = new Map<number, Sampling>();
+  readonly #now: () => number;
 
-  constructor(prefill_chunk: number) {
-    this.#batcher = new Batcher(prefill_chunk);
+  /** `now` tells milliseconds. */
+  constructor(model: Model, settings: EngineSettings, now: () => number) {
+    const { kv_bytes_max, ...rest } = settings;
+    // One row must be able to finish, however small the budget.
+    const blocks_max = Math.min(
+      Math.max(1, Math.floor(kv_bytes_max / blockBytes(model.cache_shape))),
+      Math.ceil(model.context_length / BLOCK_TOKENS) * settings.rows_max,
+    );
+    this.#model = model;
+    this.#batcher = new Batcher({ ...rest, blocks_max });
+    this.#pool = new KvPool(model.cache_shape, blocks_max);
+    this.#now = now;
   }
 
   get rows(): number {
-    return this.#rows.size;
+    return this.#sampling.size;
   }
 
-  add(row: NewRow, model: Model): void {
-    const limits = { tokens_max: row.tokens_max, stop_token_ids: new Set(row.stop_token_ids) };
-    this.#batcher.join(row.id, row.prompt_ids, limits);
-    this.#rows.set(row.id, { model, sampling: row.sampling, cache: new KvCache(model.cache_shape) });
+  /** Tokens of prompt and answer that one row may have. */
+  get context_length(): number {
+    return Math.min(this.#model.context_length, this.#batcher.blocks_max * BLOCK_TOKENS);
+  }
+
+  get blocks(): Batcher["blocks"] {
+    return this.#batcher.blocks;
+  }
+
+  /** Throws a `Failure` when the row could never finish. */
+  add(row: NewRow): void {
+    const { id, prompt_ids, tokens_max, sampling } = row;
+    const limits = {
+      tokens_max,
+      stop_token_ids: new Set(row.stop_token_ids),
+      priority: PRIORITY.normal,
+      drafts: false,
+    };
+    this.#batcher.join(id, prompt_ids, limits, this.#now());
+    this.#sampling.set(id, sampling);
   }
 
   /** Frees the row; one that has ended already is no matter. */
   remove(id: number): void {
     this.#batcher.leave(id);
-    this.#rows.get(id)?.cache[Symbol.dispose]();
-    this.#rows.delete(id);
+    this.#sampling.delete(id);
   }
 
-  /** One token for every decoding row and one chunk of one prompt. A row that fails ends alone. */
+  /** One forward pass: a token for every decoding row, and as much of the prompts as the gap allows. */
   step(): RowOutcome[] {
-    return this.#batcher.next().map((part) => this.#run(part));
-  }
-
-  #run(part: Part): RowOutcome {
-    const { id } = part;
+    const began_ms = this.#now();
+    const plan = this.#batcher.next();
     try {
-      const token_id = this.#forward(part);
-      const { token_ids, finish } = this.#batcher.commit(part, token_id);
-      if (finish !== null) this.remove(id);
-      return { kind: "progress", id, token_ids, finish };
+      this.#pool.cover(Math.max(...plan.parts.flatMap((part) => part.blocks)));
+      this.#pool.copy(plan.copies);
+      using logits = this.#forward(plan.parts);
+      const outcomes = this.#draw(plan.parts, logits);
+      this.#batcher.observe(plan, this.#now() - began_ms);
+      return outcomes;
     } catch (error) {
-      this.remove(id);
-      return { kind: "failed", id, failure: toRecord(error, "engine") };
+      return plan.parts.map((part) => this.#fail(part, error));
     }
   }
 
-  #forward(part: Part): number | null {
-    const row = this.#rows.get(part.id);
-    assert(row !== undefined, "a planned row is active");
-    using tokens = fromTokens(part.token_ids);
-    using logits = row.model.forward(tokens, row.cache);
-    row.cache.advance(part.token_ids.length);
-    if (part.draws) return sample(logits, row.sampling, this.#batcher.drawn(part.id));
-    row.cache.evaluate();
-    return null;
+  checkIntegrity(): void {
+    this.#batcher.checkIntegrity();
   }
+
+  [Symbol.dispose](): void {
+    this.#pool[Symbol.dispose]();
+  }
+
+  /** The logits of all outputs, part by part: (outputs, vocabulary), or null when no part has one. */
+  #forward(parts: readonly Part[]): MlxArray | null {
+    using step = new Step(
+      parts.map(({ start, blocks, token_ids }) => ({ start, blocks, count: token_ids.length })),
+      this.#pool.layers,
+    );
+    using tokens = fromTokens(parts.flatMap((part) => part.token_ids));
+    using hidden = this.#model.forward(tokens, step);
+    const places = outputPlaces(parts);
+    if (places.length === 0) {
+      evaluate(hidden);
+      return null;
+    }
+    using numbers = fromBytes(Int32Array.from(places), [places.length], "int32");
+    using wanted = take(hidden, numbers, 0);
+    const logits = this.#model.logits(wanted);
+    evaluate(logits, hidden);
+    return logits;
+  }
+
+  #draw(parts: readonly Part[], logits: MlxArray | null): RowOutcome[] {
+    const greedy = parts.some((part) => part.outputs > 0 && isGreedy(this.#samplingOf(part)));
+    const best = logits !== null && greedy ? bestTokens(logits) : new Uint32Array();
+    let first = 0;
+    return parts.map((part) => {
+      const place = first;
+      first += part.outputs;
+      try {
+        const drawn_ids = logits === null ? [] : this.#drawPart(part, logits, best, place);
+        return this.#commit(part, drawn_ids);
+      } catch (error) {
+        return this.#fail(part, error);
+      }
+    });
+  }
+
+  /** What the part's outputs give: drafts as long as the model draws the same, and then the token it draws. */
+  #drawPart(part: Part, logits: MlxArray, best: Uint32Array, place: number): number[] {
+    const sampling = this.#samplingOf(part);
+    const drawn_ids: number[] = [];
+    const drafts = part.token_ids.slice(part.token_ids.length - part.outputs + 1);
+    for (let output = 0; output < part.outputs; output++) {
+      const row = place + output;
+      const step = this.#batcher.drawn(part.id) + output;
+      const token = isGreedy(sampling) ? best[row] : this.#sample(logits, row, sampling, step);
+      assert(token !== undefined, "every output has a best token");
+      drawn_ids.push(token);
+      if (token !== drafts[output]) break;
+    }
+    return drawn_ids;
+  }
+
+  #sample(logits: MlxArray, row: number, sampling: Sampling, step: number): number {
+    using own = slice(logits, [row, 0], [row + 1, this.#model.vocabulary_size]);
+    return sample(own, sampling, step);
+  }
+
+  #commit(part: Part, drawn_ids: readonly number[]): RowOutcome {
+    const { id } = part;
+    const cached_tokens = this.#batcher.cachedTokens(id);
+    const { token_ids, finish } = this.#batcher.commit(part, drawn_ids);
+    if (finish !== null) this.remove(id);
+    return { kind: "progress", id, token_ids, cached_tokens, finish };
+  }
+
+  #fail({ id }: Part, error: unknown): RowOutcome {
+    this.remove(id);
+    return { kind: "failed", id, failure: toRecord(error, "engine") };
+  }
+
+  #samplingOf(part: Part): Sampling {
+    const sampling = this.#sampling.get(part.id);
+    if (sampling === undefined) throw new Failure("engine", `Cannot draw: row ${part.id} has left`);
+    return sampling;
+  }
+}
+
+/** Places of the outputs among the tokens of all parts. */
+function outputPlaces(parts: readonly Part[]): number[] {
+  let end = 0;
+  return parts.flatMap(({ token_ids, outputs }) => {
+    end += token_ids.length;
+    return Array.from({ length: outputs }, (_, index) => end - outputs + index);
+  });
 }

@@ -2,7 +2,8 @@
 
 import { assert } from "../core/assert.ts";
 import type { Priority } from "../core/priority.ts";
-import { BLOCK_TOKENS, type BlockContent, chainHash } from "./block-store.ts";
+import { BLOCK_TOKENS } from "../models/block.ts";
+import { type BlockContent, chainHash } from "./block-store.ts";
 import { Drafter } from "./drafter.ts";
 
 export interface RowLimits {

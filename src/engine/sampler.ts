@@ -1,7 +1,8 @@
 /** Draws the next token of a row from its logits, on the device. Knows no row and no text. */
 
+import { assert } from "../core/assert.ts";
 import type { Sampling } from "../core/generation.ts";
-import { itemUint32, type MlxArray, scalar } from "../mlx/array.ts";
+import { type MlxArray, scalar, toUint32 } from "../mlx/array.ts";
 import {
   argmax,
   categorical,
@@ -22,15 +23,21 @@ import {
 // Logits divided by less overflow float32 or come near it, and the best token has all the probability anyhow.
 const GREEDY_BELOW = 1e-6;
 
+export function isGreedy(how: Sampling): boolean {
+  return how.temperature < GREEDY_BELOW;
+}
+
+/** The best token of each row of `logits` (rows, vocabulary). */
+export function bestTokens(logits: MlxArray): Uint32Array {
+  using best = argmax(logits, -1);
+  return toUint32(best);
+}
+
 /**
- * `logits` (1, vocabulary), float32. The order is that of Hugging Face transformers: temperature, top_k, top_p, min_p.
+ * One token of a row that is not greedy. `logits` (1, vocabulary), float32. The order is that of Hugging Face transformers: temperature, top_k, top_p, min_p.
  * `step` counts the row's drawn tokens: the same seed gives the same token at the same step, whatever runs beside it.
  */
 export function sample(logits: MlxArray, how: Sampling, step: number): number {
-  if (how.temperature < GREEDY_BELOW) {
-    using best = argmax(logits, -1);
-    return itemUint32(best);
-  }
   using temperature = scalar(how.temperature);
   using scaled = divide(logits, temperature);
   using kept_k = how.top_k > 0 ? keepTopK(scaled, how.top_k) : null;
@@ -38,7 +45,9 @@ export function sample(logits: MlxArray, how: Sampling, step: number): number {
   using kept_m = how.min_p > 0 ? keepMinP(kept_p ?? kept_k ?? scaled, how.min_p) : null;
   using key = randomKey(mix(how.seed, step));
   using drawn = categorical(kept_m ?? kept_p ?? kept_k ?? scaled, key);
-  return itemUint32(drawn);
+  const [token] = toUint32(drawn);
+  assert(token !== undefined, "one row gives one token");
+  return token;
 }
 
 /** Only the `k` best, and those equal to the last of them. */

@@ -1,6 +1,6 @@
 /** What steps have cost, and so how much may go into the next one. Knows durations, not clocks. */
 
-import { BLOCK_TOKENS } from "./block-store.ts";
+import { BLOCK_TOKENS } from "../models/block.ts";
 
 /** What a step carried, as far as its duration goes. */
 export interface StepLoad {

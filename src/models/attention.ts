@@ -4,9 +4,10 @@ import { evaluate, fromBytes, type MlxArray } from "../mlx/array.ts";
 import { applyAttention, hasExtras, NativeLayer } from "../mlx/extras.ts";
 import { attend, rmsNorm } from "../mlx/fast.ts";
 import { add, concatenate, reshape, slice, sliceUpdate, take, transpose } from "../mlx/ops.ts";
+import { BLOCK_TOKENS } from "./block.ts";
 import { formOf, type Linear, linear, weightsOf } from "./layers.ts";
 import { type Rope, rotate } from "./rope.ts";
-import { BLOCK_TOKENS, type LayerCache, type Span, type Step } from "./step.ts";
+import type { LayerCache, Span, Step } from "./step.ts";
 
 export interface AttentionParts {
   /** Which of the cache's layers is its own. */

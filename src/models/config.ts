@@ -3,6 +3,9 @@
 import { Failure } from "../core/failure.ts";
 import { asObject } from "../formats/json.ts";
 
+/** `config.json`, or what a GGUF file says in its words. Checked field by field where a family reads it. */
+export type ModelConfig = Readonly<Record<string, unknown>>;
+
 // Far above any model that exists; a dimension beyond it is a damaged or hostile file.
 const DIMENSION_MAX = 2 ** 24;
 

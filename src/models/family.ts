@@ -3,9 +3,6 @@
 import type { MlxArray } from "../mlx/array.ts";
 import type { Step } from "./step.ts";
 
-/** `config.json`, or what a GGUF file says in its words. Checked field by field where a family reads it. */
-export type ModelConfig = Readonly<Record<string, unknown>>;
-
 /** What one layer keeps of a token; every layer keeps the same. */
 export interface CacheShape {
   readonly layers: number;

@@ -2,7 +2,7 @@
 
 import { Failure } from "../core/failure.ts";
 import type { GgufFile } from "../formats/gguf.ts";
-import type { ModelConfig } from "./family.ts";
+import type { ModelConfig } from "./config.ts";
 
 export interface Architecture {
   /** The metadata in the words of config.json; `floats` reads a small tensor, null where there is none. */

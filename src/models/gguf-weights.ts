@@ -6,8 +6,8 @@ import { type AffineGroups, isRepacked, repack, takeRows, unpairedRows } from ".
 import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
 import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
 import { astype, transpose } from "../mlx/ops.ts";
+import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
-import type { ModelConfig } from "./family.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
 import type { Linear } from "./layers.ts";
 import { ArrayKeeper, type Weights } from "./weights.ts";

@@ -6,8 +6,8 @@
 import { Failure } from "../core/failure.ts";
 import { rmsNorm } from "../mlx/fast.ts";
 import { type Attention, attention } from "./attention.ts";
-import { ConfigReader } from "./config.ts";
-import type { Model, ModelConfig } from "./family.ts";
+import { ConfigReader, type ModelConfig } from "./config.ts";
+import type { Model } from "./family.ts";
 import { embed, linear } from "./layers.ts";
 import { type Mlp, mlp } from "./mlp.ts";
 import { disposeRope, type Rope, readRope } from "./rope.ts";

@@ -3,8 +3,7 @@
 import { Failure } from "../core/failure.ts";
 import { asObject } from "../formats/json.ts";
 import type { Quantization } from "../mlx/ops.ts";
-import { ConfigReader } from "./config.ts";
-import type { ModelConfig } from "./family.ts";
+import { ConfigReader, type ModelConfig } from "./config.ts";
 
 const GROUP_SIZES = [32, 64, 128];
 const BITS = [2, 3, 4, 5, 6, 8];

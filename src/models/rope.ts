@@ -4,8 +4,7 @@ import { Failure } from "../core/failure.ts";
 import { fromBytes, type MlxArray, scalar } from "../mlx/array.ts";
 import { rope } from "../mlx/fast.ts";
 import { multiply } from "../mlx/ops.ts";
-import { ConfigReader } from "./config.ts";
-import type { ModelConfig } from "./family.ts";
+import { ConfigReader, type ModelConfig } from "./config.ts";
 
 export interface Rope {
   readonly dims: number;

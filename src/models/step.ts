@@ -4,9 +4,6 @@ import { fromBytes, type MlxArray } from "../mlx/array.ts";
 import { ropeAngles } from "../mlx/extras.ts";
 import type { Rope } from "./rope.ts";
 
-/** Positions in a block of the cache. */
-export const BLOCK_TOKENS = 32;
-
 /** Consecutive tokens of one sequence. */
 export interface Span {
   /** Place of its first token among the tokens of all spans. */
@@ -60,7 +57,9 @@ export class Step implements Disposable {
   angles(rope: Rope): MlxArray {
     const known = this.#angles.get(rope);
     if (known !== undefined) return known;
-    using positions = integers(this.spans.flatMap(({ start, count }) => Array.from({ length: count }, (_, i) => start + i)));
+    using positions = integers(
+      this.spans.flatMap(({ start, count }) => Array.from({ length: count }, (_, i) => start + i)),
+    );
     const angles = this.#arrays.use(ropeAngles(positions, rope.wavelengths, rope.scale, rope.magnitude));
     this.#angles.set(rope, angles);
     return angles;

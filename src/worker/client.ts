@@ -4,6 +4,7 @@
  */
 
 import type { LoadedModel } from "../core/backend.ts";
+import type { EngineSettings } from "../core/engine-settings.ts";
 import { Failure, fromRecord } from "../core/failure.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
@@ -30,13 +31,15 @@ interface Life {
 export class EngineClient {
   readonly #spawn: () => Worker;
   readonly #library: string;
+  readonly #settings: EngineSettings;
   #life: Life | null = null;
   #last_id = 0;
 
   /** `spawn` starts the worker's thread; `library` is the mlx-c it opens. */
-  constructor(spawn: () => Worker, library: string) {
+  constructor(spawn: () => Worker, library: string, settings: EngineSettings) {
     this.#spawn = spawn;
     this.#library = library;
+    this.#settings = settings;
   }
 
   /** Starts the engine if it is not running. Throws a `Failure` when MLX cannot be opened. */
@@ -89,7 +92,7 @@ export class EngineClient {
     // Without an error listener a worker that cannot start would be waited for without end.
     life.worker.addEventListener("error", (event) => this.#bury(life, event.message));
     life.worker.addEventListener("close", () => this.#bury(life, "its thread ended"));
-    post(life, { kind: "start", library: this.#library });
+    post(life, { kind: "start", library: this.#library, settings: this.#settings });
     return life;
   }
 

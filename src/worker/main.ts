@@ -1,8 +1,11 @@
 /** The engine's thread: the only one that opens MLX. Turns messages into engine calls and steps into messages. */
 
+import { assert } from "../core/assert.ts";
 import type { LoadedModel } from "../core/backend.ts";
+import type { EngineSettings } from "../core/engine-settings.ts";
 import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
-import { Engine } from "../engine/engine.ts";
+import { Engine, type RowOutcome } from "../engine/engine.ts";
+import { openExtras } from "../mlx/extras.ts";
 import { openLibrary } from "../mlx/library.ts";
 import type { Model } from "../models/family.ts";
 import { loadModel } from "../models/load.ts";
@@ -10,20 +13,21 @@ import type { FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts"
 
 declare const self: Worker;
 
-// Prompt tokens in one step, for which an abort and every running row may have to wait:
-// a GPU takes many at the price of one, stock MLX on a CPU takes each at the full price.
-const PREFILL_CHUNK = { gpu: 512, cpu: 64 } as const;
+interface Resident {
+  readonly model: Model;
+  readonly engine: Engine;
+}
 
-let engine: Engine | null = null;
+let settings: EngineSettings | null = null;
 let start_failure: FailureRecord | null = null;
-const models = new Map<string, Model>();
+const residents = new Map<string, Resident>();
 let stepping = false;
 
 self.onmessage = (event: MessageEvent<ToEngine>) => {
   const message = event.data;
   switch (message.kind) {
     case "start":
-      send(start(message.library));
+      send(start(message));
       break;
     case "load":
       send(load(message.model, message.path));
@@ -32,18 +36,19 @@ self.onmessage = (event: MessageEvent<ToEngine>) => {
       generate(message.row);
       break;
     case "abort":
-      engine?.remove(message.id);
+      for (const { engine } of residents.values()) engine.remove(message.id);
   }
 };
 
-function start(path: string): FromEngine {
+function start({ library, settings: wanted }: ToEngine & { kind: "start" }): FromEngine {
   try {
-    const { version, device } = openLibrary(path);
-    engine = new Engine(PREFILL_CHUNK[device]);
+    const { version, device } = openLibrary(library);
+    openExtras(library, true);
+    settings = wanted;
     return { kind: "started", mlx_version: version, device };
   } catch (error) {
     const { message } = toRecord(error, "unavailable");
-    start_failure = record(`Cannot open the MLX library ${path}: ${message}`);
+    start_failure = record(`Cannot open the MLX library ${library}: ${message}`);
     return { kind: "start_failed", failure: start_failure };
   }
 }
@@ -51,43 +56,60 @@ function start(path: string): FromEngine {
 function load(name: string, path: string): FromEngine {
   if (start_failure !== null) return { kind: "load_failed", model: name, failure: start_failure };
   try {
-    const model = models.get(name) ?? loadModel(path);
-    models.set(name, model);
-    return { kind: "loaded", loaded: describe(name, model) };
+    const resident = residents.get(name) ?? open(path);
+    residents.set(name, resident);
+    return { kind: "loaded", loaded: describe(name, resident) };
   } catch (error) {
     return { kind: "load_failed", model: name, failure: toRecord(error, "unavailable") };
   }
 }
 
-function generate(row: RowStart): void {
-  const model = models.get(row.model);
-  if (engine === null || model === undefined) {
-    const failure = record(`Cannot generate: the engine holds no model "${row.model}"`);
-    send({ kind: "row_failed", id: row.id, failure });
-    return;
-  }
-  engine.add(row, model);
-  if (!stepping) void run(engine);
+function open(path: string): Resident {
+  assert(settings !== null, "the engine starts before it loads");
+  const model = loadModel(path);
+  return { model, engine: new Engine(model, settings, () => performance.now()) };
 }
 
-/** Steps while there are rows. Between two steps the thread looks at its messages, so an abort waits for one step at most. */
-async function run(engine: Engine): Promise<void> {
+function generate(row: RowStart): void {
+  const resident = residents.get(row.model);
+  try {
+    if (resident === undefined)
+      throw new Failure("engine", `Cannot generate: the engine holds no model "${row.model}"`);
+    resident.engine.add(row);
+  } catch (error) {
+    send({ kind: "row_failed", id: row.id, failure: toRecord(error, "engine") });
+    return;
+  }
+  if (!stepping) void run();
+}
+
+/** Steps while there are rows, model by model. Between two steps the thread looks at its messages, so an abort waits for one step at most. */
+async function run(): Promise<void> {
   stepping = true;
-  while (engine.rows > 0) {
-    const rows: RowProgress[] = [];
-    for (const outcome of engine.step()) {
-      if (outcome.kind === "failed") send({ kind: "row_failed", id: outcome.id, failure: outcome.failure });
-      else if (outcome.token_ids.length > 0 || outcome.finish !== null) rows.push(outcome);
+  for (let busy = true; busy; ) {
+    busy = false;
+    for (const { engine } of residents.values()) {
+      if (engine.rows === 0) continue;
+      busy = true;
+      report(engine.step());
+      await new Promise<void>((resolve) => setImmediate(resolve));
     }
-    if (rows.length > 0) send({ kind: "step", rows });
-    await new Promise<void>((resolve) => setImmediate(resolve));
   }
   stepping = false;
 }
 
-function describe(name: string, model: Model): LoadedModel {
-  const { context_length, vocabulary_size, bytes_resident } = model;
-  return { model: name, context_length, vocabulary_size, bytes_resident };
+function report(outcomes: readonly RowOutcome[]): void {
+  const rows: RowProgress[] = [];
+  for (const outcome of outcomes) {
+    if (outcome.kind === "failed") send({ kind: "row_failed", id: outcome.id, failure: outcome.failure });
+    else if (outcome.token_ids.length > 0 || outcome.finish !== null) rows.push(outcome);
+  }
+  if (rows.length > 0) send({ kind: "step", rows });
+}
+
+function describe(name: string, { model, engine }: Resident): LoadedModel {
+  const { vocabulary_size, bytes_resident } = model;
+  return { model: name, context_length: engine.context_length, vocabulary_size, bytes_resident };
 }
 
 function record(message: string): FailureRecord {

@@ -1,6 +1,7 @@
 /** Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another process. */
 
 import type { LoadedModel } from "../core/backend.ts";
+import type { EngineSettings } from "../core/engine-settings.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { FinishReason, Sampling } from "../core/generation.ts";
 
@@ -17,11 +18,13 @@ export interface RowStart {
 export interface RowProgress {
   readonly id: number;
   readonly token_ids: readonly number[];
+  /** Prompt tokens that needed not be computed. */
+  readonly cached_tokens: number;
   readonly finish: FinishReason | null;
 }
 
 export type ToEngine =
-  | { readonly kind: "start"; readonly library: string }
+  | { readonly kind: "start"; readonly library: string; readonly settings: EngineSettings }
   | { readonly kind: "load"; readonly model: string; readonly path: string }
   | { readonly kind: "generate"; readonly row: RowStart }
   | { readonly kind: "abort"; readonly id: number };

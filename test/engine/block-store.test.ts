@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { BLOCK_TOKENS, type BlockContent, BlockStore, chainHash } from "../../src/engine/block-store.ts";
+import { type BlockContent, BlockStore, chainHash } from "../../src/engine/block-store.ts";
+import { BLOCK_TOKENS } from "../../src/models/block.ts";
 
 const tokens = (seed: number) => Array.from({ length: BLOCK_TOKENS }, (_, index) => seed * 1000 + index);
 const content = (parent: number | null, seed: number, chain_hash = `${parent}:${seed}`): BlockContent => ({

@@ -5,7 +5,8 @@
 
 import { expect } from "bun:test";
 import type { Part, Plan } from "../../src/engine/batcher.ts";
-import { BLOCK_TOKENS, type BlockContent, type BlockTier } from "../../src/engine/block-store.ts";
+import type { BlockContent, BlockTier } from "../../src/engine/block-store.ts";
+import { BLOCK_TOKENS } from "../../src/models/block.ts";
 
 export const STOP = 63;
 const VOCABULARY = 64;

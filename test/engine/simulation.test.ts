@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { PRIORITY } from "../../src/core/priority.ts";
 import { Batcher, type Part } from "../../src/engine/batcher.ts";
-import { BLOCK_TOKENS } from "../../src/engine/block-store.ts";
+import { BLOCK_TOKENS } from "../../src/models/block.ts";
 import { integer, seeded } from "../random.ts";
 import { answer, FakeModel, STOP } from "./fake-model.ts";
 

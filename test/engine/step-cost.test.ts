@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { BLOCK_TOKENS } from "../../src/engine/block-store.ts";
 import { StepCost } from "../../src/engine/step-cost.ts";
+import { BLOCK_TOKENS } from "../../src/models/block.ts";
 
 /** A machine where a step takes 10 ms and each token of a prompt `token_ms` more. */
 function measured(token_ms: number, decode_gap_ms_target = 100): StepCost {

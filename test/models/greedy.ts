@@ -1,7 +1,13 @@
 /** The best token of every step, as the engine draws it. */
 
 import { Engine } from "../../src/engine/engine.ts";
+import { KvPool } from "../../src/engine/kv-pool.ts";
+import { fromBytes, fromTokens, toFloat32 } from "../../src/mlx/array.ts";
+import { take } from "../../src/mlx/ops.ts";
+import { BLOCK_TOKENS } from "../../src/models/block.ts";
 import type { Model } from "../../src/models/family.ts";
+import { Step } from "../../src/models/step.ts";
+import { ENGINE_SETTINGS } from "../open-mlx.ts";
 
 export function greedy(
   model: Model,
@@ -9,9 +15,9 @@ export function greedy(
   tokens_max: number,
   prefill_chunk: number,
 ): number[] {
-  const engine = new Engine(prefill_chunk);
+  using engine = new Engine(model, { ...ENGINE_SETTINGS, chunk_tokens_max: prefill_chunk }, () => performance.now());
   const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
-  engine.add({ id: 1, prompt_ids, sampling, tokens_max, stop_token_ids: [] }, model);
+  engine.add({ id: 1, prompt_ids, sampling, tokens_max, stop_token_ids: [] });
   const drawn: number[] = [];
   while (engine.rows > 0) {
     for (const outcome of engine.step()) {
@@ -20,4 +26,17 @@ export function greedy(
     }
   }
   return drawn;
+}
+
+/** What the model makes of a whole prompt at once, for its last position. */
+export function lastLogits(model: Model, prompt_ids: readonly number[]): Float32Array {
+  const blocks = Array.from({ length: Math.ceil(prompt_ids.length / BLOCK_TOKENS) }, (_, block) => block);
+  using pool = new KvPool(model.cache_shape, blocks.length);
+  using step = new Step([{ start: 0, count: prompt_ids.length, blocks }], pool.layers);
+  using tokens = fromTokens(prompt_ids);
+  using hidden = model.forward(tokens, step);
+  using place = fromBytes(Int32Array.of(prompt_ids.length - 1), [1], "int32");
+  using last = take(hidden, place, 0);
+  using logits = model.logits(last);
+  return toFloat32(logits);
 }

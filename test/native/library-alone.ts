@@ -63,7 +63,7 @@ function evaluate(array: Handle): number {
 }
 
 function floats(array: Handle): number[] {
-  const data = native.mlx_array_data_float32(array);
+  const data = native.mlx_array_data_uint32(array);
   if (data === null) return [];
   return Array.from({ length: Number(native.mlx_array_nbytes(array)) / 4 }, (_, index) => read.f32(data, index * 4));
 }

@@ -10,7 +10,7 @@ import { Scheduler } from "../../src/schedule/scheduler.ts";
 import type { Reader, TextClient } from "../../src/text/client.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
-import { LIBRARY } from "../open-mlx.ts";
+import { ENGINE_SETTINGS, LIBRARY } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 
 const NO_WISHES = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null };
@@ -59,7 +59,7 @@ let text: Letters;
 
 beforeAll(() => {
   prepareFixtures();
-  engine = new EngineClient(() => new Worker(join(ROOT, "src/worker/main.ts")), LIBRARY);
+  engine = new EngineClient(() => new Worker(join(ROOT, "src/worker/main.ts")), LIBRARY, ENGINE_SETTINGS);
 }, 120_000);
 
 beforeEach(() => {

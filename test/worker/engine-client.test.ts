@@ -8,7 +8,7 @@ import { Failure } from "../../src/core/failure.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import type { FromEngine, RowProgress, RowStart } from "../../src/worker/messages.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
-import { LIBRARY } from "../open-mlx.ts";
+import { ENGINE_SETTINGS, LIBRARY } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 
 const GREEDY = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
@@ -26,11 +26,15 @@ afterEach(() => {
 });
 
 function startClient(library = LIBRARY): EngineClient {
-  const client = new EngineClient(() => {
-    const worker = new Worker(join(ROOT, "src/worker/main.ts"));
-    spawned.push(worker);
-    return worker;
-  }, library);
+  const client = new EngineClient(
+    () => {
+      const worker = new Worker(join(ROOT, "src/worker/main.ts"));
+      spawned.push(worker);
+      return worker;
+    },
+    library,
+    ENGINE_SETTINGS,
+  );
   clients.push(client);
   return client;
 }

@@ -1,0 +1,86 @@
+/** Keys and values of every row of a model, in blocks that belong to nobody in particular. Knows no row and no schedule. */
+
+import { evaluate, fromBytes, type MlxArray } from "../mlx/array.ts";
+import { hasExtras, reserve } from "../mlx/extras.ts";
+import { concatenate, sliceUpdate, take, zeros } from "../mlx/ops.ts";
+import { BLOCK_TOKENS } from "../models/block.ts";
+import type { CacheShape } from "../models/family.ts";
+import type { LayerCache } from "../models/step.ts";
+
+// A pool that cannot be reserved begins with this many blocks, and doubles.
+const BLOCKS_MIN = 64;
+
+export class KvPool implements Disposable {
+  readonly layers: readonly LayerCache[];
+  readonly #shape: CacheShape;
+  readonly #blocks_max: number;
+  #blocks: number;
+
+  /** Memory is taken as blocks are written, up to `blocks_max` of them. */
+  constructor(shape: CacheShape, blocks_max: number) {
+    this.#shape = shape;
+    this.#blocks_max = blocks_max;
+    this.#blocks = hasExtras() ? blocks_max : Math.min(BLOCKS_MIN, blocks_max);
+    this.layers = Array.from({ length: shape.layers }, () => blank(shape, this.#blocks));
+  }
+
+  /** Makes room for `block`. */
+  cover(block: number): void {
+    if (block < this.#blocks) return;
+    const blocks = Math.min(Math.max(2 * this.#blocks, block + 1), this.#blocks_max);
+    for (const layer of this.layers) grow(layer, blank(this.#shape, blocks - this.#blocks));
+    this.#blocks = blocks;
+  }
+
+  /** Copies whole blocks; none is read after it was written here. */
+  copy(copies: readonly { readonly from: number; readonly to: number }[]): void {
+    for (const { from, to } of copies) {
+      for (const layer of this.layers) {
+        layer.keys = copyBlock(layer.keys, from, to);
+        layer.values = copyBlock(layer.values, from, to);
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const { keys, values } of this.layers) {
+      keys[Symbol.dispose]();
+      values[Symbol.dispose]();
+    }
+  }
+}
+
+/** Bytes of one block over all layers. */
+export function blockBytes({ layers, kv_heads, head_dim }: CacheShape): number {
+  const float_bytes = 4;
+  return 2 * layers * kv_heads * head_dim * BLOCK_TOKENS * float_bytes;
+}
+
+function blank({ kv_heads, head_dim }: CacheShape, blocks: number): LayerCache {
+  const make = hasExtras() ? reserve : zeros;
+  return {
+    keys: make([blocks, kv_heads, head_dim, BLOCK_TOKENS], "float32"),
+    values: make([blocks, kv_heads, BLOCK_TOKENS, head_dim], "float32"),
+  };
+}
+
+function grow(layer: LayerCache, more: LayerCache): void {
+  using keys_before = layer.keys;
+  using values_before = layer.values;
+  using more_keys = more.keys;
+  using more_values = more.values;
+  layer.keys = concatenate([keys_before, more_keys], 0);
+  layer.values = concatenate([values_before, more_values], 0);
+  evaluate(layer.keys, layer.values);
+}
+
+/** In place: MLX writes where the old array was, as nobody else holds it. */
+function copyBlock(pool: MlxArray, from: number, to: number): MlxArray {
+  const [, ...rest] = pool.shape;
+  using number = fromBytes(Int32Array.of(from), [1], "int32");
+  using taken = take(pool, number, 0);
+  evaluate(taken);
+  using before = pool;
+  const updated = sliceUpdate(before, taken, [to, 0, 0, 0], [to + 1, ...rest]);
+  return updated;
+}
