@@ -16,10 +16,9 @@ export interface Server {
 export function startServer(words: readonly string[]): Server {
   const port = freePort();
   const command = words.map((word) => word.replaceAll("{port}", String(port)));
-  return {
-    url: `http://127.0.0.1:${port}/v1`,
-    process: Bun.spawn(command, { stdin: "ignore", stdout: "ignore", stderr: "ignore" }),
-  };
+  const started = Bun.spawn(command, { stdin: "ignore", stdout: "ignore", stderr: "ignore" });
+  process.once("exit", () => started.kill());
+  return { url: `http://127.0.0.1:${port}/v1`, process: started };
 }
 
 export async function stopServer(server: Server): Promise<void> {
@@ -43,6 +42,18 @@ export function cpuSeconds(server: Server): number | null {
     const stat = statOf(pid);
     return (Number(stat[11]) + Number(stat[12])) / CLOCK_TICKS_PER_S;
   });
+}
+
+export function ownCpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
+/** Seconds of one core that all processes have used so far; Linux only, null elsewhere. */
+export function machineCpuSeconds(): number | null {
+  if (process.platform !== "linux") return null;
+  const [user = 0, nice = 0, system = 0] = readFileSync("/proc/stat", "utf8").split(/\s+/).slice(1).map(Number);
+  return (user + nice + system) / CLOCK_TICKS_PER_S;
 }
 
 function freePort(): number {
