@@ -45,7 +45,7 @@ Greedy, streamed, a new prompt every time; tokens are those the servers report i
 decode   tokens a second of one answer, after its first token
 prefill  tokens of a long prompt a second, until the first token of the answer has come
 streams  tokens of all answers a second, over the whole round, short prompts included
-start    from the start of the process to the end of a first answer of one token
+start    from the start of the process to the end of a first answer of one token; the fastest counts
 The peer runs with -t (the machine's processors), with a slot (-np) for each of the most requests at once, so that nobody
 waits for one, 1024 tokens for each slot (-c), which its memory holds from the start, and --cache-ram 0, as no prompt comes
 twice. It is asked to ignore the end of an answer; ours has no such field, and its prompts are those whose answers run long.
@@ -156,7 +156,8 @@ async function startAll(all: Running[]): Promise<Line[]> {
     for (const contender of commands) await stopServer((await start(contender, samples)).server);
   }
   for (const contender of contenders) all.push(await start(contender, samples));
-  return commands.length === 0 ? [] : [{ what: "start to first answer", unit: "ms", samples }];
+  const fastest = Object.fromEntries(Object.entries(samples).map(([name, all_ms]) => [name, [Math.min(...all_ms)]]));
+  return commands.length === 0 ? [] : [{ what: "start to first answer", unit: "ms", samples: fastest }];
 }
 
 async function start(contender: Contender, samples: Partial<Record<Name, number[]>>): Promise<Running> {
@@ -234,7 +235,7 @@ async function measureWork(all: readonly Running[]): Promise<Line[]> {
     lines.push(lineOf(`${streams} streams, all together`, "tok/s", rounds, totalSpeed));
   }
   const rounds = [...decoded, ...filled, ...together];
-  lines.push(lineOf("others meanwhile", "% of a core", rounds, (round) => 100 * round.others));
+  lines.push(lineOf("  others meanwhile", "% of a core", rounds, (round) => 100 * round.others));
   return lines;
 }
 
@@ -311,9 +312,14 @@ function print(all: readonly Running[], lines: readonly Line[]): void {
     line.what,
     ...names.map((name) => figure(median(line.samples[name] ?? [Number.NaN]))),
     line.unit,
-    ...(compares ? [figure(ratio(line))] : []),
+    ...(compares ? [isDetail(line) ? "" : figure(ratio(line))] : []),
   ]);
   process.stdout.write(`\n${table([["", ...names, "", ...(compares ? ["ours / peer"] : [])], ...rows])}`);
+}
+
+/** An indented line tells under what conditions the others came about; nobody is better in it. */
+function isDetail({ what }: Line): boolean {
+  return what.startsWith(" ");
 }
 
 /** Of a server that ran before, neither memory nor time can be told. */
