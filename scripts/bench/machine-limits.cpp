@@ -22,7 +22,7 @@ typedef float Floats __attribute__((vector_size(VECTOR_BYTES)));
 typedef std::uint64_t Words __attribute__((vector_size(VECTOR_BYTES)));
 
 constexpr std::size_t BUFFER_BYTES = std::size_t(512) << 20; // far above any cache
-constexpr int ROUNDS = 50; // a second or two: one of them finds the machine quiet
+constexpr int ROUNDS = 200; // eight seconds or so: one round of them finds the machine quiet
 constexpr long MULTIPLY_TURNS = 4'000'000; // about 20 ms
 constexpr int CHAINS = 12; // hides the latency of a multiply-add (4 or 5 cycles, two a cycle); fits 16 registers
 
