@@ -1,292 +1,333 @@
 /**
- * Measures any server that speaks the OpenAI chat protocol: start to first answer, time to first token, prefill and decode
- * speed, resident memory. Knows nothing of what is behind the URL, so that a peer is measured by the same tool.
+ * Measures one server that speaks the OpenAI chat protocol, or ours and a peer in turns, so that what else the machine
+ * does falls on both alike. Knows nothing of what is behind a URL.
  */
 
-import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-
-const HELP = `bun scripts/bench/chat.ts --url http://127.0.0.1:10240/v1 [options]
-
-  --url URL            base URL of the API
-  --model NAME         else the first model the server lists
-  --command "…"        start this server, measure from its start, and stop it at the end
-  --concurrency LIST   requests at once, 1,4,8 unless given
-  --prompt-words N     length of the prompt, 256 unless given
-  --tokens N           length of each answer, 64 unless given
-  --runs N             measured rounds per level, 5 unless given; medians are printed (one more goes before, unmeasured)
-  --json               print for programs
-`;
+import { type Answer, ask } from "./answer.ts";
+import { median, sum, table } from "./numbers.ts";
+import {
+  cpuSeconds,
+  machineCpuSeconds,
+  ownCpuSeconds,
+  residentBytes,
+  type Server,
+  startServer,
+  stopServer,
+} from "./server.ts";
 
 const START_MS_MAX = 300_000;
-const POLL_MS = 20;
-const STOP_MS_MAX = 10_000;
+const POLL_MS = 5;
+// Of one core: less does not show in a median.
+const OTHERS_MAX = 0.1;
+const TRIES_MAX = 4;
+const SLOT_TOKENS = 1024; // the long prompt, its template and the answer
+const STORY = "tell me a long story about the sea and the wind, with many people in it, and ";
+const SHORT_PROMPT = "Write a very long story about the sea, in many chapters.";
 
-interface Settings {
-  readonly url: string;
+const HELP = `bun scripts/bench/chat.ts --ours URL | --ours-command "…" [--peer URL | --peer-command PATH --peer-model FILE]
+
+  --ours URL           base URL of a running server, as http://127.0.0.1:10240/v1
+  --ours-command "…"   start this one, as "dist/bunsen serve --port {port}", and stop it at the end
+  --peer URL           base URL of a llama-server that runs
+  --peer-command PATH  start this llama-server executable, and stop it at the end
+  --peer-model FILE    the GGUF file it is to serve
+  --streams LIST       requests at once, 4,8,16 unless given
+  --prompt-words N     length of the prompt for prefill, 440 unless given (about 500 tokens)
+  --tokens N           length of each answer, 128 unless given
+  --runs N             measured rounds of each kind, 5 unless given; medians are printed (one more goes before, unmeasured)
+  --starts N           starts of each command, 3 unless given; the last one is measured further
+  --idle-s N           seconds of rest in which the processor's time is counted, 5 unless given
+  --json               print for programs
+
+Greedy, streamed, a new prompt every time; tokens are those the servers report in "usage". Rounds alternate: ours, peer, ours, …
+decode   tokens a second of one answer, after its first token
+prefill  tokens of a long prompt a second, until the first token of the answer has come
+streams  tokens of all answers a second, over the whole round, short prompts included
+start    from the start of the process to the end of a first answer of one token; the fastest counts
+The peer runs with -t (the machine's processors), with a slot (-np) for each of the most requests at once, so that nobody
+waits for one, 1024 tokens for each slot (-c), which its memory holds from the start, and --cache-ram 0, as no prompt comes
+twice. It is asked to ignore the end of an answer; ours has no such field, and its prompts are those whose answers run long.
+Rounds in which something else took more than ${OTHERS_MAX * 100} % of a core are made again, up to ${TRIES_MAX} times as many as asked for, and
+the quietest count. What that something took in them is the last line. A server at a URL cannot be told from others, so there
+every round counts.
+`;
+
+type Name = "ours" | "peer";
+
+interface Contender {
+  readonly name: Name;
+  /** null: it runs at `url` already. */
+  readonly command: readonly string[] | null;
+  readonly url: string | null;
+  readonly extra: Readonly<Record<string, unknown>>;
+}
+
+interface Running {
+  readonly name: Name;
+  readonly server: Server;
   readonly model: string;
-  readonly prompt_words: number;
-  readonly tokens: number;
-  readonly runs: number;
+  readonly extra: Contender["extra"];
 }
 
-/** One streamed answer. Times count from the moment it was asked for. */
-interface Answer {
-  readonly first_token_ms: number;
-  readonly end_ms: number;
-  readonly prompt_tokens: number;
-  readonly completion_tokens: number;
-}
-
-interface Level {
-  readonly concurrency: number;
-  readonly first_token_ms: number;
-  readonly prefill_tokens_per_s: number;
-  /** Of one answer, after its first token. */
-  readonly decode_tokens_per_s: number;
-  /** Of all answers together, over the whole round. */
-  readonly total_tokens_per_s: number;
-  readonly prompt_tokens: number;
-  readonly completion_tokens: number;
+/** One figure of each contender, from all its rounds. */
+interface Line {
+  readonly what: string;
+  readonly unit: string;
+  readonly samples: Partial<Record<Name, readonly number[]>>;
 }
 
 const { values } = parseArgs({
   options: {
-    url: { type: "string" },
-    model: { type: "string" },
-    command: { type: "string" },
-    concurrency: { type: "string", default: "1,4,8" },
-    "prompt-words": { type: "string", default: "256" },
-    tokens: { type: "string", default: "64" },
+    ours: { type: "string" },
+    "ours-command": { type: "string" },
+    peer: { type: "string" },
+    "peer-command": { type: "string" },
+    "peer-model": { type: "string" },
+    streams: { type: "string", default: "4,8,16" },
+    "prompt-words": { type: "string", default: "440" },
+    tokens: { type: "string", default: "128" },
     runs: { type: "string", default: "5" },
+    starts: { type: "string", default: "3" },
+    "idle-s": { type: "string", default: "5" },
     json: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
 
-if (values.help || values.url === undefined) {
+let asked = 0;
+
+const contenders = readContenders();
+if (values.help || contenders.length === 0) {
   process.stdout.write(HELP);
   process.exit(values.help ? 0 : 2);
 }
-await main(values.url.replace(/\/$/, ""));
+// Without a listener a signal ends this process before it has stopped what it started.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+await main();
 
-async function main(url: string): Promise<void> {
-  const server = values.command === undefined ? null : startServer(values.command);
+async function main(): Promise<void> {
+  const all: Running[] = [];
   try {
-    const started_ms = performance.now();
-    const model = values.model ?? (await firstModel(url));
-    const settings = {
-      url,
-      model,
-      prompt_words: Number(values["prompt-words"]),
-      tokens: Number(values.tokens),
-      runs: Number(values.runs),
-    };
-    await untilAnswered(settings);
-    const start_to_first_answer_ms = server === null ? null : Math.round(performance.now() - started_ms);
-    const levels: Level[] = [];
-    for (const concurrency of values.concurrency.split(",").map(Number)) {
-      levels.push(await measureLevel(settings, concurrency));
-    }
-    const memory = server === null ? null : residentBytes(server.pid);
-    print({ url, model, start_to_first_answer_ms, bytes_resident: memory, levels });
+    const starts = await startAll(all);
+    const loaded = memory(all, "memory after the start");
+    const idle = await measureIdle(all);
+    const work = await measureWork(all);
+    const lines = [...starts, loaded, idle, ...work, memory(all, "memory after the work")];
+    print(all, lines.filter(isTold));
   } finally {
-    if (server !== null) await stopServer(server);
+    for (const { server } of all) await stopServer(server);
   }
 }
 
-function startServer(command: string) {
-  return Bun.spawn(["sh", "-c", `exec ${command}`], { stdin: "ignore", stdout: "ignore", stderr: "inherit" });
+function readContenders(): Contender[] {
+  const ours = values["ours-command"]?.split(/\s+/).filter(Boolean) ?? null;
+  const found: Contender[] = [];
+  if (ours !== null || values.ours !== undefined) {
+    found.push({ name: "ours", command: ours, url: values.ours ?? null, extra: {} });
+  }
+  const program = values["peer-command"];
+  if (program !== undefined || values.peer !== undefined) {
+    const command = program === undefined ? null : peerCommand(program, values["peer-model"] ?? "");
+    found.push({ name: "peer", command, url: values.peer ?? null, extra: { ignore_eos: true } });
+  }
+  return found;
 }
 
-async function stopServer(server: Bun.Subprocess): Promise<void> {
-  server.kill("SIGTERM");
-  await Promise.race([server.exited, Bun.sleep(STOP_MS_MAX)]);
-  server.kill("SIGKILL");
+function peerCommand(program: string, model: string): string[] {
+  const slots = Math.max(1, ...streamCounts());
+  const sizes = ["-t", availableParallelism(), "-np", slots, "-c", slots * SLOT_TOKENS, "--cache-ram", 0].map(String);
+  return [program, "-m", model, ...sizes, "--host", "127.0.0.1", "--port", "{port}"];
 }
 
-async function firstModel(url: string): Promise<string> {
-  return await untilDone(async () => {
-    const reply = await fetch(`${url}/models`);
-    const list = (await reply.json()) as { data?: readonly { id: string }[] };
-    const first = list.data?.[0];
-    if (first === undefined) throw new Error("the server lists no model");
-    return first.id;
-  });
+function streamCounts(): number[] {
+  return values.streams
+    .split(",")
+    .map(Number)
+    .filter((count) => count > 0);
 }
 
-async function untilAnswered(settings: Settings): Promise<void> {
-  await untilDone(() => ask({ ...settings, prompt_words: 1, tokens: 1 }, 0));
+/** Starts each as often as asked for and leaves the last of each in `all`. */
+async function startAll(all: Running[]): Promise<Line[]> {
+  const samples: Partial<Record<Name, number[]>> = {};
+  const commands = contenders.filter(({ command }) => command !== null);
+  for (let round = 1; round < Number(values.starts); round++) {
+    for (const contender of commands) await stopServer((await start(contender, samples)).server);
+  }
+  for (const contender of contenders) all.push(await start(contender, samples));
+  const fastest = Object.fromEntries(Object.entries(samples).map(([name, all_ms]) => [name, [Math.min(...all_ms)]]));
+  return commands.length === 0 ? [] : [{ what: "start to first answer", unit: "ms", samples: fastest }];
 }
 
-/** A server that is still starting refuses connections, or answers that it loads. */
-async function untilDone<T>(act: () => Promise<T>): Promise<T> {
+async function start(contender: Contender, samples: Partial<Record<Name, number[]>>): Promise<Running> {
+  const { name, command, url, extra } = contender;
+  const start_ms = performance.now();
+  const server = command === null ? { url: (url ?? "").replace(/\/$/, ""), process: null } : startServer(command);
+  const model = await firstAnswer(server, extra);
+  if (command !== null) samples[name] = [...(samples[name] ?? []), performance.now() - start_ms];
+  return { name, server, model, extra };
+}
+
+/** The model that answered. A server that is still starting refuses connections, or answers that it loads. */
+async function firstAnswer(server: Server, extra: Contender["extra"]): Promise<string> {
   const deadline_ms = performance.now() + START_MS_MAX;
   while (true) {
     try {
-      return await act();
+      const model = await firstModel(server.url);
+      await ask({ url: server.url, model, salt: "Answer.", prompt: "Hello", tokens_max: 1, extra });
+      return model;
     } catch (error) {
-      if (values.command === undefined || performance.now() > deadline_ms) throw error;
+      const ended = server.process !== null && server.process.exitCode !== null;
+      if (ended || server.process === null || performance.now() > deadline_ms) {
+        await stopServer(server);
+        throw error;
+      }
     }
     await Bun.sleep(POLL_MS);
   }
 }
 
-async function measureLevel(settings: Settings, concurrency: number): Promise<Level> {
-  const answers: Answer[] = [];
-  const totals: number[] = [];
-  for (let run = 0; run <= settings.runs; run++) {
-    const round_ms = performance.now();
-    const round = await Promise.all(
-      Array.from({ length: concurrency }, (_, row) => ask(settings, (run * 64 + row) * 1000 + concurrency)),
-    );
-    if (run === 0) continue; // warms caches and allocators
-    answers.push(...round);
-    totals.push(sum(round.map((answer) => answer.completion_tokens)) / seconds(performance.now() - round_ms));
-  }
-  const of = (pick: (answer: Answer) => number) => median(answers.map(pick));
+async function firstModel(url: string): Promise<string> {
+  const reply = await fetch(`${url}/models`);
+  const list = (await reply.json()) as { data?: readonly { id: string }[] };
+  const first = list.data?.[0];
+  if (first === undefined) throw new Error(`${url} lists no model`);
+  return first.id;
+}
+
+function memory(all: readonly Running[], what: string): Line {
+  return { what, unit: "MB", samples: samplesOf(all, ({ server }) => (residentBytes(server) ?? Number.NaN) / 1e6) };
+}
+
+/** Both rest in the same seconds. */
+async function measureIdle(all: readonly Running[]): Promise<Line> {
+  const seconds = Number(values["idle-s"]);
+  await Bun.sleep(1000); // what the first answer left to be tidied up
+  const before = new Map(all.map(({ name, server }) => [name, cpuSeconds(server) ?? Number.NaN]));
+  await Bun.sleep(seconds * 1000);
+  const used = ({ name, server }: Running) => (cpuSeconds(server) ?? Number.NaN) - (before.get(name) ?? 0);
   return {
-    concurrency,
-    first_token_ms: of((answer) => answer.first_token_ms),
-    prefill_tokens_per_s: of((answer) => answer.prompt_tokens / seconds(answer.first_token_ms)),
-    decode_tokens_per_s: of(
-      (answer) => (answer.completion_tokens - 1) / seconds(answer.end_ms - answer.first_token_ms),
-    ),
-    total_tokens_per_s: median(totals),
-    prompt_tokens: of((answer) => answer.prompt_tokens),
-    completion_tokens: of((answer) => answer.completion_tokens),
+    what: "processor while idle",
+    unit: "% of a core",
+    samples: samplesOf(all, (each) => (100 * used(each)) / seconds),
   };
 }
 
-/** `salt` makes the beginning of each prompt new, so that no cache of prompts answers for the model. */
-async function ask(settings: Settings, salt: number): Promise<Answer> {
-  const content = `${salt}: ${"tell me a long story about the sea and the wind ".repeat(settings.prompt_words / 11 + 1)}`;
-  const asked_ms = performance.now();
-  const reply = await fetch(`${settings.url}/chat/completions`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({
-      model: settings.model,
-      messages: [
-        {
-          role: "user",
-          content: content
-            .split(" ")
-            .slice(0, settings.prompt_words + 1)
-            .join(" "),
-        },
-      ],
-      max_tokens: settings.tokens,
-      temperature: 0,
-      stream: true,
-      stream_options: { include_usage: true },
-    }),
-  });
-  if (!reply.ok || reply.body === null) throw new Error(`${reply.status} ${await reply.text()}`);
-  return await readStream(reply.body, asked_ms);
-}
-
-interface Chunk {
-  readonly choices?: readonly { readonly delta?: { readonly content?: string | null } }[];
-  readonly usage?: { readonly prompt_tokens: number; readonly completion_tokens: number } | null;
-}
-
-async function readStream(body: ReadableStream<Uint8Array>, asked_ms: number): Promise<Answer> {
-  let first_token_ms: number | null = null;
-  let end_ms = 0;
-  let usage: Chunk["usage"] = null;
-  for await (const chunk of chunksOf(body)) {
-    usage = chunk.usage ?? usage;
-    if ((chunk.choices?.[0]?.delta?.content ?? "") === "") continue;
-    end_ms = performance.now() - asked_ms;
-    first_token_ms ??= end_ms;
+async function measureWork(all: readonly Running[]): Promise<Line[]> {
+  const tokens = Number(values.tokens);
+  const prompt = STORY.repeat(100).split(" ").slice(0, Number(values["prompt-words"])).join(" ");
+  const decoded = await alternate(all, async (each) => [await question(each, SHORT_PROMPT, tokens)]);
+  const filled = await alternate(all, async (each) => [await question(each, prompt, 1)]);
+  const lines = [
+    lineOf("decode, one stream", "tok/s", decoded, ({ answers }) => decodeSpeed(answers[0])),
+    lineOf("  length of the answer", "tokens", decoded, ({ answers }) => answers[0]?.completion_tokens ?? 0),
+    lineOf("prefill", "tok/s", filled, ({ answers }) => prefillSpeed(answers[0])),
+    lineOf("  length of the prompt", "tokens", filled, ({ answers }) => answers[0]?.prompt_tokens ?? 0),
+    lineOf("  to the first token", "ms", filled, ({ answers }) => answers[0]?.first_token_ms ?? 0),
+  ];
+  const together: Round[] = [];
+  for (const streams of streamCounts()) {
+    const rounds = await alternate(all, (each) =>
+      Promise.all(Array.from({ length: streams }, () => question(each, SHORT_PROMPT, tokens))),
+    );
+    together.push(...rounds);
+    lines.push(lineOf(`${streams} streams, all together`, "tok/s", rounds, totalSpeed));
   }
-  if (usage === null) throw new Error("the server reported no usage at the end of the stream");
-  return { first_token_ms: first_token_ms ?? performance.now() - asked_ms, end_ms, ...usage };
+  const rounds = [...decoded, ...filled, ...together];
+  lines.push(lineOf("  others meanwhile", "% of a core", rounds, (round) => 100 * round.others));
+  return lines;
 }
 
-async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Chunk> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const bytes of body) {
-    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) {
-      const data = /^data: ?(.*?)\r?$/.exec(line)?.[1];
-      if (data !== undefined && data !== "[DONE]") yield JSON.parse(data) as Chunk;
-    }
+/** Answers of one round, how long it took, and how much of a core went to neither server nor this process. */
+interface Round {
+  readonly name: Name;
+  readonly answers: readonly Answer[];
+  readonly duration_ms: number;
+  readonly others: number;
+}
+
+type Act = (each: Running) => Promise<readonly Answer[]>;
+
+async function alternate(all: readonly Running[], act: Act): Promise<Round[]> {
+  const wanted = Number(values.runs);
+  for (const each of all) await act(each); // warms caches and allocators
+  const rounds: Round[] = [];
+  const quiet = ({ name }: Running) => rounds.filter((round) => round.name === name && !(round.others > OTHERS_MAX));
+  for (let run = 0; run < wanted * TRIES_MAX && all.some((each) => quiet(each).length < wanted); run++) {
+    for (const each of all) rounds.push(await measureRound(each, all, act));
   }
+  const quietest = rounds.toSorted((a, b) => a.others - b.others);
+  return all.flatMap(({ name }) => quietest.filter((round) => round.name === name).slice(0, wanted));
 }
 
-/** Of a process and all its descendants; counts what they share once for each. */
-function residentBytes(pid: number): number | null {
-  const list = Bun.spawnSync(["ps", "-A", "-o", "pid=,ppid=,rss="]);
-  if (!list.success) return ownResidentBytes(pid);
-  const rows = list.stdout
-    .toString()
-    .trim()
-    .split("\n")
-    .map((line) => line.trim().split(/\s+/).map(Number));
-  const family = new Set([pid]);
-  for (let before = 0; before !== family.size; ) {
-    before = family.size;
-    for (const [child = 0, parent = 0] of rows) if (family.has(parent)) family.add(child);
-  }
-  return sum(rows.map(([process_id = 0, , kilobytes = 0]) => (family.has(process_id) ? kilobytes * 1024 : 0)));
+async function measureRound(each: Running, all: readonly Running[], act: Act): Promise<Round> {
+  const known_s = () => sum([ownCpuSeconds(), ...all.map(({ server }) => cpuSeconds(server) ?? Number.NaN)]);
+  const others_s = () => (machineCpuSeconds() ?? Number.NaN) - known_s();
+  const [start_ms, before_s] = [performance.now(), others_s()];
+  const answers = await act(each);
+  const duration_ms = performance.now() - start_ms;
+  return { name: each.name, answers, duration_ms, others: (others_s() - before_s) / (duration_ms / 1000) };
 }
 
-/** Small Linux images have no `ps`. */
-function ownResidentBytes(pid: number): number | null {
-  try {
-    return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024;
-  } catch {
-    return null;
-  }
+function question({ server, model, extra }: Running, prompt: string, tokens_max: number): Promise<Answer> {
+  asked += 1;
+  return ask({ url: server.url, model, salt: `${asked * 7919} is your number.`, prompt, tokens_max, extra });
 }
 
-function print(result: {
-  readonly url: string;
-  readonly model: string;
-  readonly start_to_first_answer_ms: number | null;
-  readonly bytes_resident: number | null;
-  readonly levels: readonly Level[];
-}): void {
+function decodeSpeed(answer: Answer | undefined): number {
+  if (answer === undefined) return Number.NaN;
+  return (answer.completion_tokens - 1) / ((answer.last_token_ms - answer.first_token_ms) / 1000);
+}
+
+function prefillSpeed(answer: Answer | undefined): number {
+  return answer === undefined ? Number.NaN : answer.prompt_tokens / (answer.first_token_ms / 1000);
+}
+
+function totalSpeed({ answers, duration_ms }: Round): number {
+  return sum(answers.map((answer) => answer.completion_tokens)) / (duration_ms / 1000);
+}
+
+function lineOf(what: string, unit: string, rounds: readonly Round[], pick: (round: Round) => number): Line {
+  const samples: Partial<Record<Name, number[]>> = {};
+  for (const round of rounds) samples[round.name] = [...(samples[round.name] ?? []), pick(round)];
+  return { what, unit, samples };
+}
+
+function samplesOf(all: readonly Running[], pick: (each: Running) => number): Line["samples"] {
+  return Object.fromEntries(all.map((each) => [each.name, [pick(each)]]));
+}
+
+function print(all: readonly Running[], lines: readonly Line[]): void {
   if (values.json) {
-    process.stdout.write(`${JSON.stringify(result)}\n`);
+    const servers = Object.fromEntries(all.map(({ name, server, model }) => [name, { url: server.url, model }]));
+    process.stdout.write(`${JSON.stringify({ servers, lines })}\n`);
     return;
   }
-  const { model, url, start_to_first_answer_ms, bytes_resident, levels } = result;
-  process.stdout.write(`${model} at ${url}\n`);
-  if (start_to_first_answer_ms !== null)
-    process.stdout.write(`start to first answer  ${start_to_first_answer_ms} ms\n`);
-  if (bytes_resident !== null) process.stdout.write(`resident memory        ${Math.round(bytes_resident / 1e6)} MB\n`);
-  const cell = (text: string | number) => String(text).padStart(14);
-  const head = ["at once", "first token ms", "prefill tok/s", "decode tok/s", "all tok/s", "prompt tok", "answer tok"];
-  process.stdout.write(`${head.map(cell).join(" ")}\n`);
-  for (const level of levels) {
-    const row = [
-      level.concurrency,
-      level.first_token_ms.toFixed(1),
-      level.prefill_tokens_per_s.toFixed(0),
-      level.decode_tokens_per_s.toFixed(1),
-      level.total_tokens_per_s.toFixed(1),
-      level.prompt_tokens,
-      level.completion_tokens,
-    ];
-    process.stdout.write(`${row.map(cell).join(" ")}\n`);
-  }
+  for (const { name, server, model } of all) process.stdout.write(`${name}: ${model} at ${server.url}\n`);
+  const names = all.map(({ name }) => name);
+  const ratio = (line: Line) => median(line.samples.ours ?? []) / median(line.samples.peer ?? []);
+  const compares = names.length > 1;
+  const rows = lines.map((line) => [
+    line.what,
+    ...names.map((name) => figure(median(line.samples[name] ?? [Number.NaN]))),
+    line.unit,
+    ...(compares ? [isDetail(line) ? "" : figure(ratio(line))] : []),
+  ]);
+  process.stdout.write(`\n${table([["", ...names, "", ...(compares ? ["ours / peer"] : [])], ...rows])}`);
 }
 
-function median(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle) - 1] ?? 0)) / 2;
+/** An indented line tells under what conditions the others came about; nobody is better in it. */
+function isDetail({ what }: Line): boolean {
+  return what.startsWith(" ");
 }
 
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
+/** Of a server that ran before, neither memory nor time can be told. */
+function isTold({ samples }: Line): boolean {
+  return Object.values(samples).some((of) => of.some(Number.isFinite));
 }
 
-function seconds(duration_ms: number): number {
-  return duration_ms / 1000;
+function figure(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  return Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(value < 10 ? 2 : 1);
 }

@@ -1,6 +1,6 @@
 /** Dense tensors from a file's bytes to arrays. Knows no file format. */
 
-import { type Dtype, fromBytes, type MlxArray } from "../mlx/array.ts";
+import type { Dtype, MlxArray } from "../mlx/array.ts";
 import { library } from "../mlx/library.ts";
 import { astype } from "../mlx/ops.ts";
 
@@ -14,10 +14,4 @@ export const FLOAT_DTYPES: ReadonlyMap<string, Dtype> = new Map([
 /** In the dtype the model computes in: on the CPU, half precision is 10 to 50 times slower than float32. */
 export function toActivationDtype(array: MlxArray): MlxArray {
   return astype(array, library().device === "gpu" ? array.dtype : "float32");
-}
-
-/** `bytes` hold `shape` row-major in `stored`. */
-export function toActivations(bytes: Uint8Array, shape: readonly number[], stored: Dtype): MlxArray {
-  using array = fromBytes(bytes, shape, stored);
-  return toActivationDtype(array);
 }
