@@ -43,7 +43,7 @@ require() {
 # Other flags, another compiler or another MLX: everything is compiled again.
 forget_other_builds() {
   local made_with
-  made_with="$("$cxx" --version | head -1) ${flags[*]} ${link_flags[*]} $(cksum <"$mlx/include/mlx/version.h")"
+  made_with="$("$cxx" --version | head -1) $(cksum <"$here/build.sh") $(cksum <"$mlx/include/mlx/version.h")"
   [ "$(cat "$objects/made-with" 2>/dev/null)" = "$made_with" ] && return
   rm -f "$objects"/*.o
   echo "$made_with" >"$objects/made-with"

@@ -15,8 +15,8 @@ constexpr int DEPTH_FEW = 128;
 constexpr int DEPTH_MANY = 2048;
 // Multiply-adds that take one thread about 5 µs.
 constexpr std::size_t WORTH_SHARING = 1 << 17;
-// Weights that one thread takes at a time: enough to outweigh the taking.
-constexpr std::size_t CHUNK_WEIGHTS = 1 << 15;
+// Chunks in a product that fills all threads: few, as the first rows of each are not fetched ahead, yet some to even out.
+constexpr std::size_t CHUNKS = 8;
 
 bool goesByBytes(const Kernels& set, const Matrix& matrix, int count) {
   return set.digitize != nullptr && count <= FEW_ROWS && (matrix.bits == 4 || matrix.bits == 8);
@@ -103,11 +103,13 @@ void multiplyByPanels(const Kernels& set, const Chunk& chunk, const float* x, st
 }
 
 std::vector<Chunk> cut(std::initializer_list<Product> products) {
+  std::size_t weights = 0;
+  for (const Product& product : products) weights += std::size_t(product.matrix.rows) * product.matrix.columns;
   std::vector<Chunk> chunks;
   for (const Product& product : products) {
     const int rows = product.matrix.rows;
     const std::size_t panel = std::size_t(product.matrix.columns) * PANEL_ROWS;
-    const int step = PANEL_ROWS * static_cast<int>(std::max<std::size_t>(1, CHUNK_WEIGHTS / panel));
+    const int step = PANEL_ROWS * static_cast<int>(std::max<std::size_t>(1, weights / CHUNKS / panel));
     for (int row = 0; row < rows; row += step) chunks.push_back({&product, row, std::min(row + step, rows)});
   }
   return chunks;
