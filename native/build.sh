@@ -83,12 +83,13 @@ is_current() {
 # Written aside and moved, here and below: an interrupted build leaves no half file.
 compile() {
   local machine=()
+  # -O3: only there does g++ keep an array of vectors in registers, a loop over it unrolled
   # -Wno-psabi: vectors wider than the machine's registers pass only between functions of one file
   case $1 in
-    kernels-portable) machine=(-Wno-psabi) ;;
-    kernels-avx2) machine=(-Wno-psabi -mavx2 -mfma -mf16c) ;;
-    kernels-avx512) machine=(-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma) ;;
-    kernels-avx512vnni) machine=(-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mavx512vnni) ;;
+    kernels-portable) machine=(-O3 -Wno-psabi) ;;
+    kernels-avx2) machine=(-O3 -Wno-psabi -mavx2 -mfma -mf16c) ;;
+    kernels-avx512) machine=(-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma) ;;
+    kernels-avx512vnni) machine=(-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mavx512vnni) ;;
   esac
   "$cxx" "${flags[@]}" "${machine[@]}" -MMD -MF "$objects/$1.d" -c "$1.cpp" -o "$objects/$1.part"
   mv "$objects/$1.part" "$objects/$1.o"
