@@ -16,7 +16,7 @@ namespace {
 
 constexpr int LANES = 16;
 // Columns that become words or floats at a time, so that what is between two loops stays in the first-level cache.
-constexpr int SPAN = 512;
+constexpr int SPAN = 1024;
 
 inline int least(int a, int b) {
   return a < b ? a : b;
@@ -29,22 +29,21 @@ inline std::size_t sizeOf(Scalar stored) {
 }
 
 /** `count` scalars from `from`, as the bits of floats. */
-inline Words loadScalars(const void* from, Scalar stored, int count) {
-  if (stored == Scalar::float32) return loadWordsSome(from, count);
+template <Scalar STORED>
+inline Words loadScalars(const void* from, int count) {
+  if constexpr (STORED == Scalar::float32) return loadWordsSome(from, count);
   const auto* shorts = static_cast<const std::uint16_t*>(from);
-  if (stored == Scalar::bfloat16) return shiftLeft(loadShorts(shorts, count), 16);
+  if constexpr (STORED == Scalar::bfloat16) return shiftLeft(loadShorts(shorts, count), 16);
   return asWords(loadHalves(shorts, count));
 }
 
-/** Turns 16 rows of `count` items, each row fetched by load(row, first item, how many), to out[item][row]. */
-template <class Load>
-inline void turn(int count, float* out, Load load) {
-  for (int item = 0; item < count; item += LANES) {
-    Words block[LANES];
-    const int some = least(LANES, count - item);
-    for (int row = 0; row < LANES; row++) block[row] = load(row, item, some);
-    transpose(block);
-    for (int column = 0; column < some; column++) storeWords(out + std::size_t(item + column) * LANES, block[column]);
+/** Calls work.operator()<Scalar>() for that of `stored`: the loops inside then know it. */
+template <class Work>
+inline void withScalar(Scalar stored, Work work) {
+  switch (stored) {
+    case Scalar::float32: return work.template operator()<Scalar::float32>();
+    case Scalar::float16: return work.template operator()<Scalar::float16>();
+    case Scalar::bfloat16: return work.template operator()<Scalar::bfloat16>();
   }
 }
 
@@ -53,28 +52,56 @@ struct Strip {
   const Matrix& matrix;
   int row;
 
-  std::size_t at(int lane) const {
-    return std::size_t(least(row + lane, matrix.rows - 1));
-  }
-
-  /** Words first … first + count of each row, out[word][lane]. Fetches the next strip's from memory meanwhile. */
+  /** Words first … first + count of each row, out[word][lane]. */
   void words(int first, int count, float* out) const {
-    const auto* data = static_cast<const std::uint32_t*>(matrix.data);
-    const std::size_t width = matrix.words();
-    turn(count, out, [&](int lane, int item, int some) {
-      const std::uint32_t* from = data + at(lane) * width + first + item;
-      prefetch(from + LANES * width);
-      return loadWordsSome(from, some);
-    });
+    turn({matrix.data, 4, matrix.words(), std::size_t(first)}, count, out, LANES, loadWordsSome);
   }
 
   /** Scales or biases of the groups first … first + count, out[group][lane]. */
   void scalars(const void* data, int first, int count, float* out) const {
-    const std::size_t size = sizeOf(matrix.stored);
-    turn(count, out, [&](int lane, int item, int some) {
-      const std::size_t place = at(lane) * matrix.groups() + first + item;
-      return loadScalars(static_cast<const char*>(data) + place * size, matrix.stored, some);
-    });
+    dense({data, sizeOf(matrix.stored), std::size_t(matrix.groups()), std::size_t(first)}, count, out, LANES);
+  }
+
+  /** Elements first … first + count of each row of dense weights that lie row by row, out[element * stride + lane]. */
+  void elements(int first, int count, float* out, std::size_t stride) const {
+    dense({matrix.data, sizeOf(matrix.stored), matrix.row_stride, std::size_t(first)}, count, out, stride);
+  }
+
+ private:
+  /** Where the items of a row lie: their bytes, how many from one row to the next, which comes first. */
+  struct Rows {
+    const void* data;
+    std::size_t size;
+    std::size_t width;
+    std::size_t first;
+  };
+
+  void dense(const Rows& rows, int count, float* out, std::size_t stride) const {
+    withScalar(matrix.stored, [&]<Scalar STORED>() { turn(rows, count, out, stride, loadScalars<STORED>); });
+  }
+
+  /** Turns `count` items of each row, and fetches those of the next strip from memory meanwhile. */
+  template <class Load>
+  inline void turn(const Rows& rows, int count, float* out, std::size_t stride, Load load) const {
+    const std::size_t width = rows.width * rows.size;
+    const std::size_t last = std::size_t(matrix.rows - 1 - row);
+    const char* start = static_cast<const char*>(rows.data) + row * width + rows.first * rows.size;
+    for (int item = 0; item < count; item += LANES, start += LANES * rows.size, out += LANES * stride) {
+      Words block[LANES];
+      const int some = least(LANES, count - item);
+      const char* from = start;
+#pragma GCC unroll 16
+      for (std::size_t lane = 0; lane < LANES; lane++) {
+        prefetch(from + LANES * width);
+        block[lane] = load(from, some);
+        from += lane < last ? width : 0;
+      }
+      transpose(block);
+#pragma GCC unroll 16
+      for (int column = 0; column < LANES; column++) {
+        if (column < some) storeWords(out + column * stride, block[column]);
+      }
+    }
   }
 };
 
@@ -122,29 +149,16 @@ void unpackStrip(const Strip& strip, int first, int last, float* panel) {
 
 void unpackDense(const Strip& strip, int first, int last, float* panel) {
   const Matrix& matrix = strip.matrix;
-  const std::size_t size = sizeOf(matrix.stored);
-  const char* data = static_cast<const char*>(matrix.data);
-  if (matrix.row_stride == 1) { // the rows of one column lie side by side
-    const int some = least(LANES, matrix.rows - strip.row);
-    for (int column = first; column < last; column++) {
-      const std::size_t place = column * matrix.column_stride + strip.row;
-      storeWords(panel + std::size_t(column - first) * PANEL_ROWS, loadScalars(data + place * size, matrix.stored, some));
+  if (matrix.row_stride != 1) return strip.elements(first, last - first, panel, PANEL_ROWS);
+  // the rows of one column lie side by side
+  const int some = least(LANES, matrix.rows - strip.row);
+  withScalar(matrix.stored, [&]<Scalar STORED>() {
+    const std::size_t size = sizeOf(STORED);
+    const char* from = static_cast<const char*>(matrix.data) + (first * matrix.column_stride + strip.row) * size;
+    for (int column = first; column < last; column++, from += matrix.column_stride * size, panel += PANEL_ROWS) {
+      storeWords(panel, loadScalars<STORED>(from, some));
     }
-    return;
-  }
-  for (int column = first; column < last; column += LANES) {
-    Words block[LANES];
-    const int some = least(LANES, last - column);
-    for (int lane = 0; lane < LANES; lane++) {
-      const char* from = data + (strip.at(lane) * matrix.row_stride + column) * size;
-      prefetch(from + LANES * matrix.row_stride * size);
-      block[lane] = loadScalars(from, matrix.stored, some);
-    }
-    transpose(block);
-    for (int index = 0; index < some; index++) {
-      storeWords(panel + std::size_t(column - first + index) * PANEL_ROWS, block[index]);
-    }
-  }
+  });
 }
 
 void unpack(const Matrix& matrix, int row, int first_column, int last_column, float* panel) {
@@ -165,9 +179,9 @@ void unpack(const Matrix& matrix, int row, int first_column, int last_column, fl
 
 float scalarAt(const void* data, Scalar stored, std::size_t place) {
   const char* from = static_cast<const char*>(data) + place * sizeOf(stored);
-  float value[LANES];
-  storeWords(value, loadScalars(from, stored, 1));
-  return value[0];
+  float value = 0;
+  withScalar(stored, [&]<Scalar STORED>() { storeSome(&value, asFloats(loadScalars<STORED>(from, 1)), 1); });
+  return value;
 }
 
 void unpackRow(const Matrix& matrix, int row, float* y) {
@@ -251,6 +265,12 @@ void digitize(const Matrix& matrix, const float* x, std::int8_t* digits, float* 
       top = greater(magnitude(load(x + at)), top);
       poison = multiplyAdd(load(x + at), spread(0), poison);
     }
+    const float not_finite = sum(poison);
+    if (not_finite != 0) { // also true of NaN
+      std::memset(digits, 0, std::size_t(DIGITS) * size);
+      units[group] = sums[group] = not_finite;
+      continue;
+    }
     const float unit = greatest(top) / DIGITS_GREATEST;
     const Floats inverse = spread(unit >= std::numeric_limits<float>::min() ? 1 / unit : 0);
     Words total = spreadWord(0);
@@ -265,79 +285,89 @@ void digitize(const Matrix& matrix, const float* x, std::int8_t* digits, float* 
         value = shiftRightSigned(subtractWords(value, last), 8);
       }
     }
-    units[group] = unit + sum(poison);
+    units[group] = unit;
     sums[group] = units[group] * float(sumWords(total));
   }
 }
 
-/** One strip's groups, already turned, by ROWS rows of digits; totals[row][lane] goes on. */
-template <int BITS, int ROWS>
-inline void multiplyGroups(
-    const Matrix& matrix, const float* words, const float* scales, const float* biases, int groups,
-    const std::int8_t* digits, std::size_t digits_stride, const float* units, const float* sums,
-    std::size_t groups_stride, float* totals) {
-  const int size = matrix.group_size;
-  const int group_words = size * BITS / 32;
+/** A strip's groups, already turned. */
+struct Groups {
+  const float* words;
+  const float* scales;
+  const float* biases;
+  int count;
+};
+
+/** The digits of a row at those groups; from one row to the next are so many. */
+struct DigitRows {
+  const std::int8_t* digits;
+  const float* units;
+  const float* sums;
+  std::size_t digits_stride;
+  std::size_t groups_stride;
+};
+
+/** The products of `groups` with ROWS rows of digits; totals[row][lane] goes on. */
+template <int BITS, int SIZE, int ROWS>
+inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* totals) {
   Floats total[ROWS];
   for (int row = 0; row < ROWS; row++) total[row] = load(totals + row * LANES);
-  for (int group = 0; group < groups; group++) {
+  const float* words = groups.words;
+  const std::int8_t* digits = x.digits;
+  for (int group = 0; group < groups.count; group++, digits += DIGITS * SIZE) {
     Words sum[ROWS][DIGITS];
     for (int row = 0; row < ROWS; row++) {
       for (int digit = 0; digit < DIGITS; digit++) sum[row][digit] = spreadWord(0);
     }
-    const std::int8_t* x = digits + std::size_t(group) * DIGITS * size;
-    for (int word = 0; word < group_words; word++) {
-      const Words packed = loadWords(words + std::size_t(group * group_words + word) * LANES);
-      if constexpr (BITS == 4) {
-        const Words even = bitAnd(packed, spreadWord(0x0f0f0f0f));
-        const Words odd = bitAnd(shiftRight(packed, 4), spreadWord(0x0f0f0f0f));
-        for (int row = 0; row < ROWS; row++) {
-          for (int digit = 0; digit < DIGITS; digit++) {
-            const std::int8_t* from = x + row * digits_stride + digit * size + word * 8;
-            sum[row][digit] = multiplyBytes(multiplyBytes(sum[row][digit], even, from), odd, from + 4);
-          }
-        }
-      } else {
-        for (int row = 0; row < ROWS; row++) {
-          for (int digit = 0; digit < DIGITS; digit++) {
-            sum[row][digit] = multiplyBytes(sum[row][digit], packed, x + row * digits_stride + digit * size + word * 4);
+#pragma GCC unroll 4
+    for (int word = 0; word < SIZE * BITS / 32; word++, words += LANES) {
+      const Words packed = loadWords(words);
+      for (int row = 0; row < ROWS; row++) {
+        for (int digit = 0; digit < DIGITS; digit++) {
+          const std::int8_t* from = digits + row * x.digits_stride + digit * SIZE + word * (32 / BITS);
+          Words& to = sum[row][digit];
+          if constexpr (BITS == 4) {
+            to = multiplyBytes(to, bitAnd(packed, spreadWord(0x0f0f0f0f)), from);
+            to = multiplyBytes(to, bitAnd(shiftRight(packed, 4), spreadWord(0x0f0f0f0f)), from + 4);
+          } else {
+            to = multiplyBytes(to, packed, from);
           }
         }
       }
     }
-    const Floats scale = load(scales + group * LANES);
-    const Floats bias = load(biases + group * LANES);
+    const Floats scale = load(groups.scales + group * LANES);
+    const Floats bias = load(groups.biases + group * LANES);
     for (int row = 0; row < ROWS; row++) {
       const Floats high = toFloats(addWords(shiftLeft(sum[row][0], 8), sum[row][1]));
       const Floats all = multiplyAdd(high, spread(256), toFloats(sum[row][2]));
-      const std::size_t at = row * groups_stride + group;
-      total[row] = multiplyAdd(multiply(all, spread(units[at])), scale, total[row]);
-      total[row] = multiplyAdd(bias, spread(sums[at]), total[row]);
+      const std::size_t at = row * x.groups_stride + group;
+      total[row] = multiplyAdd(multiply(all, spread(x.units[at])), scale, total[row]);
+      total[row] = multiplyAdd(bias, spread(x.sums[at]), total[row]);
     }
   }
   for (int row = 0; row < ROWS; row++) store(totals + row * LANES, total[row]);
 }
 
-template <int BITS>
+template <int BITS, int SIZE>
 void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals) {
   const Matrix& matrix = strip.matrix;
   alignas(64) float words[SPAN / 32 * BITS * LANES];
   alignas(64) float scales[SPAN / 32 * LANES];
   alignas(64) float biases[SPAN / 32 * LANES];
   const std::size_t digits_stride = std::size_t(DIGITS) * matrix.columns;
+  const std::size_t groups_stride = std::size_t(matrix.columns / SIZE);
   for (int column = 0; column < matrix.columns; column += SPAN) {
     const int end = least(column + SPAN, matrix.columns);
-    const int group = column / matrix.group_size;
-    const int groups = (end - column) / matrix.group_size;
+    const int first = column / SIZE;
+    const Groups groups = {words, scales, biases, (end - column) / SIZE};
     strip.words(column / 32 * BITS, (end - column) / 32 * BITS, words);
-    strip.scalars(matrix.scales, group, groups, scales);
-    strip.scalars(matrix.biases, group, groups, biases);
+    strip.scalars(matrix.scales, first, groups.count, scales);
+    strip.scalars(matrix.biases, first, groups.count, biases);
     const auto some = [&]<int ROWS>(int row) {
-      const std::size_t at = std::size_t(row) * matrix.groups() + group;
-      multiplyGroups<BITS, ROWS>(
-          matrix, words, scales, biases, groups,
-          x.digits + row * digits_stride + std::size_t(column) * DIGITS, digits_stride,
-          x.units + at, x.sums + at, matrix.groups(), totals + row * LANES);
+      const std::size_t at = row * groups_stride + first;
+      const DigitRows rows = {
+          x.digits + at * SIZE * DIGITS, x.units + at, x.sums + at, digits_stride, groups_stride};
+      multiplyGroups<BITS, SIZE, ROWS>(groups, rows, totals + row * LANES);
     };
     int row = 0;
     for (; row + 4 <= count; row += 4) some.template operator()<4>(row);
@@ -347,16 +377,27 @@ void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals
   }
 }
 
-void multiplyFew(
+template <int BITS>
+void multiplyStrips(
     const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride) {
   for (int row = first; row < last; row += LANES) {
-    alignas(64) float totals[FEW_ROWS * LANES] = {};
+    alignas(64) float totals[FEW_ROWS * LANES];
+    for (int index = 0; index < count; index++) store(totals + index * LANES, spread(0));
     const Strip strip = {matrix, row};
-    if (matrix.bits == 4) multiplyStrip<4>(strip, x, count, totals);
-    else multiplyStrip<8>(strip, x, count, totals);
+    switch (matrix.group_size) {
+      case 32: multiplyStrip<BITS, 32>(strip, x, count, totals); break;
+      case 64: multiplyStrip<BITS, 64>(strip, x, count, totals); break;
+      case 128: multiplyStrip<BITS, 128>(strip, x, count, totals); break;
+    }
     const int some = least(LANES, last - row);
     for (int index = 0; index < count; index++) storeSome(y + index * y_stride + row, load(totals + index * LANES), some);
   }
+}
+
+void multiplyFew(
+    const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride) {
+  if (matrix.bits == 4) multiplyStrips<4>(matrix, x, count, first, last, y, y_stride);
+  else multiplyStrips<8>(matrix, x, count, first, last, y, y_stride);
 }
 
 #endif

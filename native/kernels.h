@@ -9,8 +9,8 @@ namespace bunsen {
 
 /** A panel of weights turned to floats: for each column, those of this many rows side by side. */
 constexpr int PANEL_ROWS = 32;
-/** As many rows of activations as the product by bytes takes; beyond it, weights become floats once for all of them. */
-constexpr int FEW_ROWS = 16;
+/** As many rows of activations as the product by bytes takes at a time: their digits stay in the second-level cache. */
+constexpr int FEW_ROWS = 64;
 
 enum class Scalar : std::uint8_t { float32, float16, bfloat16 };
 

@@ -61,6 +61,7 @@ inline Words bitOr(Words a, Words b) { return _mm512_or_si512(a, b); }
 /** Of words below 2^31. */
 inline Floats toFloats(Words a) { return _mm512_cvtepi32_ps(a); }
 inline Words asWords(Floats a) { return _mm512_castps_si512(a); }
+inline Floats asFloats(Words a) { return _mm512_castsi512_ps(a); }
 inline Words addWords(Words a, Words b) { return _mm512_add_epi32(a, b); }
 /** The lowest four bits of each word. */
 inline Floats nibbles(Words a) {
@@ -100,7 +101,8 @@ inline void transpose(Words rows[16]) {
   }
 }
 
-inline void prefetch(const void* from) { _mm_prefetch(static_cast<const char*>(from), _MM_HINT_T0); }
+/** To the second-level cache: the first is too small for what is asked for so early. */
+inline void prefetch(const void* from) { _mm_prefetch(static_cast<const char*>(from), _MM_HINT_T1); }
 
 #if defined(__AVX512VNNI__)
 #define BUNSEN_HAS_BYTE_PRODUCTS 1

@@ -135,7 +135,8 @@ inline void transpose(Words rows[16]) {
   }
 }
 
-inline void prefetch(const void* from) { __builtin_prefetch(from); }
+/** To the second-level cache: the first is too small for what is asked for so early. */
+inline void prefetch(const void* from) { __builtin_prefetch(from, 0, 2); }
 
 } // namespace
 } // namespace bunsen
