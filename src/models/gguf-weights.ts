@@ -5,6 +5,7 @@ import { FileBytes } from "../formats/file-bytes.ts";
 import { type AffineGroups, isRepacked, repack, takeRows, unpairedRows } from "../formats/ggml-blocks.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
 import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
+import { library } from "../mlx/library.ts";
 import { astype, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
@@ -54,7 +55,7 @@ class GgufWeights implements Weights {
     const paired = this.#architecture.pairedHeads(name);
     const order = paired === null ? null : unpairedRows(paired, rows / paired);
     const weight = isRepacked(tensor.type)
-      ? this.#quantized(repack(tensor.type, this.#read(tensor), rows, columns), rows, columns, order)
+      ? this.#quantized(tensor.name, repack(tensor.type, this.#read(tensor), rows, columns), rows, columns, order)
       : this.#matrix(tensor, order);
     return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null };
   }
@@ -68,18 +69,29 @@ class GgufWeights implements Weights {
     this.#keeper[Symbol.dispose]();
   }
 
-  #quantized(groups: AffineGroups, rows: number, columns: number, order: Uint32Array | null) {
+  #quantized(name: string, groups: AffineGroups | null, rows: number, columns: number, order: Uint32Array | null) {
+    if (groups === null) {
+      const state = `tensor "${name}" has a scale whose offset is beyond half precision`;
+      throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
+    }
     const place = <Matrix extends AffineGroups["packed"] | AffineGroups["scales"]>(matrix: Matrix) =>
       order === null ? matrix : takeRows(matrix, order);
     const { bits } = groups;
     return {
       kind: "quantized",
       weight: this.#keeper.keep(fromBytes(place(groups.packed), [rows, (columns * bits) / 32], "uint32")),
-      // float32: a half-precision scale would make MLX round most of the weights
-      scales: this.#keeper.keep(fromBytes(place(groups.scales), [rows, columns / GROUP_SIZE], "float32")),
-      biases: this.#keeper.keep(fromBytes(place(groups.biases), [rows, columns / GROUP_SIZE], "float32")),
+      scales: this.#keeper.keep(this.#scales(place(groups.scales), rows)),
+      biases: this.#keeper.keep(this.#scales(place(groups.biases), rows)),
       how: { group_size: GROUP_SIZE, bits },
     } as const;
+  }
+
+  /** As stored on the CPU, whose kernels compute with them exactly; elsewhere MLX would round most of the weights. */
+  #scales(halves: Uint16Array, rows: number): MlxArray {
+    const stored = fromBytes(halves, [rows, halves.length / rows], "float16");
+    if (library().device === "cpu") return stored;
+    using given_up = stored;
+    return astype(given_up, "float32");
   }
 
   #matrix(tensor: GgufTensor, order: Uint32Array | null) {
