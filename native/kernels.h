@@ -89,6 +89,17 @@ struct Kernels {
   void (*unpackRow)(const Matrix& matrix, int row, float* y);
   /** Where the greatest is; the first of equals. */
   int (*argmax)(const float* x, int size);
+
+  void (*sigmoid)(const float* x, int size, float* y);
+  /** Rotates pairs (2i, 2i + 1): x * cosine + (x of its partner) * sine, `dims` of each, the even sines negative. */
+  void (*rotatePairs)(const float* x, const float* cosines, const float* sines, int dims, float* y);
+  /** The lowest finite float where the mask is 0. */
+  void (*hide)(float* scores, const std::uint8_t* mask, int size);
+  /**
+   * Softmax of a row that comes in parts. Of this part of `size` scores the first `live` become e^(score - top), the
+   * rest 0; `top` and `total` go on, from -infinity and 0. Returns the factor by which what came before shrinks.
+   */
+  float (*soften)(float* scores, int live, int size, float* top, float* total);
 };
 
 /** How many digits make up one activation: three carry the 24 bits of a float. */

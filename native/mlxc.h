@@ -72,6 +72,10 @@ const uint32_t* mlx_array_data_uint32(const mlx_array arr);
 const int32_t* mlx_array_data_int32(const mlx_array arr);
 const float* mlx_array_data_float32(const mlx_array arr);
 
+/* bunsen.h: our own, not in mlx-c */
+// "name count" a line: how often an operation that has a kernel was left to MLX, since the library was opened.
+int bunsen_fallbacks(mlx_string* res);
+
 /* compile.h */
 int mlx_disable_compile(void);
 int mlx_enable_compile(void);
