@@ -2,6 +2,7 @@
 
 #include "mlx/fast.h"
 
+#include "dot-product-attention.h"
 #include "forward.h"
 #include "norm.h"
 #include "primitive.h"
@@ -66,6 +67,10 @@ int mlx_fast_scaled_dot_product_attention(
     const char* mask_mode, const mlx_array mask_arr, const mlx_array sinks, const mlx_stream s) {
   const bool force_fused = false; // not in the ABI; this is MLX's default
   return forward(res, [&] {
+    auto mixed = bunsen::dotProductAttention(
+        get(queries), get(keys), get(values), {scale, mask_mode}, optional(mask_arr), optional(sinks), get(s));
+    if (mixed) return *mixed;
+    bunsen::countFallback("fast_scaled_dot_product_attention");
     return mx::fast::scaled_dot_product_attention(
         get(queries), get(keys), get(values), scale, mask_mode, optional(mask_arr), optional(sinks), force_fused,
         get(s));

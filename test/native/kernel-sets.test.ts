@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { ROOT } from "../root.ts";
 
-const PROPERTIES = ["affine-product", "dense-product", "row-operations", "rope"];
+const PROPERTIES = ["affine-product", "dense-product", "row-operations", "rope", "dot-product-attention"];
 
 const NEEDS: Readonly<Record<string, readonly string[]>> = {
   avx512vnni: ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"],
