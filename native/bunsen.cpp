@@ -149,3 +149,7 @@ int bunsen_mlp_apply(
         });
   });
 }
+
+int bunsen_fallbacks(mlx_string* res) {
+  return forward(res, [] { return bunsen::fallbacks(); });
+}

@@ -16,6 +16,10 @@ extern "C" {
 typedef struct bunsen_attention { void* ctx; } bunsen_attention;
 typedef struct bunsen_mlp { void* ctx; } bunsen_mlp;
 
+/* bunsen.h */
+/* "name count" a line: how often an operation that has a kernel was left to MLX, since the library was opened. */
+int bunsen_fallbacks(mlx_string* res);
+
 /* An array whose memory nobody has written, and which the machine gives only as it is written. */
 int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s);
 

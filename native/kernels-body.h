@@ -489,21 +489,23 @@ void softmax(const float* x, int size, float* y) {
 }
 
 float soften(float* scores, int from, int to, int size, float* top, float* total) {
+  const float before = *top;
+  const float seen = greatestOf(scores + from, to - from);
+  const float best = seen > before ? seen : before;
+  // while there was nothing but -infinity, 0 in its place keeps the exponential from NaN
+  const float base = best == -std::numeric_limits<float>::infinity() ? 0 : best;
+  Floats parts = spread(0);
+  each(to - from, [&](int at, int some) {
+    const Floats part = exponential(subtract(loadSome(scores + from + at, some), spread(base)));
+    storeSome(scores + from + at, part, some);
+    parts = add(parts, some == LANES ? part : loadSome(scores + from + at, some));
+  });
   for (int at = 0; at < from; at++) scores[at] = 0;
   for (int at = to; at < size; at++) scores[at] = 0;
-  if (from == to) return 1;
-  const float before = *top;
-  const float best = greatestOf(scores + from, to - from);
-  *top = best > before ? best : before;
-  Floats sums = spread(0);
-  each(to - from, [&](int at, int some) {
-    const Floats part = exponential(subtract(loadSome(scores + from + at, some), spread(*top)));
-    storeSome(scores + from + at, part, some);
-    sums = add(sums, some == LANES ? part : loadSome(scores + from + at, some));
-  });
-  const float correction = before == *top ? 1 : std::exp(before - *top);
-  *total = *total * correction + sum(sums);
-  return correction;
+  const float shrink = before == best ? 1 : std::exp(before - base);
+  *top = best;
+  *total = *total * shrink + sum(parts);
+  return shrink;
 }
 
 void siluMultiply(const float* gate, const float* up, int size, float* y) {
@@ -553,11 +555,47 @@ void rotateHalves(const float* x, const float* cosines, const float* sines, int 
 }
 
 int argmax(const float* x, int size) {
-  const float top = greatestOf(x, size);
-  for (int at = 0; at < size; at++) {
+  constexpr int PART = 4096; // stays in the first-level cache until it is searched again
+  float top = -std::numeric_limits<float>::infinity();
+  int part = 0;
+  for (int at = 0; at < size; at += PART) {
+    const float best = greatestOf(x + at, least(PART, size - at));
+    if (best > top) {
+      top = best;
+      part = at;
+    }
+  }
+  for (int at = part; at < size; at++) {
     if (x[at] == top) return at;
   }
   return 0; // nothing but NaN
+}
+
+void sigmoid(const float* x, int size, float* y) {
+  each(size, [&](int at, int some) {
+    const Floats power = exponential(subtract(spread(0), loadSome(x + at, some)));
+    storeSome(y + at, divide(spread(1), add(spread(1), power)), some);
+  });
+}
+
+inline Floats swapNeighbours(Floats a) {
+  return __builtin_shufflevector(a, a, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+}
+
+void rotatePairs(const float* x, const float* cosines, const float* sines, int dims, float* y) {
+  each(dims, [&](int at, int some) {
+    const Floats part = loadSome(x + at, some);
+    const Floats turned = multiply(swapNeighbours(part), loadSome(sines + at, some));
+    storeSome(y + at, multiplyAdd(part, loadSome(cosines + at, some), turned), some);
+  });
+}
+
+void hide(float* scores, const std::uint8_t* mask, int size) {
+  const Floats hidden = spread(std::numeric_limits<float>::lowest());
+  each(size, [&](int at, int some) {
+    const Floats seen = toFloats(loadBytes(mask + at, some));
+    storeSome(scores + at, whereLess(spread(0), seen, loadSome(scores + at, some), hidden), some);
+  });
 }
 
 } // namespace
@@ -572,4 +610,4 @@ int argmax(const float* x, int size) {
 #define BUNSEN_KERNELS(NAME)                                                                               \
   const bunsen::Kernels bunsen::NAME##_kernels = {                                                         \
       #NAME, unpack, multiply, BUNSEN_BYTE_PRODUCTS, rmsNorm, layerNorm, softmax, siluMultiply,            \
-      geluMultiply, add, scale, softCap, rotateHalves, soften, unpackRow, argmax}
+      geluMultiply, add, scale, softCap, rotateHalves, soften, unpackRow, argmax, sigmoid, rotatePairs, hide}

@@ -94,6 +94,12 @@ struct Kernels {
   void (*unpackRow)(const Matrix& matrix, int row, float* y);
   /** Where the greatest is; the first of equals. */
   int (*argmax)(const float* x, int size);
+
+  void (*sigmoid)(const float* x, int size, float* y);
+  /** Rotates pairs (2i, 2i + 1): x * cosine + (x of its partner) * sine, `dims` of each, the even sines negative. */
+  void (*rotatePairs)(const float* x, const float* cosines, const float* sines, int dims, float* y);
+  /** The lowest finite float where the mask is 0. */
+  void (*hide)(float* scores, const std::uint8_t* mask, int size);
 };
 
 /** How many digits make up one activation: three carry the 24 bits of a float. */

@@ -6,6 +6,7 @@
 
 #include "forward.h"
 #include "matmul.h"
+#include "norm.h"
 #include "primitive.h"
 
 using namespace mlxc;
@@ -314,7 +315,11 @@ int mlx_rsqrt(mlx_array* res, const mlx_array a, const mlx_stream s) {
 }
 
 int mlx_sigmoid(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::sigmoid(get(a), get(s)); });
+  return forward(res, [&] {
+    if (auto squashed = bunsen::sigmoid(get(a), get(s))) return *squashed;
+    bunsen::countFallback("sigmoid");
+    return mx::sigmoid(get(a), get(s));
+  });
 }
 
 int mlx_sin(mlx_array* res, const mlx_array a, const mlx_stream s) {
@@ -340,7 +345,11 @@ int mlx_slice_update(
 }
 
 int mlx_softmax_axis(mlx_array* res, const mlx_array a, int axis, bool precise, const mlx_stream s) {
-  return forward(res, [&] { return mx::softmax(get(a), axis, precise, get(s)); });
+  return forward(res, [&] {
+    if (auto probabilities = bunsen::softmax(get(a), axis, get(s))) return *probabilities;
+    bunsen::countFallback("softmax_axis");
+    return mx::softmax(get(a), axis, precise, get(s));
+  });
 }
 
 int mlx_sort_axis(mlx_array* res, const mlx_array a, int axis, const mlx_stream s) {

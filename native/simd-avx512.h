@@ -71,6 +71,9 @@ inline Floats nibbles(Words a) {
 inline Words loadShorts(const std::uint16_t* from, int count) {
   return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(firstOf(count), from));
 }
+inline Words loadBytes(const std::uint8_t* from, int count) {
+  return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(firstOf(count), from));
+}
 inline Floats loadHalves(const std::uint16_t* from, int count) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(firstOf(count), from));
 }

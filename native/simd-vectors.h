@@ -112,6 +112,12 @@ inline Words loadShorts(const std::uint16_t* from, int count) {
   std::memcpy(&a, from, std::size_t(count) * 2);
   return __builtin_convertvector(a, Words);
 }
+inline Words loadBytes(const std::uint8_t* from, int count) {
+  typedef std::uint8_t Bytes __attribute__((vector_size(16)));
+  Bytes a = {};
+  std::memcpy(&a, from, std::size_t(count));
+  return __builtin_convertvector(a, Words);
+}
 /** IEEE half precision, by way of a float whose exponent is 112 too small. */
 inline Floats loadHalves(const std::uint16_t* from, int count) {
   const Words bits = loadShorts(from, count);

@@ -7,26 +7,9 @@ import { dlopen } from "bun:ffi";
 import { assert } from "../core/assert.ts";
 import { type Dtype, dtypes, fromSlot, type MlxArray } from "./array.ts";
 import { emptySlot, type Handle, library, MlxError, takeError } from "./library.ts";
+import { extra_symbols } from "./symbols.ts";
 
-const failed = "i32";
-const layer_arguments = ["ptr", "ptr", "ptr", "ptr"] as const;
-
-/** By the names in native/bunsen.h. */
-const table = {
-  bunsen_reserve: { args: ["ptr", "ptr", "u64", "i32", "ptr"], returns: failed },
-  bunsen_rope_angles: { args: ["ptr", "ptr", "ptr", "f32", "f32", "ptr"], returns: failed },
-  bunsen_attention_new: { args: layer_arguments, returns: "ptr" },
-  bunsen_attention_free: { args: ["ptr"], returns: failed },
-  bunsen_attention_apply: {
-    args: ["ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "ptr"],
-    returns: failed,
-  },
-  bunsen_mlp_new: { args: layer_arguments, returns: "ptr" },
-  bunsen_mlp_free: { args: ["ptr"], returns: failed },
-  bunsen_mlp_apply: { args: ["ptr", "ptr", "ptr", "ptr", "ptr"], returns: failed },
-} as const;
-
-type Native = ReturnType<typeof dlopen<typeof table>>["symbols"];
+type Native = ReturnType<typeof dlopen<typeof extra_symbols>>["symbols"];
 
 let opened: Native | null = null;
 
@@ -135,7 +118,7 @@ function extras(): Native {
 
 function find(path: string): Native | null {
   try {
-    return dlopen(path, table).symbols;
+    return dlopen(path, extra_symbols).symbols;
   } catch {
     return null; // a genuine mlx-c
   }

@@ -141,3 +141,20 @@ export const symbols = {
     mlx_version: { args: ["ptr"], returns: failed },
   },
 } as const;
+
+const newLayer = { args: ["ptr", "ptr", "ptr", handle], returns: handle } as const;
+
+/** Our own additions, by the names in native/bunsen.h: a genuine mlx-c has none. */
+export const extra_symbols = {
+  bunsen_reserve: { args: [slot, "ptr", size, "i32", handle], returns: failed },
+  bunsen_rope_angles: { args: [slot, handle, handle, "f32", "f32", handle], returns: failed },
+  bunsen_attention_new: newLayer,
+  bunsen_attention_free: { args: [handle], returns: failed },
+  bunsen_attention_apply: {
+    args: [slot, handle, handle, handle, handle, handle, handle, handle, handle],
+    returns: failed,
+  },
+  bunsen_mlp_new: newLayer,
+  bunsen_mlp_free: { args: [handle], returns: failed },
+  bunsen_mlp_apply: { args: [slot, handle, handle, handle, handle], returns: failed },
+} as const;
