@@ -10,6 +10,7 @@
 #include "mlp.h"
 #include "mlx/allocator.h"
 #include "primitive.h"
+#include "repack.h"
 
 using namespace mlxc;
 
@@ -44,15 +45,42 @@ void expect(const mx::array& a, const mx::Shape& shape, mx::Dtype dtype, const c
   throw std::invalid_argument(std::string("[bunsen] ") + name + " has not the shape or dtype of its layer");
 }
 
+/** An array that counts as computed; its memory is the caller's to fill. */
+mx::array written(mx::Shape shape, mx::Dtype dtype) {
+  mx::array a(std::move(shape), dtype, nullptr, {});
+  a.set_data(mx::allocator::malloc(a.nbytes() + SLACK_BYTES));
+  a.set_status(mx::array::Status::available);
+  return a;
+}
+
 } // namespace
 
 int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s) {
   (void)s;
-  return forward(res, [&] {
-    mx::array a(toShape(shape, dim), toDtype(dtype), nullptr, {});
-    a.set_data(mx::allocator::malloc(a.nbytes() + SLACK_BYTES));
-    a.set_status(mx::array::Status::available);
-    return a;
+  return forward(res, [&] { return written(toShape(shape, dim), toDtype(dtype)); });
+}
+
+int bunsen_repack(
+    mlx_array* words, mlx_array* scales, mlx_array* biases, const uint8_t* blocks, size_t bytes, int type, size_t rows,
+    size_t columns, const uint32_t* order) {
+  return attempt([&] {
+    const auto kind = static_cast<bunsen::BlockType>(type);
+    if (bytes == 0 || columns % 32 != 0 || bytes != rows * columns / 32 * bunsen::bytesOf(kind)) {
+      throw std::invalid_argument("[bunsen] the bytes are not those rows of blocks");
+    }
+    const int row_groups = static_cast<int>(columns / 32);
+    const int count = static_cast<int>(rows);
+    auto packed = written({count, row_groups * bunsen::bitsOf(kind)}, mx::uint32);
+    auto scale = written({count, row_groups}, mx::float16);
+    auto bias = written({count, row_groups}, mx::float16);
+    const bunsen::Groups groups = {
+        packed.data<std::uint32_t>(), scale.data<std::uint16_t>(), bias.data<std::uint16_t>()};
+    if (!bunsen::repack(kind, blocks, rows, columns, order, groups)) {
+      throw std::invalid_argument("[bunsen] the offset of a scale is beyond half precision");
+    }
+    set(words, std::move(packed));
+    set(scales, std::move(scale));
+    set(biases, std::move(bias));
   });
 }
 

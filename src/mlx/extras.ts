@@ -3,10 +3,10 @@
  * composes the same from ordinary operations. Knows no model.
  */
 
-import { dlopen } from "bun:ffi";
+import { dlopen, ptr, read } from "bun:ffi";
 import { assert } from "../core/assert.ts";
-import { type Dtype, dtypes, fromSlot, type MlxArray } from "./array.ts";
-import { emptySlot, type Handle, library, MlxError, takeError } from "./library.ts";
+import { type Dtype, dtypes, fromSlot, MlxArray } from "./array.ts";
+import { check, emptySlot, type Handle, library, MlxError, takeError } from "./library.ts";
 import { extra_symbols } from "./symbols.ts";
 
 type Native = ReturnType<typeof dlopen<typeof extra_symbols>>["symbols"];
@@ -96,6 +96,27 @@ export function reserve(shape: readonly number[], dtype: Dtype): MlxArray {
     library().stream,
   );
   return fromSlot("bunsen_reserve", code);
+}
+
+/** The numbers of ggml's block types in native/bunsen.h. */
+const block_types = { Q4_0: 0, Q4_1: 1, Q8_0: 2 } as const;
+
+/** Blocks of ggml as affine groups of 32 with float16 scales; row i of the result is row order[i]. */
+export function repackBlocks(
+  type: keyof typeof block_types,
+  blocks: Uint8Array,
+  rows: number,
+  columns: number,
+  order: Uint32Array | null,
+): { words: MlxArray; scales: MlxArray; biases: MlxArray } {
+  const operation = "bunsen_repack";
+  const [words, scales, biases] = [new BigUint64Array(1), new BigUint64Array(1), new BigUint64Array(1)];
+  const bytes = blocks.byteLength;
+  const code = extras()[operation](words, scales, biases, blocks, bytes, block_types[type], rows, columns, order);
+  check(operation, code);
+  const [first, second, third] = [words, scales, biases].map((slot) => new MlxArray(read.u64(ptr(slot), 0)));
+  assert(first !== undefined && second !== undefined && third !== undefined, "three slots were written");
+  return { words: first, scales: second, biases: third };
 }
 
 /** Cosines and sines of int32 `positions` over `wavelengths` (pairs): (tokens, 2, pairs), times `magnitude`. */
