@@ -108,14 +108,20 @@ link() {
   fi
 }
 
-# Puts the libraries of MLX beside ours, and takes away those of an MLX that was here before.
+# Puts libmlx and what stands for its BLAS and LAPACK beside ours, and takes away what was here before.
 copy_libraries() {
-  local library
-  for library in "$mlx"/lib/*.so*; do
-    place "$library" "$(basename "$library")" || true
+  local library name source
+  place "$mlx/lib/libmlx.so" libmlx.so || true
+  for source in blas lapack; do
+    name=$(objdump -p "$mlx/lib/libmlx.so" | sed -n "s/.*NEEDED *\(lib$source[^ ]*\)/\1/p")
+    [ -n "$name" ] || fail "$mlx/lib/libmlx.so names no $source, for which native/stand-ins/$source.cpp stands"
+    "$cxx" -std=c++20 -O3 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -shared "-Wl,-soname,$name" \
+      "stand-ins/$source.cpp" -o "$objects/$name"
+    place "$objects/$name" "$name" || true
   done
   for library in "$out"/*.so*; do
-    [ "$library" = "$out/libmlxc.so" ] || [ -f "$mlx/lib/$(basename "$library")" ] || rm "$library"
+    name=$(basename "$library")
+    [ "$name" = libmlxc.so ] || [ "$name" = libmlx.so ] || [ -f "$objects/$name" ] || rm "$library"
   done
 }
 
