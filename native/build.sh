@@ -89,7 +89,7 @@ compile() {
   # -Wno-psabi: vectors wider than the machine's registers pass only between functions of one file
   case $1 in
     kernels-portable) machine=(-O3 -Wno-psabi) ;;
-    kernels-avx2) machine=(-O3 -Wno-psabi -mavx2 -mfma -mf16c) ;;
+    kernels-avx2) machine=(-O3 -mavx2 -mfma -mf16c) ;;
     kernels-avx512) machine=(-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma) ;;
     kernels-avx512vnni) machine=(-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mavx512vnni) ;;
   esac

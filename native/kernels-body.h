@@ -54,7 +54,9 @@ struct Strip {
 
   /** Words first … first + count of each row, out[word][lane]. */
   void words(int first, int count, float* out) const {
-    turn({matrix.data, 4, matrix.words(), std::size_t(first)}, count, out, LANES, loadWordsSome);
+    turn({matrix.data, 4, matrix.words(), std::size_t(first)}, count, out, LANES, [](const void* from, int some) {
+      return loadWordsSome(from, some);
+    });
   }
 
   /** Scales or biases of the groups first … first + count, out[group][lane]. */
@@ -77,7 +79,9 @@ struct Strip {
   };
 
   void dense(const Rows& rows, int count, float* out, std::size_t stride) const {
-    withScalar(matrix.stored, [&]<Scalar STORED>() { turn(rows, count, out, stride, loadScalars<STORED>); });
+    withScalar(matrix.stored, [&]<Scalar STORED>() {
+      turn(rows, count, out, stride, [](const void* from, int some) { return loadScalars<STORED>(from, some); });
+    });
   }
 
   /** Turns `count` items of each row, and fetches those of the next strip from memory meanwhile. */
@@ -90,12 +94,16 @@ struct Strip {
       Words block[LANES];
       const int some = least(LANES, count - item);
       const char* from = start;
+      const auto fill = [&](int some) {
 #pragma GCC unroll 16
-      for (std::size_t lane = 0; lane < LANES; lane++) {
-        prefetch(from + LANES * width);
-        block[lane] = load(from, some);
-        from += lane < last ? width : 0;
-      }
+        for (std::size_t lane = 0; lane < LANES; lane++) {
+          prefetch(from + LANES * width);
+          block[lane] = load(from, some);
+          from += lane < last ? width : 0;
+        }
+      };
+      if (some == LANES) fill(LANES); // a load of all is known to be one when this is compiled
+      else fill(some);
       transpose(block);
 #pragma GCC unroll 16
       for (int column = 0; column < LANES; column++) {
@@ -179,9 +187,9 @@ void unpack(const Matrix& matrix, int row, int first_column, int last_column, fl
 
 float scalarAt(const void* data, Scalar stored, std::size_t place) {
   const char* from = static_cast<const char*>(data) + place * sizeOf(stored);
-  float value = 0;
-  withScalar(stored, [&]<Scalar STORED>() { storeSome(&value, asFloats(loadScalars<STORED>(from, 1)), 1); });
-  return value;
+  float lanes[LANES] = {};
+  withScalar(stored, [&]<Scalar STORED>() { storeWords(lanes, loadScalars<STORED>(from, 1)); });
+  return lanes[0];
 }
 
 void unpackRow(const Matrix& matrix, int row, float* y) {
@@ -204,27 +212,39 @@ void unpackRow(const Matrix& matrix, int row, float* y) {
 
 /** ROWS rows of activations by HALVES times sixteen weights, all sums in registers. */
 template <int ROWS, int HALVES>
-void multiplyTile(const Tile& tile, int first) {
+void multiplyTile(const Tile& tile, int first_row, int first_column) {
   Floats sums[ROWS][HALVES];
-  const float* x = tile.x + first * tile.x_stride;
-  float* y = tile.y + first * tile.y_stride;
+  const float* x = tile.x + first_row * tile.x_stride;
+  float* y = tile.y + first_row * tile.y_stride + first_column;
   int width[HALVES];
-  for (int half = 0; half < HALVES; half++) width[half] = least(LANES, tile.width - half * LANES);
+  for (int half = 0; half < HALVES; half++) width[half] = least(LANES, tile.width - first_column - half * LANES);
   for (int row = 0; row < ROWS; row++) {
     for (int half = 0; half < HALVES; half++) {
       sums[row][half] = tile.adds ? loadSome(y + row * tile.y_stride + half * LANES, width[half]) : spread(0);
     }
   }
-  const float* panel = tile.panel;
-  for (int k = 0; k < tile.depth; k++, panel += tile.panel_stride) {
+  const float* panel = tile.panel + first_column;
+  const auto step = [&](int k, Floats (&to)[ROWS][HALVES]) {
     Floats weights[HALVES];
     for (int half = 0; half < HALVES; half++) weights[half] = load(panel + half * LANES);
+    panel += tile.panel_stride;
 #pragma GCC unroll 16
     for (int row = 0; row < ROWS; row++) {
       const Floats left = spread(x[row * tile.x_stride + k]);
-      for (int half = 0; half < HALVES; half++) sums[row][half] = multiplyAdd(left, weights[half], sums[row][half]);
+      for (int half = 0; half < HALVES; half++) to[row][half] = multiplyAdd(left, weights[half], to[row][half]);
     }
+  };
+  int k = 0;
+  if constexpr (ROWS == 1) {
+    // a sum waits for itself four cycles: one row has too few of them, so each is halved
+    Floats others[ROWS][HALVES] = {};
+    for (; k + 1 < tile.depth; k += 2) {
+      step(k, sums);
+      step(k + 1, others);
+    }
+    for (int half = 0; half < HALVES; half++) sums[0][half] = add(sums[0][half], others[0][half]);
   }
+  for (; k < tile.depth; k++) step(k, sums);
   for (int row = 0; row < ROWS; row++) {
     for (int half = 0; half < HALVES; half++) {
       storeSome(y + row * tile.y_stride + half * LANES, sums[row][half], width[half]);
@@ -232,22 +252,26 @@ void multiplyTile(const Tile& tile, int first) {
   }
 }
 
-template <int ROWS>
-void multiplyRows(const Tile& tile, int first) {
-  if (tile.width > LANES) multiplyTile<ROWS, 2>(tile, first);
-  else multiplyTile<ROWS, 1>(tile, first);
+template <int ROWS, int HALVES>
+void multiplyRows(const Tile& tile, int row) {
+  int column = 0;
+  for (; column + (HALVES - 1) * LANES < tile.width; column += HALVES * LANES) {
+    multiplyTile<ROWS, HALVES>(tile, row, column);
+  }
+  if (column < tile.width) multiplyTile<ROWS, 1>(tile, row, column);
 }
 
 void multiply(const Tile& tile) {
   int row = 0;
-  for (; row + TILE_ROWS <= tile.count; row += TILE_ROWS) multiplyRows<TILE_ROWS>(tile, row);
+  for (; row + TILE_ROWS <= tile.count; row += TILE_ROWS) multiplyRows<TILE_ROWS, TILE_HALVES>(tile, row);
   if constexpr (TILE_ROWS > 4) {
-    for (; row + 4 <= tile.count; row += 4) multiplyRows<4>(tile, row);
+    for (; row + 4 <= tile.count; row += 4) multiplyRows<4, TILE_HALVES>(tile, row);
   }
+  // few rows take more columns, so that there are sums enough to go on with
   switch (tile.count - row) {
-    case 3: multiplyRows<3>(tile, row); break;
-    case 2: multiplyRows<2>(tile, row); break;
-    case 1: multiplyRows<1>(tile, row); break;
+    case 3: multiplyRows<3, 2>(tile, row); break;
+    case 2: multiplyRows<2, 2>(tile, row); break;
+    case 1: multiplyRows<1, 2>(tile, row); break;
   }
 }
 

@@ -10,10 +10,8 @@ namespace bunsen {
 
 namespace {
 
-// Columns of a panel at a time: with a few rows it stays in the first-level cache, with many in the second.
-constexpr int DEPTH_FEW = 128;
-constexpr int DEPTH_MANY = 2048;
-constexpr int ROWS_FEW = 16;
+// Columns of a panel at a time: it stays in the second-level cache. Fewer make the turning of scales dear.
+constexpr int DEPTH = 1024;
 // Multiply-adds that take one thread about 5 µs.
 constexpr std::size_t WORTH_SHARING = 1 << 17;
 // Chunks in a product that fills all threads: few, as the first rows of each are not fetched ahead, yet some to even out.
@@ -99,7 +97,7 @@ void multiplyByBytes(const Kernels& set, const Chunk& chunk, const Digits& x, in
 void multiplyByPanels(const Kernels& set, const Chunk& chunk, const float* x, std::size_t x_stride, int count) {
   const Product& product = *chunk.product;
   const int columns = product.matrix.columns;
-  const int depth = std::min(count <= ROWS_FEW ? DEPTH_FEW : DEPTH_MANY, columns);
+  const int depth = std::min(DEPTH, columns);
   static thread_local std::vector<float> panel;
   panel.resize(std::max(panel.size(), std::size_t(depth) * PANEL_ROWS));
   for (int row = chunk.first; row < chunk.last; row += PANEL_ROWS) {

@@ -20,6 +20,7 @@ using Words = __m512i;
 
 // Rows of activations that one tile multiplies with 32 weights: 24 of the 32 registers hold their sums.
 constexpr int TILE_ROWS = 12;
+constexpr int TILE_HALVES = 2;
 
 inline __mmask16 firstOf(int count) {
   return count >= 16 ? 0xffff : __mmask16((1u << count) - 1);
@@ -61,7 +62,6 @@ inline Words bitOr(Words a, Words b) { return _mm512_or_si512(a, b); }
 /** Of words below 2^31. */
 inline Floats toFloats(Words a) { return _mm512_cvtepi32_ps(a); }
 inline Words asWords(Floats a) { return _mm512_castps_si512(a); }
-inline Floats asFloats(Words a) { return _mm512_castsi512_ps(a); }
 inline Words addWords(Words a, Words b) { return _mm512_add_epi32(a, b); }
 /** The lowest four bits of each word. */
 inline Floats nibbles(Words a) {

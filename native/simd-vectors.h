@@ -20,6 +20,7 @@ typedef std::uint32_t UnsignedWords __attribute__((vector_size(64)));
 
 // Rows of activations that one tile multiplies with 32 weights: sixteen registers of eight floats hold no more sums.
 constexpr int TILE_ROWS = 3;
+constexpr int TILE_HALVES = 1;
 
 inline Floats spread(float value) { return Floats{} + value; }
 inline Words spreadWord(std::uint32_t value) { return Words{} + std::int32_t(value); }
