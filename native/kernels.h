@@ -87,7 +87,7 @@ struct Kernels {
   void (*rotateHalves)(const float* x, const float* cosines, const float* sines, int dims, float* y);
   /** One row of quantised weights as floats. */
   void (*unpackRow)(const Matrix& matrix, int row, float* y);
-  /** Where the greatest is; the first of equals. */
+  /** Where the greatest is; the first of equals, or the first NaN. */
   int (*argmax)(const float* x, int size);
 
   void (*sigmoid)(const float* x, int size, float* y);
@@ -100,6 +100,8 @@ struct Kernels {
    * rest 0; `top` and `total` go on, from -infinity and 0. Returns the factor by which what came before shrinks.
    */
   float (*soften)(float* scores, int live, int size, float* top, float* total);
+  /** How many of the first, in steps of 64, are less than `bound`. A NaN is not. */
+  int (*skipBelow)(const float* x, int size, float bound);
 };
 
 /** How many digits make up one activation: three carry the 24 bits of a float. */

@@ -11,6 +11,11 @@ type Random = () => number;
 
 /** A second view of the same library: functions of the ABI that the bridge does not call, and our own. */
 export const { symbols: more } = dlopen(LIBRARY, {
+  mlx_argmax_axis: { args: ["ptr", "ptr", "i32", "bool", "ptr"], returns: "i32" },
+  mlx_dequantize: {
+    args: ["ptr", "ptr", "ptr", "ptr", "u64", "u64", "ptr", "ptr", "u64", "ptr"],
+    returns: "i32",
+  },
   mlx_fast_layer_norm: { args: ["ptr", "ptr", "ptr", "ptr", "f32", "ptr"], returns: "i32" },
   mlx_fast_rms_norm: { args: ["ptr", "ptr", "ptr", "f32", "ptr"], returns: "i32" },
   mlx_fast_rope: { args: ["ptr", "ptr", "i32", "bool", "u64", "f32", "i32", "ptr", "ptr"], returns: "i32" },
