@@ -18,15 +18,12 @@ std::optional<mx::array> dequantize(
     mx::Dtype dtype,
     mx::Stream stream) {
   if (stream.device != mx::Device::cpu || !mx::issubdtype(dtype, mx::floating)) return std::nullopt;
-  if (w.ndim() < 2 || w.size() == 0 || scales.ndim() != w.ndim() || scales.shape() != biases.shape()) return std::nullopt;
+  if (scales.ndim() == 0 || w.ndim() == 0 || w.size() == 0) return std::nullopt;
   mx::Shape shape = w.shape();
   shape.back() = scales.shape(-1) * form.group_size;
-  const auto asMatrix = [&](const mx::array& a) { return mx::flatten(a, 0, -2, stream); };
-  const mx::array packed = asMatrix(w), scale_rows = asMatrix(scales), bias_rows = asMatrix(biases);
-  if (!isAffine(packed, scale_rows, bias_rows, form, shape.back())) return std::nullopt;
+  if (!isAffine(w, scales, biases, form, shape.back())) return std::nullopt;
   const mx::array rows = operation(
-      "Dequantize", shape, mx::float32,
-      {inRows(packed, stream), inRows(scale_rows, stream), inRows(bias_rows, stream)}, stream,
+      "Dequantize", shape, mx::float32, {inRows(w, stream), inRows(scales, stream), inRows(biases, stream)}, stream,
       [form](const std::vector<mx::array>& inputs, mx::array& out) -> Task {
         const Matrix matrix = affineMatrix(inputs[0], inputs[1], inputs[2], form);
         return [matrix, y = out.data<float>()] {

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "dequantize.h"
+#include "experts.h"
 #include "forward.h"
 #include "matmul.h"
 #include "norm.h"
@@ -160,6 +161,9 @@ int mlx_gather_mm(
     mlx_array* res, const mlx_array a, const mlx_array b, const mlx_array lhs_indices, const mlx_array rhs_indices,
     bool sorted_indices, const mlx_stream s) {
   return forward(res, [&] {
+    auto products = bunsen::gatherProduct(get(a), get(b), optional(lhs_indices), optional(rhs_indices), get(s));
+    if (products) return *products;
+    bunsen::countFallback("gather_mm");
     return mx::gather_mm(get(a), get(b), optional(lhs_indices), optional(rhs_indices), sorted_indices, get(s));
   });
 }
@@ -169,6 +173,13 @@ int mlx_gather_qmm(
     const mlx_array lhs_indices, const mlx_array rhs_indices, bool transpose, mlx_optional_int group_size,
     mlx_optional_int bits, const char* mode, bool sorted_indices, const mlx_stream s) {
   return forward(res, [&] {
+    if (biases.ctx != nullptr && transpose && std::string_view(mode) == "affine") {
+      auto products = bunsen::gatherAffineProduct(
+          get(x), get(w), get(scales), get(biases), affineForm(group_size, bits), optional(lhs_indices),
+          optional(rhs_indices), get(s));
+      if (products) return *products;
+    }
+    bunsen::countFallback("gather_qmm");
     return mx::gather_qmm(
         get(x), get(w), get(scales), optional(biases), optional(lhs_indices), optional(rhs_indices), transpose,
         optional(group_size), optional(bits), mode, std::nullopt, sorted_indices, get(s));

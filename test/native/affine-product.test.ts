@@ -5,7 +5,7 @@ import { type Dtype, fromBytes, toFloat32 } from "../../src/mlx/array.ts";
 import { quantizedMatmul, transpose } from "../../src/mlx/ops.ts";
 import "../open-mlx.ts";
 import { integer, seeded } from "../random.ts";
-import { coarse, draw, pick } from "./arrays.ts";
+import { coarse, draw, pick, testNoFallbacks } from "./arrays.ts";
 import { unpack } from "./packed.ts";
 
 // Sums in another order: a few roundings of 2^-24 of what is added up.
@@ -108,3 +108,5 @@ test("activations that do not lie row by row are read in their order", () => {
   using found = quantizedMatmul(seen_by_row, weight, scales, scales, { group_size: 32, bits: 4 });
   expect([...toFloat32(found)]).toEqual([...toFloat32(expected)]);
 });
+
+testNoFallbacks();

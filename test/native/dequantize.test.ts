@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { dtypes, fromBytes, toFloat32 } from "../../src/mlx/array.ts";
 import { astype } from "../../src/mlx/ops.ts";
 import { integer, seeded } from "../random.ts";
-import { absent, coarse, draw, more, pick, present, result, sizeOf, worstError } from "./arrays.ts";
+import { absent, coarse, draw, more, pick, present, result, sizeOf, testNoFallbacks, worstError } from "./arrays.ts";
 import { unpack } from "./packed.ts";
 
 // Half a unit of the last place. In float32 every number drawn here is exact.
@@ -58,3 +58,5 @@ for (const seed of [1, 2]) {
     }
   });
 }
+
+testNoFallbacks();

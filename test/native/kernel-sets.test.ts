@@ -12,6 +12,7 @@ const PROPERTIES = [
   "dot-product-attention",
   "select",
   "dequantize",
+  "experts",
 ];
 
 /** What the processor must have, the best set first. */

@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { type MlxArray, toFloat32 } from "../../src/mlx/array.ts";
 import { astype, sort, topk } from "../../src/mlx/ops.ts";
 import { integer, seeded } from "../random.ts";
-import { draw, more, pick, result } from "./arrays.ts";
+import { draw, more, pick, result, testNoFallbacks } from "./arrays.ts";
 
 type Random = () => number;
 
@@ -74,3 +74,5 @@ for (const seed of [1, 2, 3]) {
     }
   });
 }
+
+testNoFallbacks();
