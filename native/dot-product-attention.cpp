@@ -3,7 +3,6 @@
 #include "dot-product-attention.h"
 
 #include <functional>
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -46,16 +45,6 @@ Heads headsOf(const mx::array& a, const void* data, const mx::Strides& strides) 
   return {data, *scalarOf(a), a.shape(3), stride(0), stride(1), stride(2)};
 }
 
-/** Copies `a` row by row once it is computed. */
-template <class Item>
-std::function<const void*()> gathering(const mx::array& a) {
-  auto items = std::make_shared<std::vector<Item>>(a.size());
-  return [items, rows = Rows<Item>(a)] {
-    for (int row = 0; row < rows.count(); row++) rows.at(row, items->data() + std::size_t(row) * rows.size());
-    return items->data();
-  };
-}
-
 /** Gives the layout of `a` when the task runs. Only one whose last axis was transposed has to be copied first. */
 std::function<Heads()> reader(const mx::array& a) {
   if (a.shape(3) == 1 || a.strides(3) == 1) {
@@ -63,8 +52,7 @@ std::function<Heads()> reader(const mx::array& a) {
   }
   const std::int64_t dims = a.shape(3);
   const mx::Strides strides = {a.shape(1) * a.shape(2) * dims, a.shape(2) * dims, dims, 1};
-  const auto gather = a.itemsize() == 4 ? gathering<std::uint32_t>(a) : gathering<std::uint16_t>(a);
-  return [heads = headsOf(a, nullptr, strides), gather]() mutable {
+  return [heads = headsOf(a, nullptr, strides), gather = gathering(a)]() mutable {
     heads.data = gather();
     return heads;
   };

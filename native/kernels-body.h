@@ -578,9 +578,26 @@ void rotateHalves(const float* x, const float* cosines, const float* sines, int 
   });
 }
 
+int skipBelow(const float* x, int size, float bound) {
+  constexpr int STEP = 4 * LANES;
+  int at = 0;
+  for (; at + STEP <= size; at += STEP) {
+    Floats others = spread(0);
+    for (int part = 0; part < 4; part++) {
+      others = add(others, whereLess(load(x + at + part * LANES), spread(bound), spread(0), spread(1)));
+    }
+    if (sum(others) > 0) return at;
+  }
+  return at;
+}
+
 int argmax(const float* x, int size) {
   constexpr int PART = 4096; // stays in the first-level cache until it is searched again
-  float top = -std::numeric_limits<float>::infinity();
+  constexpr float INFINITE = std::numeric_limits<float>::infinity();
+  for (int at = skipBelow(x, size, INFINITE); at < size; at++) {
+    if (x[at] != x[at]) return at;
+  }
+  float top = -INFINITE;
   int part = 0;
   for (int at = 0; at < size; at += PART) {
     const float best = greatestOf(x + at, least(PART, size - at));
@@ -592,7 +609,7 @@ int argmax(const float* x, int size) {
   for (int at = part; at < size; at++) {
     if (x[at] == top) return at;
   }
-  return 0; // nothing but NaN
+  return 0;
 }
 
 void sigmoid(const float* x, int size, float* y) {
@@ -600,10 +617,6 @@ void sigmoid(const float* x, int size, float* y) {
     const Floats power = exponential(subtract(spread(0), loadSome(x + at, some)));
     storeSome(y + at, divide(spread(1), add(spread(1), power)), some);
   });
-}
-
-inline Floats swapNeighbours(Floats a) {
-  return __builtin_shufflevector(a, a, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
 }
 
 void rotatePairs(const float* x, const float* cosines, const float* sines, int dims, float* y) {
@@ -634,4 +647,5 @@ void hide(float* scores, const std::uint8_t* mask, int size) {
 #define BUNSEN_KERNELS(NAME)                                                                               \
   const bunsen::Kernels bunsen::NAME##_kernels = {                                                         \
       #NAME, unpack, multiply, BUNSEN_BYTE_PRODUCTS, rmsNorm, layerNorm, softmax, siluMultiply,            \
-      geluMultiply, add, scale, softCap, rotateHalves, soften, unpackRow, argmax, sigmoid, rotatePairs, hide}
+      geluMultiply, add, scale, softCap, rotateHalves, soften, unpackRow, argmax, sigmoid, rotatePairs, hide, \
+      skipBelow}

@@ -92,7 +92,7 @@ struct Kernels {
   float (*soften)(float* scores, int from, int to, int size, float* top, float* total);
   /** One row of quantised weights as floats. */
   void (*unpackRow)(const Matrix& matrix, int row, float* y);
-  /** Where the greatest is; the first of equals. */
+  /** Where the greatest is; the first of equals, or the first NaN. */
   int (*argmax)(const float* x, int size);
 
   void (*sigmoid)(const float* x, int size, float* y);
@@ -100,6 +100,8 @@ struct Kernels {
   void (*rotatePairs)(const float* x, const float* cosines, const float* sines, int dims, float* y);
   /** The lowest finite float where the mask is 0. */
   void (*hide)(float* scores, const std::uint8_t* mask, int size);
+  /** How many of the first, in steps of 64, are less than `bound`. A NaN is not. */
+  int (*skipBelow)(const float* x, int size, float bound);
 };
 
 /** How many digits make up one activation: three carry the 24 bits of a float. */

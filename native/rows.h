@@ -2,8 +2,12 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
-#include <cstring>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
 
 #include "mlx/array.h"
 
@@ -49,6 +53,25 @@ class Rows {
   std::vector<int> shape_;
   std::vector<std::ptrdiff_t> strides_;
 };
+
+/** Copies all rows, one after the other; the copy lives as long as the function. */
+template <class Item>
+std::function<const void*()> gathering(const Rows<Item>& rows) {
+  auto items = std::make_shared<std::vector<Item>>(std::size_t(rows.count()) * rows.size());
+  return [items, rows] {
+    for (int row = 0; row < rows.count(); row++) {
+      Item* to = items->data() + std::size_t(row) * rows.size();
+      const Item* from = rows.at(row, to);
+      if (from != to) std::copy(from, from + rows.size(), to);
+    }
+    return items->data();
+  };
+}
+
+/** The same for an array of items of two or four bytes. */
+inline std::function<const void*()> gathering(const mx::array& a) {
+  return a.itemsize() == 4 ? gathering(Rows<std::uint32_t>(a)) : gathering(Rows<std::uint16_t>(a));
+}
 
 /** Whether a kernel may run: float32 and not empty, on the CPU. */
 inline bool isForKernels(const mx::array& a, mx::Stream stream) {

@@ -125,6 +125,14 @@ inline Words loadShorts(const std::uint16_t* from, int count) {
   const Shorts a = loadSome(from, count);
   return {_mm256_cvtepu16_epi32(a.low), _mm256_cvtepu16_epi32(a.high)};
 }
+/** Lanes 2i and 2i + 1 in each other's place. */
+inline Floats swapNeighbours(Floats a) { return {_mm256_permute_ps(a.low, 0xb1), _mm256_permute_ps(a.high, 0xb1)}; }
+inline Words loadBytes(const std::uint8_t* from, int count) {
+  std::uint8_t bytes[16] = {};
+  std::memcpy(bytes, from, std::size_t(count));
+  const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+  return {_mm256_cvtepu8_epi32(a), _mm256_cvtepu8_epi32(_mm_srli_si128(a, 8))};
+}
 inline Floats loadHalves(const std::uint16_t* from, int count) {
   const Shorts a = loadSome(from, count);
   return {_mm256_cvtph_ps(a.low), _mm256_cvtph_ps(a.high)};

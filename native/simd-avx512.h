@@ -71,6 +71,8 @@ inline Floats nibbles(Words a) {
 inline Words loadShorts(const std::uint16_t* from, int count) {
   return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(firstOf(count), from));
 }
+/** Lanes 2i and 2i + 1 in each other's place. */
+inline Floats swapNeighbours(Floats a) { return _mm512_permute_ps(a, 0xb1); }
 inline Words loadBytes(const std::uint8_t* from, int count) {
   return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(firstOf(count), from));
 }

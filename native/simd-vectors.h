@@ -113,6 +113,10 @@ inline Words loadShorts(const std::uint16_t* from, int count) {
   std::memcpy(&a, from, std::size_t(count) * 2);
   return __builtin_convertvector(a, Words);
 }
+/** Lanes 2i and 2i + 1 in each other's place. */
+inline Floats swapNeighbours(Floats a) {
+  return __builtin_shufflevector(a, a, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+}
 inline Words loadBytes(const std::uint8_t* from, int count) {
   typedef std::uint8_t Bytes __attribute__((vector_size(16)));
   Bytes a = {};

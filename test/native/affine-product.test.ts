@@ -5,7 +5,8 @@ import { type Dtype, fromBytes, toFloat32 } from "../../src/mlx/array.ts";
 import { quantizedMatmul, transpose } from "../../src/mlx/ops.ts";
 import "../open-mlx.ts";
 import { integer, seeded } from "../random.ts";
-import { coarse, draw, pick } from "./arrays.ts";
+import { coarse, draw, pick, testNoFallbacks } from "./arrays.ts";
+import { unpack } from "./packed.ts";
 
 // Sums in another order: a few roundings of 2^-24 of what is added up.
 const ERROR_MAX = 1e-5;
@@ -31,13 +32,6 @@ function randomCase(random: () => number): Case {
   };
 }
 
-/** Element `index` of weights packed one after the other in 32-bit words. */
-function unpack(words: Uint32Array, index: number, bits: number): number {
-  const bit = index * bits;
-  const two = BigInt(words[bit >> 5] ?? 0) | (BigInt(words[(bit >> 5) + 1] ?? 0) << 32n);
-  return Number((two >> BigInt(bit & 31)) & ((1n << BigInt(bits)) - 1n));
-}
-
 /** The greatest error over all places, relative to the sum of what was added there. */
 function worstProductError({ count, rows, columns, group_size, bits, stored }: Case, random: () => number): number {
   const groups = columns / group_size;
@@ -57,16 +51,20 @@ function worstProductError({ count, rows, columns, group_size, bits, stored }: C
       weights[column] = (scales.values[group] ?? 0) * q + (biases.values[group] ?? 0);
     }
     for (let index = 0; index < count; index++) {
-      const terms = weights.map((weight, column) => weight * (x.values[index * columns + column] ?? 0));
-      const sum = terms.reduce((all, term) => all + term, 0);
-      const size = terms.reduce((all, term) => all + Math.abs(term), 0);
+      let sum = 0;
+      let size = 0;
+      for (let column = 0; column < columns; column++) {
+        const term = (weights[column] ?? 0) * (x.values[index * columns + column] ?? 0);
+        sum += term;
+        size += Math.abs(term);
+      }
       worst = Math.max(worst, Math.abs((found[index * rows + row] ?? Number.NaN) - sum) / size);
     }
   }
   return worst;
 }
 
-for (const seed of [1, 2, 3, 4]) {
+for (const seed of [1, 2, 3]) {
   test(`60 random products are those of float64 (seed ${seed})`, () => {
     const random = seeded(seed);
     for (let turn = 0; turn < 60; turn++) {
@@ -110,3 +108,5 @@ test("activations that do not lie row by row are read in their order", () => {
   using found = quantizedMatmul(seen_by_row, weight, scales, scales, { group_size: 32, bits: 4 });
   expect([...toFloat32(found)]).toEqual([...toFloat32(expected)]);
 });
+
+testNoFallbacks();

@@ -1,8 +1,9 @@
 /** What the tests of the kernels share: arrays of random layout, functions the bridge does not call, errors measured. */
 
-import { dlopen } from "bun:ffi";
+import { CString, dlopen } from "bun:ffi";
+import { expect, test } from "bun:test";
 import { type Dtype, fromBytes, fromSlot, type MlxArray } from "../../src/mlx/array.ts";
-import { emptySlot, library } from "../../src/mlx/library.ts";
+import { emptySlot, library, slotHandle } from "../../src/mlx/library.ts";
 import { astype, slice, transpose } from "../../src/mlx/ops.ts";
 import { LIBRARY } from "../open-mlx.ts";
 import { integer } from "../random.ts";
@@ -11,11 +12,42 @@ type Random = () => number;
 
 /** A second view of the same library: functions of the ABI that the bridge does not call, and our own. */
 export const { symbols: more } = dlopen(LIBRARY, {
+  mlx_argmax_axis: { args: ["ptr", "ptr", "i32", "bool", "ptr"], returns: "i32" },
+  mlx_dequantize: {
+    args: ["ptr", "ptr", "ptr", "ptr", "u64", "u64", "ptr", "ptr", "u64", "ptr"],
+    returns: "i32",
+  },
+  mlx_gather_mm: { args: ["ptr", "ptr", "ptr", "ptr", "ptr", "bool", "ptr"], returns: "i32" },
+  mlx_gather_qmm: {
+    args: ["ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "bool", "u64", "u64", "ptr", "bool", "ptr"],
+    returns: "i32",
+  },
   mlx_fast_layer_norm: { args: ["ptr", "ptr", "ptr", "ptr", "f32", "ptr"], returns: "i32" },
   mlx_fast_rms_norm: { args: ["ptr", "ptr", "ptr", "f32", "ptr"], returns: "i32" },
   mlx_fast_rope: { args: ["ptr", "ptr", "i32", "bool", "u64", "f32", "i32", "ptr", "ptr"], returns: "i32" },
   mlx_fast_rope_dynamic: { args: ["ptr", "ptr", "i32", "bool", "u64", "f32", "ptr", "ptr", "ptr"], returns: "i32" },
 });
+
+/** How often an operation that has a kernel was left to MLX, by name. Only our own library counts. */
+export function fallbacks(): Record<string, number> {
+  if (process.platform !== "linux") return {};
+  const { symbols } = dlopen(LIBRARY, { bunsen_fallbacks: { args: ["ptr"], returns: "i32" } });
+  expect(symbols.bunsen_fallbacks(emptySlot())).toBe(0);
+  const text = slotHandle();
+  const { native } = library();
+  const data = native.mlx_string_data(text);
+  const lines = data === null ? "" : new CString(data).toString();
+  native.mlx_string_free(text);
+  return Object.fromEntries([...lines.matchAll(/^(\w+) (\d+)$/gm)].map(([, name, count]) => [name, Number(count)]));
+}
+
+/** Called last in a file: what its tests compared was computed by our kernels and not by MLX. */
+export function testNoFallbacks(): void {
+  const before = fallbacks();
+  test("none of this was left to MLX", () => {
+    expect(fallbacks()).toEqual(before);
+  });
+}
 
 /** The result of a call that is given an empty out-slot and the stream. */
 export function result(

@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { type Dtype, fromBytes, type MlxArray, toFloat32 } from "../../src/mlx/array.ts";
 import { astype, matmul, transpose } from "../../src/mlx/ops.ts";
 import { integer, seeded } from "../random.ts";
-import { coarse, draw, pick } from "./arrays.ts";
+import { coarse, draw, pick, testNoFallbacks } from "./arrays.ts";
 
 // Sums in another order: a few roundings of 2^-24 of what is added up.
 const ERROR_MAX = 1e-5;
@@ -68,3 +68,5 @@ for (const seed of [1, 2, 3]) {
     }
   });
 }
+
+testNoFallbacks();

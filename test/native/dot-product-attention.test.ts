@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { type Dtype, fromBytes, type MlxArray, toFloat32 } from "../../src/mlx/array.ts";
 import { library } from "../../src/mlx/library.ts";
 import { integer, seeded } from "../random.ts";
-import { coarse, type Drawn, draw, pick, result, worstError } from "./arrays.ts";
+import { coarse, type Drawn, draw, pick, result, testNoFallbacks, worstError } from "./arrays.ts";
 
 // A few roundings of 2^-24 of values of the size of one.
 const ERROR_MAX = 1e-5;
@@ -139,10 +139,10 @@ function hidesARow(how: Case, mask: Drawn): boolean {
   return rows.some((row) => row.every((value) => value === Number.NEGATIVE_INFINITY));
 }
 
-for (const seed of [1, 2, 3, 4]) {
-  test(`50 random attentions are those of float64 (seed ${seed})`, () => {
+for (const seed of [1, 2, 3]) {
+  test(`40 random attentions are those of float64 (seed ${seed})`, () => {
     const random = seeded(seed);
-    for (let turn = 0; turn < 50; turn++) {
+    for (let turn = 0; turn < 40; turn++) {
       const how = randomCase(random);
       const { batch, heads, kv_heads, length, total, key_dims, value_dims, stored } = how;
       const item = stored === "float32" ? () => random() * 4 - 2 : () => coarse(random) / 2;
@@ -192,3 +192,5 @@ test("a float mask that hides every key of a row gives NaN in it, as softmax doe
   using y = attend(q.array, q.array, q.array, "additive", mask);
   expect(Array.from(toFloat32(y), Number.isNaN)).toEqual(Array.from({ length: 64 }, (_, at) => at % 32 >= 16));
 });
+
+testNoFallbacks();

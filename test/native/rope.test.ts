@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { fromBytes, type MlxArray, toFloat32 } from "../../src/mlx/array.ts";
 import { integer, seeded } from "../random.ts";
-import { absent, draw, more, pick, present, result, sizeOf, worstError } from "./arrays.ts";
+import { absent, draw, more, pick, present, result, sizeOf, testNoFallbacks, worstError } from "./arrays.ts";
 
 // Angles up to a few hundred are rounded to float32 before their sine is taken.
 const ERROR_MAX = 1e-4;
@@ -124,3 +124,5 @@ test("a later call is not given the angles of an earlier one", () => {
     expect(worstError(toFloat32(y), turned(other, x.values))).toBeLessThan(ERROR_MAX);
   }
 });
+
+testNoFallbacks();
