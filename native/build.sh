@@ -86,9 +86,8 @@ is_current() {
 compile() {
   local machine=()
   # -O3: only there does g++ keep an array of vectors in registers, a loop over it unrolled
-  # -Wno-psabi: vectors wider than the machine's registers pass only between functions of one file
   case $1 in
-    kernels-portable) machine=(-O3 -Wno-psabi) ;;
+    kernels-portable) machine=(-O3) ;;
     kernels-avx2) machine=(-O3 -mavx2 -mfma -mf16c) ;;
     kernels-avx512) machine=(-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma) ;;
     kernels-avx512vnni) machine=(-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mavx512vnni) ;;

@@ -210,27 +210,24 @@ void unpackRow(const Matrix& matrix, int row, float* y) {
 
 // ---------------------------------------------------------------- products
 
-/** ROWS rows of activations by HALVES times sixteen weights, all sums in registers. */
+/** ROWS rows of activations by HALVES times sixteen weights, all sums in registers: so nothing is called in here. */
 template <int ROWS, int HALVES>
-void multiplyTile(const Tile& tile, int first_row, int first_column) {
+void multiplyTile(const Tile& tile) {
   Floats sums[ROWS][HALVES];
-  const float* x = tile.x + first_row * tile.x_stride;
-  float* y = tile.y + first_row * tile.y_stride + first_column;
-  int width[HALVES];
-  for (int half = 0; half < HALVES; half++) width[half] = least(LANES, tile.width - first_column - half * LANES);
+#pragma GCC unroll 16
   for (int row = 0; row < ROWS; row++) {
     for (int half = 0; half < HALVES; half++) {
-      sums[row][half] = tile.adds ? loadSome(y + row * tile.y_stride + half * LANES, width[half]) : spread(0);
+      sums[row][half] = tile.adds ? load(tile.y + row * tile.y_stride + half * LANES) : spread(0);
     }
   }
-  const float* panel = tile.panel + first_column;
+  const float* panel = tile.panel;
   const auto step = [&](int k, Floats (&to)[ROWS][HALVES]) {
     Floats weights[HALVES];
     for (int half = 0; half < HALVES; half++) weights[half] = load(panel + half * LANES);
     panel += tile.panel_stride;
 #pragma GCC unroll 16
     for (int row = 0; row < ROWS; row++) {
-      const Floats left = spread(x[row * tile.x_stride + k]);
+      const Floats left = spread(tile.x[row * tile.x_stride + k]);
       for (int half = 0; half < HALVES; half++) to[row][half] = multiplyAdd(left, weights[half], to[row][half]);
     }
   };
@@ -245,20 +242,39 @@ void multiplyTile(const Tile& tile, int first_row, int first_column) {
     for (int half = 0; half < HALVES; half++) sums[0][half] = add(sums[0][half], others[0][half]);
   }
   for (; k < tile.depth; k++) step(k, sums);
+#pragma GCC unroll 16
   for (int row = 0; row < ROWS; row++) {
-    for (int half = 0; half < HALVES; half++) {
-      storeSome(y + row * tile.y_stride + half * LANES, sums[row][half], width[half]);
-    }
+    for (int half = 0; half < HALVES; half++) store(tile.y + row * tile.y_stride + half * LANES, sums[row][half]);
+  }
+}
+
+/** The same for fewer than sixteen weights. */
+template <int ROWS>
+void multiplyEdge(const Tile& tile) {
+  float sums[ROWS * LANES];
+  for (int row = 0; row < ROWS; row++) store(sums + row * LANES, loadSome(tile.y + row * tile.y_stride, tile.width));
+  Tile whole = tile;
+  whole.y = sums;
+  whole.y_stride = LANES;
+  multiplyTile<ROWS, 1>(whole);
+  for (int row = 0; row < ROWS; row++) {
+    storeSome(tile.y + row * tile.y_stride, load(sums + row * LANES), tile.width);
   }
 }
 
 template <int ROWS, int HALVES>
 void multiplyRows(const Tile& tile, int row) {
-  int column = 0;
-  for (; column + (HALVES - 1) * LANES < tile.width; column += HALVES * LANES) {
-    multiplyTile<ROWS, HALVES>(tile, row, column);
-  }
-  if (column < tile.width) multiplyTile<ROWS, 1>(tile, row, column);
+  Tile rest = tile;
+  rest.x += row * tile.x_stride;
+  rest.y += row * tile.y_stride;
+  const auto pass = [&](int columns) {
+    rest.panel += columns;
+    rest.y += columns;
+    rest.width -= columns;
+  };
+  for (; rest.width >= HALVES * LANES; pass(HALVES * LANES)) multiplyTile<ROWS, HALVES>(rest);
+  for (; rest.width >= LANES; pass(LANES)) multiplyTile<ROWS, 1>(rest);
+  if (rest.width > 0) multiplyEdge<ROWS>(rest);
 }
 
 void multiply(const Tile& tile) {
@@ -269,9 +285,9 @@ void multiply(const Tile& tile) {
   }
   // few rows take more columns, so that there are sums enough to go on with
   switch (tile.count - row) {
-    case 3: multiplyRows<3, 2>(tile, row); break;
-    case 2: multiplyRows<2, 2>(tile, row); break;
-    case 1: multiplyRows<1, 2>(tile, row); break;
+    case 3: multiplyRows<3, TAIL_HALVES>(tile, row); break;
+    case 2: multiplyRows<2, TAIL_HALVES>(tile, row); break;
+    case 1: multiplyRows<1, TAIL_HALVES>(tile, row); break;
   }
 }
 

@@ -22,6 +22,7 @@ struct Words {
 // Rows of activations that one tile multiplies with 16 weights: 12 of the 16 registers hold their sums.
 constexpr int TILE_ROWS = 6;
 constexpr int TILE_HALVES = 1;
+constexpr int TAIL_HALVES = 2;
 
 inline Floats spread(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
 inline Words spreadWord(std::uint32_t value) { return {_mm256_set1_epi32(int(value)), _mm256_set1_epi32(int(value))}; }

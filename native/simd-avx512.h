@@ -21,6 +21,7 @@ using Words = __m512i;
 // Rows of activations that one tile multiplies with 32 weights: 24 of the 32 registers hold their sums.
 constexpr int TILE_ROWS = 12;
 constexpr int TILE_HALVES = 2;
+constexpr int TAIL_HALVES = 2;
 
 inline __mmask16 firstOf(int count) {
   return count >= 16 ? 0xffff : __mmask16((1u << count) - 1);
