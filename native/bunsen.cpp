@@ -19,6 +19,15 @@ namespace {
 // A load of sixteen floats may begin at the last of an array.
 constexpr std::size_t SLACK_BYTES = 64;
 
+/** A projection alone, made as the other layers are. */
+class Projection : public bunsen::Linear {
+ public:
+  enum { WEIGHTS = ARRAYS };
+
+  Projection(const std::optional<mx::array>* weights, const int* numbers, const float*, mx::Stream stream)
+      : Linear(weights, numbers + 1, numbers[0], stream) {}
+};
+
 template <class Layer>
 const std::shared_ptr<const Layer>& layerOf(void* ctx) {
   if (ctx == nullptr) throw std::invalid_argument("expected a layer, found an empty one");
@@ -173,6 +182,50 @@ int bunsen_mlp_apply(
         stream, [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
           return [=, x = inputs[0].data<float>(), residual = inputs[1].data<float>(), y = out.data<float>()] {
             mlp->apply(x, residual, tokens, y);
+          };
+        });
+  });
+}
+
+bunsen_linear bunsen_linear_new(
+    const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s) {
+  return makeLayer<bunsen_linear, Projection>(weights, numbers, factors, s);
+}
+
+int bunsen_linear_free(bunsen_linear layer) {
+  return freeLayer<Projection>(layer.ctx);
+}
+
+int bunsen_linear_apply(mlx_array* res, const bunsen_linear layer, const mlx_array x, const mlx_stream s) {
+  return forward(res, [&] {
+    const auto linear = layerOf<Projection>(layer.ctx);
+    const auto stream = get(s);
+    const int tokens = get(x).shape(0);
+    expect(get(x), {tokens, linear->columns()}, mx::float32, "x");
+    return bunsen::operation(
+        "Linear", {tokens, linear->rows()}, mx::float32, {bunsen::inRows(get(x), stream)}, stream,
+        [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          return [=, x = inputs[0].data<float>(), y = out.data<float>()] {
+            bunsen::multiply(x, linear->columns(), tokens, {linear->into(y, linear->rows())});
+          };
+        });
+  });
+}
+
+int bunsen_linear_rows(mlx_array* res, const bunsen_linear layer, const mlx_array numbers, const mlx_stream s) {
+  return forward(res, [&] {
+    const auto linear = layerOf<Projection>(layer.ctx);
+    const auto stream = get(s);
+    const int tokens = get(numbers).shape(0);
+    expect(get(numbers), {tokens}, mx::uint32, "numbers");
+    return bunsen::operation(
+        "Rows", {tokens, linear->columns()}, mx::float32, {bunsen::inRows(get(numbers), stream)}, stream,
+        [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          const auto* rows = inputs[0].data<std::uint32_t>();
+          for (int token = 0; token < tokens; token++) linear->check(rows[token]);
+          return [=, y = out.data<float>()] {
+            const std::size_t columns = linear->columns();
+            bunsen::eachRow(tokens, 8 * columns, [&](int token) { linear->row(rows[token], y + token * columns); });
           };
         });
   });

@@ -15,6 +15,7 @@ extern "C" {
 
 typedef struct bunsen_attention { void* ctx; } bunsen_attention;
 typedef struct bunsen_mlp { void* ctx; } bunsen_mlp;
+typedef struct bunsen_linear { void* ctx; } bunsen_linear;
 
 /* bunsen.h */
 /* "name count" a line: how often an operation that has a kernel was left to MLX, since the library was opened. */
@@ -40,6 +41,14 @@ bunsen_mlp bunsen_mlp_new(const mlx_array* weights, const int* numbers, const fl
 int bunsen_mlp_free(bunsen_mlp layer);
 /* x and residual (tokens, hidden) to (tokens, hidden). */
 int bunsen_mlp_apply(mlx_array* res, const bunsen_mlp layer, const mlx_array x, const mlx_array residual, const mlx_stream s);
+
+/* One projection: weight, scales, biases, bias; columns, group_size, bits (0: dense). Null after an error. */
+bunsen_linear bunsen_linear_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s);
+int bunsen_linear_free(bunsen_linear layer);
+/* x (tokens, columns) to (tokens, rows). */
+int bunsen_linear_apply(mlx_array* res, const bunsen_linear layer, const mlx_array x, const mlx_stream s);
+/* Rows of the weights by uint32 number: (tokens) to (tokens, columns). */
+int bunsen_linear_rows(mlx_array* res, const bunsen_linear layer, const mlx_array numbers, const mlx_stream s);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

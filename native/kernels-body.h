@@ -52,16 +52,27 @@ struct Strip {
   const Matrix& matrix;
   int row;
 
-  /** Words first … first + count of each row, out[word][lane]. */
-  void words(int first, int count, float* out) const {
-    turn({matrix.data, 4, matrix.words(), std::size_t(first)}, count, out, LANES, [](const void* from, int some) {
+  /** Words first … first + count of each row, [word][lane]: where they lie, or turned into `room`. */
+  const float* words(int first, int count, float* room) const {
+    if (matrix.in_strips) return static_cast<const float*>(matrix.data) + (row * matrix.words() + std::size_t(first) * LANES);
+    turn({matrix.data, 4, matrix.words(), std::size_t(first)}, count, room, LANES, [](const void* from, int some) {
       return loadWordsSome(from, some);
     });
+    return room;
   }
 
   /** Scales or biases of the groups first … first + count, out[group][lane]. */
   void scalars(const void* data, int first, int count, float* out) const {
-    dense({data, sizeOf(matrix.stored), std::size_t(matrix.groups()), std::size_t(first)}, count, out, LANES);
+    if (!matrix.in_strips) {
+      return dense({data, sizeOf(matrix.stored), std::size_t(matrix.groups()), std::size_t(first)}, count, out, LANES);
+    }
+    withScalar(matrix.stored, [&]<Scalar STORED>() {
+      const std::size_t at = std::size_t(row) * matrix.groups() + std::size_t(first) * LANES;
+      const char* from = static_cast<const char*>(data) + at * sizeOf(STORED);
+      for (int group = 0; group < count; group++, from += LANES * sizeOf(STORED)) {
+        storeWords(out + group * LANES, loadScalars<STORED>(from, LANES));
+      }
+    });
   }
 
   /** Elements first … first + count of each row of dense weights that lie row by row, out[element * stride + lane]. */
@@ -131,12 +142,12 @@ inline Floats element(const float* words, int index) {
 template <int BITS>
 void unpackStrip(const Strip& strip, int first, int last, float* panel) {
   const Matrix& matrix = strip.matrix;
-  alignas(64) float words[SPAN / 32 * BITS * LANES];
+  alignas(64) float room[SPAN / 32 * BITS * LANES];
   alignas(64) float scales[SPAN / 32 * LANES];
   alignas(64) float biases[SPAN / 32 * LANES];
   for (int column = first; column < last; column += SPAN) {
     const int end = least(column + SPAN, last);
-    strip.words(column / 32 * BITS, (end - column) / 32 * BITS, words);
+    const float* words = strip.words(column / 32 * BITS, (end - column) / 32 * BITS, room);
     const int group = column / matrix.group_size;
     const int groups = (end - 1) / matrix.group_size + 1 - group;
     strip.scalars(matrix.scales, group, groups, scales);
@@ -193,16 +204,28 @@ float scalarAt(const void* data, Scalar stored, std::size_t place) {
 }
 
 void unpackRow(const Matrix& matrix, int row, float* y) {
-  const auto* words = static_cast<const std::uint32_t*>(matrix.data) + row * matrix.words();
+  if (matrix.bits == 0) {
+    for (int column = 0; column < matrix.columns; column++) {
+      y[column] = scalarAt(matrix.data, matrix.stored, row * matrix.row_stride + column * matrix.column_stride);
+    }
+    return;
+  }
+  const auto* words = static_cast<const std::uint32_t*>(matrix.data);
   const std::uint64_t mask = (1u << matrix.bits) - 1;
+  const std::size_t step = matrix.in_strips ? LANES : 1;
+  /** Where the items of this row begin, when a row has so many. */
+  const auto begin = [&](std::size_t items) {
+    return matrix.in_strips ? std::size_t(row / LANES * LANES) * items + std::size_t(row % LANES) : row * items;
+  };
+  const std::size_t first_word = begin(matrix.words());
+  const std::size_t first_group = begin(std::size_t(matrix.groups()));
   for (int group = 0; group < matrix.groups(); group++) {
-    const std::size_t place = std::size_t(row) * matrix.groups() + group;
-    const float scale = scalarAt(matrix.scales, matrix.stored, place);
-    const float bias = scalarAt(matrix.biases, matrix.stored, place);
+    const float scale = scalarAt(matrix.scales, matrix.stored, first_group + group * step);
+    const float bias = scalarAt(matrix.biases, matrix.stored, first_group + group * step);
     for (int column = group * matrix.group_size; column < (group + 1) * matrix.group_size; column++) {
       const std::size_t bit = std::size_t(column) * matrix.bits;
-      std::uint64_t two = words[bit / 32];
-      if (bit % 32 + matrix.bits > 32) two |= std::uint64_t(words[bit / 32 + 1]) << 32;
+      std::uint64_t two = words[first_word + bit / 32 * step];
+      if (bit % 32 + matrix.bits > 32) two |= std::uint64_t(words[first_word + (bit / 32 + 1) * step]) << 32;
       y[column] = scale * float(two >> bit % 32 & mask) + bias;
     }
   }
@@ -391,7 +414,7 @@ inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* tota
 template <int BITS, int SIZE>
 void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals) {
   const Matrix& matrix = strip.matrix;
-  alignas(64) float words[SPAN / 32 * BITS * LANES];
+  alignas(64) float room[SPAN / 32 * BITS * LANES];
   alignas(64) float scales[SPAN / 32 * LANES];
   alignas(64) float biases[SPAN / 32 * LANES];
   const std::size_t digits_stride = std::size_t(DIGITS) * matrix.columns;
@@ -399,8 +422,8 @@ void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals
   for (int column = 0; column < matrix.columns; column += SPAN) {
     const int end = least(column + SPAN, matrix.columns);
     const int first = column / SIZE;
+    const float* words = strip.words(column / 32 * BITS, (end - column) / 32 * BITS, room);
     const Groups groups = {words, scales, biases, (end - column) / SIZE};
-    strip.words(column / 32 * BITS, (end - column) / 32 * BITS, words);
     strip.scalars(matrix.scales, first, groups.count, scales);
     strip.scalars(matrix.biases, first, groups.count, biases);
     const auto some = [&]<int ROWS>(int row) {

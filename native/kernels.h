@@ -29,6 +29,11 @@ struct Matrix {
   const void* biases;
   /** Of dense weights, or of scales and biases. */
   Scalar stored;
+  /**
+   * Of quantised weights: they lie in strips of sixteen rows, the words of one place side by side, (rows / 16, words, 16),
+   * and so do scales and biases, (rows / 16, groups, 16); zeros fill the last strip. A product of few rows reads twice as fast.
+   */
+  bool in_strips;
 
   int groups() const {
     return columns / group_size;

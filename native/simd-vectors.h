@@ -154,13 +154,12 @@ inline Words loadShorts(const std::uint16_t* from, int count) {
 }
 /** Lanes 2i and 2i + 1 in each other's place. */
 inline Floats swapNeighbours(Floats a) {
-  return __builtin_shufflevector(a, a, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+  return four([](auto x) { return __builtin_shufflevector(x, x, 1, 0, 3, 2); }, a);
 }
 inline Words loadBytes(const std::uint8_t* from, int count) {
-  typedef std::uint8_t Bytes __attribute__((vector_size(16)));
-  Bytes a = {};
-  std::memcpy(&a, from, std::size_t(count));
-  return __builtin_convertvector(a, Words);
+  std::uint16_t shorts[16] = {};
+  for (int lane = 0; lane < count; lane++) shorts[lane] = from[lane];
+  return loadShorts(shorts, 16);
 }
 /** IEEE half precision, by way of a float whose exponent is 112 too small. */
 inline Floats loadHalves(const std::uint16_t* from, int count) {

@@ -31,10 +31,10 @@ export interface LayerParts {
 
 /** A layer that the library holds. */
 export class NativeLayer implements Disposable {
-  readonly kind: "attention" | "mlp";
+  readonly kind: "attention" | "linear" | "mlp";
   #handle: Handle | null;
 
-  constructor(kind: "attention" | "mlp", { weights, numbers, factors }: LayerParts) {
+  constructor(kind: "attention" | "linear" | "mlp", { weights, numbers, factors }: LayerParts) {
     this.kind = kind;
     this.#handle = extras()[`bunsen_${kind}_new`](
       BigUint64Array.from(weights, (weight) => BigInt(weight?.handle ?? 0)),
@@ -84,6 +84,18 @@ export function applyAttention(
 export function applyMlp(layer: NativeLayer, x: MlxArray, residual: MlxArray): MlxArray {
   const code = extras().bunsen_mlp_apply(emptySlot(), layer.handle, x.handle, residual.handle, library().stream);
   return fromSlot("bunsen_mlp_apply", code);
+}
+
+/** `x` (tokens, columns) to (tokens, rows). */
+export function applyLinear(layer: NativeLayer, x: MlxArray): MlxArray {
+  const code = extras().bunsen_linear_apply(emptySlot(), layer.handle, x.handle, library().stream);
+  return fromSlot("bunsen_linear_apply", code);
+}
+
+/** Rows of the weights by uint32 number: (tokens) to (tokens, columns). */
+export function takeLinearRows(layer: NativeLayer, numbers: MlxArray): MlxArray {
+  const code = extras().bunsen_linear_rows(emptySlot(), layer.handle, numbers.handle, library().stream);
+  return fromSlot("bunsen_linear_rows", code);
 }
 
 /** An array that nobody has written, and whose memory the machine gives only as it is written. */
