@@ -14,8 +14,8 @@ namespace {
 constexpr int DEPTH = 1024;
 // Multiply-adds that take one thread about 5 µs.
 constexpr std::size_t WORTH_SHARING = 1 << 17;
-// Weights that one thread takes at a time: enough to outweigh the taking.
-constexpr std::size_t CHUNK_WEIGHTS = 1 << 15;
+// Weights that one thread takes at a time: enough to outweigh the taking, and to use what it fetches ahead.
+constexpr std::size_t CHUNK_WEIGHTS = 1 << 16;
 
 bool goesByBytes(const Kernels& set, const Matrix& matrix) {
   return set.digitize != nullptr && (matrix.bits == 4 || matrix.bits == 8);
