@@ -18,8 +18,8 @@ namespace {
 using Floats = __m512;
 using Words = __m512i;
 
-// Rows of activations that one tile multiplies with 32 weights: 24 of the 32 registers hold their sums.
-constexpr int TILE_ROWS = 12;
+// Rows of activations that one tile multiplies with 32 weights: 16 of the 32 registers hold their sums.
+constexpr int TILE_ROWS = 8;
 constexpr int TILE_HALVES = 2;
 constexpr int TAIL_HALVES = 2;
 
