@@ -11,6 +11,7 @@ test("without variables everything lies under the home folder", () => {
     data_folder: "/eve/.bunsen",
     mlx_library: null,
     hub_folder: "/eve/.cache/huggingface/hub",
+    engine: {},
   });
 });
 
@@ -29,7 +30,7 @@ test("an empty variable counts as absent, HOME too", () => {
 
 test("each variable has its effect, the more particular one first", () => {
   const all = { HOME: "/h", BUNSEN_HOME: "/b", BUNSEN_MLX_LIBRARY: "/m.so", XDG_CACHE_HOME: "/c", HF_HOME: "/f" };
-  expect(readConfig(all)).toEqual({ data_folder: "/b", mlx_library: "/m.so", hub_folder: "/f/hub" });
+  expect(readConfig(all)).toEqual({ data_folder: "/b", mlx_library: "/m.so", hub_folder: "/f/hub", engine: {} });
   expect(readConfig({ ...all, HF_HUB_CACHE: "/u" }).hub_folder).toBe("/u");
   expect(readConfig({ ...all, HF_HOME: "" }).hub_folder).toBe("/c/huggingface/hub");
 });

@@ -22,6 +22,7 @@ test("options come with their command", () => {
     host: "::1",
     port: 0,
     json: true,
+    engine: {},
   });
   const asked = parseOptions(["run", "--model", "a", "why", "--", "--not-an-option"]);
   expect(asked).toMatchObject({ command: "run", words: ["why", "--not-an-option"], models: ["a"], port: 10_240 });
