@@ -38,6 +38,7 @@ const KINDS = {
   "rows-max": { type: "string" },
   "decode-gap-ms-target": { type: "string" },
   "chunk-tokens-max": { type: "string" },
+  "draft-tokens-max": { type: "string" },
   "kv-bytes-max": { type: "string" },
   "kv-disk-bytes-max": { type: "string" },
   help: { type: "boolean", short: "h" },
@@ -64,6 +65,9 @@ const HELP = `Bunsen, a local AI server in one executable
                           how long a new prompt may hold up running answers, 100 ms unless given
   --chunk-tokens-max NUMBER
                           tokens of prompts in one step while no answer runs, 512 unless given
+  --draft-tokens-max NUMBER
+                          tokens guessed from an answer's own text and verified in one step, 0 to 8; none
+                          unless given
   --kv-bytes-max BYTES    memory for what was read and answered, of each model (4GiB, say; an eighth of
                           the machine's unless given)
   --kv-disk-bytes-max BYTES

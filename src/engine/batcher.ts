@@ -64,11 +64,12 @@ export interface BatcherSettings {
   readonly chunk_tokens_max: number;
   /** Blocks that the tier fills in a step while rows decode. */
   readonly restored_blocks_max: number;
+  /** Tokens guessed for a row in one step; 0: none. */
+  readonly draft_tokens_max: number;
 }
 
 export class Batcher {
-  readonly #rows_max: number;
-  readonly #restored_blocks_max: number;
+  readonly #settings: BatcherSettings;
   readonly #store: BlockStore;
   readonly #cost: StepCost;
   #joined = 0;
@@ -79,8 +80,7 @@ export class Batcher {
 
   constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER) {
     assert(settings.chunk_tokens_max >= BLOCK_TOKENS, "a chunk holds a block");
-    this.#rows_max = settings.rows_max;
-    this.#restored_blocks_max = settings.restored_blocks_max;
+    this.#settings = settings;
     this.#store = new BlockStore(settings.blocks_max, tier);
     this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
@@ -188,7 +188,7 @@ export class Batcher {
   /** Strictly by rank: a row that does not fit is not overtaken. Each running row is left one block to grow into. */
   #admit(): void {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
-      if (this.#active.length >= this.#rows_max) return;
+      if (this.#active.length >= this.#settings.rows_max) return;
       this.#reuse(row, (content) => this.#store.hold(content));
       row.blocks_promised = blocksFor(row.token_ids.length);
       if (row.blocks_owed + this.#active.length > this.#spare()) {
@@ -202,7 +202,7 @@ export class Batcher {
 
   #decode(row: Row, decode_rows: number, plan: OpenPlan): void {
     if (!this.#active.includes(row) || !this.#cover(row, row.length + 1)) return;
-    const count_max = row.limits.tokens_max - row.drawn - 1;
+    const count_max = Math.min(row.limits.tokens_max - row.drawn - 1, this.#settings.draft_tokens_max);
     const proposed = row.drafter?.propose(row.token_ids, count_max, this.#cost.acceptanceMin(decode_rows)) ?? [];
     // Nobody makes room for a guess.
     const fits = blocksFor(row.length + 1 + proposed.length) - row.blocks.length <= this.#spare();
@@ -249,7 +249,7 @@ export class Batcher {
   }
 
   #hasRestoredEnough({ decode_rows, restored_blocks }: OpenPlan): boolean {
-    return decode_rows > 0 && restored_blocks >= this.#restored_blocks_max;
+    return decode_rows > 0 && restored_blocks >= this.#settings.restored_blocks_max;
   }
 
   /** Whether to wait: a more urgent row computes this row's next block, or all that is left of its prompt. */

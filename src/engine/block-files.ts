@@ -5,7 +5,7 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { closeSync, lstatSync, mkdirSync, openSync, readdirSync, readSync, unlinkSync, utimesSync } from "node:fs";
+import { closeSync, fstatSync, lstatSync, mkdirSync, openSync, readdirSync, readSync, unlinkSync, utimesSync } from "node:fs";
 import { rename, unlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -46,7 +46,6 @@ export class BlockFiles {
     this.bytes_max = bytes_max;
     this.now = now;
     try {
-      mkdirSync(folder, { recursive: true });
       this.#count();
       this.#makeRoom(0);
     } catch {
@@ -160,6 +159,7 @@ export class BlockFiles {
   }
 
   #count(): void {
+    mkdirSync(this.#folder, { recursive: true });
     this.#kept = new Map(filesIn(this.#folder));
     this.#bytes = this.#kept.values().reduce((sum, { bytes }) => sum + bytes, 0);
     this.#counted_ms = this.now();
@@ -189,6 +189,7 @@ function filesIn(folder: string): [string, Kept][] {
 function readWhole(path: string, target: Uint8Array): boolean {
   const descriptor = openSync(path, "r");
   try {
+    if (fstatSync(descriptor).size !== target.byteLength) return false;
     let done = 0;
     for (let got = -1; got !== 0 && done < target.byteLength; done += got)
       got = readSync(descriptor, target, done, target.byteLength - done, done);

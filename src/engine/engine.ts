@@ -54,6 +54,7 @@ export class Engine implements Disposable {
   readonly #batcher: Batcher;
   readonly #pool: KvPool;
   readonly #disk: DiskTier | null;
+  readonly #drafts: boolean;
   #steps = 0;
   readonly #sampling = new Map<number, Sampling>();
   readonly #now: () => number;
@@ -68,6 +69,7 @@ export class Engine implements Disposable {
     );
     const restored_blocks_max = Math.max(1, Math.floor(RESTORED_BYTES_MAX / block_bytes));
     this.#model = model;
+    this.#drafts = settings.draft_tokens_max > 0;
     this.#pool = new KvPool(model.cache_shape, blocks_max);
     this.#disk = disk === null ? null : new DiskTier(disk.files, disk.key, this.#pool, block_bytes);
     this.#batcher = new Batcher({ ...settings, blocks_max, restored_blocks_max }, this.#disk ?? NO_TIER);
@@ -94,7 +96,7 @@ export class Engine implements Disposable {
       tokens_max,
       stop_token_ids: new Set(row.stop_token_ids),
       priority: PRIORITY.normal,
-      drafts: false,
+      drafts: this.#drafts,
     };
     this.#batcher.join(id, prompt_ids, limits, this.#now());
     this.#sampling.set(id, sampling);

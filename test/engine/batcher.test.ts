@@ -20,6 +20,7 @@ const SETTINGS: BatcherSettings = {
   decode_gap_ms_target: 100,
   chunk_tokens_max: 256,
   restored_blocks_max: 2,
+  draft_tokens_max: 8,
 };
 
 function batcher(settings: Partial<BatcherSettings> = {}): Batcher {

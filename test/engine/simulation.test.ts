@@ -39,6 +39,7 @@ class Load {
       decode_gap_ms_target: 50,
       chunk_tokens_max: 256,
       restored_blocks_max: 2,
+      draft_tokens_max: 8,
     };
     this.#batcher = new Batcher(settings, tier);
     this.#prefixes = Array.from({ length: 40 }, () => this.#tokens(integer(this.#random, 1, 130)));
