@@ -35,6 +35,7 @@ export class KvPool implements Disposable {
   /** Copies whole blocks; none is read after it was written here. */
   copy(copies: readonly { readonly from: number; readonly to: number }[]): void {
     for (const { from, to } of copies) {
+      this.cover(to); // its row may have no part in this step
       for (const layer of this.layers) {
         layer.keys = copyBlock(layer.keys, from, to);
         layer.values = copyBlock(layer.values, from, to);
