@@ -17,6 +17,8 @@ export const LIBRARY = findLibrary(
   process.platform,
 );
 
+export const WITH_EXTRAS = process.env["BUNSEN_TEST_EXTRAS"] !== "off";
+
 export const ENGINE_SETTINGS = defaultEngineSettings(2 ** 30);
 
 /** An engine that keeps its blocks in `folder`. */
@@ -31,5 +33,5 @@ export function engineParts(folder: string, settings: Partial<EngineSettings> = 
 const opened = globalThis as { bunsen_test_library?: ReturnType<typeof openLibrary> };
 if (opened.bunsen_test_library === undefined) {
   opened.bunsen_test_library = openLibrary(LIBRARY);
-  openExtras(LIBRARY, process.env["BUNSEN_TEST_EXTRAS"] !== "off");
+  openExtras(LIBRARY, WITH_EXTRAS);
 }

@@ -301,6 +301,13 @@ test("drafts are verified together, and rejected ones leave no trace", () => {
   expect(onlyPart(rows.next())).toMatchObject({ start: part.start + 3, token_ids: [50], outputs: 1 });
 });
 
+test.each([0, 2])("no more than draft_tokens_max are guessed: %d", (draft_tokens_max) => {
+  const rows = batcher({ draft_tokens_max });
+  rows.join(1, [1, 2, 3, 4, 1, 2, 3, 4], { ...limits(40), drafts: true }, 0);
+  for (const token of [1, 2]) rows.observe(step(rows, token), 1000);
+  expect(onlyPart(rows.next()).outputs).toBe(1 + draft_tokens_max);
+});
+
 test("an answer ends within drafts: at a stop token, or at its limit", () => {
   const draw = (tokens_max: number, drawn: readonly number[]) => {
     const rows = batcher();
