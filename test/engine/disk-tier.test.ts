@@ -260,7 +260,8 @@ function patch(path: string, at: number, text: string): void {
 }
 
 function spawnWriter(folder: string, bytes_max: number) {
-  const words = [process.execPath, join(import.meta.dir, "block-writer.ts"), folder, String(bytes_max)];
+  const script = Bun.fileURLToPath(import.meta.resolve("./block-writer.ts"));
+  const words = [process.execPath, script, folder, String(bytes_max)];
   return Bun.spawn(words, { stdout: "ignore", stderr: "inherit" });
 }
 
