@@ -11,7 +11,7 @@ import type { Options } from "./options.ts";
 const NO_WISHES = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null } as const;
 
 export async function run(config: Config, options: Omit<Options, "command">): Promise<void> {
-  using app = await buildApp(config, options.models);
+  await using app = await buildApp(config, options.models);
   const [model] = app.wanted;
   if (model === undefined) throw new Failure("not_found", "Cannot run: no model is built in, name one with --model");
   const asked = await readPrompt(options.words.join(" "));

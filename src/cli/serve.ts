@@ -11,7 +11,7 @@ import { VERSION } from "./version.ts";
 export async function serve(config: Config, options: Omit<Options, "command">): Promise<void> {
   const started_ms = performance.now();
   refuseOpenAddress(options.host);
-  using app = await buildApp(config, options.models);
+  await using app = await buildApp(config, options.models, options.engine);
   const server = createServer({
     backend: app.backend,
     models: app.catalog,

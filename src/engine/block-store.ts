@@ -125,6 +125,14 @@ export class BlockStore {
     return null;
   }
 
+  /** What is cached, the last released first: so each block comes before those that go on from it. */
+  cached(): { block: number; content: BlockContent }[] {
+    return [...this.#cached].reverse().flatMap((block) => {
+      const content = this.#contents[block] ?? null;
+      return content === null ? [] : [{ block, content }];
+    });
+  }
+
   /** Gives up what is cached, to the tier if there is one. */
   clear(): void {
     while (this.#cached.size > 0) this.#evict();

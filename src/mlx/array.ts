@@ -141,13 +141,22 @@ export function toFloat32(array: MlxArray): Float32Array {
   return new Float32Array(copyOf(array));
 }
 
+/** Part of the memory of a computed, row-major array, to read and to write; it is there as long as the array is. */
+export function memoryOf(array: MlxArray, offset: number, bytes: number): Uint8Array {
+  return new Uint8Array(toArrayBuffer(addressOf(array), offset, bytes));
+}
+
 function copyOf(array: MlxArray): ArrayBuffer {
   const { native, stream } = library();
   using rows = fromSlot("mlx_contiguous", native.mlx_contiguous(emptySlot(), array.handle, false, stream));
   evaluate(rows);
   const bytes = rows.bytes;
   if (bytes === 0) return new ArrayBuffer(0);
-  const data = native.mlx_array_data_uint32(rows.handle); // an address, whatever the dtype
+  return toArrayBuffer(addressOf(rows), 0, bytes).slice(0);
+}
+
+function addressOf(array: MlxArray): Handle {
+  const data = library().native.mlx_array_data_uint32(array.handle); // an address, whatever the dtype
   assert(data !== null, "a computed array has data");
-  return toArrayBuffer(data, 0, bytes).slice(0);
+  return data;
 }
