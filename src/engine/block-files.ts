@@ -5,7 +5,17 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { closeSync, fstatSync, lstatSync, mkdirSync, openSync, readdirSync, readSync, unlinkSync, utimesSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  unlinkSync,
+  utimesSync,
+} from "node:fs";
 import { rename, unlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
