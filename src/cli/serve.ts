@@ -15,6 +15,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
   const server = createServer({
     backend: app.backend,
     models: app.catalog,
+    prefix_cache: app.backend,
     requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,
     now: () => Date.now(),
     version: VERSION,

@@ -3,15 +3,9 @@
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { FinishReason } from "../core/generation.ts";
+import type { PrefixMatch } from "../core/prefix.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
-import {
-  type BlockContent,
-  BlockStore,
-  type BlockTier,
-  type Explanation,
-  equalTokens,
-  NO_TIER,
-} from "./block-store.ts";
+import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
 import { blocksFor, Row, type RowLimits } from "./row.ts";
 import { StepCost, type StepLoad } from "./step-cost.ts";
 
@@ -163,7 +157,7 @@ export class Batcher {
     return Math.max(0, prompt_tokens - prompt_tokens_computed);
   }
 
-  explain(prompt_ids: readonly number[]): Explanation {
+  explain(prompt_ids: readonly number[]): PrefixMatch {
     return this.#store.explain(prompt_ids);
   }
 

@@ -1,7 +1,7 @@
 /**
  * A folder of files under a cap of bytes: the least recently used goes first, by its modification time, so that the
  * order outlives the process. Whatever lies there counts, and trouble with the disk means only that nothing is kept.
- * Knows nothing of what the files hold.
+ * Knows nothing of what the files hold, but that it is nobody else's.
  */
 
 import { randomUUID } from "node:crypto";
@@ -138,7 +138,7 @@ export class BlockFiles {
     try {
       if (this.now() - this.#counted_ms > COUNTED_MS) this.#count();
       this.#makeRoom(contents.byteLength);
-      await writeFile(aside, contents);
+      await writeFile(aside, contents, { mode: 0o600 });
       await utimes(aside, used_ms / 1000, used_ms / 1000);
       await rename(aside, join(this.#folder, name));
       this.#note(name, { bytes: contents.byteLength, used_ms });
@@ -169,7 +169,7 @@ export class BlockFiles {
   }
 
   #count(): void {
-    mkdirSync(this.#folder, { recursive: true });
+    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     this.#kept = new Map(filesIn(this.#folder));
     this.#bytes = this.#kept.values().reduce((sum, { bytes }) => sum + bytes, 0);
     this.#counted_ms = this.now();

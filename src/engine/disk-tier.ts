@@ -38,14 +38,18 @@ export class DiskTier implements BlockTier {
   }
 
   restore(block: number, content: BlockContent): boolean {
+    if (!this.has(content)) return false;
     const name = this.#nameOf(content);
-    if (!this.#files.has(name)) return false;
     if (this.#files.read(name, this.#file) && isIntact(this.#file, name, content)) {
       this.#memory.load(block, this.#file.subarray(HEAD_BYTES));
       return true;
     }
     this.#files.remove(name);
     return false;
+  }
+
+  has(content: BlockContent): boolean {
+    return this.#files.has(this.#nameOf(content));
   }
 
   /** Keeps what is in memory, as far as the cap allows: `contents`, the last used first, while `isThere`. */

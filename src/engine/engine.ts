@@ -7,6 +7,7 @@ import { assert } from "../core/assert.ts";
 import type { EngineSettings } from "../core/engine-settings.ts";
 import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
 import type { FinishReason, Sampling } from "../core/generation.ts";
+import type { PrefixMatch } from "../core/prefix.ts";
 import { PRIORITY } from "../core/priority.ts";
 import { evaluate, fromBytes, fromTokens, type MlxArray } from "../mlx/array.ts";
 import { slice, take } from "../mlx/ops.ts";
@@ -123,6 +124,11 @@ export class Engine implements Disposable {
     } catch (error) {
       return plan.parts.map((part) => this.#fail(part, error));
     }
+  }
+
+  /** Why a prompt would, or would not, be found in the cache. */
+  explain(prompt_ids: readonly number[]): PrefixMatch {
+    return this.#batcher.explain(prompt_ids);
   }
 
   /** Brings to the disk what no row uses, until the next step. */

@@ -2,17 +2,19 @@
 
 import type { Backend, LoadedModel } from "../core/backend.ts";
 import type { GenerationEvent, GenerationRequest, Prompt, Sampling, SamplingWishes } from "../core/generation.ts";
+import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import type { TextClient } from "../text/client.ts";
 import { Detokenizer } from "../text/detokenizer.ts";
 import { StopFinder } from "../text/stop.ts";
+import { inWords } from "./prefix.ts";
 import { promptTokens } from "./prompt.ts";
 
 // OpenAI's defaults, where neither the caller nor the model says otherwise.
 const PLAIN_SAMPLING = { temperature: 1, top_k: 0, top_p: 1, min_p: 0 } as const;
 
-export class LocalBackend implements Backend {
+export class LocalBackend implements Backend, PrefixCache {
   readonly #catalog: Catalog;
   readonly #text: TextClient;
   readonly #scheduler: Scheduler;
@@ -32,10 +34,13 @@ export class LocalBackend implements Backend {
     return loaded;
   }
 
+  async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
+    const { model, text, prompt_ids } = await this.#read(request, signal);
+    return inWords(await this.#scheduler.explain(model, prompt_ids), prompt_ids, text.vocabulary);
+  }
+
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
-    const model = this.#catalog.find(request.model);
-    const [loaded, text] = await Promise.all([this.#scheduler.resident(model), this.#text.load(model.path)]);
-    const prompt_ids = await promptTokens(request.prompt, { path: model.path, loaded, text }, this.#text, signal);
+    const { model, loaded, text, prompt_ids } = await this.#read(request, signal);
     const room = loaded.context_length - prompt_ids.length;
     const row = {
       model: model.name,
@@ -62,6 +67,13 @@ export class LocalBackend implements Backend {
       if (next.found) return yield end("stop");
       if (finish !== null) return yield end(finish);
     }
+  }
+
+  async #read(request: GenerationRequest, signal: AbortSignal) {
+    const model = this.#catalog.find(request.model);
+    const [loaded, text] = await Promise.all([this.#scheduler.resident(model), this.#text.load(model.path)]);
+    const prompt_ids = await promptTokens(request.prompt, { path: model.path, loaded, text }, this.#text, signal);
+    return { model, loaded, text, prompt_ids };
   }
 
   /** The caller's word first, then the model's files, then its authors' advice. */

@@ -6,6 +6,7 @@
 import type { LoadedModel } from "../core/backend.ts";
 import { Failure, fromRecord } from "../core/failure.ts";
 import { Inbox } from "../core/inbox.ts";
+import type { PrefixMatch } from "../core/prefix.ts";
 import type { EngineParts, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
 
 export interface EngineDevice {
@@ -29,6 +30,7 @@ interface Life {
   readonly stopped: Pending<void>;
   readonly loads: Map<string, Pending<LoadedModel>>;
   readonly rows: Map<number, Inbox<RowProgress>>;
+  readonly explanations: Map<number, Pending<PrefixMatch>>;
 }
 
 export class EngineClient {
@@ -78,6 +80,17 @@ export class EngineClient {
     }
   }
 
+  /** Why a prompt would, or would not, be found in the prefix cache. */
+  explain(model: string, prompt_ids: readonly number[]): Promise<PrefixMatch> {
+    const life = this.#alive();
+    this.#last_id += 1;
+    const id = this.#last_id;
+    const explanation = pending<PrefixMatch>();
+    life.explanations.set(id, explanation);
+    post(life, { kind: "explain", id, model, prompt_ids });
+    return explanation.promise;
+  }
+
   /** Lets the engine bring its cache to the disk first. */
   async close(): Promise<void> {
     const life = this.#life;
@@ -99,6 +112,7 @@ export class EngineClient {
       stopped: pending(),
       loads: new Map(),
       rows: new Map(),
+      explanations: new Map(),
     };
     life.worker.addEventListener("message", (event: MessageEvent<FromEngine>) => receive(life, event.data));
     // Without an error listener a worker that cannot start would be waited for without end.
@@ -116,6 +130,7 @@ export class EngineClient {
     life.started.reject(failure);
     life.stopped.resolve();
     for (const load of life.loads.values()) load.reject(failure);
+    for (const explanation of life.explanations.values()) explanation.reject(failure);
     for (const row of life.rows.values()) row.fail(failure);
     life.rows.clear();
     life.worker.terminate();
@@ -140,6 +155,10 @@ function receive(life: Life, message: FromEngine): void {
     case "row_failed":
       life.rows.get(message.id)?.fail(fromRecord(message.failure));
       life.rows.delete(message.id);
+      break;
+    case "explained":
+      life.explanations.get(message.id)?.resolve(message.match);
+      life.explanations.delete(message.id);
       break;
     case "stopped":
       life.stopped.resolve();

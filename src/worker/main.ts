@@ -45,6 +45,9 @@ self.onmessage = (event: MessageEvent<ToEngine>) => {
     case "abort":
       for (const { engine } of residents.values()) engine.remove(message.id);
       break;
+    case "explain":
+      send(explain(message));
+      break;
     case "stop":
       void stop();
   }
@@ -81,6 +84,12 @@ function open(path: string): Resident {
   const model = loadModel(path);
   const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape);
   return { model, engine: new Engine(model, parts.settings, () => performance.now(), { files, key }) };
+}
+
+/** An engine that has just been started again holds nothing. */
+function explain({ id, model, prompt_ids }: ToEngine & { kind: "explain" }): FromEngine {
+  const match = residents.get(model)?.engine.explain(prompt_ids) ?? { matched_tokens: 0, departure: null };
+  return { kind: "explained", id, match };
 }
 
 function generate(row: RowStart): void {

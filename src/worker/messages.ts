@@ -4,6 +4,7 @@ import type { LoadedModel } from "../core/backend.ts";
 import type { EngineSettings } from "../core/engine-settings.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { FinishReason, Sampling } from "../core/generation.ts";
+import type { PrefixMatch } from "../core/prefix.ts";
 
 export interface RowStart {
   readonly id: number;
@@ -37,6 +38,7 @@ export type ToEngine =
   | { readonly kind: "load"; readonly model: string; readonly path: string }
   | { readonly kind: "generate"; readonly row: RowStart }
   | { readonly kind: "abort"; readonly id: number }
+  | { readonly kind: "explain"; readonly id: number; readonly model: string; readonly prompt_ids: readonly number[] }
   /** Its last message. */
   | { readonly kind: "stop" };
 
@@ -47,4 +49,5 @@ export type FromEngine =
   | { readonly kind: "load_failed"; readonly model: string; readonly failure: FailureRecord }
   | { readonly kind: "step"; readonly rows: readonly RowProgress[] }
   | { readonly kind: "row_failed"; readonly id: number; readonly failure: FailureRecord }
+  | { readonly kind: "explained"; readonly id: number; readonly match: PrefixMatch }
   | { readonly kind: "stopped" };

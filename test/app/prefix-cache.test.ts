@@ -4,6 +4,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import OpenAI from "openai";
+import type { PrefixExplanation } from "../../src/core/prefix.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { ROOT } from "../root.ts";
 
@@ -48,6 +49,28 @@ test("a server that is told to stop keeps what it has read, and the next one ans
   expect(files.length).toBe(3);
   expect(await serve(home, {}, ask)).toBe(cold ?? "");
   expect(kept(home)).toEqual(files);
+}, 60_000);
+
+test("a miss is explained by the first token that differs, and the words around it", async () => {
+  const home = mkdtempSync(join(SCRATCH, "home-"));
+  const rules = "You answer in one short sentence, and always name the day, the place and the weather. ".repeat(3);
+  const chat = (town: string) => {
+    const content = `${rules}It is Monday in ${town}. That is all I want to know.`;
+    return { model: MODEL, messages: [{ role: "user" as const, content }] };
+  };
+  const ask = async (client: OpenAI): Promise<PrefixExplanation> => {
+    await client.chat.completions.create({ ...chat("Rome"), max_tokens: 40 });
+    return await client.post("/debug/prefix", { body: chat("Oslo") });
+  };
+  const { prompt_tokens, matched_tokens, departure } = await serve(home, {}, ask);
+  expect(matched_tokens % 32).toBe(0);
+  expect(matched_tokens).toBeGreaterThan(32);
+  expect(prompt_tokens).toBeGreaterThan(matched_tokens);
+  expect(departure?.position).toBeGreaterThanOrEqual(matched_tokens);
+  expect(departure?.prompt.text_before).toEndWith("It is Monday in");
+  expect(departure?.cached.text_before).toBe(departure?.prompt.text_before ?? "");
+  expect(departure?.prompt.text_after).toStartWith(" Oslo. That");
+  expect(departure?.cached.text_after).toStartWith(" Rome. That");
 }, 60_000);
 
 test("an option goes before a variable, and a variable before the default", async () => {

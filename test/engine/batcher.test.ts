@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { PRIORITY, type Priority } from "../../src/core/priority.ts";
 import { Batcher, type BatcherSettings, type Part, type Plan } from "../../src/engine/batcher.ts";
+import { NO_TIER } from "../../src/engine/block-store.ts";
 import { integer, seeded } from "../random.ts";
 
 const STOP = 99;
@@ -323,6 +324,7 @@ test("an answer ends within drafts: at a stop token, or at its limit", () => {
 test("what a tier has kept is not read again, and what it lost is", () => {
   const kept = new Set<string>();
   const tier = {
+    ...NO_TIER,
     evicted: (_: number, content: { readonly chain_hash: string }) => kept.add(content.chain_hash),
     restore: (_: number, content: { readonly chain_hash: string }) => kept.delete(content.chain_hash),
   };
@@ -341,7 +343,7 @@ test("what a tier has kept is not read again, and what it lost is", () => {
 
 test("while a row decodes a tier fills a few blocks a step, and none of them is computed meanwhile", () => {
   const restored: number[] = [];
-  const tier = { evicted: () => {}, restore: (block: number) => restored.push(block) <= 6 };
+  const tier = { ...NO_TIER, restore: (block: number) => restored.push(block) <= 6 };
   const rows = new Batcher(SETTINGS, tier);
   rows.join(1, text(10, 1), limits(50), 0);
   step(rows);
@@ -356,7 +358,7 @@ test("while a row decodes a tier fills a few blocks a step, and none of them is 
 });
 
 test("while no row decodes a tier fills all it has at once", () => {
-  const rows = new Batcher(SETTINGS, { evicted: () => {}, restore: () => true });
+  const rows = new Batcher(SETTINGS, { ...NO_TIER, restore: () => true });
   rows.join(1, text(250), limits(5), 0);
   expect(shape(step(rows))).toEqual([[1, 224, 26, 1]]);
 });

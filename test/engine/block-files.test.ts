@@ -93,6 +93,14 @@ test("what is no file of the folder is neither read nor removed", async () => {
   expect([files.has("link"), existsSync(other)]).toEqual([false, true]);
 });
 
+test("nobody but the owner may read what is kept", async () => {
+  const folder = join(fresh(), "made");
+  const files = new BlockFiles(folder, 1000, clock());
+  files.put("a", bytes(10), 1);
+  await files.settled();
+  expect([folder, join(folder, "a")].map((path) => lstatSync(path).mode & 0o077)).toEqual([0, 0]);
+});
+
 test("what waits to be written is bounded", () => {
   const files = new BlockFiles(fresh(), 2 ** 40, clock());
   const some = 2 ** 20;
