@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import type { Sampling } from "../../src/core/generation.ts";
-import { sample } from "../../src/engine/sampler.ts";
+import { bestTokens, isGreedy, sample } from "../../src/engine/sampler.ts";
 import { fromBytes } from "../../src/mlx/array.ts";
 import "../open-mlx.ts";
 
@@ -46,12 +46,11 @@ test("a temperature raises probabilities to its inverse", () => {
   );
 });
 
-test("temperature 0 draws the best token only", () => {
-  expect(shares({ temperature: 0 })).toEqual([0, 0, 1, 0, 0]);
-});
-
-test("a temperature too small to divide by is greedy", () => {
-  expect(shares({ temperature: 1e-40 })).toEqual([0, 0, 1, 0, 0]);
+test("temperature 0, and one too small to divide by, are greedy: the best token of each row", () => {
+  expect([0, 1e-40, 1e-3].map((temperature) => isGreedy({ ...PLAIN, temperature }))).toEqual([true, true, false]);
+  const rows = [...PROBABILITIES, ...PROBABILITIES.toReversed()];
+  using logits = fromBytes(Float32Array.from(rows, Math.log), [2, PROBABILITIES.length], "float32");
+  expect([...bestTokens(logits)]).toEqual([2, 2]);
 });
 
 test("top_k keeps the k best", () => {
