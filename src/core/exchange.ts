@@ -1,0 +1,55 @@
+/** A request as its caller wrote it, and the answer of whoever took it. Knows no HTTP and no field of any dialect. */
+
+import type { GenerationEvent, GenerationRequest, Usage } from "./generation.ts";
+
+/** Whose wire format a body is in. A provider of the same protocol is given the body as it came. */
+export type Protocol = "openai" | "anthropic" | "ollama";
+
+export type Endpoint = "chat" | "completions" | "responses" | "messages" | "embeddings";
+
+export interface Call {
+  readonly request_id: string;
+  readonly protocol: Protocol;
+  readonly endpoint: Endpoint;
+  readonly model: string;
+  /** JSON, as it came. */
+  readonly body: string;
+  readonly stream: boolean;
+  /** Headers that belong to the protocol, such as its version. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Who said that this must not leave the machine, in words; null: nobody. */
+  readonly local_only: string | null;
+  /** The same in neutral form. Throws a `Failure` where it says what the neutral form has no words for. */
+  neutral(): GenerationRequest;
+}
+
+export interface CountedUsage extends Usage {
+  /** Of the prompt, those that were not computed again; null where nobody said. */
+  readonly cached_tokens: number | null;
+}
+
+/** In the caller's own protocol as the provider wrote it, or as neutral events. */
+export type Reply =
+  | { readonly kind: "events"; readonly events: AsyncGenerator<GenerationEvent, void, undefined> }
+  | { readonly kind: "body"; readonly status: number; readonly headers: Headers; readonly body: Uint8Array }
+  | { readonly kind: "stream"; readonly headers: Headers; readonly pieces: AsyncGenerator<Uint8Array, void, undefined> };
+
+type Headers = Readonly<Record<string, string>>;
+
+/** Filled in as a request goes its way, so that it tells the truth wherever that ends. */
+export interface Trace {
+  backend: string | null;
+  model_served: string | null;
+  route_reason: string | null;
+  left_machine: boolean;
+  usage: CountedUsage | null;
+}
+
+export interface Gateway {
+  /** Settles once an answer has begun, or throws: until then another backend may be tried, from then on none. */
+  open(call: Call, trace: Trace, signal: AbortSignal): Promise<Reply>;
+}
+
+export function newTrace(): Trace {
+  return { backend: null, model_served: null, route_reason: null, left_machine: false, usage: null };
+}

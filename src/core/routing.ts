@@ -1,0 +1,79 @@
+/** What the owner says about where requests go. Knows neither where it is stored nor how it is applied. */
+
+/** The wire format a provider speaks. */
+export type ApiType = "openai" | "anthropic";
+
+/** What runs there. All but `cloud` are servers for one's own machine; `auto` finds out which. */
+export type BackendType = "cloud" | "lmstudio" | "ollama" | "llamacpp" | "mlxlm" | "auto";
+
+export interface Provider {
+  readonly name: string;
+  readonly api_type: ApiType;
+  readonly backend_type: BackendType;
+  /** Up to where the protocol's own paths begin, as in https://api.openai.com/v1; no slash at its end. */
+  readonly base_url: string;
+}
+
+/** Whether a provider's key can be used: `lost` needs the owner to enter it again. */
+export type KeyState = "none" | "stored" | "lost";
+
+/** Reads what the owner has set; what it gives is of this moment. */
+export interface ProviderSource {
+  providers(): readonly Provider[];
+  keyState(provider: string): KeyState;
+  /** In plain, for one call; null: the provider needs none. Throws a `Failure` when it is lost. */
+  key(provider: string): Promise<string | null>;
+}
+
+export type PatternType = "exact" | "prefix" | "glob" | "regex";
+
+/** A backend and the name of the model there; null: the name that was asked for. */
+export interface Target {
+  /** `local` or the name of a provider. */
+  readonly backend: string;
+  readonly model: string | null;
+}
+
+/** All that are given must hold. They speak of the model on this machine, and never hold of one that it lacks. */
+export interface RuleConditions {
+  /** The model is not in memory. */
+  readonly cold: boolean | null;
+  readonly queue_longer_than: number | null;
+  readonly ttft_ms_above: number | null;
+  readonly context_too_long: boolean | null;
+}
+
+export interface RuleWords {
+  readonly model_pattern: string;
+  readonly pattern_type: PatternType;
+  readonly target: Target;
+  readonly fallbacks: readonly Target[];
+  /** Higher goes first. */
+  readonly priority: number;
+  readonly enabled: boolean;
+  readonly privacy: "local-only" | null;
+  readonly when: RuleConditions;
+}
+
+export interface Rule extends RuleWords {
+  readonly id: number;
+}
+
+export interface RoutingSettings {
+  /** Off: nothing leaves this machine. */
+  readonly enable_cloud_routing: boolean;
+  /** Takes what no rule names and this machine lacks; null: nobody does. */
+  readonly default_provider: string | null;
+  /** Hosts that may be in a private network though their provider is not on this machine. */
+  readonly private_hosts: readonly string[];
+}
+
+/** What is known of a model on this machine, without touching it. */
+export interface LocalState {
+  readonly resident: boolean;
+  readonly queue_length: number;
+  /** null until its files have been read. */
+  readonly context_length: number | null;
+  /** null until it has answered. */
+  readonly ttft_ms_predicted: number | null;
+}
