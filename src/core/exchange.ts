@@ -30,9 +30,15 @@ export interface CountedUsage extends Usage {
 
 /** In the caller's own protocol as the provider wrote it, or as neutral events. */
 export type Reply =
-  | { readonly kind: "events"; readonly events: AsyncGenerator<GenerationEvent, void, undefined> }
+  | { readonly kind: "events"; readonly events: Flow<GenerationEvent> }
   | { readonly kind: "body"; readonly status: number; readonly headers: Headers; readonly body: Uint8Array }
-  | { readonly kind: "stream"; readonly headers: Headers; readonly pieces: AsyncGenerator<Uint8Array, void, undefined> };
+  | { readonly kind: "stream"; readonly headers: Headers; readonly pieces: Flow<Uint8Array> };
+
+/** `return` frees what it holds, also before the first `next`. */
+export interface Flow<Item> {
+  next(): Promise<IteratorResult<Item, void>>;
+  return(): Promise<IteratorResult<Item, void>>;
+}
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -42,7 +48,10 @@ export interface Trace {
   model_served: string | null;
   route_reason: string | null;
   left_machine: boolean;
+  /** As the caller saw it. */
   usage: CountedUsage | null;
+  /** What a provider's own words in its answer say went wrong. */
+  error_type: string | null;
 }
 
 export interface Gateway {
@@ -51,5 +60,5 @@ export interface Gateway {
 }
 
 export function newTrace(): Trace {
-  return { backend: null, model_served: null, route_reason: null, left_machine: false, usage: null };
+  return { backend: null, model_served: null, route_reason: null, left_machine: false, usage: null, error_type: null };
 }

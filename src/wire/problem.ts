@@ -33,6 +33,7 @@ export function problem(error: unknown, request_id: string, instance: string): P
   const inner = errorObject(error, request_id);
   const type = `urn:bunsen:problem:${kind.replaceAll("_", "-")}`;
   const headers: Record<string, string> = { "content-type": "application/problem+json", ...advice };
+  if (error instanceof Failure && error.retry_after_s !== null) headers["retry-after"] = String(error.retry_after_s);
   if (error instanceof Refusal && error.allow.length > 0) headers["allow"] = error.allow.join(", ");
   return { status, headers, body: { type, title, status, detail: inner.message, instance, request_id, error: inner } };
 }
@@ -97,7 +98,9 @@ const PROBLEMS: Readonly<Record<ProblemKind, ProblemRow>> = {
   overloaded: row(429, "Too many requests at once", "rate_limit_error", "overloaded", TRY_SOON),
   engine: row(500, "The engine failed", "server_error", "engine_error"),
   internal: row(500, "An error inside the server", "server_error", "internal_error"),
+  upstream: row(502, "The provider failed", "server_error", "upstream_error"),
   unavailable: row(503, "Not available", "server_error", "unavailable", TRY_NO_MORE),
+  timeout: row(504, "The provider took too long", "server_error", "upstream_timeout"),
 };
 
 function row(status: number, title: string, type: string, code: string | null, advice: Advice = {}): ProblemRow {
