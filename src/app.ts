@@ -12,6 +12,10 @@ import { modelAt } from "./hub/local.ts";
 import { findLibrary } from "./mlx/discovery.ts";
 import { unpackParts } from "./parts.ts";
 import { LocalBackend } from "./route/local.ts";
+import { LocalWatch } from "./route/local-watch.ts";
+import { AddressGuard, resolveHost } from "./route/remote/address.ts";
+import { TUNING } from "./route/remote/upstream.ts";
+import { Router } from "./route/router.ts";
 import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import { startTextWorker } from "./text/client.ts";
@@ -25,6 +29,7 @@ const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 
 export interface App extends AsyncDisposable {
   readonly backend: LocalBackend;
+  readonly router: Router;
   readonly catalog: Catalog;
   readonly engine: EngineClient;
   /** Names to make resident at the start: those given on the command line, else the default model. */
@@ -51,8 +56,20 @@ export async function buildApp(
   });
   const text = startTextWorker(new URL("./text/main.ts", import.meta.url).href);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const backend = new LocalBackend(catalog, text, new Scheduler(engine), randomSeed);
   return {
-    backend: new LocalBackend(catalog, text, new Scheduler(engine), randomSeed),
+    backend,
+    router: new Router({
+      local: backend,
+      hasModel: (name) => catalog.has(name),
+      watch: new LocalWatch(() => performance.now()),
+      providers: { providers: () => [], keyState: () => "none", key: async () => null },
+      rules: () => [],
+      settings: () => ({ enable_cloud_routing: true, default_provider: null, private_hosts: [] }),
+      guard: new AddressGuard(resolveHost, () => performance.now()),
+      tuning: TUNING,
+      random: Math.random,
+    }),
     catalog,
     engine,
     wanted,

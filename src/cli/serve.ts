@@ -13,7 +13,8 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
   refuseOpenAddress(options.host);
   await using app = await buildApp(config, options.models, options.engine);
   const server = createServer({
-    backend: app.backend,
+    gateway: app.router,
+    audit: { record: () => undefined },
     models: app.catalog,
     prefix_cache: app.backend,
     requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,

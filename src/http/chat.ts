@@ -3,7 +3,9 @@
 import { Elysia } from "elysia";
 import { answerHead } from "../wire/openai-answer.ts";
 import { chatBodySchema, chatChunkSchema, chatRequestSchema, chatWriter, readChat } from "../wire/openai-chat.ts";
-import { answer, GENERATION_PROBLEMS } from "./generation.ts";
+import { openDoor } from "./door.ts";
+import { GENERATION_PROBLEMS } from "./generation.ts";
+import { OPENAI } from "./openai-door.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
 
@@ -12,17 +14,22 @@ const detail = describe(
   "Answer a chat",
   { "application/json": chatBodySchema, "text/event-stream": chatChunkSchema },
   GENERATION_PROBLEMS,
+  chatRequestSchema,
 );
 
 export function chatRoutes(parts: RouteParts) {
-  return new Elysia({ normalize: false }).post(
-    "/v1/chat/completions",
-    async ({ body, request }) => {
-      const { generation, wishes } = readChat(body, parts.ids.of(request));
+  const answer = openDoor(parts, {
+    ...OPENAI,
+    endpoint: "chat",
+    schema: chatRequestSchema,
+    read: (body, request_id) => {
+      const { generation, wishes } = readChat(body, request_id);
       const head = answerHead("chatcmpl", generation, parts.now(), parts.version);
-      const writer = chatWriter(head, wishes.include_usage);
-      return await answer(parts, { generation, stream: wishes.stream, writer }, request.signal);
+      return { generation, stream: wishes.stream, writer: chatWriter(head, wishes.include_usage) };
     },
-    { body: chatRequestSchema, parse: "json", detail },
-  );
+  });
+  return new Elysia({ normalize: false }).post("/v1/chat/completions", async ({ request }) => await answer(request), {
+    parse: "none",
+    detail,
+  });
 }

@@ -9,7 +9,9 @@ import {
   completionWriter,
   readCompletion,
 } from "../wire/openai-completions.ts";
-import { answer, GENERATION_PROBLEMS } from "./generation.ts";
+import { openDoor } from "./door.ts";
+import { GENERATION_PROBLEMS } from "./generation.ts";
+import { OPENAI } from "./openai-door.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
 
@@ -18,17 +20,22 @@ const detail = describe(
   "Continue a text",
   { "application/json": completionBodySchema, "text/event-stream": completionChunkSchema },
   GENERATION_PROBLEMS,
+  completionRequestSchema,
 );
 
 export function completionRoutes(parts: RouteParts) {
-  return new Elysia({ normalize: false }).post(
-    "/v1/completions",
-    async ({ body, request }) => {
-      const { generation, wishes } = readCompletion(body, parts.ids.of(request));
+  const answer = openDoor(parts, {
+    ...OPENAI,
+    endpoint: "completions",
+    schema: completionRequestSchema,
+    read: (body, request_id) => {
+      const { generation, wishes } = readCompletion(body, request_id);
       const head = answerHead("cmpl", generation, parts.now(), parts.version);
-      const writer = completionWriter(head, wishes.include_usage);
-      return await answer(parts, { generation, stream: wishes.stream, writer }, request.signal);
+      return { generation, stream: wishes.stream, writer: completionWriter(head, wishes.include_usage) };
     },
-    { body: completionRequestSchema, parse: "json", detail },
-  );
+  });
+  return new Elysia({ normalize: false }).post("/v1/completions", async ({ request }) => await answer(request), {
+    parse: "none",
+    detail,
+  });
 }

@@ -1,10 +1,10 @@
-/** Runs one generation and answers with it, whole or as server-sent events. Knows no dialect. */
+/** Answers with neutral events, whole or as server-sent events. Knows no dialect. */
 
 import { assert } from "../core/assert.ts";
+import type { Flow } from "../core/exchange.ts";
 import type { GenerationEvent, GenerationRequest } from "../core/generation.ts";
 import type { Answer, AnswerWriter } from "../wire/openai-answer.ts";
-import { isBug, streamProblem } from "../wire/problem.ts";
-import type { ServerParts } from "./parts.ts";
+import type { Exchange } from "./exchange.ts";
 
 export interface Asked {
   readonly generation: GenerationRequest;
@@ -12,108 +12,17 @@ export interface Asked {
   readonly writer: AnswerWriter;
 }
 
-/** Throws what the backend throws before its first event; only after that a stream is begun. */
-export async function answer(parts: ServerParts, asked: Asked, signal: AbortSignal): Promise<Response> {
-  const running = new Running(parts, asked.generation, signal);
-  const first = await running.next();
-  if (!asked.stream) return Response.json(asked.writer.body(await collect(running, first)));
-  const messages = streamMessages(parts, asked, running, first);
-  return new Response(eventStream(messages, running, parts.unread_ms_max), { headers: STREAM_HEADERS });
-}
+export const GENERATION_PROBLEMS = [400, 403, 404, 413, 415, 429, 500, 502, 503, 504] as const;
 
-export const GENERATION_PROBLEMS = [400, 403, 404, 413, 415, 429, 500, 503] as const;
-
-const STREAM_HEADERS = {
-  "content-type": "text/event-stream; charset=utf-8",
-  "cache-control": "no-cache",
-  "x-accel-buffering": "no", // a proxy of nginx's kind would hold events back
-};
-
-async function collect(running: Running, first: GenerationEvent): Promise<Answer> {
-  const texts: string[] = [];
-  try {
-    for (let event = first; ; event = await running.next()) {
-      if (event.kind === "text") texts.push(event.text);
-      if (event.kind === "end") return { text: texts.join(""), reason: event.reason, usage: event.usage };
-    }
-  } finally {
-    running.leave();
-  }
-}
-
-/**
- * A message is written when the one before has been read. The engine does not wait for that: its tokens do, at most a
- * context of them, until the client reads again or has not for `unread_ms_max`.
- */
-function eventStream(
-  messages: AsyncIterator<string>,
-  running: Running,
-  unread_ms_max: number,
-): ReadableStream<Uint8Array> {
-  const encoder = new TextEncoder();
-  let unread: ReturnType<typeof setTimeout> | undefined;
-  return new ReadableStream(
-    {
-      async pull(controller) {
-        clearTimeout(unread);
-        const { done, value } = await messages.next();
-        if (done === true) return controller.close();
-        controller.enqueue(encoder.encode(value));
-        unread = setTimeout(() => {
-          running.leave();
-          controller.error(new Error(`The client has read nothing for ${unread_ms_max} ms`));
-        }, unread_ms_max);
-      },
-      cancel() {
-        clearTimeout(unread);
-        running.leave();
-      },
-    },
-    { highWaterMark: 0 },
-  );
-}
-
-async function* streamMessages(
-  parts: ServerParts,
-  { generation, writer }: Asked,
-  running: Running,
-  first: GenerationEvent,
-): AsyncGenerator<string, void, undefined> {
-  try {
-    for (let event = first; ; event = await running.next()) {
-      const chunks = writer.chunks(event);
-      if (chunks.length > 0) yield chunks.map(dataLine).join("");
-      if (event.kind === "end") break;
-    }
-    yield "data: [DONE]\n\n";
-  } catch (error) {
-    if (running.left) return;
-    if (isBug(error)) parts.reportBug(error, generation.request_id);
-    yield dataLine(streamProblem(error, generation.request_id));
-  } finally {
-    running.leave();
-  }
-}
-
-function dataLine(data: object): string {
-  return `data: ${JSON.stringify(data)}\n\n`;
-}
-
-/** A generation in progress; it ends by itself, or when its client leaves. */
-class Running {
-  readonly #events: AsyncIterator<GenerationEvent>;
-  readonly #abort = new AbortController();
+/** Begins with its start event, and ends with its terminal one. */
+export class Events {
+  readonly #events: Flow<GenerationEvent>;
+  readonly #exchange: Exchange;
   #last: GenerationEvent["kind"] | null = null;
 
-  constructor(parts: ServerParts, generation: GenerationRequest, client: AbortSignal) {
-    this.#events = parts.backend.generate(generation, this.#abort.signal)[Symbol.asyncIterator]();
-    if (client.aborted) this.leave();
-    else client.addEventListener("abort", () => this.leave(), { once: true });
-  }
-
-  /** Whether the client has gone: nobody reads what comes next. */
-  get left(): boolean {
-    return this.#abort.signal.aborted;
+  constructor(events: Flow<GenerationEvent>, exchange: Exchange) {
+    this.#events = events;
+    this.#exchange = exchange;
   }
 
   /** Not to be called after the terminal event. */
@@ -123,14 +32,38 @@ class Running {
     assert(done !== true, "a backend ends every answer with a terminal event");
     assert((this.#last === null) === (value.kind === "start"), "an answer begins with one start event");
     this.#last = value.kind;
-    if (value.kind === "end") await this.#events.return?.();
+    if (value.kind !== "start") this.#exchange.tokenCame();
+    if (value.kind === "end") {
+      this.#exchange.trace.usage = { cached_tokens: null, ...value.usage };
+      await this.#events.return();
+    }
     return value;
   }
+}
 
-  leave(): void {
-    if (this.#last === "end" || this.left) return;
-    this.#abort.abort(new DOMException("The client has left", "AbortError"));
-    // What the backend throws on its way out has no reader any more.
-    this.#events.return?.().then(undefined, () => undefined);
+export async function wholeAnswer(writer: AnswerWriter, events: Events): Promise<Response> {
+  return Response.json(writer.body(await collect(events)));
+}
+
+async function collect(events: Events): Promise<Answer> {
+  const texts: string[] = [];
+  while (true) {
+    const event = await events.next();
+    if (event.kind === "text") texts.push(event.text);
+    if (event.kind === "end") return { text: texts.join(""), reason: event.reason, usage: event.usage };
   }
+}
+
+export async function* streamedAnswer(writer: AnswerWriter, events: Events): AsyncGenerator<string, void, undefined> {
+  while (true) {
+    const event = await events.next();
+    const chunks = writer.chunks(event);
+    if (chunks.length > 0) yield chunks.map(dataLine).join("");
+    if (event.kind === "end") break;
+  }
+  yield "data: [DONE]\n\n";
+}
+
+export function dataLine(data: object): string {
+  return `data: ${JSON.stringify(data)}\n\n`;
 }

@@ -1,11 +1,14 @@
 /** What the server is made of; the caller builds it. */
 
-import type { Backend, ModelList } from "../core/backend.ts";
+import type { AuditSink } from "../core/audit.ts";
+import type { ModelList } from "../core/backend.ts";
+import type { Gateway } from "../core/exchange.ts";
 import type { PrefixCache } from "../core/prefix.ts";
 import type { RequestIds } from "./request-id.ts";
 
 export interface ServerParts {
-  readonly backend: Backend;
+  readonly gateway: Gateway;
+  readonly audit: AuditSink;
   readonly models: ModelList;
   readonly prefix_cache: PrefixCache;
   readonly version: string;

@@ -5,7 +5,6 @@ import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { isBug, problem, Refusal } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
-import { readJson } from "./body.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import { docsRoutes } from "./docs.ts";
@@ -44,7 +43,6 @@ export function createServer(given: ServerParts): Server {
       if (request.signal.aborted) return new Response(null, { status: CLIENT_LEFT });
       return explain(causeOf(error, request, app.routes), request);
     })
-    .onParse(async ({ request }) => await readJson(request))
     .use(chatRoutes(parts))
     .use(completionRoutes(parts))
     .use(modelRoutes(parts))

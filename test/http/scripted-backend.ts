@@ -2,10 +2,15 @@
 
 import type { Static } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import type { AuditEntry } from "../../src/core/audit.ts";
 import type { Backend, ModelRecord } from "../../src/core/backend.ts";
 import { Failure } from "../../src/core/failure.ts";
 import type { GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
 import { createServer } from "../../src/http/server.ts";
+import { LocalWatch } from "../../src/route/local-watch.ts";
+import { AddressGuard } from "../../src/route/remote/address.ts";
+import { TUNING } from "../../src/route/remote/upstream.ts";
+import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
@@ -92,12 +97,32 @@ export function failing(error: unknown, after: number): Script {
 
 const NOW_MS = 1_763_000_000_999;
 
+/** A router that knows this machine only. */
+function localGateway(backend: Backend): Router {
+  return new Router({
+    local: backend,
+    hasModel: () => true,
+    watch: new LocalWatch(() => performance.now()),
+    providers: { providers: () => [], keyState: () => "none", key: async () => null },
+    rules: () => [],
+    settings: () => ({ enable_cloud_routing: true, default_provider: null, private_hosts: [] }),
+    guard: new AddressGuard(
+      async () => [],
+      () => performance.now(),
+    ),
+    tuning: TUNING,
+    random: Math.random,
+  });
+}
+
 /** `unread_ms_max`: long enough never to matter, unless it is the matter. */
 export function serverOf(backend: Backend, unread_ms_max = 60_000) {
   const bugs: { error: unknown; request_id: string }[] = [];
   let count = 0;
+  const audit: AuditEntry[] = [];
   const app = createServer({
-    backend,
+    gateway: localGateway(backend),
+    audit: { record: (entry) => audit.push(entry) },
     models: { models: () => MODELS },
     prefix_cache: { explain: async () => EXPLANATION },
     version: "1.2.3",
@@ -114,7 +139,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000) {
       headers: { "content-type": "application/json", ...headers },
       body: typeof body === "string" ? body : JSON.stringify(body),
     });
-  return { app, ask, post, bugs };
+  return { app, ask, post, bugs, audit };
 }
 
 /** The data of each event of a stream, parsed but for the last word `[DONE]`. */

@@ -2,9 +2,6 @@
 
 import type { Endpoint } from "../../core/exchange.ts";
 import type { GenerationEvent, GenerationRequest } from "../../core/generation.ts";
-import type { ApiType } from "../../core/routing.ts";
-import { anthropicDialect } from "./anthropic.ts";
-import { openaiDialect } from "./openai.ts";
 
 export interface Dialect {
   /** Below the provider's base URL; what is missing it does not have. */
@@ -22,10 +19,4 @@ export interface EventReader {
   read(data: string): readonly GenerationEvent[];
   /** The stream has ended: what it has left unsaid. */
   end(): readonly GenerationEvent[];
-}
-
-const DIALECTS: Readonly<Record<ApiType, Dialect>> = { openai: openaiDialect, anthropic: anthropicDialect };
-
-export function dialectOf(api_type: ApiType): Dialect {
-  return DIALECTS[api_type];
 }

@@ -2,11 +2,13 @@
 
 import type { Call, Reply, Trace } from "../../core/exchange.ts";
 import type { GenerationEvent } from "../../core/generation.ts";
-import type { Provider } from "../../core/routing.ts";
+import type { ApiType, Provider } from "../../core/routing.ts";
 import { begun } from "../begun.ts";
 import { unsupportedEndpoint } from "../endpoint.ts";
+import { anthropicDialect } from "./anthropic.ts";
 import type { Connection } from "./connection.ts";
-import { type Dialect, dialectOf, type EventReader } from "./dialect.ts";
+import type { Dialect, EventReader } from "./dialect.ts";
+import { openaiDialect } from "./openai.ts";
 import { passBody, passStream } from "./passthrough.ts";
 import { withModel } from "./top-level-model.ts";
 import type { Upstream } from "./upstream.ts";
@@ -27,11 +29,13 @@ export async function askProvider(
   trace: Trace,
   signal: AbortSignal,
 ): Promise<Reply> {
-  const dialect = dialectOf(target.provider.api_type);
+  const dialect = DIALECTS[target.provider.api_type];
   const path = call.protocol === target.provider.api_type ? dialect.paths[call.endpoint] : undefined;
   if (path !== undefined) return await passThrough(call, { ...target, dialect, path }, upstream, trace, signal);
   return await throughNeutral(call, { ...target, dialect }, upstream, signal);
 }
+
+export const DIALECTS: Readonly<Record<ApiType, Dialect>> = { openai: openaiDialect, anthropic: anthropicDialect };
 
 interface Spoken extends RemoteTarget {
   readonly dialect: Dialect;
