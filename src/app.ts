@@ -13,6 +13,7 @@ import { findLibrary } from "./mlx/discovery.ts";
 import { unpackParts } from "./parts.ts";
 import { LocalBackend } from "./route/local.ts";
 import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
+import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import { startTextWorker } from "./text/client.ts";
 import { EngineClient } from "./worker/client.ts";
@@ -44,15 +45,21 @@ export async function buildApp(
     { named: config.mlx_library, own_folder: parts.library_folder, homebrew_folders },
     process.platform,
   );
+  const settings = { ...defaultEngineSettings(totalmem()), ...config.engine, ...engine_settings };
   const engine = new EngineClient(() => new Worker(new URL("./worker/main.ts", import.meta.url).href), {
     library,
-    settings: { ...defaultEngineSettings(totalmem()), ...config.engine, ...engine_settings },
+    settings,
     blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
   });
   const text = startTextWorker(new URL("./text/main.ts", import.meta.url).href);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   return {
-    backend: new LocalBackend(catalog, text, new Scheduler(engine), randomSeed),
+    backend: new LocalBackend(
+      catalog,
+      text,
+      new Scheduler(engine, new RequestQueue(settings, () => performance.now())),
+      randomSeed,
+    ),
     catalog,
     engine,
     wanted,

@@ -5,6 +5,7 @@ import type { EngineSettings } from "../core/engine-settings.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { FinishReason, Sampling } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
+import type { Urgency } from "../core/priority.ts";
 
 export interface RowStart {
   readonly id: number;
@@ -14,6 +15,7 @@ export interface RowStart {
   readonly tokens_max: number;
   /** A row ends when one of these is drawn; that token is not reported. */
   readonly stop_token_ids: readonly number[];
+  readonly urgency: Urgency;
 }
 
 export interface RowProgress {

@@ -8,7 +8,7 @@ import { EngineClient } from "../../src/worker/client.ts";
 import type { FromEngine, RowProgress, RowStart } from "../../src/worker/messages.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
-import { engineParts } from "../open-mlx.ts";
+import { AT_ONCE, engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 
 const GREEDY = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
@@ -38,7 +38,7 @@ function startClient(parts = engineParts(FOLDER)): EngineClient {
 
 function row(model: string, changes: Partial<RowStart> = {}): Omit<RowStart, "id"> {
   const { prompt_ids } = fixture(model).expected;
-  return { model, prompt_ids, sampling: GREEDY, tokens_max: 20, stop_token_ids: [], ...changes };
+  return { model, prompt_ids, sampling: GREEDY, tokens_max: 20, stop_token_ids: [], urgency: AT_ONCE, ...changes };
 }
 
 async function tokens(rows: AsyncIterable<RowProgress>): Promise<number[]> {
