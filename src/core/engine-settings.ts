@@ -53,7 +53,7 @@ export function defaultEngineSettings(memory_bytes: number): EngineSettings {
 const RANGES: Readonly<Record<Exclude<EngineSetting, "isolation">, readonly [number, number]>> = {
   rows_max: [1, 64], // as many as may be answered at once
   queue_max: [0, 100_000], // above, whoever comes last waits for hours
-  stall_ms_max: [100, 3_600_000], // below, a step of a long prompt would be taken for a stall
+  stall_ms_max: [1000, 3_600_000], // below, a start on a busy machine would be taken for a stall
   decode_gap_ms_target: [1, 10_000], // above, a stream seems to have ended
   chunk_tokens_max: [32, 8192], // a block; above, a step takes seconds, and who left is noticed no earlier
   draft_tokens_max: [0, 8],
