@@ -13,9 +13,12 @@ import { findLibrary } from "./mlx/discovery.ts";
 import { unpackParts } from "./parts.ts";
 import { LocalBackend } from "./route/local.ts";
 import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
+import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import { startTextWorker } from "./text/client.ts";
 import { EngineClient } from "./worker/client.ts";
+import { ENGINE_COMMAND, type EnginePort } from "./worker/messages.ts";
+import { EngineProcess } from "./worker/process.ts";
 
 const DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct";
 const NO_ADVICE = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null } as const;
@@ -44,15 +47,21 @@ export async function buildApp(
     { named: config.mlx_library, own_folder: parts.library_folder, homebrew_folders },
     process.platform,
   );
-  const engine = new EngineClient(() => new Worker(new URL("./worker/main.ts", import.meta.url).href), {
+  const settings = { ...defaultEngineSettings(totalmem()), ...config.engine, ...engine_settings };
+  const engine = new EngineClient(() => startEngine(settings.isolation), {
     library,
-    settings: { ...defaultEngineSettings(totalmem()), ...config.engine, ...engine_settings },
+    settings,
     blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
   });
   const text = startTextWorker(new URL("./text/main.ts", import.meta.url).href);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   return {
-    backend: new LocalBackend(catalog, text, new Scheduler(engine), randomSeed),
+    backend: new LocalBackend(
+      catalog,
+      text,
+      new Scheduler(engine, new RequestQueue(settings, () => performance.now())),
+      randomSeed,
+    ),
     catalog,
     engine,
     wanted,
@@ -61,6 +70,17 @@ export async function buildApp(
       await engine.close();
     },
   };
+}
+
+/** `./worker/main.ts` as a thread, or in this program's hidden command. */
+export function startEngine(isolation: EngineSettings["isolation"]): EnginePort {
+  if (isolation === "worker") return new Worker(new URL("./worker/main.ts", import.meta.url).href);
+  const is_compiled = Bun.embeddedFiles.length > 0;
+  return new EngineProcess([
+    process.execPath,
+    ...(is_compiled ? [] : [join(import.meta.dir, "main.ts")]),
+    ENGINE_COMMAND,
+  ]);
 }
 
 /** Given models first, then the default one, then what Hugging Face's cache holds. */

@@ -7,6 +7,7 @@ import { serve } from "./cli/serve.ts";
 import { printVersion } from "./cli/version.ts";
 import { readConfig } from "./config.ts";
 import { Failure } from "./core/failure.ts";
+import { ENGINE_COMMAND } from "./worker/messages.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
@@ -37,7 +38,10 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 process.stderr.on("error", () => undefined);
 
 try {
-  await main(process.argv.slice(2));
+  const words = process.argv.slice(2);
+  // Only then: whatever else this program does, MLX stays out of its main thread.
+  if (words[0] === ENGINE_COMMAND) await import("./worker/main.ts");
+  else await main(words);
 } catch (error) {
   if (!(error instanceof Failure || error instanceof UsageError)) throw error;
   process.stderr.write(`bunsen: ${error.message}\n`);

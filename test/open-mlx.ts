@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { defaultEngineSettings, type EngineSettings } from "../src/core/engine-settings.ts";
+import { PRIORITY } from "../src/core/priority.ts";
 import { findLibrary } from "../src/mlx/discovery.ts";
 import { openExtras } from "../src/mlx/extras.ts";
 import { openLibrary } from "../src/mlx/library.ts";
@@ -18,6 +19,8 @@ export const LIBRARY = findLibrary(
 );
 
 export const WITH_EXTRAS = process.env["BUNSEN_TEST_EXTRAS"] !== "off";
+
+export const AT_ONCE = { priority: PRIORITY.normal, waited_ms: 0 } as const;
 
 export const ENGINE_SETTINGS = defaultEngineSettings(2 ** 30);
 

@@ -35,7 +35,10 @@ const KINDS = {
   host: { type: "string" },
   port: { type: "string" },
   json: { type: "boolean" },
+  isolation: { type: "string" },
   "rows-max": { type: "string" },
+  "queue-max": { type: "string" },
+  "stall-ms-max": { type: "string" },
   "decode-gap-ms-target": { type: "string" },
   "chunk-tokens-max": { type: "string" },
   "draft-tokens-max": { type: "string" },
@@ -61,6 +64,10 @@ const HELP = `Bunsen, a local AI server in one executable
 
   serve also takes, and each may be set for good as BUNSEN_ROWS_MAX and so on:
   --rows-max NUMBER       requests that are answered in one step, 16 unless given; the others wait
+  --queue-max NUMBER      requests that may wait, 256 unless given; others are told to come again
+  --isolation KIND        where models run: in a thread (worker, unless given) or in a process of their own
+                          (process), which may crash without the server
+  --stall-ms-max NUMBER   an engine without progress for so long is started again, 60000 ms unless given
   --decode-gap-ms-target NUMBER
                           how long a new prompt may hold up running answers, 100 ms unless given
   --chunk-tokens-max NUMBER

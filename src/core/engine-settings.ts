@@ -1,8 +1,16 @@
 /** What the owner may set about the engine. */
 
+/** Where the engine lives: in a thread of the server, or in a process that may die without it. */
+export const ISOLATIONS = ["worker", "process"] as const;
+
 export interface EngineSettings {
+  readonly isolation: (typeof ISOLATIONS)[number];
   /** Rows that step together; the others wait. */
   readonly rows_max: number;
+  /** Requests that wait, of all models together; beyond, they are refused. */
+  readonly queue_max: number;
+  /** An engine that shows no progress for so long, though it has work, is started again. */
+  readonly stall_ms_max: number;
   /** How long a step may take while rows decode: prompts get what that leaves. */
   readonly decode_gap_ms_target: number;
   /** Prompt tokens in a step while no row decodes. */
@@ -19,6 +27,8 @@ export type EngineSetting = keyof EngineSettings;
 
 // As shares of what people notice: a reader does not see a gap of a tenth of a second; sixteen rows keep two cores busy.
 const ROWS_MAX = 16;
+const QUEUE_MAX = 256;
+const STALL_MS_MAX = 60_000;
 const DECODE_GAP_MS_TARGET = 100;
 const CHUNK_TOKENS_MAX = 512;
 const DRAFT_TOKENS_MAX = 0;
@@ -27,7 +37,10 @@ const KV_DISK_BYTES_MAX = 4 * 2 ** 30;
 
 export function defaultEngineSettings(memory_bytes: number): EngineSettings {
   return {
+    isolation: "worker",
     rows_max: ROWS_MAX,
+    queue_max: QUEUE_MAX,
+    stall_ms_max: STALL_MS_MAX,
     decode_gap_ms_target: DECODE_GAP_MS_TARGET,
     chunk_tokens_max: CHUNK_TOKENS_MAX,
     draft_tokens_max: DRAFT_TOKENS_MAX,
@@ -37,8 +50,10 @@ export function defaultEngineSettings(memory_bytes: number): EngineSettings {
 }
 
 /** From least to most, with the reason of each. */
-const RANGES: Readonly<Record<EngineSetting, readonly [number, number]>> = {
+const RANGES: Readonly<Record<Exclude<EngineSetting, "isolation">, readonly [number, number]>> = {
   rows_max: [1, 64], // as many as may be answered at once
+  queue_max: [0, 100_000], // above, whoever comes last waits for hours
+  stall_ms_max: [1000, 3_600_000], // below, a start on a busy machine would be taken for a stall
   decode_gap_ms_target: [1, 10_000], // above, a stream seems to have ended
   chunk_tokens_max: [32, 8192], // a block; above, a step takes seconds, and who left is noticed no earlier
   draft_tokens_max: [0, 8],
@@ -46,10 +61,19 @@ const RANGES: Readonly<Record<EngineSetting, readonly [number, number]>> = {
   kv_disk_bytes_max: [0, 2 ** 50],
 };
 
-export const ENGINE_SETTING_NAMES = Object.keys(RANGES) as readonly EngineSetting[];
+export const ENGINE_SETTING_NAMES = ["isolation", ...Object.keys(RANGES)] as readonly EngineSetting[];
 
 /** A setting as it was written. `refuse` makes the error of why it cannot be. */
-export function parseSetting(name: EngineSetting, text: string, refuse: (state: string) => Error): number {
+export function parseSetting(
+  name: EngineSetting,
+  text: string,
+  refuse: (state: string) => Error,
+): EngineSettings[EngineSetting] {
+  if (name === "isolation") {
+    const isolation = ISOLATIONS.find((known) => known === text);
+    if (isolation === undefined) throw refuse(`it must be ${ISOLATIONS.join(" or ")}`);
+    return isolation;
+  }
   const [least, most] = RANGES[name];
   const is_bytes = name.includes("bytes");
   const [, digits, unit] = (is_bytes ? /^(\d+)(KiB|MiB|GiB)?$/ : /^(\d+)$/).exec(text) ?? [];
