@@ -4,11 +4,11 @@
  */
 
 import { assert } from "../core/assert.ts";
-import type { EngineSettings } from "../core/engine-settings.ts";
 import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
 import type { FinishReason, Sampling } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Urgency } from "../core/priority.ts";
+import type { EngineSettings } from "../core/settings.ts";
 import { evaluate, fromBytes, fromTokens, type MlxArray } from "../mlx/array.ts";
 import { slice, take } from "../mlx/ops.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
