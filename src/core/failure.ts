@@ -14,8 +14,8 @@ export type FailureKind =
   | "timeout"; // a provider took too long
 
 /**
- * `parameter` names the field of the request at fault, in the caller's words, or is null. `retry_after_s`: how long to
- * wait before the same request may succeed, where somebody has said.
+ * `parameter` names the field of the request at fault, in the caller's words, or is null; `retry_after_s` says when
+ * to try again where that is known.
  */
 export class Failure extends Error {
   readonly kind: FailureKind;
