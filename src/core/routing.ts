@@ -25,6 +25,13 @@ export interface ProviderSource {
   key(provider: string): Promise<string | null>;
 }
 
+export interface ProviderStore extends ProviderSource {
+  /** `key`: undefined keeps the one there is, null removes it. */
+  save(provider: Provider, key: string | null | undefined): Promise<void>;
+  /** Whether there was one of that name. */
+  remove(name: string): boolean;
+}
+
 export type PatternType = "exact" | "prefix" | "glob" | "regex";
 
 /** A backend and the name of the model there; null: the name that was asked for. */
@@ -57,6 +64,14 @@ export interface RuleWords {
 
 export interface Rule extends RuleWords {
   readonly id: number;
+}
+
+export interface RuleStore {
+  /** The same array until one changes. */
+  rules(): readonly Rule[];
+  add(words: RuleWords): Rule;
+  change(id: number, words: RuleWords): void;
+  remove(id: number): void;
 }
 
 export interface RoutingSettings {
