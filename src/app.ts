@@ -5,22 +5,30 @@ import { totalmem } from "node:os";
 import { join } from "node:path";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
+import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
+import type { RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
 import { cachedModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { findLibrary } from "./mlx/discovery.ts";
 import { unpackParts } from "./parts.ts";
+import { Desk } from "./route/desk.ts";
 import { LocalBackend } from "./route/local.ts";
 import { LocalWatch } from "./route/local-watch.ts";
 import { AddressGuard, resolveHost } from "./route/remote/address.ts";
-import { TUNING } from "./route/remote/upstream.ts";
+import { TUNING, type Tuning } from "./route/remote/upstream.ts";
 import { Router } from "./route/router.ts";
 import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
 import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
-import { openStore } from "./store/database.ts";
+import { StoredAudit } from "./store/audit.ts";
+import { openStore, type Store } from "./store/database.ts";
 import { LiveSettings } from "./store/live-settings.ts";
+import { StoredProviders } from "./store/providers.ts";
+import { StoredRules } from "./store/rules.ts";
+import { Sealing } from "./store/sealing.ts";
+import { keychain, secretFile } from "./store/secret.ts";
 import { StoredSettings } from "./store/settings.ts";
 import { startTextWorker } from "./text/client.ts";
 import { EngineClient } from "./worker/client.ts";
@@ -36,6 +44,10 @@ const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 export interface App extends AsyncDisposable {
   readonly backend: LocalBackend;
   readonly router: Router;
+  readonly desk: RoutingDesk;
+  readonly providers: StoredProviders;
+  /** One writer: the server's. `report` hears of what could not be written. */
+  openAudit(report: (error: unknown) => void): StoredAudit;
   readonly catalog: Catalog;
   /** What holds now. */
   readonly settings: Settings;
@@ -67,17 +79,8 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const backend = new LocalBackend(catalog, text, new Scheduler(engine, queue), randomSeed);
   return {
     backend,
-    router: new Router({
-      local: backend,
-      hasModel: (name) => catalog.has(name),
-      watch: new LocalWatch(() => performance.now()),
-      providers: { providers: () => [], keyState: () => "none", key: async () => null },
-      rules: () => [],
-      settings: () => ({ enable_cloud_routing: true, default_provider: null, private_hosts: [] }),
-      guard: new AddressGuard(resolveHost, () => performance.now()),
-      tuning: TUNING,
-      random: Math.random,
-    }),
+    ...buildRouting({ store, settings, data_folder: config.data_folder, local: backend, catalog }),
+    openAudit: (report) => new StoredAudit(store, settings, Date.now, report),
     catalog,
     settings,
     engine,
@@ -88,6 +91,40 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
       store[Symbol.dispose]();
     },
   };
+}
+
+export interface RoutingParts {
+  readonly store: Store;
+  readonly settings: Settings;
+  readonly data_folder: string;
+  readonly local: Backend;
+  readonly catalog: Pick<Catalog, "has">;
+  readonly tuning?: Tuning;
+}
+
+/** Everything between the door and whoever answers. */
+export function buildRouting({ store, settings, data_folder, local, catalog, tuning = TUNING }: RoutingParts) {
+  const secret = settings.credentials_secret === "keychain" ? keychain() : secretFile(join(data_folder, "secret"));
+  const providers = new StoredProviders(store, new Sealing(secret), Date.now);
+  const rules = new StoredRules(store, Date.now);
+  const guard = new AddressGuard(resolveHost, () => performance.now());
+  const router = new Router({
+    local,
+    hasModel: (name) => catalog.has(name),
+    watch: new LocalWatch(() => performance.now()),
+    providers,
+    rules: () => rules.rules(),
+    settings: () => ({
+      enable_cloud_routing: settings.enable_cloud_routing === "on",
+      default_provider: settings.default_provider === "none" ? null : settings.default_provider,
+      private_hosts: settings.private_hosts,
+    }),
+    guard,
+    tuning,
+    random: Math.random,
+  });
+  const desk = new Desk(router, { providers, rules }, guard, () => settings.private_hosts);
+  return { router, desk, providers };
 }
 
 /** `./worker/main.ts` as a thread, or in this program's hidden command. */

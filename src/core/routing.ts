@@ -92,3 +92,55 @@ export interface LocalState {
   /** null until it has answered. */
   readonly ttft_ms_predicted: number | null;
 }
+
+export interface Stop {
+  readonly backend: string;
+  readonly model: string;
+  readonly reason: string;
+  readonly leaves_machine: boolean;
+}
+
+export interface Plan {
+  /** In order; a later one only where all before have failed before their first event. */
+  readonly stops: readonly [Stop, ...Stop[]];
+  readonly rule_id: number | null;
+  /** Who keeps the request on this machine, in words; null: nobody. */
+  readonly local_only: string | null;
+}
+
+export interface Explanation extends Plan {
+  /** Of the model the first stop would use; null where that is a provider's. */
+  readonly local: LocalState | null;
+}
+
+export interface ProviderTest {
+  readonly outcome: "ok" | "refused" | "unauthorised" | "unreachable" | "wrong_protocol" | "key_lost";
+  readonly detail: string;
+  readonly latency_ms: number;
+  readonly models: readonly string[];
+}
+
+/** What `auto` found, and what it asked before. */
+export interface Detection {
+  readonly provider: Provider | null;
+  readonly tried: readonly string[];
+}
+
+export interface BreakerReport {
+  readonly model: string;
+  readonly state: "closed" | "open" | "half_open";
+}
+
+/** What the owner does with providers and rules, and sees of them. */
+export interface RoutingDesk {
+  readonly providers: ProviderStore;
+  readonly rules: RuleStore;
+  /** Throws a `Failure` for a pattern that cannot be used. */
+  checkPattern(type: PatternType, pattern: string): (name: string) => boolean;
+  explain(model: string, body_bytes: number, local_only: string | null): Explanation;
+  detect(signal: AbortSignal): Promise<Detection>;
+  test(provider: Provider, signal: AbortSignal): Promise<ProviderTest>;
+  loaded(provider: Provider, signal: AbortSignal): Promise<readonly string[]>;
+  breakers(provider: string): readonly BreakerReport[];
+  resetBreakers(provider: string): void;
+}

@@ -5,6 +5,7 @@ import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { isBug, problem, Refusal } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
+import { auditRoutes } from "./audit.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import { docsRoutes } from "./docs.ts";
@@ -13,7 +14,9 @@ import { refuseForeign } from "./loopback.ts";
 import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
 import { prefixRoutes } from "./prefix.ts";
+import { providerRoutes } from "./providers.ts";
 import { RequestIds } from "./request-id.ts";
+import { ruleRoutes } from "./rules.ts";
 
 export interface Server {
   handle(request: Request): Promise<Response>;
@@ -47,6 +50,9 @@ export function createServer(given: ServerParts): Server {
     .use(completionRoutes(parts))
     .use(modelRoutes(parts))
     .use(prefixRoutes(parts))
+    .use(providerRoutes(parts))
+    .use(ruleRoutes(parts))
+    .use(auditRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
   return { handle: async (request) => await app.handle(request), explain, routes: app.routes };
@@ -60,10 +66,11 @@ function pathOf({ url }: Request): string {
 /** Nobody reads it; nginx writes the same number in its logs. */
 const CLIENT_LEFT = 499;
 
-/** No route has a query, and a parameter that is not honoured is refused. */
+/** A parameter that is not honoured is refused; routes that take some refuse the others themselves. */
 function refuseQuery(request: Request): void {
-  const [name] = new URL(request.url).searchParams.keys();
-  if (name === undefined) return;
+  const { searchParams, pathname } = new URL(request.url);
+  const [name] = searchParams.keys();
+  if (name === undefined || pathname.startsWith("/admin/audit-logs")) return;
   throw new Failure("invalid_request", `Cannot use query parameter "${name}": this route takes none`, name);
 }
 

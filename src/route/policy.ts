@@ -1,7 +1,16 @@
 /** Where a request goes, in which order, and why. Pure: it asks nobody and changes nothing. */
 
 import { Failure } from "../core/failure.ts";
-import type { LocalState, Provider, RoutingSettings, Rule, RuleConditions, Target } from "../core/routing.ts";
+import type {
+  LocalState,
+  Plan,
+  Provider,
+  RoutingSettings,
+  Rule,
+  RuleConditions,
+  Stop,
+  Target,
+} from "../core/routing.ts";
 import type { Matcher } from "./pattern.ts";
 
 export interface RuleMatcher {
@@ -23,20 +32,6 @@ export interface Question {
   /** Of the whole request; how many exactly only the model's tokenizer knows. */
   readonly prompt_tokens_about: number;
   /** Who said that the request must stay here, in words; null: nobody. */
-  readonly local_only: string | null;
-}
-
-export interface Stop {
-  readonly backend: string;
-  readonly model: string;
-  readonly reason: string;
-  readonly leaves_machine: boolean;
-}
-
-export interface Plan {
-  /** In order; a later one only where all before have failed before their first event. */
-  readonly stops: readonly [Stop, ...Stop[]];
-  readonly rule_id: number | null;
   readonly local_only: string | null;
 }
 

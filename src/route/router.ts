@@ -4,12 +4,12 @@ import { assert } from "../core/assert.ts";
 import type { Backend } from "../core/backend.ts";
 import type { Call, Gateway, Reply, Trace } from "../core/exchange.ts";
 import { Failure, type FailureKind } from "../core/failure.ts";
-import type { LocalState, ProviderSource, RoutingSettings, Rule } from "../core/routing.ts";
+import type { Explanation, LocalState, Plan, ProviderSource, RoutingSettings, Rule, Stop } from "../core/routing.ts";
 import { begun } from "./begun.ts";
 import { unsupportedEndpoint } from "./endpoint.ts";
 import type { LocalWatch } from "./local-watch.ts";
 import { compilePattern } from "./pattern.ts";
-import { type Plan, plan, type RuleMatcher, type Stop, type World } from "./policy.ts";
+import { plan, type RuleMatcher, type World } from "./policy.ts";
 import type { AddressGuard } from "./remote/address.ts";
 import { askProvider } from "./remote/remote-backend.ts";
 import { type Tuning, Upstream } from "./remote/upstream.ts";
@@ -27,11 +27,6 @@ export interface RouterParts {
   readonly guard: AddressGuard;
   readonly tuning: Tuning;
   readonly random: () => number;
-}
-
-export interface Explanation extends Plan {
-  /** Of the model the first stop would use; null where that is a provider's. */
-  readonly local: LocalState | null;
 }
 
 export class Router implements Gateway {

@@ -81,10 +81,15 @@ export class StoredAudit implements AuditLog, Disposable {
     const ends = readEnds(store);
     if (ends.open) this.#queue.push(this.#mark("unclean_stop"));
     this.#setEnds({ open: true });
-    this.#timers = [
-      setInterval(() => this.flush(BATCH_MAX), WRITE_MS),
-      setInterval(() => this.retain(), RETAIN_EVERY_MS),
-    ];
+    const often = (work: () => void, every_ms: number) =>
+      setInterval(() => {
+        try {
+          work();
+        } catch (error) {
+          report(error);
+        }
+      }, every_ms);
+    this.#timers = [often(() => this.flush(BATCH_MAX), WRITE_MS), often(() => this.retain(), RETAIN_EVERY_MS)];
     for (const timer of this.#timers) timer.unref();
   }
 

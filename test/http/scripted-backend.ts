@@ -2,10 +2,11 @@
 
 import type { Static } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import type { AuditEntry } from "../../src/core/audit.ts";
+import type { AuditEntry, AuditLog } from "../../src/core/audit.ts";
 import type { Backend, ModelRecord } from "../../src/core/backend.ts";
 import { Failure } from "../../src/core/failure.ts";
 import type { GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
+import type { RoutingDesk } from "../../src/core/routing.ts";
 import { createServer } from "../../src/http/server.ts";
 import { LocalWatch } from "../../src/route/local-watch.ts";
 import { AddressGuard } from "../../src/route/remote/address.ts";
@@ -97,6 +98,41 @@ export function failing(error: unknown, after: number): Script {
 
 const NOW_MS = 1_763_000_000_999;
 
+const NO_AUDIT: AuditLog = {
+  record: () => undefined,
+  page: () => ({ data: [], next_cursor: null }),
+  all: () => [],
+  stats: () => ({
+    requests: 0,
+    prompt_tokens: 0,
+    completion_tokens: 0,
+    left_machine: 0,
+    by_status: [],
+    by_backend: [],
+  }),
+  follow: () => () => undefined,
+};
+
+const NO_DESK: RoutingDesk = {
+  providers: {
+    providers: () => [],
+    keyState: () => "none",
+    key: async () => null,
+    save: async () => undefined,
+    remove: () => false,
+  },
+  rules: { rules: () => [], add: (words) => ({ id: 1, ...words }), change: () => undefined, remove: () => undefined },
+  checkPattern: () => () => false,
+  explain: () => {
+    throw new Failure("unsupported", "Cannot explain a route: this server has none");
+  },
+  detect: async () => ({ provider: null, tried: [] }),
+  test: async () => ({ outcome: "unreachable", detail: "", latency_ms: 0, models: [] }),
+  loaded: async () => [],
+  breakers: () => [],
+  resetBreakers: () => undefined,
+};
+
 /** A router that knows this machine only. */
 function localGateway(backend: Backend): Router {
   return new Router({
@@ -122,7 +158,8 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000) {
   const audit: AuditEntry[] = [];
   const app = createServer({
     gateway: localGateway(backend),
-    audit: { record: (entry) => audit.push(entry) },
+    desk: NO_DESK,
+    audit: { ...NO_AUDIT, record: (entry) => audit.push(entry) },
     models: { models: () => MODELS },
     prefix_cache: { explain: async () => EXPLANATION },
     version: "1.2.3",

@@ -12,6 +12,7 @@ import {
   retry,
 } from "cockatiel";
 import { Failure } from "../../core/failure.ts";
+import type { BreakerReport } from "../../core/routing.ts";
 import { Connection, type TimeLimits, type UpstreamRequest } from "./connection.ts";
 import { refusal } from "./refusal.ts";
 import { UpstreamFailure } from "./upstream-failure.ts";
@@ -37,11 +38,6 @@ export const TUNING: Tuning = {
   half_open_after_ms: 30_000,
   in_flight_max: 256, // accounts are limited well below
 };
-
-export interface BreakerReport {
-  readonly model: string;
-  readonly state: "closed" | "open" | "half_open";
-}
 
 export class Upstream {
   readonly name: string;
