@@ -147,10 +147,10 @@ export class StoredAudit implements AuditLog, Disposable {
         .from(audit)
         .where(too_old)
         .get()?.last ?? 0;
-    const too_much = this.#store.tables.get<{ last: number | null }>(sql`
+    const too_much = this.#store.tables.get<[number | null]>(sql`
       SELECT MAX(sequence) AS last FROM (SELECT sequence, SUM(bytes) OVER (ORDER BY sequence DESC) AS newer FROM audit)
       WHERE newer > ${audit_bytes_max}`);
-    const last = Math.max(old, too_much?.last ?? 0);
+    const last = Math.max(old, too_much?.[0] ?? 0);
     const anchor = this.#store.tables.select().from(audit).where(eq(audit.sequence, last)).get();
     if (anchor === undefined) return;
     this.#store.tables.transaction((tables) => {

@@ -36,7 +36,7 @@ async function* watched(
   try {
     for await (const piece of wholeEvents(connection.chunks(response), connection.provider)) {
       watch.see(piece);
-      if (!begun && watch.failed) {
+      if (!begun && watch.failed_at_once) {
         throw faltering("upstream", `Cannot use ${connection.provider}: its stream begins with an error`);
       }
       begun = true;
@@ -56,6 +56,8 @@ async function* watched(
 class StreamWatch {
   ended = false;
   failed = false;
+  /** Whether nothing came before the error. */
+  failed_at_once = false;
   readonly #trace: Trace;
 
   constructor(trace: Trace) {
@@ -64,7 +66,12 @@ class StreamWatch {
 
   see(piece: Buffer): void {
     if (!TELLING.some((word) => piece.includes(word))) return;
-    for (const data of eventData(piece)) this.#read(data);
+    let is_first = true;
+    for (const data of eventData(piece)) {
+      this.#read(data);
+      if (is_first) this.failed_at_once = this.failed;
+      is_first = false;
+    }
   }
 
   #read(data: string): void {
