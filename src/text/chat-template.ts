@@ -3,7 +3,7 @@
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { Failure } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
-import { likePython, pythonStrip } from "./jinja-repairs.ts";
+import { likePython, pythonFunctions } from "./jinja-repairs.ts";
 import { strftime } from "./strftime.ts";
 
 export class ChatTemplate {
@@ -20,10 +20,15 @@ export class ChatTemplate {
     }
   }
 
-  /** The text before the answer. `now` is shown in local time. */
-  render(messages: readonly Message[], now: Date): string {
+  /** The text before the answer. `now` is shown in local time; `options` are variables over those that every request has. */
+  render(
+    messages: readonly Message[],
+    now: Date,
+    options: Readonly<Record<string, unknown>> = {},
+  ): string {
     const environment = new Environment();
-    for (const [name, value] of Object.entries({ ...GLOBALS, ...this.#variables(messages, now) })) {
+    const variables = { ...GLOBALS, ...this.#variables(messages, now), ...options };
+    for (const [name, value] of Object.entries(variables)) {
       environment.set(name, value);
     }
     try {
@@ -61,7 +66,7 @@ const GLOBALS = {
   None: null,
   range,
   raise_exception: raise,
-  ...pythonStrip,
+  ...pythonFunctions,
 };
 
 /** The template's own refusal of a conversation: roles in a wrong order, most often. */

@@ -17,11 +17,12 @@ export function likePython(program: Program): Program {
 }
 
 /** What rewritten nodes call; no template can spell a name with a space. */
-export const pythonStrip = {
+export const pythonFunctions = {
   "python strip": strip,
   "python lstrip": stripLeft,
   "python rstrip": stripRight,
   // What is not defined prints nothing, so a filter trims "".
+  "python lookup": lookup,
   "python trim": (text: unknown, characters?: unknown) => (text === undefined ? "" : strip(text, characters)),
 };
 
@@ -49,8 +50,36 @@ function repair(node: Node): void {
       break;
     case "For":
       repairFor(node);
+      break;
+    case "ObjectLiteral":
+      repairLiteral(node);
+      break;
+    case "MemberExpression":
+      repairMember(node);
   }
 }
+
+/** `{512: 128}`: the library has texts as keys only. It becomes a list of pairs in the order of the keys. */
+function repairLiteral(node: Node): void {
+  const entries = [...(node["value"] as Map<Node, Node>)];
+  if (entries.length === 0 || !entries.every(([key]) => key.type === "IntegerLiteral")) return;
+  node.type = "ArrayLiteral";
+  const pairs = entries.sort(([a], [b]) => Number(a["value"]) - Number(b["value"]));
+  node["value"] = pairs.map((pair) => statement({ type: "ArrayLiteral", value: pair }));
+}
+
+/** `table[16384]`: beyond what the list has, a key of the pairs that it is made of. */
+function repairMember(node: Node): void {
+  const { computed, property, object } = node;
+  if (computed !== true || !isNode(property) || property.type !== "IntegerLiteral" || !isNode(object)) return;
+  if (object.type !== "Identifier" || Number(property["value"]) < PAIRED_KEY_MIN) return;
+  node.type = "CallExpression";
+  node["callee"] = identifier("python lookup");
+  node["args"] = [object, property];
+}
+
+/** No list of a template is asked for so late an item; a table with numbers for keys is. */
+const PAIRED_KEY_MIN = 1024;
 
 /** `text.strip("\n")`: the library ignores the argument. */
 function repairCall(node: Node): void {
@@ -74,8 +103,20 @@ function repairFilter(node: Node): void {
     node["callee"] = identifier("python trim");
     node["args"] = [node["operand"], ...(is_call ? argumentsOf(filter) : [])];
   }
+  if (name === "dictsort") sortMapping(node);
   if (SKIPS_UNDEFINED.has(name)) node["operand"] = orNothing(node["operand"]);
   if (SKIPS_NONE.has(name)) node["operand"] = orNothing(node["operand"], ", true");
+}
+
+/** `table | dictsort` of what `repairLiteral` made is what it made. */
+function sortMapping(node: Node): void {
+  const [expression] = parse(tokenize("{{ x if x is not mapping else 0 }}")).body as unknown as Node[];
+  if (expression === undefined) return;
+  const { operand } = node;
+  const sorted = statement({ ...node });
+  Object.assign(node, expression, { trueExpr: operand, falseExpr: sorted });
+  const { condition } = expression;
+  if (isNode(condition)) condition["operand"] = operand;
 }
 
 /** `for` over what is not defined runs no round; a round that is left keeps what it has printed. */
@@ -170,6 +211,14 @@ function stripRight(text: unknown, characters?: unknown): string {
 function isStripped(character: string, characters: unknown): boolean {
   if (typeof characters === "string") return characters.includes(character);
   return SPACE.test(character) || SEPARATORS.includes(character);
+}
+
+/** The pairs are the library's values. */
+function lookup(pairs: unknown, key: unknown): unknown {
+  const all: readonly { value: readonly { value: unknown }[] }[] = Array.isArray(pairs) ? pairs : [];
+  const found = all.find(({ value }) => Array.isArray(value) && value[0]?.value === key)?.value[1]?.value;
+  if (found === undefined) throw new Error(`there is no ${String(key)}`);
+  return found;
 }
 
 function textOf(value: unknown): string {

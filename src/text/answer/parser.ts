@@ -1,0 +1,231 @@
+/** Turns a model's text into content, reasoning and tool calls while it comes. Knows no tokens and no wire format. */
+
+import { CallWriter, readCallObject, readCalls } from "./calls.ts";
+import { channelMessages } from "./channels.ts";
+import { type AnswerEvent, EventList, type ToolDefinition } from "./events.ts";
+import type { AnswerFormat, CallMarks, Marks } from "./formats.ts";
+import { Input, NotACall, type Parse } from "./input.ts";
+
+export interface AnswerOptions {
+  readonly format: AnswerFormat;
+  readonly thoughts: readonly Marks[];
+  /** The prompt has begun this thought. */
+  readonly open_thought: Marks | null;
+  readonly tools: readonly ToolDefinition[];
+  /** Otherwise what would be a call is content. */
+  readonly reads_calls: boolean;
+  /** Otherwise thoughts are content, with their marks. */
+  readonly parts_reasoning: boolean;
+}
+
+export class AnswerParser {
+  readonly #input = new Input();
+  readonly #events = new EventList();
+  readonly #parse: Parse;
+
+  constructor(options: AnswerOptions) {
+    const segments = new Segments(this.#input, this.#events, options);
+    this.#parse = options.format.channels === null ? segments.answer() : channelMessages(segments, options.format.channels);
+  }
+
+  push(text: string): readonly AnswerEvent[] {
+    this.#input.push(text);
+    this.#parse.next();
+    return this.#events.take();
+  }
+
+  end(): readonly AnswerEvent[] {
+    this.#input.end();
+    this.#parse.next();
+    return this.#events.take();
+  }
+}
+
+/** The kinds of text in an answer, and what lies between them. */
+export class Segments {
+  readonly input: Input;
+  readonly writer: CallWriter;
+  readonly content: TrimmedText;
+  readonly options: AnswerOptions;
+  readonly #events: EventList;
+  readonly #marks: ReadonlyMap<string, Mark>;
+  /** Nothing but thoughts was said yet, or since the last call. */
+  #is_start = true;
+
+  constructor(input: Input, events: EventList, options: AnswerOptions) {
+    this.input = input;
+    this.options = options;
+    this.#events = events;
+    this.#marks = marksIn(options);
+    this.content = new TrimmedText((text) => {
+      this.#is_start = false;
+      events.add({ kind: "content", text });
+      input.settle();
+    });
+    this.writer = new CallWriter(input, (event) => {
+      if (event.kind === "call") this.#separate();
+      events.add(event);
+    });
+  }
+
+  *answer(): Parse {
+    const { open_thought, parts_reasoning } = this.options;
+    if (open_thought !== null && parts_reasoning) yield* this.#thought(open_thought);
+    else if (open_thought !== null) this.content.push(open_thought.open);
+    yield* this.text([]);
+    this.content.end();
+  }
+
+  /** Content, thoughts and calls, up to one of `stops`, or to the end (null). */
+  *text(stops: readonly string[]): Parse<string | null> {
+    const all = [...stops, ...this.#marks.keys()];
+    for (;;) {
+      const stop = yield* this.input.until(all, (text) => this.content.push(text));
+      if (stop === null || stops.includes(stop)) return stop;
+      const mark = this.#marks.get(stop);
+      if (mark !== undefined) yield* this.#at(mark, stop);
+    }
+  }
+
+  /** Text up to one of `stops`, as a thought. */
+  *reasoning(stops: readonly string[]): Parse<string | null> {
+    const thought = new TrimmedText((text) => this.#events.add({ kind: "reasoning", text }));
+    thought.drop();
+    const stop = yield* this.input.until(stops, (text) => thought.push(text));
+    if (stop === null) thought.end();
+    this.#separate();
+    return stop;
+  }
+
+  /** Runs the parse of a call; what is none comes back as content. */
+  *attempt(parse: Parse): Parse {
+    try {
+      yield* parse;
+    } catch (trouble) {
+      if (!(trouble instanceof NotACall)) throw trouble;
+      this.#recover(trouble);
+    }
+  }
+
+  #recover({ trouble, reason }: NotACall): void {
+    const is_cut = trouble === "unfinished" && this.writer.isOpen;
+    this.writer.abandon();
+    const text = this.input.takeUnsettled();
+    this.#events.add({ kind: "report", trouble, reason, text });
+    if (!is_cut) this.content.push(text);
+  }
+
+  *#at(mark: Mark, text: string): Parse {
+    switch (mark.kind) {
+      case "around":
+        this.input.skip(text.length);
+        return;
+      case "thought":
+        this.input.skip(text.length);
+        if (this.#is_start && this.content.isBlank) yield* this.#thought(mark.marks);
+        else this.content.push(text);
+        return;
+      case "calls":
+        this.input.settle();
+        if (!text.endsWith("=")) this.input.skip(text.length);
+        yield* this.attempt(readCalls(this.input, mark.marks, this.writer, this.#callOptions));
+        return;
+      case "bare":
+        this.input.settle();
+        yield* this.#bareCall(text);
+    }
+  }
+
+  *#bareCall(text: string): Parse {
+    if (text === "{" && !(this.#is_start && this.content.isBlank)) {
+      this.input.skip(text.length);
+      this.content.push(text);
+    } else if (text === "{") {
+      yield* this.attempt(this.#bareObjects());
+    } else yield* this.attempt(readCalls(this.input, BARE_LIST, this.writer, this.#callOptions));
+  }
+
+  /** One, or more with semicolons between them. */
+  *#bareObjects(): Parse {
+    do {
+      yield* readCallObject(this.input, this.writer, this.#callOptions, true);
+      yield* this.input.space();
+      if (!(yield* this.input.take(";"))) return;
+      yield* this.input.space();
+    } while (yield* this.input.startsWith("{"));
+  }
+
+  *#thought({ open, close }: Marks): Parse {
+    yield* this.input.space();
+    // Some models begin again what the prompt has begun.
+    if (this.options.open_thought !== null) yield* this.input.take(open);
+    const calls = this.options.format.calls_end_thoughts ? this.options.format.calls.flatMap(({ opens }) => opens) : [];
+    const stop = yield* this.reasoning([close, ...calls]);
+    if (stop === close) this.input.skip(close.length);
+  }
+
+  /** What follows begins anew: space around it means nothing. */
+  #separate(): void {
+    this.content.drop();
+    this.#is_start = true;
+  }
+
+  get #callOptions() {
+    return { tools: this.options.tools, names_are_keys: this.options.format.names_are_keys };
+  }
+}
+
+type Mark =
+  | { readonly kind: "around" }
+  | { readonly kind: "thought"; readonly marks: Marks }
+  | { readonly kind: "calls"; readonly marks: CallMarks }
+  | { readonly kind: "bare" };
+
+const BARE_LIST: CallMarks = { opens: [], between: [], closes: [] };
+
+function marksIn({ format, thoughts, tools, reads_calls, parts_reasoning }: AnswerOptions): ReadonlyMap<string, Mark> {
+  const all = new Map<string, Mark>();
+  for (const text of format.around_content) all.set(text, { kind: "around" });
+  if (parts_reasoning) for (const marks of thoughts) all.set(marks.open, { kind: "thought", marks });
+  if (!reads_calls) return all;
+  for (const marks of format.calls) for (const open of marks.opens) all.set(open, { kind: "calls", marks });
+  if (format.bare === "python") for (const { name } of tools) all.set(`[${name}(`, { kind: "bare" });
+  if (format.bare === "json" && tools.length > 0) all.set("{", { kind: "bare" });
+  return all;
+}
+
+/** Text whose last white space is held back until more comes. */
+class TrimmedText {
+  readonly #write: (text: string) => void;
+  #held = "";
+  #drops_space = false;
+
+  constructor(write: (text: string) => void) {
+    this.#write = write;
+  }
+
+  /** Nothing but space was said since it was last dropped or written. */
+  get isBlank(): boolean {
+    return this.#held.trim() === "";
+  }
+
+  push(text: string): void {
+    const whole = this.#held + (this.#drops_space ? text.trimStart() : text);
+    if (whole === "") return;
+    this.#drops_space = false;
+    const end = whole.trimEnd().length;
+    this.#held = whole.slice(end);
+    if (end > 0) this.#write(whole.slice(0, end));
+  }
+
+  /** The space before, and before what comes next. */
+  drop(): void {
+    this.#held = "";
+    this.#drops_space = true;
+  }
+
+  end(): void {
+    if (this.#held !== "") this.#write(this.#held);
+    this.#held = "";
+  }
+}
