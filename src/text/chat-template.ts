@@ -21,11 +21,7 @@ export class ChatTemplate {
   }
 
   /** The text before the answer. `now` is shown in local time; `options` are variables over those that every request has. */
-  render(
-    messages: readonly Message[],
-    now: Date,
-    options: Readonly<Record<string, unknown>> = {},
-  ): string {
+  render(messages: readonly Message[], now: Date, options: Readonly<Record<string, unknown>> = {}): string {
     const environment = new Environment();
     const variables = { ...GLOBALS, ...this.#variables(messages, now), ...options };
     for (const [name, value] of Object.entries(variables)) {

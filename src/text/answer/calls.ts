@@ -32,10 +32,15 @@ export class CallWriter {
   }
 
   begin(name: string, id: string | null): void {
+    this.beginCut(name, id);
+    this.#input.settle();
+  }
+
+  /** One whose text ended before its arguments; what else it held goes to a report. */
+  beginCut(name: string, id: string | null): void {
     this.#open = { id };
     this.#add({ kind: "call", index: this.#count, id, name });
     this.#count += 1;
-    this.#input.settle();
   }
 
   readonly write = (text: string): void => {
@@ -56,7 +61,7 @@ export class CallWriter {
   }
 
   ignore(text: string): void {
-    this.#add({ kind: "report", trouble: "ignored", reason: "a call has no such part", text });
+    this.#add({ kind: "report", trouble: "ignored", reason: "nothing is known by that name", text });
   }
 }
 
@@ -81,10 +86,12 @@ export function* readCalls(input: Input, marks: CallMarks, writer: CallWriter, o
       input.skip(1);
       is_expected = false;
       if (depth === 0 && marks.closes.length === 0) break;
-    } else if (writer.count > before && !is_expected && !(yield* beginsCall(input))) {
-      if (yield* isCutMark(input, marks)) break;
-      return;
-    } else {
+    } else if (unit === "}" && writer.count > before) {
+      input.skip(1); // models close one brace too many
+      writer.ignore(unit);
+    } else if (yield* isCutMark(input, marks)) break;
+    else if (writer.count > before && !is_expected && marks.closes.length === 0 && !(yield* beginsCall(input))) return;
+    else {
       yield* readCall(input, marks, writer, options);
       is_expected = false;
     }
@@ -97,9 +104,15 @@ export function* readCallObject(input: Input, writer: CallWriter, options: CallO
   const call: ObjectCall = { name: null, id: null, held: "", has_arguments: false, is_begun: false };
   input.skip(1);
   try {
-    yield* readItems(input, () => undefined, "}", () => readMember(input, writer, options, call, is_strict));
+    yield* readItems(
+      input,
+      () => undefined,
+      "}",
+      () => readMember(input, writer, options, call, is_strict),
+    );
   } catch (trouble) {
-    if (trouble instanceof NotACall && trouble.trouble === "unfinished") beginObjectCall(writer, call);
+    const is_cut = trouble instanceof NotACall && trouble.trouble === "unfinished";
+    if (is_cut && !call.is_begun && call.name !== null) writer.beginCut(call.name, call.id);
     throw trouble;
   }
   if (call.name === null) malformed("a call without a name");
@@ -120,10 +133,13 @@ interface ObjectCall {
 const NAME_KEYS: ReadonlySet<string> = new Set(["name", "tool_name"]);
 const ID_KEYS: ReadonlySet<string> = new Set(["id", "tool_call_id", "call_id"]);
 const ARGUMENT_KEYS: ReadonlySet<string> = new Set(["arguments", "parameters", "args", "input"]);
-const SILENT_KEYS: ReadonlySet<string> = new Set(["type", "index"]);
+/** What a call's other members say when they say nothing. */
+const SILENT_MEMBER = /^"type": "function"$|^"index": \d+$/;
 
 function* takeBetween(input: Input, marks: CallMarks): Parse<boolean> {
-  return (yield* input.takeAny([...marks.opens.filter((open) => !open.endsWith("=")), ...marks.between, ...FENCES])) !== null;
+  return (
+    (yield* input.takeAny([...marks.opens.filter((open) => !open.endsWith("=")), ...marks.between, ...FENCES])) !== null
+  );
 }
 
 const SEPARATORS = ",;";
@@ -171,7 +187,12 @@ function* readMember(
   } else if (ID_KEYS.has(key)) call.id = yield* readTextValue(input);
   else if (key === "function") {
     input.skip(1);
-    yield* readItems(input, () => undefined, "}", () => readMember(input, writer, options, call, is_strict));
+    yield* readItems(
+      input,
+      () => undefined,
+      "}",
+      () => readMember(input, writer, options, call, is_strict),
+    );
   } else if (ARGUMENT_KEYS.has(key)) yield* readObjectArguments(input, writer, call);
   else if (options.names_are_keys && call.name === null) {
     call.name = key;
@@ -180,12 +201,13 @@ function* readMember(
 }
 
 function* readForeign(input: Input, writer: CallWriter, key: string, is_strict: boolean): Parse {
-  if (is_strict && !SILENT_KEYS.has(key)) malformed(`a call has no "${key}"`);
+  if (is_strict && key !== "type") malformed(`a call has no "${key}"`);
   let value = "";
   yield* readValue(input, (json) => {
     value += json;
   });
-  if (!SILENT_KEYS.has(key)) writer.ignore(`${JSON.stringify(key)}: ${value}`);
+  const member = `${JSON.stringify(key)}: ${value}`;
+  if (!SILENT_MEMBER.test(member)) writer.ignore(member);
 }
 
 function* readObjectArguments(input: Input, writer: CallWriter, call: ObjectCall): Parse {

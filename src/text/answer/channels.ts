@@ -45,8 +45,12 @@ function* message(segments: Segments): Parse {
   input.skip(MESSAGE.length);
   const recipient = /\bto=([^\s<]+)/u.exec(header)?.[1];
   const channel = /<\|channel\|>\s*(\w+)/u.exec(header)?.[1];
-  const is_call = recipient !== undefined && !PEOPLE.has(recipient) && options.reads_calls;
-  if (is_call && options.format.calls.length === 0) yield* call(segments, recipient);
+  const is_call = recipient !== undefined && !PEOPLE.has(recipient);
+  const is_read = is_call && options.reads_calls && options.format.calls.length === 0;
+  const is_told = is_call && options.tools.some((tool) => tool.name === recipient); // by the call in the message
+  const other = header.replace(HEADER_PARTS, "").trim();
+  if (other !== "" || (is_call && !is_read && !is_told)) segments.writer.ignore(header.trim());
+  if (is_read) yield* call(segments, recipient);
   else if ((recipient === "self" || channel === "analysis") && options.parts_reasoning) {
     yield* segments.reasoning(BODY_STOPS);
   } else {
@@ -56,6 +60,8 @@ function* message(segments: Segments): Parse {
   }
 }
 
+const HEADER_PARTS =
+  /<\|start\|>\s*assistant\b|\bto=[^\s<]+|<\|channel\|>\s*(?:analysis|commentary|final)\b|(?:<\|constrain\|>\s*)?\b(?:json|code)\b/gu;
 /** Who is no tool. */
 const PEOPLE: ReadonlySet<string> = new Set(["self", "user", "all", "assistant"]);
 

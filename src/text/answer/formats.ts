@@ -9,7 +9,7 @@ export interface Marks {
 
 export interface CallMarks {
   /** Any of them begins calls, and between calls they may stand again. */
-  readonly opens: readonly string[]; // one that ends in "=" is itself part of the call
+  readonly opens: readonly string[]; // one that ends in "=" is the beginning of the call, "[" of the list
   /** Ends one call; others may follow. */
   readonly between: readonly string[];
   /** Ends all calls; where there are none they end with the list, or with what is no call. */
@@ -142,7 +142,11 @@ const ANSWER_FORMATS: readonly AnswerFormat[] = [
   }),
   format("command-r", ["Action:"], {
     calls: [
-      { opens: ["Action:\n```json", "Action: ```json", "Action:```json", "Action:\n```"], between: [], closes: ["```"] },
+      {
+        opens: ["Action:\n```json", "Action: ```json", "Action:```json", "Action:\n```"],
+        between: [],
+        closes: ["```"],
+      },
     ],
     around_content: ["<|CHATBOT_TOKEN|>", "<|END_OF_TURN_TOKEN|>"],
   }),

@@ -28,10 +28,18 @@ export class Input {
   /** What lies behind it is accounted for: it was made into events. */
   #settled = 0;
   #ended = false;
+  /** Units that were let go. */
+  #gone = 0;
+
+  /** How many units were read. */
+  get position(): number {
+    return this.#gone + this.#at;
+  }
 
   push(text: string): void {
     this.#text = this.#text.slice(this.#settled) + text;
     this.#at -= this.#settled;
+    this.#gone += this.#settled;
     this.#settled = 0;
   }
 

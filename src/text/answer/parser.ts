@@ -25,7 +25,8 @@ export class AnswerParser {
 
   constructor(options: AnswerOptions) {
     const segments = new Segments(this.#input, this.#events, options);
-    this.#parse = options.format.channels === null ? segments.answer() : channelMessages(segments, options.format.channels);
+    this.#parse =
+      options.format.channels === null ? segments.answer() : channelMessages(segments, options.format.channels);
   }
 
   push(text: string): readonly AnswerEvent[] {
@@ -116,33 +117,25 @@ export class Segments {
   }
 
   *#at(mark: Mark, text: string): Parse {
-    switch (mark.kind) {
-      case "around":
-        this.input.skip(text.length);
-        return;
-      case "thought":
-        this.input.skip(text.length);
-        if (this.#is_start && this.content.isBlank) yield* this.#thought(mark.marks);
-        else this.content.push(text);
-        return;
-      case "calls":
-        this.input.settle();
-        if (!text.endsWith("=")) this.input.skip(text.length);
-        yield* this.attempt(readCalls(this.input, mark.marks, this.writer, this.#callOptions));
-        return;
-      case "bare":
-        this.input.settle();
-        yield* this.#bareCall(text);
+    const { input } = this;
+    if (mark.kind === "calls" || mark.kind === "bare") {
+      input.settle();
+      const start = input.position;
+      yield* this.attempt(this.#callsAt(mark, text));
+      if (input.position > start) return;
     }
+    input.skip(text.length);
+    if (mark.kind === "around") return;
+    if (mark.kind === "thought" && this.#is_start && this.content.isBlank) yield* this.#thought(mark.marks);
+    else this.content.push(text);
   }
 
-  *#bareCall(text: string): Parse {
-    if (text === "{" && !(this.#is_start && this.content.isBlank)) {
-      this.input.skip(text.length);
-      this.content.push(text);
-    } else if (text === "{") {
-      yield* this.attempt(this.#bareObjects());
-    } else yield* this.attempt(readCalls(this.input, BARE_LIST, this.writer, this.#callOptions));
+  *#callsAt(mark: Mark & { kind: "calls" | "bare" }, text: string): Parse {
+    if (mark.kind === "calls") {
+      this.input.skip(text.length - keptLength(text));
+      yield* readCalls(this.input, mark.marks, this.writer, this.#callOptions);
+    } else if (text !== "{") yield* readCalls(this.input, BARE_LIST, this.writer, this.#callOptions);
+    else if (this.#is_start && this.content.isBlank) yield* this.#bareObjects();
   }
 
   /** One, or more with semicolons between them. */
@@ -175,6 +168,12 @@ export class Segments {
   }
 }
 
+/** Of a mark that is also the beginning of the call, or of the list of calls. */
+function keptLength(mark: string): number {
+  if (mark.endsWith("=")) return mark.length;
+  return mark.endsWith("[") ? 1 : 0;
+}
+
 type Mark =
   | { readonly kind: "around" }
   | { readonly kind: "thought"; readonly marks: Marks }
@@ -198,34 +197,37 @@ function marksIn({ format, thoughts, tools, reads_calls, parts_reasoning }: Answ
 class TrimmedText {
   readonly #write: (text: string) => void;
   #held = "";
-  #drops_space = false;
+  #is_said = false;
+  /** Nothing but space came since something else stood here. */
+  #is_fresh = false;
 
   constructor(write: (text: string) => void) {
     this.#write = write;
   }
 
-  /** Nothing but space was said since it was last dropped or written. */
   get isBlank(): boolean {
     return this.#held.trim() === "";
   }
 
   push(text: string): void {
-    const whole = this.#held + (this.#drops_space ? text.trimStart() : text);
-    if (whole === "") return;
-    this.#drops_space = false;
+    // Space between two parts of the text stays, as it keeps their words apart; before the first it means nothing.
+    const whole = this.#held + (this.#is_fresh && !this.#is_said ? text.trimStart() : text);
     const end = whole.trimEnd().length;
     this.#held = whole.slice(end);
-    if (end > 0) this.#write(whole.slice(0, end));
+    if (end === 0) return;
+    this.#is_said = true;
+    this.#is_fresh = false;
+    this.#write(whole.slice(0, end));
   }
 
-  /** The space before, and before what comes next. */
+  /** Something else stands here, which the space around it belongs to. */
   drop(): void {
     this.#held = "";
-    this.#drops_space = true;
+    this.#is_fresh = true;
   }
 
   end(): void {
-    if (this.#held !== "") this.#write(this.#held);
+    if (this.#held !== "" && !this.#is_fresh) this.#write(this.#held);
     this.#held = "";
   }
 }

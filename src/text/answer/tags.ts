@@ -65,8 +65,9 @@ export function typesOf(name: string, tools: readonly ToolDefinition[]): KindOf 
   };
 }
 
-const CALL_TAG = /^<([^\s<>="]*?)(function|invoke)(?:=|\s+name=)\s*"?([^"<>]+?)"?\s*>$/u;
-const PARAMETER_TAG = /^<([^\s<>="]*?)parameter(?:=|\s+name=)\s*"?([^"<>]+?)"?(?:\s+string="(true|false)")?\s*>$/u;
+const CALL_TAG = /^<((?:[a-z]+:|｜DSML｜)?)(function|invoke)(?:=|\s+name=)\s*"?([^"<>]+?)"?\s*>$/u;
+const PARAMETER_TAG =
+  /^<((?:[a-z]+:|｜DSML｜)?)parameter(?:=|\s+name=)\s*"?([^"<>]+?)"?(?:\s+string="(true|false)")?\s*>$/u;
 
 interface TagCall {
   readonly prefix: string;
@@ -85,8 +86,8 @@ function* readParameters(input: Input, writer: CallWriter, { prefix, close, kind
     const unit = yield* input.peek();
     if (unit === "") unfinished("the text ends before the end of the call");
     const tag = unit === "<" ? yield* input.peekTag() : "";
-    const [, , key, is_string] = PARAMETER_TAG.exec(tag) ?? [];
-    if (key === undefined) {
+    const [, own_prefix, key, is_string] = PARAMETER_TAG.exec(tag) ?? [];
+    if (key === undefined || own_prefix !== prefix) {
       if (input.isEnded && unit === "<" && tag === "") unfinished("the text ends in a tag");
       break;
     }

@@ -157,10 +157,7 @@ const HEX_LENGTHS: ReadonlyMap<string, number> = new Map([
 function* readNumber(input: Input, write: Write): Parse {
   const text = yield* input.takeWhile((unit) => NUMBER_UNITS.test(unit));
   const number = JSON_NUMBER.test(text) ? text : plainNumber(text);
-  if ((yield* input.peek()) === "") {
-    if (number !== null) write(number);
-    return;
-  }
+  if (number === null && (yield* input.peek()) === "") unfinished("the text ends in a number");
   write(number ?? malformed(`${text} is no number`));
 }
 

@@ -28,7 +28,8 @@ interface Case {
 
 /** What we answer otherwise, each with its reason. */
 const DIFFERENT: Readonly<Record<string, string>> = {
-  "LFM2-8B-A1B.jinja:3688": "the call is Python, where backslash n in a string is a line end; they keep both characters",
+  "LFM2-8B-A1B.jinja:3688":
+    "the call is Python, where backslash n in a string is a line end; they keep both characters",
 };
 
 /** Templates that are not among the shared ones: what they say of answers. */
@@ -44,14 +45,10 @@ function optionsOf({ template, tools, reasoning_format, enable_thinking }: Case)
   const definitions: ToolDefinition[] = (tools ?? []).map(({ name, description, parameters }) => {
     return { name, description: description ?? null, parameters };
   });
-  const prompt = new ChatTemplate(source, new Map()).render(
-    [{ role: "user", content: "Hi" }],
-    new Date(0),
-    {
-      tools: (tools ?? []).map((tool) => ({ type: "function", function: tool })),
-      ...(enable_thinking === null ? {} : { enable_thinking }),
-    },
-  );
+  const prompt = new ChatTemplate(source, new Map()).render([{ role: "user", content: "Hi" }], new Date(0), {
+    tools: (tools ?? []).map((tool) => ({ type: "function", function: tool })),
+    ...(enable_thinking === null ? {} : { enable_thinking }),
+  });
   return {
     format: formatOf(source),
     thoughts,
