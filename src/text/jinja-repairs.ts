@@ -16,6 +16,21 @@ export function likePython(program: Program): Program {
   return program;
 }
 
+/** The names that a template speaks of, its own variables among them. */
+export function namesIn(program: Program): ReadonlySet<string> {
+  const names = new Set<string>();
+  const read = (value: unknown): void => {
+    if (Array.isArray(value)) for (const each of value) read(each);
+    else if (value instanceof Map) for (const each of value) read(each);
+    else if (isNode(value)) {
+      if (value.type === "Identifier") names.add(String(value["value"]));
+      for (const field of Object.values(value)) read(field);
+    }
+  };
+  read(program);
+  return names;
+}
+
 /** What rewritten nodes call; no template can spell a name with a space. */
 export const pythonFunctions = {
   "python strip": strip,
@@ -23,6 +38,8 @@ export const pythonFunctions = {
   "python rstrip": stripRight,
   // What is not defined prints nothing, so a filter trims "".
   "python lookup": lookup,
+  "python repeat": (text: unknown, count: unknown) => textOf(text).repeat(Math.max(0, Number(count))),
+  "python repr": (value: unknown) => repr({ type: "ObjectValue", value }),
   "python trim": (text: unknown, characters?: unknown) => (text === undefined ? "" : strip(text, characters)),
 };
 
@@ -56,7 +73,20 @@ function repair(node: Node): void {
       break;
     case "MemberExpression":
       repairMember(node);
+      break;
+    case "BinaryExpression":
+      repairTimes(node);
   }
+}
+
+/** `"  " * depth`: the library multiplies numbers only. */
+function repairTimes(node: Node): void {
+  const { operator, left, right } = node;
+  if (!isNode(left) || !isNode(right) || (operator as { value: string }).value !== "*") return;
+  if (left.type !== "StringLiteral" && right.type !== "StringLiteral") return;
+  node.type = "CallExpression";
+  node["callee"] = identifier("python repeat");
+  node["args"] = left.type === "StringLiteral" ? [left, right] : [right, left];
 }
 
 /** `{512: 128}`: the library has texts as keys only. It becomes a list of pairs in the order of the keys. */
@@ -103,25 +133,32 @@ function repairFilter(node: Node): void {
     node["callee"] = identifier("python trim");
     node["args"] = [node["operand"], ...(is_call ? argumentsOf(filter) : [])];
   }
-  if (name === "dictsort") sortMapping(node);
+  // What `repairLiteral` made is sorted already.
+  if (name === "dictsort") keepIf(node, "x is mapping", node["operand"]);
+  if (name === "string" && !is_call) keepIf(node, "x is not mapping", call("python repr", node["operand"]));
   if (SKIPS_UNDEFINED.has(name)) node["operand"] = orNothing(node["operand"]);
   if (SKIPS_NONE.has(name)) node["operand"] = orNothing(node["operand"], ", true");
 }
 
-/** `table | dictsort` of what `repairLiteral` made is what it made. */
-function sortMapping(node: Node): void {
-  const [expression] = parse(tokenize("{{ x if x is not mapping else 0 }}")).body as unknown as Node[];
-  if (expression === undefined) return;
-  const { operand } = node;
-  const sorted = statement({ ...node });
-  Object.assign(node, expression, { trueExpr: operand, falseExpr: sorted });
-  const { condition } = expression;
-  if (isNode(condition)) condition["operand"] = operand;
+/** The filter stays where its operand is of that kind; elsewhere it is `other`. */
+function keepIf(node: Node, kind: "x is mapping" | "x is not mapping", other: unknown): void {
+  const [ternary] = parse(tokenize(`{{ 1 if ${kind} else 0 }}`)).body as unknown as Node[];
+  if (ternary === undefined || !isNode(ternary["condition"])) return;
+  ternary["condition"]["operand"] = node["operand"];
+  Object.assign(node, ternary, { trueExpr: statement({ ...node }), falseExpr: other });
+}
+
+function call(name: string, operand: unknown): Node {
+  return statement({ type: "CallExpression", callee: identifier(name), args: [operand] });
 }
 
 /** `for` over what is not defined runs no round; a round that is left keeps what it has printed. */
 function repairFor(node: Node): void {
   const { iterable } = node;
+  // `for a, b in [("x", "y")]`: the library takes lists apart, and no tuples.
+  if (isNode(iterable) && iterable.type === "ArrayLiteral") {
+    for (const pair of nodesOf(iterable["value"])) if (pair.type === "TupleLiteral") pair.type = "ArrayLiteral";
+  }
   if (isNode(iterable) && iterable.type === "SelectExpression") iterable["lhs"] = orNothing(iterable["lhs"]);
   else node["iterable"] = orNothing(iterable);
   const body = nodesOf(node["body"]);
@@ -211,6 +248,42 @@ function stripRight(text: unknown, characters?: unknown): string {
 function isStripped(character: string, characters: unknown): boolean {
   if (typeof characters === "string") return characters.includes(character);
   return SPACE.test(character) || SEPARATORS.includes(character);
+}
+
+/** A value of the library. */
+interface Value {
+  readonly type: string;
+  readonly value: unknown;
+}
+
+/** As Python prints what stands in a list or a dictionary. */
+function repr({ type, value }: Value): string {
+  switch (type) {
+    case "ObjectValue": {
+      const entries = [...(value as ReadonlyMap<string, Value>)];
+      return `{${entries.map(([key, each]) => `${quoted(key)}: ${repr(each)}`).join(", ")}}`;
+    }
+    case "ArrayValue":
+      return `[${(value as readonly Value[]).map(repr).join(", ")}]`;
+    case "StringValue":
+      return quoted(String(value));
+    case "BooleanValue":
+      return value === true ? "True" : "False";
+    case "FloatValue":
+      return Number.isInteger(value) ? `${value}.0` : String(value);
+    case "IntegerValue":
+      return String(value);
+    case "NullValue":
+      return "None";
+    default:
+      throw new Error(`a ${type} cannot be printed`);
+  }
+}
+
+function quoted(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const plain = text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll("\t", "\\t").replaceAll("\r", "\\r");
+  return quote + plain.replaceAll(quote, `\\${quote}`) + quote;
 }
 
 /** The pairs are the library's values. */
