@@ -12,22 +12,16 @@ interface Node {
 
 /** Changes `program` in place. */
 export function likePython(program: Program): Program {
-  visit(program);
+  walk(program, repair);
   return program;
 }
 
 /** The names that a template speaks of, its own variables among them. */
 export function namesIn(program: Program): ReadonlySet<string> {
   const names = new Set<string>();
-  const read = (value: unknown): void => {
-    if (Array.isArray(value)) for (const each of value) read(each);
-    else if (value instanceof Map) for (const each of value) read(each);
-    else if (isNode(value)) {
-      if (value.type === "Identifier") names.add(String(value["value"]));
-      for (const field of Object.values(value)) read(field);
-    }
-  };
-  read(program);
+  walk(program, (node) => {
+    if (node.type === "Identifier") names.add(String(node["value"]));
+  });
   return names;
 }
 
@@ -48,12 +42,13 @@ const STRIPS: ReadonlySet<string> = new Set(["strip", "lstrip", "rstrip"]);
 const SKIPS_UNDEFINED: ReadonlySet<string> = new Set(["length", "list"]);
 const SKIPS_NONE: ReadonlySet<string> = new Set(["selectattr", "rejectattr", "map"]);
 
-function visit(value: unknown): void {
-  if (Array.isArray(value)) for (const each of value) visit(each);
-  else if (value instanceof Map) for (const each of value) visit(each);
+/** `act` on every node, those within it first. */
+function walk(value: unknown, act: (node: Node) => void): void {
+  if (Array.isArray(value)) for (const each of value) walk(each, act);
+  else if (value instanceof Map) for (const each of value) walk(each, act);
   else if (isNode(value)) {
-    for (const field of Object.values(value)) visit(field);
-    repair(value);
+    for (const field of Object.values(value)) walk(field, act);
+    act(value);
   }
 }
 

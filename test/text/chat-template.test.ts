@@ -232,7 +232,13 @@ describe("ChatTemplate", () => {
   });
 
   test("reaches nothing of the host", () => {
-    for (const way of ["messages.constructor", "range.constructor('return 1')()", "''.__class__.__mro__", "process", "globalThis"]) {
+    for (const way of [
+      "messages.constructor",
+      "range.constructor('return 1')()",
+      "''.__class__.__mro__",
+      "process",
+      "globalThis",
+    ]) {
       const template = new ChatTemplate(`{{ ${way} }}`, NAMED);
       const said = renderSafely(template);
       expect({ way, said }).toEqual({ way, said: expect.stringMatching(/^$|Cannot render/) });

@@ -1,6 +1,7 @@
 /** Reads tool calls between their marks, whatever form they are written in. Knows no chat template and no content. */
 
-import type { AnswerEvent, ToolDefinition } from "./events.ts";
+import type { CallWriter } from "./call-writer.ts";
+import type { ToolDefinition } from "./events.ts";
 import type { CallMarks } from "./formats.ts";
 import { type Input, malformed, NotACall, type Parse, unfinished } from "./input.ts";
 import { readPairs, readTagCall, typesOf } from "./tags.ts";
@@ -11,92 +12,66 @@ export interface CallOptions {
   readonly names_are_keys: boolean;
 }
 
-/** The calls of one answer, as they are written out. */
-export class CallWriter {
-  readonly #input: Input;
-  readonly #add: (event: AnswerEvent) => void;
-  #count = 0;
-  #open: { id: string | null } | null = null;
-
-  constructor(input: Input, add: (event: AnswerEvent) => void) {
-    this.#input = input;
-    this.#add = add;
-  }
-
-  get count(): number {
-    return this.#count;
-  }
-
-  get isOpen(): boolean {
-    return this.#open !== null;
-  }
-
-  begin(name: string, id: string | null): void {
-    this.beginCut(name, id);
-    this.#input.settle();
-  }
-
-  /** One whose text ended before its arguments; what else it held goes to a report. */
-  beginCut(name: string, id: string | null): void {
-    this.#open = { id };
-    this.#add({ kind: "call", index: this.#count, id, name });
-    this.#count += 1;
-  }
-
-  readonly write = (text: string): void => {
-    this.#add({ kind: "arguments", index: this.#count - 1, text });
-    this.#input.settle();
-  };
-
-  /** `late_id`: came after the arguments. */
-  end(late_id: string | null = null): void {
-    this.#add({ kind: "call_end", index: this.#count - 1, id: this.#open?.id ?? late_id });
-    this.#open = null;
-    this.#input.settle();
-  }
-
-  /** The call stays as far as it came. */
-  abandon(): void {
-    this.#open = null;
-  }
-
-  ignore(text: string): void {
-    this.#add({ kind: "report", trouble: "ignored", reason: "nothing is known by that name", text });
+/** Behind the opening mark. */
+export function* readCalls(input: Input, marks: CallMarks, writer: CallWriter, options: CallOptions): Parse {
+  const list: List = { before: writer.count, depth: 0, is_expected: true };
+  for (;;) {
+    const next = yield* nextPart(input, marks, writer, list);
+    if (next === "content") return;
+    if (next === "end") return input.settle();
+    if (next === "between") continue;
+    yield* readCall(input, marks, writer, options);
+    list.is_expected = false;
   }
 }
 
-/** Behind the opening mark. */
-export function* readCalls(input: Input, marks: CallMarks, writer: CallWriter, options: CallOptions): Parse {
-  const before = writer.count;
-  let is_expected = true;
-  let depth = 0;
-  for (;;) {
-    yield* input.space();
-    if ((yield* input.takeAny(marks.closes)) !== null) break;
-    const unit = yield* input.peek();
-    if (unit === "" && writer.count > before) break;
-    if (unit === "") unfinished("the text ends before a call");
-    if (yield* takeBetween(input, marks)) is_expected = true;
-    else if (unit === "[" || (SEPARATORS.includes(unit) && (depth > 0 || marks.closes.length > 0))) {
-      depth += unit === "[" ? 1 : 0;
-      input.skip(1);
-      is_expected = true;
-    } else if (unit === "]" && depth > 0) {
-      depth -= 1;
-      input.skip(1);
-      is_expected = false;
-      if (depth === 0 && marks.closes.length === 0) break;
-    } else if (unit === "}" && writer.count > before) {
-      input.skip(1); // models close one brace too many
-      writer.ignore(unit);
-    } else if (yield* isCutMark(input, marks)) break;
-    else if (writer.count > before && !is_expected && marks.closes.length === 0 && !(yield* beginsCall(input))) return;
-    else {
-      yield* readCall(input, marks, writer, options);
-      is_expected = false;
-    }
+/** Takes what is no call: the mark at the end, or what stands between two calls. */
+function* nextPart(input: Input, marks: CallMarks, writer: CallWriter, list: List): Parse<Part> {
+  yield* input.space();
+  if ((yield* input.takeAny(marks.closes)) !== null) return "end";
+  const unit = yield* input.peek();
+  const is_first = writer.count === list.before;
+  if (unit === "" && is_first) unfinished("the text ends before a call");
+  if (unit === "") return "end";
+  if (yield* takeBetween(input, marks)) {
+    list.is_expected = true;
+    return "between";
   }
-  input.settle();
+  if (takeBracket(input, unit, list, marks)) {
+    return unit === "]" && list.depth === 0 && marks.closes.length === 0 ? "end" : "between";
+  }
+  if (unit === "}" && !is_first) {
+    input.skip(1); // models close one brace too many
+    writer.ignore(unit);
+    return "between";
+  }
+  if (yield* isCutMark(input, marks)) return "end";
+  // Where no mark closes the calls, other text does.
+  const may_be_content = !is_first && !list.is_expected && marks.closes.length === 0;
+  return may_be_content && !(yield* beginsCall(input)) ? "content" : "call";
+}
+
+type Part = "call" | "between" | "end" | "content";
+
+interface List {
+  /** Calls that came before these. */
+  readonly before: number;
+  /** Of brackets. */
+  depth: number;
+  /** A mark or a comma promises a call. */
+  is_expected: boolean;
+}
+
+/** Brackets and commas of a list of calls. */
+function takeBracket(input: Input, unit: string, list: List, marks: CallMarks): boolean {
+  const is_separator = SEPARATORS.includes(unit) && (list.depth > 0 || marks.closes.length > 0);
+  const is_end = unit === "]" && list.depth > 0;
+  if (unit !== "[" && !is_separator && !is_end) return false;
+  if (unit === "[") list.depth += 1;
+  if (is_end) list.depth -= 1;
+  list.is_expected = !is_end;
+  input.skip(1);
+  return true;
 }
 
 /** `{"name": …, "arguments": …}` and its relatives. */

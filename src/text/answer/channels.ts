@@ -2,7 +2,7 @@
 
 import { readArguments } from "./calls.ts";
 import { type Parse, unfinished } from "./input.ts";
-import type { Segments } from "./parser.ts";
+import type { Segments } from "./segments.ts";
 
 export function channelMessages(segments: Segments, channels: "harmony" | "recipients"): Parse {
   return channels === "harmony" ? harmony(segments) : recipients(segments);

@@ -1,6 +1,6 @@
 /** Reads calls whose arguments stand in tags, each value as plain text: the tool's schema tells which are strings. */
 
-import type { CallWriter } from "./calls.ts";
+import type { CallWriter } from "./call-writer.ts";
 import type { ToolDefinition } from "./events.ts";
 import { type Input, malformed, type Parse, unfinished } from "./input.ts";
 import { escaped, LITERALS, readObject, toJson, type Write } from "./value.ts";
@@ -79,21 +79,15 @@ function* readParameters(input: Input, writer: CallWriter, { prefix, close, kind
   const fields = new FieldWriter(writer.write);
   // A model may forget to close a parameter; the call's own end closes it too.
   const value_end = `</${prefix}parameter>`;
-  const stops = [value_end, `<${prefix}parameter=`, `<${prefix}parameter name=`, `${close}`];
+  const stops = [value_end, `<${prefix}parameter=`, `<${prefix}parameter name=`, close];
   for (;;) {
     yield* input.space();
     if (yield* input.take(close)) break;
-    const unit = yield* input.peek();
-    if (unit === "") unfinished("the text ends before the end of the call");
-    const tag = unit === "<" ? yield* input.peekTag() : "";
-    const [, own_prefix, key, is_string] = PARAMETER_TAG.exec(tag) ?? [];
-    if (key === undefined || own_prefix !== prefix) {
-      if (input.isEnded && unit === "<" && tag === "") unfinished("the text ends in a tag");
-      break;
-    }
-    input.skip(tag.length);
-    fields.begin(key);
-    const value = valueWriter(saidKind(is_string) ?? kindOf(key), writer.write, { drops_lines: true });
+    const parameter = yield* takeParameter(input, prefix);
+    if (parameter === null) break;
+    fields.begin(parameter.key);
+    const kind = saidKind(parameter.is_string) ?? kindOf(parameter.key);
+    const value = valueWriter(kind, writer.write, { drops_lines: true });
     const stop = yield* input.until(stops, value.push);
     if (stop === null) unfinished("the text ends in a value");
     if (stop === value_end) input.skip(stop.length);
@@ -101,6 +95,23 @@ function* readParameters(input: Input, writer: CallWriter, { prefix, close, kind
   }
   fields.end();
   writer.end();
+}
+
+interface Parameter {
+  readonly key: string;
+  readonly is_string: string | undefined;
+}
+
+/** The tag that begins one; null if something else stands here. */
+function* takeParameter(input: Input, prefix: string): Parse<Parameter | null> {
+  const unit = yield* input.peek();
+  if (unit === "") unfinished("the text ends before the end of the call");
+  const tag = unit === "<" ? yield* input.peekTag() : "";
+  if (input.isEnded && unit === "<" && tag === "") unfinished("the text ends in a tag");
+  const [, own_prefix, key, is_string] = PARAMETER_TAG.exec(tag) ?? [];
+  if (key === undefined || own_prefix !== prefix) return null;
+  input.skip(tag.length);
+  return { key, is_string };
 }
 
 function saidKind(is_string: string | undefined): ValueKind | null {
@@ -168,13 +179,13 @@ function wholeWriter(kind: ValueKind, write: Write, drops_lines: boolean): Value
     },
     end: () => {
       const text = drops_lines ? whole.replace(/^\n/, "").replace(/\n$/, "") : whole;
-      write(valueOf(text, kind));
+      write(jsonOf(text, kind));
     },
   };
 }
 
 /** What a schema does not say, or a model does not keep to, is told by the text. */
-function valueOf(text: string, kind: ValueKind): string {
+function jsonOf(text: string, kind: ValueKind): string {
   const said = text.trim();
   const literal = LITERALS.get(said);
   if (literal !== undefined && (kind !== "nullable string" || literal === "null")) return literal;

@@ -84,7 +84,7 @@ export function toJson(text: string): string | null {
 
 /** Of a string's text: what JSON does not allow in one. */
 export function escaped(text: string): string {
-  return text.replace(/["\\\u0000-\u001f]/g, (unit) => JSON.stringify(unit).slice(1, -1));
+  return text.replace(/["\\\p{Cc}]/gu, (unit) => JSON.stringify(unit).slice(1, -1));
 }
 
 /** Deeper than any schema of a tool, and far from the end of the stack. */

@@ -5,7 +5,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type AnswerEvent, collectAnswer, type ToolDefinition } from "../../../src/text/answer/events.ts";
 import { formatOf, openThought, thoughtMarksOf } from "../../../src/text/answer/formats.ts";
-import { type AnswerOptions, AnswerParser } from "../../../src/text/answer/parser.ts";
+import { AnswerParser } from "../../../src/text/answer/parser.ts";
+import type { AnswerOptions } from "../../../src/text/answer/segments.ts";
 import { ChatTemplate } from "../../../src/text/chat-template.ts";
 
 const SHARED = join(import.meta.dir, "../../../../shared/data");
