@@ -37,7 +37,10 @@ test("each variable has its effect, the more particular one first", () => {
 
 test("each setting of the engine is a variable", () => {
   const said = {
+    BUNSEN_ISOLATION: "process",
     BUNSEN_ROWS_MAX: "2",
+    BUNSEN_QUEUE_MAX: "9",
+    BUNSEN_STALL_MS_MAX: "5000",
     BUNSEN_DECODE_GAP_MS_TARGET: "50",
     BUNSEN_CHUNK_TOKENS_MAX: "64",
     BUNSEN_DRAFT_TOKENS_MAX: "8",
@@ -45,7 +48,10 @@ test("each setting of the engine is a variable", () => {
     BUNSEN_KV_DISK_BYTES_MAX: "0",
   };
   expect(readConfig({ HOME: "/h", ...said }).engine).toEqual({
+    isolation: "process",
     rows_max: 2,
+    queue_max: 9,
+    stall_ms_max: 5000,
     decode_gap_ms_target: 50,
     chunk_tokens_max: 64,
     draft_tokens_max: 8,
