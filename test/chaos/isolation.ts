@@ -5,7 +5,7 @@ import { seeded } from "../random.ts";
 import { Chaos, CONTEXT_LENGTH, engineOf, type Started, serverOf, startServer } from "./load.ts";
 
 const START_MS_MAX = 60_000;
-const CHAOS_MS = 5_000;
+const CHAOS_MS = 3_000;
 const SEED = 7;
 
 export function testIsolation(command: readonly string[], is_there: boolean): void {

@@ -23,8 +23,8 @@ const MODEL = "SmolLM2-135M-Instruct";
 const TOKENS_MAX = 24;
 const SUBJECTS = ["rain", "a lamp", "the sea", "bread", "Tuesday", "a long road", "iron", "the letter q"];
 
-/** Small enough that rows take each other's blocks; the default model has 45 of them then. */
-const KV_BYTES_MAX = 64 * 2 ** 20;
+/** Small enough that rows take each other's blocks; the default model has 22 of them then. */
+const KV_BYTES_MAX = 32 * 2 ** 20;
 const BLOCK_BYTES = 2 * 30 * 3 * 64 * 32 * 4;
 export const CONTEXT_LENGTH = 32 * Math.floor(KV_BYTES_MAX / BLOCK_BYTES);
 
