@@ -5,8 +5,8 @@ import { totalmem } from "node:os";
 import { join } from "node:path";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
-import { defaultEngineSettings, type EngineSettings } from "./core/engine-settings.ts";
 import { Failure } from "./core/failure.ts";
+import type { EngineSettings, Settings } from "./core/settings.ts";
 import { cachedModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { findLibrary } from "./mlx/discovery.ts";
@@ -15,6 +15,9 @@ import { LocalBackend } from "./route/local.ts";
 import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
 import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
+import { openStore } from "./store/database.ts";
+import { LiveSettings } from "./store/live-settings.ts";
+import { StoredSettings } from "./store/settings.ts";
 import { startTextWorker } from "./text/client.ts";
 import { EngineClient } from "./worker/client.ts";
 import { ENGINE_COMMAND, type EnginePort } from "./worker/messages.ts";
@@ -29,17 +32,18 @@ const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 export interface App extends AsyncDisposable {
   readonly backend: LocalBackend;
   readonly catalog: Catalog;
+  /** What holds now. */
+  readonly settings: Settings;
   readonly engine: EngineClient;
   /** Names to make resident at the start: those given on the command line, else the default model. */
   readonly wanted: readonly string[];
 }
 
-/** `models`: paths or names, as given on the command line; `engine` what was said there, before the environment. */
-export async function buildApp(
-  config: Config,
-  models: readonly string[],
-  engine_settings: Partial<EngineSettings> = {},
-): Promise<App> {
+/** `models`: paths or names, as given on the command line. */
+export async function buildApp(config: Config, models: readonly string[]): Promise<App> {
+  const store = openStore(config.data_folder);
+  const live = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
+  const settings = live.values;
   const parts = await unpackParts(config.data_folder);
   const { catalog, wanted } = findModels(config, models, parts.default_model);
   const homebrew_folders = process.platform === "darwin" ? HOMEBREW_FOLDERS : [];
@@ -47,7 +51,6 @@ export async function buildApp(
     { named: config.mlx_library, own_folder: parts.library_folder, homebrew_folders },
     process.platform,
   );
-  const settings = { ...defaultEngineSettings(totalmem()), ...config.engine, ...engine_settings };
   const engine = new EngineClient(() => startEngine(settings.isolation), {
     library,
     settings,
@@ -63,11 +66,13 @@ export async function buildApp(
       randomSeed,
     ),
     catalog,
+    settings,
     engine,
     wanted,
     async [Symbol.asyncDispose]() {
       text.close();
       await engine.close();
+      store[Symbol.dispose]();
     },
   };
 }

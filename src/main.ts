@@ -1,5 +1,6 @@
 /** The executable's door: picks the command, and turns trouble into one sentence and an exit code. */
 
+import { config } from "./cli/config.ts";
 import { models } from "./cli/models.ts";
 import { help, parseOptions, UsageError } from "./cli/options.ts";
 import { run } from "./cli/run.ts";
@@ -14,13 +15,16 @@ const EXIT_USAGE = 2;
 
 async function main(words: readonly string[]): Promise<void> {
   const { command, ...options } = parseOptions(words);
+  const settled = () => readConfig(options);
   switch (command) {
     case "serve":
-      return await serve(readConfig(), options);
+      return await serve(settled(), options);
     case "run":
-      return await run(readConfig(), options);
+      return await run(settled(), options);
     case "models":
-      return await models(readConfig(), options);
+      return await models(settled(), options);
+    case "config":
+      return config(settled(), options);
     case "version":
       return printVersion(options);
     case "help":

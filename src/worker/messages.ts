@@ -1,11 +1,11 @@
 /** Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another process. */
 
 import type { LoadedModel } from "../core/backend.ts";
-import type { EngineSettings } from "../core/engine-settings.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { FinishReason, Sampling } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Urgency } from "../core/priority.ts";
+import type { EngineSettings } from "../core/settings.ts";
 
 export interface RowStart {
   readonly id: number;

@@ -4,7 +4,6 @@ import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startEngine } from "../../src/app.ts";
-import { ISOLATIONS } from "../../src/core/engine-settings.ts";
 import { Failure } from "../../src/core/failure.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import type { EngineParts, EnginePort, FromEngine, RowProgress, RowStart } from "../../src/worker/messages.ts";
@@ -57,7 +56,7 @@ async function failureOf(promise: Promise<unknown>): Promise<string> {
   );
 }
 
-describe.each(ISOLATIONS)("in a %s", (isolation) => {
+describe.each(["worker", "process"] as const)("in a %s", (isolation) => {
   const startClient = (parts = engineParts(FOLDER)) => startWith(() => startEngine(isolation), parts);
 
   test("a row's tokens come through the worker", async () => {
