@@ -49,7 +49,7 @@ export function testIsolation(command: readonly string[], is_there: boolean): vo
   testHere(
     "kill -9 of the server ends the engine",
     async () => {
-      const server = await startServer(command, "process");
+      await using server = await startServer(command, "process");
       const engine = await engineFound(server);
       await server.stop("SIGKILL");
       for (let count = 0; count < 300 && isAlive(engine.pid); count++) await Bun.sleep(10);

@@ -1,6 +1,6 @@
 /** Clients that read, cancel and disconnect at random while the engine is killed under them. Speaks to the server by HTTP only. */
 
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { integer } from "../random.ts";
@@ -44,7 +44,11 @@ export async function startServer(command: readonly string[], isolation: string)
     child.kill(signal);
     return child.exited;
   };
-  return { url, pid: child.pid, stop, [Symbol.asyncDispose]: async () => void (await stop("SIGKILL")) };
+  const dispose = async () => {
+    await stop("SIGKILL");
+    rmSync(home, { recursive: true, force: true });
+  };
+  return { url, pid: child.pid, stop, [Symbol.asyncDispose]: dispose };
 }
 
 /** What came of the requests; `wrong` lists what should not happen at all. */
