@@ -170,7 +170,7 @@ export class EngineClient {
     life.watch.unref();
     life.port.addEventListener("message", (event) => receive(life, event.data));
     // Without an error listener a worker that cannot start would be waited for without end.
-    life.port.addEventListener("error", (event) => this.#bury(life, event.message));
+    life.port.addEventListener("error", (event) => this.#bury(life, sentenceOf(event.message)));
     life.port.addEventListener("close", () => this.#bury(life, "its thread ended"));
     post(life, { kind: "start", parts: this.#parts });
     return life;
@@ -198,6 +198,11 @@ export class EngineClient {
     life.rows.clear();
     life.port.terminate();
   }
+}
+
+/** A thread's error comes with the lines of source around it. */
+function sentenceOf(message: string): string {
+  return /^\w*error: (.+)$/im.exec(message)?.[1] ?? message;
 }
 
 function loaded(life: Life, model: string, path: string): Promise<LoadedModel> {

@@ -43,7 +43,14 @@ else self.onmessage = (event: MessageEvent<ToEngine>) => receive(event.data);
 function speakToParent(): void {
   process.on("message", receive);
   process.on("disconnect", () => process.exit());
+  // A listener of messages that throws does not end a process of Bun by itself.
+  for (const bug of ["uncaughtException", "unhandledRejection"] as const) process.on(bug, fallOver);
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => undefined);
+}
+
+function fallOver(error: unknown): void {
+  process.stderr.write(`${Bun.inspect(error)}\n`);
+  process.exit(1);
 }
 
 function receive(message: ToEngine): void {
