@@ -1,6 +1,7 @@
 /** Decides whether a row may start, and makes its model resident first. Knows tokens, not text. */
 
 import type { LoadedModel } from "../core/backend.ts";
+import type { EncoderText } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { EngineClient } from "../worker/client.ts";
@@ -27,6 +28,29 @@ export class Scheduler {
   }
 
   async *generate(row: Omit<RowStart, "id">, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
+    this.#enter();
+    try {
+      yield* this.#engine.generate(row, signal);
+    } finally {
+      this.#rows -= 1;
+    }
+  }
+
+  /** The numbers of each text: its vector or its score. */
+  async read(
+    model: CatalogModel,
+    texts: readonly EncoderText[],
+    signal: AbortSignal,
+  ): Promise<readonly Float32Array[]> {
+    this.#enter();
+    try {
+      return await this.#engine.read(model.name, texts, signal);
+    } finally {
+      this.#rows -= 1;
+    }
+  }
+
+  #enter(): void {
     if (this.#rows >= ROWS_MAX) {
       throw new Failure(
         "overloaded",
@@ -34,10 +58,5 @@ export class Scheduler {
       );
     }
     this.#rows += 1;
-    try {
-      yield* this.#engine.generate(row, signal);
-    } finally {
-      this.#rows -= 1;
-    }
   }
 }

@@ -4,6 +4,7 @@
  */
 
 import type { LoadedModel } from "../core/backend.ts";
+import type { EncoderText } from "../core/encoding.ts";
 import { Failure, fromRecord } from "../core/failure.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
@@ -31,6 +32,7 @@ interface Life {
   readonly loads: Map<string, Pending<LoadedModel>>;
   readonly rows: Map<number, Inbox<RowProgress>>;
   readonly explanations: Map<number, Pending<PrefixMatch>>;
+  readonly readings: Map<number, Pending<readonly Float32Array[]>>;
 }
 
 export class EngineClient {
@@ -80,6 +82,28 @@ export class EngineClient {
     }
   }
 
+  /** The numbers of each text. The engine drops the work when `signal` aborts. */
+  async read(model: string, texts: readonly EncoderText[], signal: AbortSignal): Promise<readonly Float32Array[]> {
+    signal.throwIfAborted();
+    const life = this.#alive();
+    this.#last_id += 1;
+    const id = this.#last_id;
+    const reading = pending<readonly Float32Array[]>();
+    const onAbort = () => {
+      reading.reject(signal.reason);
+      post(life, { kind: "abort", id });
+    };
+    life.readings.set(id, reading);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      post(life, { kind: "read", id, model, texts });
+      return await reading.promise;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      life.readings.delete(id);
+    }
+  }
+
   /** Why a prompt would, or would not, be found in the prefix cache. */
   explain(model: string, prompt_ids: readonly number[]): Promise<PrefixMatch> {
     const life = this.#alive();
@@ -113,6 +137,7 @@ export class EngineClient {
       loads: new Map(),
       rows: new Map(),
       explanations: new Map(),
+      readings: new Map(),
     };
     life.worker.addEventListener("message", (event: MessageEvent<FromEngine>) => receive(life, event.data));
     // Without an error listener a worker that cannot start would be waited for without end.
@@ -130,6 +155,7 @@ export class EngineClient {
     life.started.reject(failure);
     life.stopped.resolve();
     for (const load of life.loads.values()) load.reject(failure);
+    for (const reading of life.readings.values()) reading.reject(failure);
     for (const explanation of life.explanations.values()) explanation.reject(failure);
     for (const row of life.rows.values()) row.fail(failure);
     life.rows.clear();
@@ -155,6 +181,12 @@ function receive(life: Life, message: FromEngine): void {
     case "row_failed":
       life.rows.get(message.id)?.fail(fromRecord(message.failure));
       life.rows.delete(message.id);
+      break;
+    case "read":
+      life.readings.get(message.id)?.resolve(message.values);
+      break;
+    case "read_failed":
+      life.readings.get(message.id)?.reject(fromRecord(message.failure));
       break;
     case "explained":
       life.explanations.get(message.id)?.resolve(message.match);

@@ -1,6 +1,7 @@
 /** Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another process. */
 
 import type { LoadedModel } from "../core/backend.ts";
+import type { EncoderText } from "../core/encoding.ts";
 import type { EngineSettings } from "../core/engine-settings.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { FinishReason, Sampling } from "../core/generation.ts";
@@ -37,6 +38,8 @@ export type ToEngine =
   | { readonly kind: "start"; readonly parts: EngineParts }
   | { readonly kind: "load"; readonly model: string; readonly path: string }
   | { readonly kind: "generate"; readonly row: RowStart }
+  /** Texts to numbers. */
+  | { readonly kind: "read"; readonly id: number; readonly model: string; readonly texts: readonly EncoderText[] }
   | { readonly kind: "abort"; readonly id: number }
   | { readonly kind: "explain"; readonly id: number; readonly model: string; readonly prompt_ids: readonly number[] }
   /** Its last message. */
@@ -49,5 +52,8 @@ export type FromEngine =
   | { readonly kind: "load_failed"; readonly model: string; readonly failure: FailureRecord }
   | { readonly kind: "step"; readonly rows: readonly RowProgress[] }
   | { readonly kind: "row_failed"; readonly id: number; readonly failure: FailureRecord }
+  /** The numbers of each text. */
+  | { readonly kind: "read"; readonly id: number; readonly values: readonly Float32Array[] }
+  | { readonly kind: "read_failed"; readonly id: number; readonly failure: FailureRecord }
   | { readonly kind: "explained"; readonly id: number; readonly match: PrefixMatch }
   | { readonly kind: "stopped" };
