@@ -9,6 +9,8 @@ export interface EmbedRequest {
   readonly dimensions: number | null;
   /** An input beyond what the model reads is cut to that; else it is refused. */
   readonly truncate: boolean;
+  /** Whom the caller asks for, in its own words; for a provider that wants to know. */
+  readonly user: string | null;
 }
 
 export interface Embeddings {

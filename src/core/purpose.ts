@@ -7,8 +7,10 @@ export interface EmbeddingPurpose {
   /** What becomes of the tokens' vectors; of several the results lie side by side. */
   readonly pooling: readonly Pooling[];
   readonly normalize: boolean;
+  /** Numbers in a vector. */
+  readonly width: number;
   /** The lengths a vector may be cut to beside its own. */
-  readonly dimensions: "none" | "any" | readonly number[];
+  readonly dimensions: "any" | readonly number[];
   /** Before every text. */
   readonly prompt: string;
   readonly reading: Reading;

@@ -57,6 +57,7 @@ function embedding(folder: string, config: Fields, pooling: readonly Pooling[], 
     kind: "embedding",
     pooling,
     normalize,
+    width: widthOf(folder, config) * pooling.length,
     dimensions: dimensionsOf(config),
     prompt: promptOf(folder),
     reading: readingOf(folder),
@@ -99,11 +100,17 @@ function poolingOf(folder: string, file: string, fields: Fields): readonly Pooli
   });
 }
 
+function widthOf(folder: string, config: Fields): number {
+  const width = config["hidden_size"];
+  if (typeof width === "number") return width;
+  throw refusal(folder, "config.json", "hidden_size must be a number");
+}
+
 /** As vLLM reads the same fields; no others tell of a training that lets a vector be cut. */
 function dimensionsOf(config: Fields): EmbeddingPurpose["dimensions"] {
   const listed = config["matryoshka_dimensions"];
   if (Array.isArray(listed)) return listed.filter((item) => Number.isInteger(item));
-  return config["is_matryoshka"] === true ? "any" : "none";
+  return config["is_matryoshka"] === true ? "any" : [];
 }
 
 function promptOf(folder: string): string {

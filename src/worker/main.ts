@@ -157,20 +157,17 @@ function remove(resident: Resident, id: number): void {
 async function run(): Promise<void> {
   stepping = true;
   if (idle !== null) clearTimeout(idle);
-  for (let busy = true; busy && !stopping; ) {
-    busy = false;
+  while (!stopping) {
     const began_ms = nowMs();
-    for (const { engine } of kept("engine")) {
-      if (engine.rows === 0) continue;
-      busy = true;
-      report(engine.step());
+    const answering = kept("engine").filter(({ engine }) => engine.rows > 0);
+    const reading = kept("lane").filter(({ lane }) => lane.jobs > 0);
+    if (answering.length + reading.length === 0) break;
+    for (const { engine } of answering) {
+      if (engine.rows > 0) report(engine.step());
       await messages();
     }
-    const answers_run = busy;
-    for (const { lane } of kept("lane")) {
-      if (lane.jobs === 0) continue;
-      busy = true;
-      tell(lane.advance(answers_run ? gapLeft(began_ms) : READ_MS, answers_run));
+    for (const { lane } of reading) {
+      tell(answering.length > 0 ? lane.advance(gapLeft(began_ms), true) : lane.advance(READ_MS, false));
       await messages();
     }
   }
