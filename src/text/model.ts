@@ -34,7 +34,8 @@ export class LoadedText {
 
   describe(): TextModel {
     const { added_tokens } = this.#tokenizer;
-    const decoder = this.#source.tokenizer.partOrNull("decoder");
+    // A model that reads writes nothing, so how its tokens become text again does not matter.
+    const decoder = this.#purpose.kind === "chat" ? this.#source.tokenizer.partOrNull("decoder") : null;
     const vocabulary = vocabularyOf(decoder, this.#tokenizer.vocabulary, added_tokens);
     const added_bytes = added_tokens.map(({ content }) => Buffer.byteLength(content));
     return {
