@@ -155,6 +155,7 @@ export const extra_symbols = {
   bunsen_reserve: { args: [slot, "ptr", size, "i32", handle], returns: failed },
   bunsen_repack: { args: [slot, slot, slot, "ptr", size, "i32", size, size, "ptr"], returns: failed },
   bunsen_rope_angles: { args: [slot, handle, handle, "f32", "f32", handle], returns: failed },
+  bunsen_gelu: { args: [slot, handle, handle], returns: failed },
   bunsen_attention_new: newLayer,
   bunsen_attention_free: { args: [handle], returns: failed },
   bunsen_attention_apply: {

@@ -1,6 +1,7 @@
 /** The layers families are made of, as functions over weights that a family owns. Knows no family and no file format. */
 
 import { type MlxArray, scalar } from "../mlx/array.ts";
+import { geluRows, hasExtras } from "../mlx/extras.ts";
 import {
   add,
   dequantize,
@@ -72,8 +73,9 @@ export function swiglu(gate: MlxArray, up: MlxArray): MlxArray {
   return multiply(activated, up);
 }
 
-/** x · Φ(x) by the error function (Hendrycks and Gimpel 2016, arXiv:1606.08415). */
+/** `x` (tokens, columns) to x · Φ(x) by the error function (Hendrycks and Gimpel 2016, arXiv:1606.08415). */
 export function gelu(x: MlxArray): MlxArray {
+  if (hasExtras()) return geluRows(x);
   using half = scalar(0.5);
   using one = scalar(1);
   using root = scalar(Math.SQRT1_2);
