@@ -223,7 +223,7 @@ function lay(texts: readonly EncoderText[], first_position: number, owned: Dispo
     length,
     token_ids: numbers(cells(({ token_ids }, place) => token_ids[place] ?? 0)),
     positions: numbers(cells((_, place) => first_position + place)),
-    types: numbers(cells(({ second_at }, place) => Number(place >= second_at))),
+    types: numbers(cells(({ token_ids, second_at }, place) => Number(place >= second_at && place < token_ids.length))),
     seen: is_full ? "none" : owned.use(fromBytes(seen(), [texts.length, 1, 1, length], "bool")),
   };
 }
