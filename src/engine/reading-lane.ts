@@ -75,15 +75,16 @@ export class ReadingLane implements Disposable {
     if (this.#pass?.entries.every(({ job }) => !this.#jobs.has(job.id)) === true) this.#drop();
   }
 
-  /** Works for about so long, a piece at least. `others_wait`: answers do, so a piece should not take longer either. */
+  /** Works for about so long, a piece at least. `others_wait`: answers do, so a piece should take half of that at most. */
   advance(duration_ms: number, others_wait: boolean): ReadOutcome[] {
     const end_ms = this.#now() + duration_ms;
+    const piece_ms = duration_ms / 2;
     const outcomes: ReadOutcome[] = [];
     while (this.#jobs.size > 0) {
-      this.#pass ??= this.#begin(others_wait ? this.#tokensIn(duration_ms) : PASS_TOKENS_MAX);
+      this.#pass ??= this.#begin(others_wait ? this.#tokensIn(piece_ms) : PASS_TOKENS_MAX);
       outcomes.push(...this.#work(this.#pass));
-      const next_ms = others_wait ? (this.#token_ms ?? 0) * (this.#pass?.tokens ?? 0) : 0;
-      if (this.#now() + next_ms >= end_ms) break;
+      const next_ms = this.#pass === null ? piece_ms : (this.#token_ms ?? 0) * this.#pass.tokens;
+      if (this.#now() + (others_wait ? next_ms : 0) >= end_ms) break;
     }
     return outcomes;
   }
