@@ -30,10 +30,10 @@ export type Opened =
   | { readonly kind: "reads"; readonly purpose: ReadingPurpose; readonly model: Model }
   | { readonly kind: "reads_both_ways"; readonly purpose: ReadingPurpose; readonly model: Encoder };
 
-/** `path`: a Hugging Face folder or a GGUF file. Throws a `Failure` that names the file and what is wrong with it. */
-export function openModel(path: string): Opened {
+/** `path`: a Hugging Face folder or a GGUF file; `told` of each array that has come in. Throws a `Failure` that names the file and what is wrong with it. */
+export function openModel(path: string, told: () => void = () => undefined): Opened {
   const purpose = purposeOf(path);
-  const { config, weights } = openPath(path);
+  const { config, weights } = openPath(path, told);
   if (purpose.kind === "chat") return { kind: "answers", model: build(FAMILIES, config, weights) };
   if (ENCODERS.has(String(config["model_type"]))) {
     return { kind: "reads_both_ways", purpose, model: build(ENCODERS, config, weights) };
@@ -42,8 +42,8 @@ export function openModel(path: string): Opened {
 }
 
 /** A decoder, whatever it is for. */
-export function loadModel(path: string): Model {
-  const { config, weights } = openPath(path);
+export function loadModel(path: string, told: () => void = () => undefined): Model {
+  const { config, weights } = openPath(path, told);
   return build(FAMILIES, config, unprefixed(weights));
 }
 
@@ -85,13 +85,13 @@ function unprefixed(weights: Weights): Weights {
   };
 }
 
-function openPath(path: string): { config: ModelConfig; weights: Weights } {
-  return statSync(path).isDirectory() ? openFolder(path) : openGguf(path);
+function openPath(path: string, told: () => void): { config: ModelConfig; weights: Weights } {
+  return statSync(path).isDirectory() ? openFolder(path, told) : openGguf(path, told);
 }
 
-function openFolder(folder: string): { config: ModelConfig; weights: Weights } {
+function openFolder(folder: string, told: () => void): { config: ModelConfig; weights: Weights } {
   const file = join(folder, "config.json");
   const config = asObject(readJson(file));
   if (config === null) throw new Failure("unavailable", `Cannot load ${file}: it is not a JSON object`);
-  return { config, weights: openSafetensors(folder, config) };
+  return { config, weights: openSafetensors(folder, config, told) };
 }

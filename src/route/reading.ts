@@ -3,6 +3,7 @@
 import type { LoadedModel } from "../core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
+import { PRIORITY } from "../core/priority.ts";
 import type { EmbeddingPurpose, Purpose, ReadingPurpose } from "../core/purpose.ts";
 import type { CatalogModel } from "../schedule/catalog.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
@@ -36,7 +37,7 @@ export async function embed(
   const reading = await begin(model, purpose, parts, signal);
   const encoded = await encodeMixed(inputs, reading, parts.text);
   if (!truncate) refuseCut(encoded, reading);
-  const values = await parts.scheduler.read(model, encoded, signal);
+  const values = await parts.scheduler.read({ model: model.name, texts: encoded, priority: PRIORITY.normal }, signal);
   return { vectors: values.map((vector) => finish(vector, purpose, dimensions)), prompt_tokens: count(encoded) };
 }
 
@@ -50,7 +51,7 @@ export async function rerank(
   if (purpose.kind !== "reranker") throw unfit(model.name, purpose, "rank with");
   const reading = await begin(model, purpose, parts, signal);
   const encoded = await encode(pairs, reading, parts.text);
-  const values = await parts.scheduler.read(model, encoded, signal);
+  const values = await parts.scheduler.read({ model: model.name, texts: encoded, priority: PRIORITY.normal }, signal);
   const activate = purpose.activation === "sigmoid" ? sigmoid : (score: number) => score;
   return { scores: values.map(([score = Number.NaN]) => activate(score)), prompt_tokens: count(encoded) };
 }

@@ -3,6 +3,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { Embeddings, EmbedRequest } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
+import { floatsToBase64 } from "../core/floats.ts";
 import { optional, strictObject } from "./openai-parameters.ts";
 import { called } from "./violation.ts";
 
@@ -76,22 +77,13 @@ function refusal(expected: string): Failure {
 }
 
 export function embeddingBody(model: string, { vectors, prompt_tokens }: Embeddings, format: "float" | "base64") {
-  const write = format === "float" ? floats : base64;
+  const write = format === "float" ? (vector: Float32Array) => Array.from(vector) : floatsToBase64;
   return {
     object: "list",
     data: vectors.map((vector, index) => ({ object: "embedding", index, embedding: write(vector) })),
     model,
     usage: { prompt_tokens, total_tokens: prompt_tokens },
   };
-}
-
-function floats(vector: Float32Array): number[] {
-  return Array.from(vector);
-}
-
-/** As little-endian, which every machine that this runs on is. */
-function base64(vector: Float32Array): string {
-  return Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString("base64");
 }
 
 export const embeddingBodySchema = Type.Object({

@@ -1,10 +1,14 @@
-/** The engine's thread: the only one that opens MLX. Turns messages into engine calls and steps into messages. */
+/**
+ * The engine's side of the boundary, a thread or a process: the only one that opens MLX. Turns messages into engine calls
+ * and steps into messages.
+ */
 
 import { assert } from "../core/assert.ts";
 import type { LoadedModel } from "../core/backend.ts";
-import type { EngineSettings } from "../core/engine-settings.ts";
 import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
+import { floatsToBase64 } from "../core/floats.ts";
 import type { ReadingPurpose } from "../core/purpose.ts";
+import type { EngineSettings } from "../core/settings.ts";
 import { BlockFiles } from "../engine/block-files.ts";
 import { decoderReader } from "../engine/decoder-reader.ts";
 import { blockKey } from "../engine/disk-tier.ts";
@@ -31,6 +35,9 @@ const READ_MS = 50;
 // So long without a row, and the prefix cache goes to the disk.
 const IDLE_MS = 1000;
 
+// A tenth of the shortest silence that may be taken for a stall.
+const LOADING_MS = 100;
+
 /** Once MLX is open. */
 let started: { readonly parts: EngineParts; readonly files: BlockFiles } | null = null;
 let start_failure: FailureRecord | null = null;
@@ -39,8 +46,17 @@ let stepping = false;
 let stopping = false;
 let idle: NodeJS.Timeout | null = null;
 
-self.onmessage = (event: MessageEvent<ToEngine>) => {
-  const message = event.data;
+if (Bun.isMainThread) speakToParent();
+else self.onmessage = (event: MessageEvent<ToEngine>) => receive(event.data);
+
+/** A process ends with its parent, however that ended, and leaves signals for a whole group to it. */
+function speakToParent(): void {
+  process.on("message", receive);
+  process.on("disconnect", () => process.exit());
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => undefined);
+}
+
+function receive(message: ToEngine): void {
   switch (message.kind) {
     case "start":
       send(start(message.parts));
@@ -63,7 +79,7 @@ self.onmessage = (event: MessageEvent<ToEngine>) => {
     case "stop":
       void stop();
   }
-};
+}
 
 function start(parts: EngineParts): FromEngine {
   const { library, settings, blocks } = parts;
@@ -93,7 +109,7 @@ function load(name: string, path: string): FromEngine {
 function open(path: string): Resident {
   assert(started !== null, "the engine starts before it loads");
   const { parts, files } = started;
-  const opened = openModel(path);
+  const opened = openModel(path, tellLoading());
   if (opened.kind === "answers") {
     const { model } = opened;
     const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape);
@@ -110,6 +126,16 @@ function open(path: string): Resident {
 function readerOf(opened: Opened & { purpose: ReadingPurpose }, settings: EngineSettings): TextReader {
   if (opened.kind === "reads_both_ways") return encoderReader(opened.model, opened.purpose);
   return decoderReader(opened.model, opened.purpose, settings.kv_bytes_max);
+}
+
+/** A load is silent otherwise, and the engine would be taken for stuck. */
+function tellLoading(): () => void {
+  let told_ms = performance.now();
+  return () => {
+    if (performance.now() - told_ms < LOADING_MS) return;
+    told_ms = performance.now();
+    send({ kind: "loading" });
+  };
 }
 
 /** An engine that has just been started again holds nothing. */
@@ -192,8 +218,9 @@ function gapLeft(began_ms: number): number {
 function tell(outcomes: readonly ReadOutcome[]): void {
   for (const outcome of outcomes) {
     if (outcome.kind === "failed") send({ kind: "read_failed", id: outcome.id, failure: outcome.failure });
-    else send(outcome);
+    else send({ kind: "read", id: outcome.id, values: outcome.values.map(floatsToBase64) });
   }
+  if (outcomes.length === 0) send({ kind: "step", rows: [] });
 }
 
 async function stop(): Promise<void> {
@@ -212,7 +239,7 @@ function report(outcomes: readonly RowOutcome[]): void {
     if (outcome.kind === "failed") send({ kind: "row_failed", id: outcome.id, failure: outcome.failure });
     else if (outcome.token_ids.length > 0 || outcome.finish !== null) rows.push(outcome);
   }
-  if (rows.length > 0) send({ kind: "step", rows });
+  send({ kind: "step", rows });
 }
 
 function describe(name: string, resident: Resident): LoadedModel {
@@ -234,5 +261,6 @@ function record(message: string): FailureRecord {
 }
 
 function send(message: FromEngine): void {
-  self.postMessage(message);
+  if (Bun.isMainThread) process.send?.(message);
+  else self.postMessage(message);
 }

@@ -7,6 +7,7 @@ import { type App, buildApp } from "../../src/app.ts";
 import { readConfig } from "../../src/config.ts";
 import type { EmbedRequest } from "../../src/core/encoding.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
+import { PRIORITY } from "../../src/core/priority.ts";
 import { scratchFolder, write } from "../formats/scratch.ts";
 import { askNumpy, minilm, writeTinyEncoder } from "../models/encoder-files.ts";
 
@@ -21,10 +22,15 @@ let app: App;
 beforeAll(async () => {
   const ranker = writeTinyEncoder(join(FOLDER, RANKER), "bert", true);
   write(join(ranker, "tokenizer.json"), JSON.stringify(smallTokenizer()));
-  app = await buildApp(readConfig({ HOME: FOLDER }), [minilm(), ranker, ANSWERER]);
+  app = await start("worker", [minilm(), ranker, ANSWERER]);
 }, 60_000);
 
 afterAll(async () => await app[Symbol.asyncDispose]());
+
+async function start(isolation: "worker" | "process", models: readonly string[]): Promise<App> {
+  const flags = { config_file: null, settings: { isolation } };
+  return await buildApp(readConfig(flags, { HOME: join(FOLDER, isolation) }), models);
+}
 
 /** MiniLM's, with the words that the tiny model has room for. */
 function smallTokenizer() {
@@ -49,7 +55,8 @@ function embedding(inputs: EmbedRequest["inputs"], changes: Partial<EmbedRequest
 function chat(content: string, tokens_max: number): GenerationRequest {
   const sampling = { temperature: 0, top_k: null, top_p: null, min_p: null, seed: null };
   const prompt = { kind: "messages", messages: [{ role: "user", content }] } as const;
-  return { request_id: "req_2", model: ANSWERER, prompt, sampling, tokens_max, stop: [] };
+  const priority = PRIORITY.normal;
+  return { request_id: "req_2", model: ANSWERER, prompt, sampling, tokens_max, stop: [], priority };
 }
 
 async function messageOf(promise: Promise<unknown>): Promise<string> {
@@ -174,4 +181,11 @@ test("who leaves frees the engine for the next", async () => {
   leaving.abort(new Error("left"));
   expect(await dropped).toBe("left");
   expect((await app.backend.embed(embedding(["a"]), NEVER)).vectors.length).toBe(1);
+}, 60_000);
+
+test("an engine in a process of its own gives the same vectors", async () => {
+  await using other = await start("process", [minilm()]);
+  const inputs = SENTENCES.slice(0, 5);
+  const [here, there] = await Promise.all([app, other].map((each) => each.backend.embed(embedding(inputs), NEVER)));
+  expect(there).toEqual(here as NonNullable<typeof here>);
 }, 60_000);
