@@ -16,7 +16,7 @@ import { encoderReader } from "../engine/encoder-reader.ts";
 import { Engine, type RowOutcome } from "../engine/engine.ts";
 import { ReadingLane, type ReadOutcome } from "../engine/reading-lane.ts";
 import type { TextReader } from "../engine/text-reader.ts";
-import { openExtras } from "../mlx/extras.ts";
+import { openExtras, setFast, setThreads } from "../mlx/extras.ts";
 import { openLibrary } from "../mlx/library.ts";
 import type { Model } from "../models/family.ts";
 import { type Opened, openModel } from "../models/load.ts";
@@ -86,6 +86,8 @@ function start(parts: EngineParts): FromEngine {
   try {
     const { version, device } = openLibrary(library);
     openExtras(library, true);
+    setThreads(settings.threads);
+    setFast(settings.precision === "fast");
     started = { parts, files: new BlockFiles(blocks.folder, settings.kv_disk_bytes_max, epochMs) };
     return { kind: "started", mlx_version: version, device };
   } catch (error) {
