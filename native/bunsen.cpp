@@ -12,6 +12,7 @@
 #include "primitive.h"
 #include "product.h"
 #include "repack.h"
+#include "threads.h"
 
 using namespace mlxc;
 
@@ -64,6 +65,14 @@ mx::array written(mx::Shape shape, mx::Dtype dtype) {
 }
 
 } // namespace
+
+int bunsen_set_threads(int count) {
+  return attempt([&] {
+    if (!bunsen::setThreads(static_cast<unsigned>(count))) {
+      throw std::logic_error("[bunsen] another number of threads is at work already");
+    }
+  });
+}
 
 int bunsen_set_fast(bool fast) {
   bunsen::setFast(fast);
@@ -121,6 +130,23 @@ int bunsen_rope_angles(
                 to[(2 * token + 1) * pairs + pair] = magnitude * float(std::sin(angle));
               }
             }
+          };
+        });
+  });
+}
+
+int bunsen_gelu(mlx_array* res, const mlx_array x, const mlx_stream s) {
+  return forward(res, [&] {
+    const int rows = get(x).shape(0), columns = get(x).shape(1);
+    expect(get(x), {rows, columns}, mx::float32, "x");
+    return bunsen::operation(
+        "Gelu", {rows, columns}, mx::float32, {bunsen::inRows(get(x), get(s))}, get(s),
+        [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          return [=, from = inputs[0].data<float>(), to = out.data<float>()] {
+            bunsen::eachRow(rows, 8 * std::size_t(columns), [&](int row) {
+              const std::size_t at = std::size_t(row) * columns;
+              bunsen::kernels().gelu(from + at, columns, to + at);
+            });
           };
         });
   });

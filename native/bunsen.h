@@ -21,6 +21,9 @@ typedef struct bunsen_linear { void* ctx; } bunsen_linear;
 /* "name count" a line: how often an operation that has a kernel was left to MLX, since the library was opened. */
 int bunsen_fallbacks(mlx_string* res);
 
+/* How many threads work, the calling one included; 0: as many as the machine has cores. An error once another number works. */
+int bunsen_set_threads(int count);
+
 /* Whether products of 4- and 8-bit weights may carry activations in 8 bits (true) or 24 (false, as at the start). Where the machine multiplies floats instead it changes nothing. */
 int bunsen_set_fast(bool fast);
 
@@ -32,6 +35,9 @@ int bunsen_repack(mlx_array* words, mlx_array* scales, mlx_array* biases, const 
 
 /* Cosines and sines of positions (tokens), int32, over wavelengths (pairs), times magnitude: (tokens, 2, pairs). */
 int bunsen_rope_angles(mlx_array* res, const mlx_array positions, const mlx_array wavelengths, float scale, float magnitude, const mlx_stream s);
+
+/* x (rows, columns) by the error function, without a change of shape. */
+int bunsen_gelu(mlx_array* res, const mlx_array x, const mlx_stream s);
 
 /* The weights of one attention layer, in the order of attention.h; an absent one has a null ctx. Null after an error. */
 bunsen_attention bunsen_attention_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s);

@@ -1,11 +1,18 @@
 /** A request as its caller wrote it, and the answer of whoever took it. Knows no HTTP and no field of any dialect. */
 
+import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "./encoding.ts";
 import type { GenerationEvent, GenerationRequest, Usage } from "./generation.ts";
 
 /** Whose wire format a body is in. A provider of the same protocol is given the body as it came. */
 export type Protocol = "openai" | "anthropic" | "ollama";
 
-export type Endpoint = "chat" | "completions" | "responses" | "messages" | "embeddings";
+export type Endpoint = "chat" | "completions" | "responses" | "messages" | "embeddings" | "rerank" | "score";
+
+/** What a request means, whoever wrote it. */
+export type Neutral =
+  | { readonly kind: "generation"; readonly request: GenerationRequest }
+  | { readonly kind: "embedding"; readonly request: EmbedRequest }
+  | { readonly kind: "rerank"; readonly request: RerankRequest };
 
 export interface Call {
   readonly request_id: string;
@@ -20,7 +27,7 @@ export interface Call {
   /** Who said that this must not leave the machine, in words; null: nobody. */
   readonly local_only: string | null;
   /** The same in neutral form. Throws a `Failure` where it says what the neutral form has no words for. */
-  neutral(): GenerationRequest;
+  neutral(): Neutral;
 }
 
 export interface CountedUsage extends Usage {
@@ -28,9 +35,11 @@ export interface CountedUsage extends Usage {
   readonly cached_tokens: number | null;
 }
 
-/** In the caller's own protocol as the provider wrote it, or as neutral events. */
+/** In the caller's own protocol as the provider wrote it, or in neutral form. */
 export type Reply =
   | { readonly kind: "events"; readonly events: Flow<GenerationEvent> }
+  | { readonly kind: "embeddings"; readonly embeddings: Embeddings }
+  | { readonly kind: "scores"; readonly scores: Scores }
   | { readonly kind: "body"; readonly status: number; readonly headers: Headers; readonly body: Uint8Array }
   | { readonly kind: "stream"; readonly headers: Headers; readonly pieces: Flow<Uint8Array> };
 

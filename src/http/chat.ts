@@ -25,7 +25,12 @@ export function chatRoutes(parts: RouteParts) {
     read: (body, request_id) => {
       const { generation, wishes } = readChat(body, request_id);
       const head = answerHead("chatcmpl", generation, parts.now(), parts.version);
-      return { generation, stream: wishes.stream, writer: chatWriter(head, wishes.include_usage) };
+      return {
+        kind: "generation",
+        request: generation,
+        stream: wishes.stream,
+        writer: chatWriter(head, wishes.include_usage),
+      };
     },
   });
   return new Elysia({ normalize: false }).post("/v1/chat/completions", async ({ request }) => await answer(request), {

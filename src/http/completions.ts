@@ -31,7 +31,12 @@ export function completionRoutes(parts: RouteParts) {
     read: (body, request_id) => {
       const { generation, wishes } = readCompletion(body, request_id);
       const head = answerHead("cmpl", generation, parts.now(), parts.version);
-      return { generation, stream: wishes.stream, writer: completionWriter(head, wishes.include_usage) };
+      return {
+        kind: "generation",
+        request: generation,
+        stream: wishes.stream,
+        writer: completionWriter(head, wishes.include_usage),
+      };
     },
   });
   return new Elysia({ normalize: false }).post("/v1/completions", async ({ request }) => await answer(request), {

@@ -5,14 +5,22 @@
 
 import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { assert } from "../core/assert.ts";
+import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import type { Call, Endpoint, Protocol, Reply } from "../core/exchange.ts";
 import { Failure } from "../core/failure.ts";
 import { violation } from "../wire/violation.ts";
 import { parseJson, readText } from "./body.ts";
 import { streamed } from "./event-stream.ts";
 import { Exchange } from "./exchange.ts";
-import { type Asked, Events, streamedAnswer, wholeAnswer } from "./generation.ts";
+import { Events, type GenerationAsked, streamedAnswer, wholeAnswer } from "./generation.ts";
 import type { RouteParts } from "./parts.ts";
+
+/** A request that was understood, and how its answer is written. */
+type Asked =
+  | GenerationAsked
+  | { readonly kind: "embedding"; readonly request: EmbedRequest; body(embeddings: Embeddings): object }
+  | { readonly kind: "rerank"; readonly request: RerankRequest; body(scores: Scores): object };
 
 export interface Door<Schema extends TSchema> {
   readonly protocol: Protocol;
@@ -63,7 +71,7 @@ function callOf(
   value: unknown,
   asked: () => Asked,
 ): Omit<Call, "body"> {
-  const model = nonEmptyText(value, "model") ?? asked().generation.model;
+  const model = nonEmptyText(value, "model") ?? asked().request.model;
   exchange.model_asked = model;
   return {
     request_id: exchange.request_id,
@@ -73,7 +81,7 @@ function callOf(
     stream: typeof value === "object" && value !== null && "stream" in value && value.stream === true,
     headers: passedHeaders(request, door.passed_headers),
     local_only: privacyOf(request),
-    neutral: () => asked().generation,
+    neutral: asked,
   };
 }
 
@@ -92,22 +100,40 @@ async function respond(
       exchange.hold(reply.pieces);
       exchange.tokenCame();
       return stream(reply.pieces, reply.headers);
-    case "body": {
-      const headers = { ...reply.headers, "x-bunsen-route": exchange.route };
-      exchange.succeed();
-      return new Response(reply.body, { status: reply.status, headers });
-    }
+    case "body":
+      return whole(exchange, reply.body, reply);
     case "events": {
       exchange.hold(reply.events);
+      const wanted = asked();
+      assert(wanted.kind === "generation", "events answer a generation");
       const events = new Events(reply.events, exchange);
-      const { writer } = asked();
-      if (asked().stream) return stream(streamedAnswer(writer, events));
-      const response = await wholeAnswer(writer, events);
-      response.headers.set("x-bunsen-route", exchange.route);
-      exchange.succeed();
-      return response;
+      if (wanted.stream) return stream(streamedAnswer(wanted.writer, events));
+      return json(exchange, await wholeAnswer(wanted.writer, events));
+    }
+    case "embeddings": {
+      const wanted = asked();
+      assert(wanted.kind === "embedding", "vectors answer an embedding");
+      return json(exchange, wanted.body(reply.embeddings));
+    }
+    case "scores": {
+      const wanted = asked();
+      assert(wanted.kind === "rerank", "scores answer a reranking");
+      return json(exchange, wanted.body(reply.scores));
     }
   }
+}
+
+function json(exchange: Exchange, body: object): Response {
+  return whole(exchange, JSON.stringify(body), { status: 200, headers: { "content-type": "application/json" } });
+}
+
+function whole(
+  exchange: Exchange,
+  body: string | Uint8Array,
+  { status, headers }: { readonly status: number; readonly headers: Readonly<Record<string, string>> },
+): Response {
+  exchange.succeed();
+  return new Response(body, { status, headers: { ...headers, "x-bunsen-route": exchange.route } });
 }
 
 function once<Value>(make: () => Value): () => Value {

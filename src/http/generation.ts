@@ -6,8 +6,9 @@ import type { GenerationEvent, GenerationRequest } from "../core/generation.ts";
 import type { Answer, AnswerWriter } from "../wire/openai-answer.ts";
 import type { Exchange } from "./exchange.ts";
 
-export interface Asked {
-  readonly generation: GenerationRequest;
+export interface GenerationAsked {
+  readonly kind: "generation";
+  readonly request: GenerationRequest;
   readonly stream: boolean;
   readonly writer: AnswerWriter;
 }
@@ -41,8 +42,8 @@ export class Events {
   }
 }
 
-export async function wholeAnswer(writer: AnswerWriter, events: Events): Promise<Response> {
-  return Response.json(writer.body(await collect(events)));
+export async function wholeAnswer(writer: AnswerWriter, events: Events): Promise<object> {
+  return writer.body(await collect(events));
 }
 
 async function collect(events: Events): Promise<Answer> {

@@ -9,6 +9,7 @@ import { auditRoutes } from "./audit.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import { docsRoutes } from "./docs.ts";
+import { embeddingRoutes } from "./embeddings.ts";
 import { healthRoutes } from "./health.ts";
 import { refuseForeign } from "./loopback.ts";
 import { modelRoutes } from "./models.ts";
@@ -16,6 +17,7 @@ import type { ServerParts } from "./parts.ts";
 import { prefixRoutes } from "./prefix.ts";
 import { providerRoutes } from "./providers.ts";
 import { RequestIds } from "./request-id.ts";
+import { rerankRoutes } from "./rerank.ts";
 import { ruleRoutes } from "./rules.ts";
 
 export interface Server {
@@ -48,6 +50,8 @@ export function createServer(given: ServerParts): Server {
     })
     .use(chatRoutes(parts))
     .use(completionRoutes(parts))
+    .use(embeddingRoutes(parts))
+    .use(rerankRoutes(parts))
     .use(modelRoutes(parts))
     .use(prefixRoutes(parts))
     .use(providerRoutes(parts))

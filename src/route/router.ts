@@ -2,11 +2,10 @@
 
 import { assert } from "../core/assert.ts";
 import type { Backend } from "../core/backend.ts";
-import type { Call, Gateway, Reply, Trace } from "../core/exchange.ts";
+import type { Call, CountedUsage, Gateway, Reply, Trace } from "../core/exchange.ts";
 import { Failure, type FailureKind } from "../core/failure.ts";
 import type { Explanation, LocalState, Plan, ProviderSource, RoutingSettings, Rule, Stop } from "../core/routing.ts";
 import { begun } from "./begun.ts";
-import { unsupportedEndpoint } from "./endpoint.ts";
 import type { LocalWatch } from "./local-watch.ts";
 import { compilePattern } from "./pattern.ts";
 import { plan, type RuleMatcher, type World } from "./policy.ts";
@@ -73,7 +72,7 @@ export class Router implements Gateway {
     trace.backend = stop.backend;
     trace.model_served = stop.model;
     trace.route_reason = stop.reason;
-    if (stop.backend === "local") return await this.#askLocal(call, stop.model, signal);
+    if (stop.backend === "local") return await this.#askLocal(call, stop.model, trace, signal);
     const provider = this.#world().providers.get(stop.backend);
     if (provider === undefined) {
       throw new Failure("not_found", `Cannot use provider "${stop.backend}": there is none of that name`, "model");
@@ -84,15 +83,28 @@ export class Router implements Gateway {
     return await askProvider(call, { provider, key, model: stop.model }, this.upstream(provider.name), trace, signal);
   }
 
-  async #askLocal(call: Call, model: string, signal: AbortSignal): Promise<Reply> {
-    if (call.endpoint === "embeddings") throw unsupportedEndpoint(call, "local");
-    const request = { ...call.neutral(), model };
-    const events = await this.#parts.watch.waiting(model, async () => {
-      const events = this.#parts.local.generate(request, signal);
-      return await begun(iterated(events));
+  async #askLocal(call: Call, model: string, trace: Trace, signal: AbortSignal): Promise<Reply> {
+    const { local, watch } = this.#parts;
+    const neutral = call.neutral();
+    return await watch.waiting(model, async (): Promise<Reply> => {
+      switch (neutral.kind) {
+        case "generation": {
+          const events = await begun(iterated(local.generate({ ...neutral.request, model }, signal)));
+          assert(events !== null, "a backend ends every answer with a terminal event");
+          return { kind: "events", events };
+        }
+        case "embedding": {
+          const embeddings = await local.embed({ ...neutral.request, model }, signal);
+          trace.usage = readOnly(embeddings);
+          return { kind: "embeddings", embeddings };
+        }
+        case "rerank": {
+          const scores = await local.rerank({ ...neutral.request, model }, signal);
+          trace.usage = readOnly(scores);
+          return { kind: "scores", scores };
+        }
+      }
     });
-    assert(events !== null, "a backend ends every answer with a terminal event");
-    return { kind: "events", events };
   }
 
   #world(): World {
@@ -126,6 +138,11 @@ const BYTES_PER_TOKEN = 4;
 
 async function* iterated<Item>(items: AsyncIterable<Item>): AsyncGenerator<Item, void, undefined> {
   yield* items;
+}
+
+/** Nothing was written. */
+function readOnly({ prompt_tokens }: { readonly prompt_tokens: number }): CountedUsage {
+  return { prompt_tokens, completion_tokens: 0, cached_tokens: null };
 }
 
 /** What is wrong with the request itself is wrong everywhere. */

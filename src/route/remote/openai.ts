@@ -15,6 +15,8 @@ export const openaiDialect: Dialect = {
     completions: "/completions",
     responses: "/responses",
     embeddings: "/embeddings",
+    rerank: "/rerank",
+    score: "/score",
   },
   headers: (key): Readonly<Record<string, string>> => (key === null ? {} : { authorization: `Bearer ${key}` }),
   write(request, model) {

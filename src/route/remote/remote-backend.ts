@@ -1,10 +1,10 @@
 /** Answers by a provider: in its own words where the caller speaks its protocol, else through the neutral form. */
 
 import type { Call, Reply, Trace } from "../../core/exchange.ts";
+import { Failure } from "../../core/failure.ts";
 import type { GenerationEvent } from "../../core/generation.ts";
 import type { ApiType, Provider } from "../../core/routing.ts";
 import { begun } from "../begun.ts";
-import { unsupportedEndpoint } from "../endpoint.ts";
 import { anthropicDialect } from "./anthropic.ts";
 import type { Connection } from "./connection.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
@@ -64,8 +64,9 @@ async function throughNeutral(
   upstream: Upstream,
   signal: AbortSignal,
 ): Promise<Reply> {
-  if (call.endpoint === "embeddings") throw unsupportedEndpoint(call, provider.name);
-  const { path, body } = dialect.write(call.neutral(), model);
+  const { kind, request: wanted } = call.neutral();
+  if (kind !== "generation") throw unsupported(call, provider.name);
+  const { path, body } = dialect.write(wanted, model);
   const request = {
     method: "POST",
     url: provider.base_url + path,
@@ -78,6 +79,10 @@ async function throughNeutral(
     throw faltering("upstream", `Cannot read ${connection.provider}: its stream has no event`);
   });
   return { kind: "events", events };
+}
+
+function unsupported(call: Call, provider: string): Failure {
+  return new Failure("unsupported", `Cannot answer ${call.endpoint} by provider "${provider}": its protocol has none`);
 }
 
 function headersOf(stream: boolean): Record<string, string> {
