@@ -42,7 +42,9 @@ function serveUpstream(port: number): void {
       if (stream !== true) return new Response(ANSWER, { headers: { "content-type": "application/json" } });
       let sent = 0;
       const body = new ReadableStream<Uint8Array>({
-        pull(controller) {
+        async pull(controller) {
+          // Each in a write of its own, as a model makes them.
+          await new Promise((resolve) => setImmediate(resolve));
           controller.enqueue(sent < CHUNKS - 1 ? word : last);
           sent += 1;
           if (sent < CHUNKS) return;
