@@ -120,6 +120,14 @@ function expectType(connection: Connection, response: Response, expected: string
 }
 
 async function readBody(connection: Connection, response: Response): Promise<Buffer> {
+  const announced = Number(response.headers.get("content-length") ?? 0);
+  // HTTP holds the body to what was announced; reading it in pieces costs a third of a routed request.
+  if (announced > 0 && announced <= BODY_BYTES_MAX) {
+    connection.began();
+    const bytes = await response.bytes();
+    connection.close();
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of connection.chunks(response)) {
