@@ -164,6 +164,11 @@ export function take(a: MlxArray, indices: MlxArray, axis: number): MlxArray {
   return fromSlot("mlx_take_axis", native.mlx_take_axis(emptySlot(), a.handle, indices.handle, axis, stream));
 }
 
+export function tanh(a: MlxArray): MlxArray {
+  const { native, stream } = library();
+  return fromSlot("mlx_tanh", native.mlx_tanh(emptySlot(), a.handle, stream));
+}
+
 /** The `k` greatest along `axis`, in no order. */
 export function topk(a: MlxArray, k: number, axis: number): MlxArray {
   const { native, stream } = library();

@@ -44,6 +44,10 @@ export const symbols = {
     mlx_set_error_handler: { args: ["ptr", "ptr", "ptr"], returns: "void" },
   },
   fast: {
+    mlx_fast_layer_norm: {
+      args: [slot, handle, handle, handle, "f32", handle],
+      returns: failed,
+    },
     mlx_fast_rms_norm: {
       args: [slot, handle, handle, "f32", handle],
       returns: failed,
@@ -104,6 +108,7 @@ export const symbols = {
       args: [slot, handle, handle, "i32", handle],
       returns: failed,
     },
+    mlx_tanh: unary,
     mlx_topk_axis: {
       args: [slot, handle, "i32", "i32", handle],
       returns: failed,

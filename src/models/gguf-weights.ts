@@ -59,6 +59,11 @@ class GgufWeights implements Weights {
     return this.#keeper.keep(this.#vector(this.#architecture.tensorName(name), size));
   }
 
+  linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[] {
+    const all = rows.reduce((sum, each) => sum + each, 0);
+    return this.#keeper.split(this.linear(name, all, columns, bias), rows);
+  }
+
   linear(name: string, rows: number, columns: number, bias: boolean): Linear {
     const tensor = this.#tensor(this.#architecture.tensorName(`${name}.weight`), [rows, columns]);
     const paired = this.#architecture.pairedHeads(name);

@@ -1,7 +1,19 @@
 /** The layers families are made of, as functions over weights that a family owns. Knows no family and no file format. */
 
-import type { MlxArray } from "../mlx/array.ts";
-import { add, dequantize, matmul, multiply, type Quantization, quantizedMatmul, sigmoid, take } from "../mlx/ops.ts";
+import { type MlxArray, scalar } from "../mlx/array.ts";
+import { layerNorm, rmsNorm } from "../mlx/fast.ts";
+import {
+  add,
+  astype,
+  dequantize,
+  matmul,
+  multiply,
+  type Quantization,
+  quantizedMatmul,
+  sigmoid,
+  take,
+  tanh,
+} from "../mlx/ops.ts";
 import { toActivationDtype } from "./dense.ts";
 
 /** A (rows, columns) matrix, dense or quantised in MLX's affine form; with a bias (rows) or none. */
@@ -16,11 +28,26 @@ export type Linear = (
     }
 ) & { readonly bias: MlxArray | null };
 
+/** Of the last axis: by its mean square, or by its mean and variance. */
+export interface Norm {
+  readonly kind: "rms" | "layer";
+  readonly weight: MlxArray;
+  readonly bias: MlxArray | null;
+  readonly epsilon: number;
+}
+
+/** x · sigmoid(x), or GELU by its tanh formula. */
+export type Activation = "silu" | "gelu_tanh";
+
 /** The arrays of a layer in the order of native/layer.h. */
 export function weightsOf(layer: Linear): (MlxArray | null)[] {
   return layer.kind === "dense"
     ? [layer.weight, null, null, layer.bias]
     : [layer.weight, layer.scales, layer.biases, layer.bias];
+}
+
+export function rowsOf({ weight }: Linear): number {
+  return weight.shape[0] ?? 0;
 }
 
 /** Frees the weights: the library has made its own of them. */
@@ -55,11 +82,61 @@ export function embed(token_ids: MlxArray, table: Linear): MlxArray {
   return dequantize(weight, scales, biases, table.how);
 }
 
-/** silu(gate) · up, as in the SwiGLU feed-forward (Shazeer 2020, arXiv:2002.05202). */
-export function swiglu(gate: MlxArray, up: MlxArray): MlxArray {
-  using squashed = sigmoid(gate);
-  using activated = multiply(gate, squashed);
+export function normalize(x: MlxArray, { kind, weight, bias, epsilon }: Norm): MlxArray {
+  return kind === "rms" ? rmsNorm(x, weight, epsilon) : layerNorm(x, weight, bias, epsilon);
+}
+
+export function activate(x: MlxArray, activation: Activation): MlxArray {
+  return activation === "silu" ? silu(x) : gelu(x);
+}
+
+/** activate(gate) · up, as in the gated feed-forward layers (Shazeer 2020, arXiv:2002.05202). */
+export function gated(gate: MlxArray, up: MlxArray, activation: Activation): MlxArray {
+  using activated = activate(gate, activation);
   return multiply(activated, up);
+}
+
+/** residual + factor · norm(y) */
+export function close(y: MlxArray, residual: MlxArray, norm: Norm | undefined, factor: number): MlxArray {
+  using normed = norm === undefined ? null : normalize(y, norm);
+  using scaled = factor === 1 ? null : times(normed ?? y, factor);
+  return add(residual, scaled ?? normed ?? y);
+}
+
+export function plus(x: MlxArray, more: number): MlxArray {
+  using number = scalar(more);
+  using same = astype(number, x.dtype);
+  return add(x, same);
+}
+
+/** In the dtype of `x`. */
+export function times(x: MlxArray, factor: number): MlxArray {
+  using number = scalar(factor);
+  using same = astype(number, x.dtype);
+  return multiply(x, same);
+}
+
+/** cap · tanh(x / cap) */
+export function softCap(x: MlxArray, cap: number): MlxArray {
+  using small = times(x, 1 / cap);
+  using squashed = tanh(small);
+  return times(squashed, cap);
+}
+
+function silu(x: MlxArray): MlxArray {
+  using squashed = sigmoid(x);
+  return multiply(x, squashed);
+}
+
+/** x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) = x · sigmoid(2√(2/π) · (x + 0.044715 · x³)) */
+function gelu(x: MlxArray): MlxArray {
+  using square = multiply(x, x);
+  using cube = multiply(square, x);
+  using small = times(cube, 0.044715);
+  using inner = add(x, small);
+  using turned = times(inner, 2 * Math.sqrt(2 / Math.PI));
+  using squashed = sigmoid(turned);
+  return multiply(x, squashed);
 }
 
 function product(x: MlxArray, layer: Linear): MlxArray {

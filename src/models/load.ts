@@ -4,15 +4,45 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../core/failure.ts";
 import { asObject, readJson } from "../formats/json.ts";
+import { loadCohere2 } from "./cohere2.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Model } from "./family.ts";
+import { loadGemma } from "./gemma.ts";
+import { loadGemma2 } from "./gemma2.ts";
+import { loadGemma3Text } from "./gemma3-text.ts";
 import { openGguf } from "./gguf-weights.ts";
+import { loadGlm4 } from "./glm4.ts";
+import { loadGranite } from "./granite.ts";
 import { loadLlama } from "./llama.ts";
+import { loadMistral } from "./mistral.ts";
+import { loadOlmo2 } from "./olmo2.ts";
+import { loadOlmo3 } from "./olmo3.ts";
+import { loadPhi3 } from "./phi3.ts";
+import { loadQwen2 } from "./qwen2.ts";
+import { loadQwen3 } from "./qwen3.ts";
 import { openSafetensors } from "./safetensors-weights.ts";
+import { loadSmollm3 } from "./smollm3.ts";
+import { loadStarcoder2 } from "./starcoder2.ts";
 import type { Weights } from "./weights.ts";
 
 /** By `model_type` of the config. */
-const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => Model> = new Map([["llama", loadLlama]]);
+const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => Model> = new Map([
+  ["cohere2", loadCohere2],
+  ["gemma", loadGemma],
+  ["gemma2", loadGemma2],
+  ["gemma3_text", loadGemma3Text],
+  ["glm4", loadGlm4],
+  ["granite", loadGranite],
+  ["llama", loadLlama],
+  ["mistral", loadMistral],
+  ["olmo2", loadOlmo2],
+  ["olmo3", loadOlmo3],
+  ["phi3", loadPhi3],
+  ["qwen2", loadQwen2],
+  ["qwen3", loadQwen3],
+  ["smollm3", loadSmollm3],
+  ["starcoder2", loadStarcoder2],
+]);
 
 /** `path`: a Hugging Face folder or a GGUF file. Throws a `Failure` that names the file and what is wrong with it. */
 export function loadModel(path: string): Model {

@@ -7,7 +7,7 @@ import { fromBytes, type MlxArray } from "../mlx/array.ts";
 import { type Quantization, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
-import type { Linear } from "./layers.ts";
+import { type Linear, plus } from "./layers.ts";
 import { quantizationOf, refuseForeignQuantization } from "./quantization.ts";
 import { ArrayKeeper, type Weights } from "./weights.ts";
 
@@ -37,15 +37,23 @@ class SafetensorsWeights implements Weights {
     return this.#tensors.has(name);
   }
 
-  vector(name: string, size: number): MlxArray {
+  vector(name: string, size: number, more = 0): MlxArray {
     using stored = this.#dense(name, [size]);
-    return this.#keeper.keep(toActivationDtype(stored));
+    const vector = toActivationDtype(stored);
+    if (more === 0) return this.#keeper.keep(vector);
+    using given = vector;
+    return this.#keeper.keep(plus(given, more));
   }
 
   linear(name: string, rows: number, columns: number, bias: boolean): Linear {
     const how = this.has(`${name}.scales`) ? quantizationOf(this.#config, name, this.file) : null;
     const weight = how === null ? this.#matrix(name, rows, columns) : this.#quantized(name, rows, columns, how);
     return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null };
+  }
+
+  linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[] {
+    const all = rows.reduce((sum, each) => sum + each, 0);
+    return this.#keeper.split(this.linear(name, all, columns, bias), rows);
   }
 
   release(): void {

@@ -1,10 +1,11 @@
-"""Writes tiny llama models in every form the loader takes, with what mlx-lm says of each.
+"""Writes tiny models: llama in every form the loader takes, then one of each family; with what mlx-lm says of each.
 
 Usage: fixtures.py OUT_FOLDER STORIES_FOLDER_OR_EMPTY
 Each fixture is a model (folder or .gguf) and `expected.json` beside it: the prompt, mlx-lm's greedy
 tokens and the last logits, computed in float32 on the weights as the file holds them.
 """
 
+import importlib
 import json
 import shutil
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import gguf
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 from gguf import quants
 from mlx.utils import tree_flatten
@@ -68,18 +70,18 @@ def build(extra, seed):
     return model, config
 
 
-def greedy(model):
+def greedy(model, prompt=PROMPT, steps=STEPS):
     model.set_dtype(mx.float32)
-    tokens = list(PROMPT)
+    tokens = list(prompt)
     first = None
     gaps = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         logits = model(mx.array([tokens]))[0, -1]
         first = logits if first is None else first
         best = mx.sort(logits)[-2:]
         gaps.append((best[1] - best[0]).item())
         tokens.append(mx.argmax(logits).item())
-    return {"prompt_ids": PROMPT, "token_ids": tokens[len(PROMPT) :], "gaps": gaps, "logits": first.tolist()}
+    return {"prompt_ids": prompt, "token_ids": tokens[len(prompt) :], "gaps": gaps, "logits": first.tolist()}
 
 
 def write_folder(name, model, config, shard_bytes=None):
@@ -130,6 +132,108 @@ def write_folders():
     choose = lambda path, _: False if "v_proj" in path else {"group_size": 32, "bits": 8 if "down_proj" in path else 4}
     model, config = quantize_model(model, config, 32, 4, quant_predicate=choose)
     write_folder("affine-mixed", model, config)
+
+
+FAMILY_BASE = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 256,
+    "max_position_embeddings": 512,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": True,
+}
+WINDOW = 24  # some prompts are shorter, some longer
+SLIDING = ["sliding_attention"] * 4
+GEMMA = {"head_dim": 32, "num_key_value_heads": 1, "hidden_activation": "gelu_pytorch_tanh"}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+LONG = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
+
+# Where mlx-lm lets every layer see all (WINDOWLESS below), the window is put into its masks.
+FAMILIES = {
+    "cohere2": {
+        "sliding_window": WINDOW, "layer_norm_eps": 1e-5, "logit_scale": 0.25, "sliding_window_pattern": 4,
+    },
+    "gemma": GEMMA,
+    "gemma2": {
+        **GEMMA, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 24,
+        "sliding_window": WINDOW, "layer_types": SLIDING,
+    },
+    "gemma3_text": {
+        **GEMMA, "sliding_window": WINDOW, "sliding_window_pattern": 3, "query_pre_attn_scalar": 24,
+        "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0,
+    },
+    "glm4": {"attention_bias": True, "partial_rotary_factor": 0.5, "tie_word_embeddings": False},
+    "granite": {
+        "intermediate_size": 128,  # mlx-lm quantises its down_proj in groups of 64
+        "attention_bias": False, "mlp_bias": False, "embedding_multiplier": 6.0, "residual_multiplier": 0.3,
+        "attention_multiplier": 0.2, "logits_scaling": 2.0,
+    },
+    "mistral": {"sliding_window": WINDOW, "head_dim": 24, "tie_word_embeddings": False},
+    "olmo2": {"tie_word_embeddings": False},
+    "olmo3": {"sliding_window": WINDOW, "rope_scaling": YARN},
+    "phi3": {
+        "sliding_window": WINDOW, "partial_rotary_factor": 0.75, "original_max_position_embeddings": 256,
+        "rope_scaling": {"type": "longrope", "short_factor": LONG, "long_factor": LONG},
+    },
+    "qwen2": {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 0},
+    "qwen3": {"head_dim": 32},
+    "smollm3": {"no_rope_layer_interval": 3},
+    "starcoder2": {"sliding_window": WINDOW, "norm_epsilon": 1e-5, "hidden_act": "gelu_pytorch_tanh"},
+}
+WINDOWLESS = ("gemma2", "mistral", "phi3", "qwen2", "starcoder2")
+
+
+def write_family(model_type, extra, seed):
+    """Dense and in 4 bits; four prompts each. mlx-lm's departures from transformers are undone here."""
+    module = importlib.import_module(f"mlx_lm.models.{'llama' if model_type == 'mistral' else model_type}")
+    create = module.create_attention_mask if model_type in WINDOWLESS else None
+    if create:
+        module.create_attention_mask = lambda h, c, **_: create(h, c, window_size=WINDOW, return_array=True)
+    config = {"model_type": model_type, **FAMILY_BASE, **extra}
+    for suffix, bits in (("", None), ("-4bit", 4)):
+        mx.random.seed(seed)
+        model = module.Model(module.ModelArgs.from_dict(config))
+        if "gemma3" in model_type:
+            model.sanitize({})  # takes the head away
+        model.load_weights([(name, initial(model_type, name, value)) for name, value in tree_flatten(model.parameters())])
+        written, stored = quantize_model(model, dict(config), 32, bits) if bits else (model, config)
+        folder = OUT / f"family-{model_type}{suffix}"
+        folder.mkdir(parents=True)
+        save_model(folder, written, donate_model=False)
+        (folder / "config.json").write_text(json.dumps(stored))
+        written.set_dtype(mx.float32)
+        (folder / "expected.json").write_text(json.dumps([greedy(written, prompt, 32) for prompt in prompts(seed)]))
+    if create:
+        module.create_attention_mask = create
+
+
+def initial(model_type, name, value):
+    spread = mx.random.normal(value.shape)
+    if "gemma" in model_type and ("post_attention" in name or "post_feed" in name) and model_type != "gemma":
+        return spread * 0.1 + 3  # or the embeddings, times the root of their size, decide all
+    if "norm" in name and name.endswith("weight"):
+        return spread * 0.1 + (0 if "gemma" in model_type else 1)
+    return spread * 0.25
+
+
+def prompts(seed):
+    random = np.random.default_rng(seed)
+    shared = random.integers(0, 256, 70).tolist()
+    return [random.integers(0, 256, n).tolist() for n in (5, 19)] + [
+        shared[:k] + random.integers(0, 256, n).tolist() for k, n in ((40, 9), (70, 20))
+    ]
+
+
+def write_families():
+    mx.disable_compile()  # on the CPU it calls a C++ compiler
+    nn.gelu = nn.gelu_approx  # mlx-lm takes erf for gemma and starcoder2
+    for seed, (model_type, extra) in enumerate(FAMILIES.items(), 100):
+        write_family(model_type, extra, seed)
 
 
 HF_TO_GGUF = {
@@ -256,6 +360,7 @@ def write_stories():
 
 shutil.rmtree(OUT, ignore_errors=True)
 write_folders()
+write_families()
 write_ggufs()
 if STORIES:
     write_stories()
