@@ -1,6 +1,6 @@
 /** Every family against mlx-lm: alone, among others, after a prefix was found, in odd chunks, beyond the window; in float32 and 4 bits. */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import type { EngineSettings } from "../../src/core/engine-settings.ts";
 import { Engine } from "../../src/engine/engine.ts";
@@ -19,8 +19,6 @@ const EXCUSED_GAP = 0.01;
 const LOGIT_TOLERANCE = 2e-3;
 const GREEDY = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
 const ROWS = 8;
-
-beforeAll(prepareFixtures, 300_000);
 
 afterAll(() => {
   expect(arrayCounts().alive).toBe(0);

@@ -17,6 +17,7 @@ import mlx.nn as nn
 import numpy as np
 from gguf import quants
 from mlx.utils import tree_flatten
+from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.models.llama import Model, ModelArgs
 from mlx_lm.utils import load_model, quantize_model, save_model
 
@@ -72,16 +73,15 @@ def build(extra, seed):
 
 def greedy(model, prompt=PROMPT, steps=STEPS):
     model.set_dtype(mx.float32)
-    tokens = list(prompt)
-    first = None
-    gaps = []
-    for _ in range(steps):
-        logits = model(mx.array([tokens]))[0, -1]
-        first = logits if first is None else first
+    cache = make_prompt_cache(model)
+    logits = first = model(mx.array([prompt]), cache=cache)[0, -1]
+    tokens, gaps = [], []
+    while len(tokens) < steps:
         best = mx.sort(logits)[-2:]
         gaps.append((best[1] - best[0]).item())
         tokens.append(mx.argmax(logits).item())
-    return {"prompt_ids": prompt, "token_ids": tokens[len(prompt) :], "gaps": gaps, "logits": first.tolist()}
+        logits = model(mx.array([tokens[-1:]]), cache=cache)[0, -1]
+    return {"prompt_ids": prompt, "token_ids": tokens, "gaps": gaps, "logits": first.tolist()}
 
 
 def write_folder(name, model, config, shard_bytes=None):
@@ -230,7 +230,6 @@ def prompts(seed):
 
 
 def write_families():
-    mx.disable_compile()  # on the CPU it calls a C++ compiler
     nn.gelu = nn.gelu_approx  # mlx-lm takes erf for gemma and starcoder2
     for seed, (model_type, extra) in enumerate(FAMILIES.items(), 100):
         write_family(model_type, extra, seed)
@@ -358,6 +357,7 @@ def write_stories():
     write_gguf("gguf-stories", model, config, "F32", tokenizer=stories_tokenizer)
 
 
+mx.disable_compile()  # on the CPU it calls a C++ compiler
 shutil.rmtree(OUT, ignore_errors=True)
 write_folders()
 write_families()
