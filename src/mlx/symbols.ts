@@ -67,6 +67,7 @@ export const symbols = {
   ops: {
     mlx_add: binary,
     mlx_argmax_axis: reduction,
+    mlx_argpartition_axis: { args: [slot, handle, "i32", "i32", handle], returns: failed },
     mlx_astype: alongAxis,
     mlx_concatenate_axis: alongAxis,
     mlx_contiguous: { args: [slot, handle, "bool", handle], returns: failed },
@@ -79,10 +80,16 @@ export const symbols = {
       returns: failed,
     },
     mlx_divide: binary,
+    mlx_gather_mm: { args: [slot, handle, handle, handle, handle, "bool", handle], returns: failed },
+    mlx_gather_qmm: {
+      args: [slot, handle, handle, handle, handle, handle, handle, "bool", optional, optional, "ptr", "bool", handle],
+      returns: failed,
+    },
     mlx_less: binary,
     mlx_matmul: binary,
     mlx_max_axis: reduction,
     mlx_min_axis: reduction,
+    mlx_maximum: binary,
     mlx_minimum: binary,
     mlx_multiply: binary,
     mlx_quantized_matmul: {
@@ -104,6 +111,8 @@ export const symbols = {
       returns: failed,
     },
     mlx_sort_axis: alongAxis,
+    mlx_sum_axis: reduction,
+    mlx_take_along_axis: { args: [slot, handle, handle, "i32", handle], returns: failed },
     mlx_take_axis: {
       args: [slot, handle, handle, "i32", handle],
       returns: failed,

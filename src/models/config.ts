@@ -76,8 +76,11 @@ export class ConfigReader {
     throw this.#refusal(name, `${count} numbers`);
   }
 
-  numbersOr(name: string, count: number): readonly number[] | null {
-    return this.#absent(name) ? null : this.numbers(name, count);
+  /** `count` of them where it is given. */
+  numbersOr(name: string, count?: number): readonly number[] | null {
+    if (this.#absent(name)) return null;
+    const value = this.#fields[name];
+    return this.numbers(name, count ?? (Array.isArray(value) ? value.length : 0));
   }
 
   object(name: string): ConfigReader | null {

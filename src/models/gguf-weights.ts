@@ -18,7 +18,7 @@ import { astype, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
-import type { Linear } from "./layers.ts";
+import type { Experts, Linear } from "./layers.ts";
 import { ArrayKeeper, type Weights } from "./weights.ts";
 
 // The group of every block type that is an MLX affine group.
@@ -71,6 +71,10 @@ class GgufWeights implements Weights {
     const { type } = tensor;
     const weight = isRepacked(type) ? this.#quantized(tensor, type, rows, columns, order) : this.#matrix(tensor, order);
     return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null };
+  }
+
+  experts(): Experts {
+    throw new Failure("unsupported", `Cannot load ${this.file}: mixtures of experts are not read from GGUF files`);
   }
 
   release(): void {

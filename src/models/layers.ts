@@ -28,6 +28,18 @@ export type Linear = (
     }
 ) & { readonly bias: MlxArray | null };
 
+/** Matrices (rows, columns) of one shape, dense ones turned to (count, columns, rows); with biases (count, rows) or none. */
+export type Experts = (
+  | { readonly kind: "dense"; readonly turned: MlxArray }
+  | {
+      readonly kind: "quantized";
+      readonly weight: MlxArray;
+      readonly scales: MlxArray;
+      readonly biases: MlxArray;
+      readonly how: Quantization;
+    }
+) & { readonly bias: MlxArray | null };
+
 /** Of the last axis: by its mean square, or by its mean and variance. */
 export interface Norm {
   readonly kind: "rms" | "layer";

@@ -12,14 +12,18 @@ import { loadGemma2 } from "./gemma2.ts";
 import { loadGemma3Text } from "./gemma3-text.ts";
 import { openGguf } from "./gguf-weights.ts";
 import { loadGlm4 } from "./glm4.ts";
+import { loadGptOss } from "./gpt-oss.ts";
 import { loadGranite } from "./granite.ts";
 import { loadLlama } from "./llama.ts";
 import { loadMistral } from "./mistral.ts";
+import { loadMixtral } from "./mixtral.ts";
 import { loadOlmo2 } from "./olmo2.ts";
 import { loadOlmo3 } from "./olmo3.ts";
 import { loadPhi3 } from "./phi3.ts";
 import { loadQwen2 } from "./qwen2.ts";
+import { loadQwen2Moe } from "./qwen2-moe.ts";
 import { loadQwen3 } from "./qwen3.ts";
+import { loadQwen3Moe } from "./qwen3-moe.ts";
 import { openSafetensors } from "./safetensors-weights.ts";
 import { loadSmollm3 } from "./smollm3.ts";
 import { loadStarcoder2 } from "./starcoder2.ts";
@@ -32,14 +36,18 @@ const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => M
   ["gemma2", loadGemma2],
   ["gemma3_text", loadGemma3Text],
   ["glm4", loadGlm4],
+  ["gpt_oss", loadGptOss],
   ["granite", loadGranite],
   ["llama", loadLlama],
   ["mistral", loadMistral],
+  ["mixtral", loadMixtral],
   ["olmo2", loadOlmo2],
   ["olmo3", loadOlmo3],
   ["phi3", loadPhi3],
   ["qwen2", loadQwen2],
+  ["qwen2_moe", loadQwen2Moe],
   ["qwen3", loadQwen3],
+  ["qwen3_moe", loadQwen3Moe],
   ["smollm3", loadSmollm3],
   ["starcoder2", loadStarcoder2],
 ]);

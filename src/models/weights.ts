@@ -2,7 +2,13 @@
 
 import { evaluate, type MlxArray } from "../mlx/array.ts";
 import { slice, transpose } from "../mlx/ops.ts";
-import { giveUp, type Linear } from "./layers.ts";
+import { type Experts, giveUp, type Linear } from "./layers.ts";
+
+/** Where the matrices of all experts are: stacked in one tensor, or each in its own. */
+export interface ExpertNames {
+  readonly whole: string;
+  each(expert: number): string;
+}
 
 /** Names are those of the Hugging Face layout. Each call throws a `Failure` naming file, tensor and what was expected. */
 export interface Weights extends Disposable {
@@ -18,6 +24,8 @@ export interface Weights extends Disposable {
   linear(name: string, rows: number, columns: number, bias: boolean): Linear;
   /** Several projections whose rows lie one behind the other in one such matrix. */
   linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[];
+  /** `count` matrices (rows, columns) of one layer, and their biases (rows) when asked for. */
+  experts(names: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts;
 }
 
 /** Keeps what was loaded until the model goes. Arrays are computed when they come in, so no file stays open for later. */

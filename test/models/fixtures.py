@@ -151,6 +151,7 @@ WINDOW = 24  # some prompts are shorter, some longer
 SLIDING = ["sliding_attention"] * 4
 GEMMA = {"head_dim": 32, "num_key_value_heads": 1, "hidden_activation": "gelu_pytorch_tanh"}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
 LONG = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
 
 # Where mlx-lm lets every layer see all (WINDOWLESS below), the window is put into its masks.
@@ -168,12 +169,17 @@ FAMILIES = {
         "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0,
     },
     "glm4": {"attention_bias": True, "partial_rotary_factor": 0.5, "tie_word_embeddings": False},
+    "gpt_oss": {
+        "intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": WINDOW,
+        "rope_scaling": {**YARN, "truncate": True}, "tie_word_embeddings": False,
+    },
     "granite": {
         "intermediate_size": 128,  # mlx-lm quantises its down_proj in groups of 64
         "attention_bias": False, "mlp_bias": False, "embedding_multiplier": 6.0, "residual_multiplier": 0.3,
         "attention_multiplier": 0.2, "logits_scaling": 2.0,
     },
     "mistral": {"sliding_window": WINDOW, "head_dim": 24, "tie_word_embeddings": False},
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
     "olmo2": {"tie_word_embeddings": False},
     "olmo3": {"sliding_window": WINDOW, "rope_scaling": YARN},
     "phi3": {
@@ -181,6 +187,12 @@ FAMILIES = {
         "rope_scaling": {"type": "longrope", "short_factor": LONG, "long_factor": LONG},
     },
     "qwen2": {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 0},
+    "qwen2_moe": {
+        **EXPERTS, "shared_expert_intermediate_size": 32, "norm_topk_prob": False, "tie_word_embeddings": False,
+    },
+    "qwen3_moe": {
+        **EXPERTS, "head_dim": 32, "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [1],
+    },
     "qwen3": {"head_dim": 32},
     "smollm3": {"no_rope_layer_interval": 3},
     "starcoder2": {"sliding_window": WINDOW, "norm_epsilon": 1e-5, "hidden_act": "gelu_pytorch_tanh"},
@@ -195,21 +207,40 @@ def write_family(model_type, extra, seed):
     if create:
         module.create_attention_mask = lambda h, c, **_: create(h, c, window_size=WINDOW, return_array=True)
     config = {"model_type": model_type, **FAMILY_BASE, **extra}
-    for suffix, bits in (("", None), ("-4bit", 4)):
+    forms = {"": None, "-4bit": "affine"} | ({"-mxfp4": "mxfp4"} if model_type == "gpt_oss" else {})
+    for suffix, mode in forms.items():
         mx.random.seed(seed)
         model = module.Model(module.ModelArgs.from_dict(config))
         if "gemma3" in model_type:
             model.sanitize({})  # takes the head away
         model.load_weights([(name, initial(model_type, name, value)) for name, value in tree_flatten(model.parameters())])
-        written, stored = quantize_model(model, dict(config), 32, bits) if bits else (model, config)
+        written, stored = quantize_model(model, dict(config), 32, 4, mode=mode) if mode else (model, config)
         folder = OUT / f"family-{model_type}{suffix}"
         folder.mkdir(parents=True)
         save_model(folder, written, donate_model=False)
+        if model_type == "mixtral":
+            unstack(folder / "model.safetensors")
         (folder / "config.json").write_text(json.dumps(stored))
         written.set_dtype(mx.float32)
         (folder / "expected.json").write_text(json.dumps([greedy(written, prompt, 32) for prompt in prompts(seed)]))
     if create:
         module.create_attention_mask = create
+
+
+def unstack(path):
+    """Each expert by itself, as transformers writes them."""
+    names = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
+    kept = {}
+    for name, value in mx.load(str(path)).items():
+        prefix, _, rest = name.partition("switch_mlp.")
+        if not rest:
+            kept[name] = value
+            continue
+        projection, part = rest.split(".")
+        kept |= {f"{prefix}experts.{e}.{names[projection]}.{part}": value[e] for e in range(value.shape[0])}
+    mx.eval(kept)
+    mx.save_safetensors(str(path), kept, metadata={"format": "mlx"})
+    path.with_name("model.safetensors.index.json").unlink()
 
 
 def initial(model_type, name, value):

@@ -64,6 +64,43 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
     'its rope scaling is "wavy", known are linear, llama3, yarn and longrope',
   ],
   [
+    "a rope that changes with the length",
+    "tied",
+    { rope_scaling: { rope_type: "dynamic", factor: 2 } },
+    'its rope scaling is "dynamic"',
+  ],
+  [
+    "a kind of layer we do not know",
+    "family-olmo3",
+    { layer_types: ["full_attention", "sliding_attention", "linear_attention", "full_attention"] },
+    "layer_types must be 4 of full_attention and sliding_attention, found",
+  ],
+  [
+    "GELU by the error function",
+    "family-starcoder2",
+    { hidden_act: "gelu" },
+    'hidden_act must be "gelu_pytorch_tanh", found "gelu"',
+  ],
+  ["a norm with a bias", "family-cohere2", { layer_norm_bias: true }, "layer_norm_bias must be false, found true"],
+  [
+    "attention in both directions",
+    "family-gemma3_text",
+    { use_bidirectional_attention: true },
+    "use_bidirectional_attention must be false, found true",
+  ],
+  [
+    "a share of a head that does not rotate in pairs",
+    "family-glm4",
+    { partial_rotary_factor: 0.2 },
+    "dimensions rotate in pairs within a head, found 3",
+  ],
+  [
+    "more experts than the file has",
+    "family-qwen3_moe",
+    { num_experts: 7 },
+    'tensor "model.layers.0.mlp.gate.weight" must have shape [7,64], found shape [6,64]',
+  ],
+  [
     "a rope scaling without its factor",
     "tied",
     { rope_scaling: { type: "linear" } },
@@ -96,8 +133,8 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
   [
     "another mode",
     "affine-4-64",
-    { quantization: { mode: "mxfp4", group_size: 32, bits: 4 } },
-    'its quantization mode is "mxfp4", known is affine',
+    { quantization: { mode: "nvfp4", group_size: 16, bits: 4 } },
+    'its quantization mode is "nvfp4", known are affine and mxfp4',
   ],
   [
     "a foreign quantisation",
