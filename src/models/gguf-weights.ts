@@ -70,7 +70,9 @@ class GgufWeights implements Weights {
     const order = paired === null ? null : unpairedRows(paired, rows / paired);
     const { type } = tensor;
     const weight = isRepacked(type) ? this.#quantized(tensor, type, rows, columns, order) : this.#matrix(tensor, order);
-    return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null };
+    if (!bias) return { ...weight, bias: null };
+    const stored = this.#vector(this.#architecture.tensorName(`${name}.bias`), rows, order);
+    return { ...weight, bias: this.#keeper.keep(stored) };
   }
 
   experts(): Experts {
@@ -128,8 +130,8 @@ class GgufWeights implements Weights {
     return { kind: "dense", weight, transposed: this.#keeper.view(transpose(weight, [1, 0])) } as const;
   }
 
-  #vector(name: string, size: number): MlxArray {
-    using stored = this.#dense(this.#tensor(name, [size]));
+  #vector(name: string, size: number, order: Uint32Array | null = null): MlxArray {
+    using stored = this.#dense(this.#tensor(name, [size]), order);
     return toActivationDtype(stored);
   }
 

@@ -7,6 +7,7 @@ tokens and the last logits, computed in float32 on the weights as the file holds
 
 import importlib
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -361,6 +362,106 @@ def write_ggufs():
     write_gguf("gguf-rope-factors", model, config, "F32", factors=llama3_factors(BASE, scaling))
 
 
+# In the words of GGUF files; windows and patterns are those the files imply.
+GGUF_FAMILIES = {
+    "gemma": GEMMA,
+    "gemma2": {
+        **GEMMA, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 32,
+        "sliding_window": 512,
+    },
+    "gemma3": {
+        **GEMMA, "model_type": "gemma3_text", "sliding_window": WINDOW, "query_pre_attn_scalar": 32,
+        "num_hidden_layers": 7, "rope_theta": 1000000.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    },
+    "granite": {**FAMILIES["granite"], "attention_bias": True},
+    "olmo2": FAMILIES["olmo2"],
+    "phi3": {
+        **FAMILIES["phi3"], "hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.5,
+        "rope_scaling": {"type": "longrope", "short_factor": LONG + [7, 8], "long_factor": LONG + [7, 8]},
+    },
+    "qwen2": {"tie_word_embeddings": False},
+    "qwen3": {"head_dim": 32},
+    "smollm3": {},
+}
+PAIRED = ("granite", "smollm3")
+
+
+def write_gguf_family(name, extra, seed):
+    model_type = extra.get("model_type", name)
+    module = importlib.import_module(f"mlx_lm.models.{model_type}")
+    create = module.create_attention_mask if name == "phi3" else None
+    if create:
+        module.create_attention_mask = lambda h, c, **_: create(h, c, window_size=WINDOW, return_array=True)
+    mx.random.seed(seed)
+    config = {"model_type": model_type, **FAMILY_BASE, **extra}
+    model = module.Model(module.ModelArgs.from_dict(config))
+    if "gemma3" in model_type:
+        model.sanitize({})
+    model.load_weights([(key, initial(model_type, key, value)) for key, value in tree_flatten(model.parameters())])
+    folder = OUT / f"family-{name}-gguf"
+    folder.mkdir(parents=True)
+    writer = gguf.GGUFWriter(str(folder / "model.gguf"), name)
+    write_gguf_metadata(writer, config)
+    arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == name)
+    names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
+    kept = []
+    for key, value in tree_flatten(model.parameters()):
+        dense = np.array(value.astype(mx.float32))
+        heads = heads_of(key, config) if name in PAIRED else None
+        stored = paired(dense, heads) if heads else dense
+        kind = gguf.GGMLQuantizationType.Q8_0 if dense.ndim == 2 else gguf.GGMLQuantizationType.F32
+        more = 1 if "gemma" in name and "norm" in key else 0
+        data = quants.quantize(stored + np.float32(more), kind)
+        writer.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), data, raw_dtype=kind)
+        back = quants.dequantize(data, kind).reshape(dense.shape).astype(np.float32) - np.float32(more)
+        kept.append((key, mx.array(unpaired(back, heads) if heads else back)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    model.load_weights(kept)
+    (folder / "expected.json").write_text(json.dumps([greedy(model, prompt, 32) for prompt in prompts(seed)]))
+    if create:
+        module.create_attention_mask = create
+
+
+def write_gguf_metadata(writer, config):
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_vocab_size(config["vocab_size"])
+    if config["head_dim"]:
+        writer.add_key_length(config["head_dim"])
+    for field, add in {
+        "attn_logit_softcapping": writer.add_attn_logit_softcapping,
+        "final_logit_softcapping": writer.add_final_logit_softcapping,
+        "sliding_window": writer.add_sliding_window,
+        "attention_multiplier": writer.add_attention_scale,
+        "embedding_multiplier": writer.add_embedding_scale,
+        "residual_multiplier": writer.add_residual_scale,
+        "logits_scaling": writer.add_logit_scale,
+    }.items():
+        if field in config:
+            add(config[field])
+    scaling = config.get("rope_scaling")
+    if scaling and "factor" in scaling:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(scaling["factor"])
+    elif scaling:  # phi3
+        original = config["original_max_position_embeddings"]
+        growth = math.log(config["max_position_embeddings"] / original) / math.log(original)
+        writer.add_rope_dimension_count(int(config["partial_rotary_factor"] * 32))
+        writer.add_rope_scaling_orig_ctx_len(original)
+        writer.add_rope_scaling_attn_factors(math.sqrt(1 + growth))
+        writer.add_tensor("rope_factors_short.weight", np.array(scaling["short_factor"], dtype=np.float32))
+        writer.add_tensor("rope_factors_long.weight", np.array(scaling["long_factor"], dtype=np.float32))
+
+
 def stories_tokenizer(writer):
     """The vocabulary of stories260K as SentencePiece files hold it: a score for each piece, higher merges first."""
     model = json.loads((STORIES / "tokenizer.json").read_text())["model"]
@@ -393,6 +494,8 @@ shutil.rmtree(OUT, ignore_errors=True)
 write_folders()
 write_families()
 write_ggufs()
+for number, (family, extra) in enumerate(GGUF_FAMILIES.items(), 200):
+    write_gguf_family(family, extra, number)
 if STORIES:
     write_stories()
 (OUT / "complete").write_text(Path(__file__).read_text())

@@ -157,7 +157,9 @@ test("a GGUF file of another architecture is refused by name", () => {
   const bytes = readFileSync(fixture("gguf-F32").path);
   bytes.set(Buffer.from("lemur"), bytes.indexOf("llama"));
   writeFileSync(path, bytes);
-  expect(refusal(path)).toBe(`Cannot load ${path}: its architecture is "lemur", known: llama`);
+  expect(refusal(path)).toBe(
+    `Cannot load ${path}: its architecture is "lemur", known: gemma, gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, smollm3`,
+  );
 });
 
 for (const name of ["gguf-Q4_1", "affine-4-32"]) {
