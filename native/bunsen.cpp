@@ -10,6 +10,7 @@
 #include "mlp.h"
 #include "mlx/allocator.h"
 #include "primitive.h"
+#include "product.h"
 #include "repack.h"
 
 using namespace mlxc;
@@ -63,6 +64,11 @@ mx::array written(mx::Shape shape, mx::Dtype dtype) {
 }
 
 } // namespace
+
+int bunsen_set_fast(bool fast) {
+  bunsen::setFast(fast);
+  return 0;
+}
 
 int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s) {
   (void)s;

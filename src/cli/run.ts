@@ -6,6 +6,7 @@ import type { Config } from "../config.ts";
 import type { Backend } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
+import { PRIORITY } from "../core/priority.ts";
 import type { Options } from "./options.ts";
 
 const NO_WISHES = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null } as const;
@@ -65,6 +66,7 @@ async function answer(
     sampling: NO_WISHES,
     tokens_max: null,
     stop: [],
+    priority: PRIORITY.normal,
   } as const;
   let said = "";
   try {

@@ -1,5 +1,7 @@
 /** The neutral nouns every dialect and every backend speak. Knows no wire format and no tokenizer. */
 
+import type { Priority } from "./priority.ts";
+
 export interface Message {
   readonly role: "system" | "user" | "assistant";
   readonly content: string;
@@ -35,6 +37,7 @@ export interface GenerationRequest {
   readonly tokens_max: number | null;
   /** Generation ends before any of these texts; they are not part of the answer. */
   readonly stop: readonly string[];
+  readonly priority: Priority;
 }
 
 export interface Usage {

@@ -52,9 +52,9 @@ const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => M
   ["starcoder2", loadStarcoder2],
 ]);
 
-/** `path`: a Hugging Face folder or a GGUF file. Throws a `Failure` that names the file and what is wrong with it. */
-export function loadModel(path: string): Model {
-  const { config, weights } = statSync(path).isDirectory() ? openFolder(path) : openGguf(path);
+/** `path`: a Hugging Face folder or a GGUF file; `told` of each array that has come in. Throws a `Failure` that names the file and what is wrong with it. */
+export function loadModel(path: string, told: () => void = () => undefined): Model {
+  const { config, weights } = statSync(path).isDirectory() ? openFolder(path, told) : openGguf(path, told);
   try {
     const type = config["model_type"];
     const family = FAMILIES.get(String(type));
@@ -71,9 +71,9 @@ export function loadModel(path: string): Model {
   }
 }
 
-function openFolder(folder: string): { config: ModelConfig; weights: Weights } {
+function openFolder(folder: string, told: () => void): { config: ModelConfig; weights: Weights } {
   const file = join(folder, "config.json");
   const config = asObject(readJson(file));
   if (config === null) throw new Failure("unavailable", `Cannot load ${file}: it is not a JSON object`);
-  return { config, weights: openSafetensors(folder, config) };
+  return { config, weights: openSafetensors(folder, config, told) };
 }

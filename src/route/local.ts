@@ -48,6 +48,7 @@ export class LocalBackend implements Backend, PrefixCache {
       sampling: this.#resolve(request.sampling, text.sampling, model.sampling),
       tokens_max: Math.min(request.tokens_max ?? room, room),
       stop_token_ids: text.stop_token_ids,
+      priority: request.priority,
     };
     const detokenizer = new Detokenizer(text.vocabulary, { at_start: startsText(request.prompt) });
     const words = new Words(detokenizer, request.stop);

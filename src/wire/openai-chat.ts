@@ -2,6 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import type { GenerationEvent, GenerationRequest, Message } from "../core/generation.ts";
+import { PRIORITY } from "../core/priority.ts";
 import {
   type AnswerHead,
   type AnswerWriter,
@@ -11,7 +12,7 @@ import {
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
-import { EXAMPLE_MODEL, sharedParameters, strictObject, type Wishes, wishesOf } from "./openai-parameters.ts";
+import { EXAMPLE_MODEL, optional, sharedParameters, strictObject, type Wishes, wishesOf } from "./openai-parameters.ts";
 import { called, notYet } from "./violation.ts";
 
 const role = Type.Union(
@@ -36,8 +37,20 @@ const message = strictObject(
   ["name", "audio", "tool_calls", "tool_call_id", "function_call"],
 );
 
+/** How OpenAI lets a request say how urgent it is. */
+const TIERS = { auto: PRIORITY.normal, default: PRIORITY.normal, flex: PRIORITY.low, priority: PRIORITY.high } as const;
+
+const serviceTier = Type.Union(
+  [Type.Literal("auto"), Type.Literal("default"), Type.Literal("flex"), Type.Literal("priority")],
+  { ...notYet("scale"), description: "Who goes first when requests wait: `priority`, then `default`, then `flex`." },
+);
+
 export const chatRequestSchema = strictObject(
-  { messages: Type.Array(message, { minItems: 1, ...called("messages") }), ...sharedParameters },
+  {
+    messages: Type.Array(message, { minItems: 1, ...called("messages") }),
+    service_tier: optional(serviceTier),
+    ...sharedParameters,
+  },
   [
     "audio",
     "frequency_penalty",
@@ -58,7 +71,6 @@ export const chatRequestSchema = strictObject(
     "reasoning_effort",
     "response_format",
     "safety_identifier",
-    "service_tier",
     "store",
     "tool_choice",
     "tools",
@@ -76,8 +88,9 @@ export function readChat(body: ChatRequest, request_id: string): { generation: G
   const wishes = wishesOf(body, null);
   const messages = body.messages.map(toMessage);
   const { sampling, tokens_max, stop } = wishes;
+  const priority = TIERS[body.service_tier ?? "auto"];
   const prompt = { kind: "messages", messages } as const;
-  return { generation: { request_id, model: body.model, prompt, sampling, tokens_max, stop }, wishes };
+  return { generation: { request_id, model: body.model, prompt, sampling, tokens_max, stop, priority }, wishes };
 }
 
 /** The parts of one content are one text: nothing is put between them. */

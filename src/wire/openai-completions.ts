@@ -3,6 +3,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { GenerationEvent, GenerationRequest, Prompt } from "../core/generation.ts";
+import { PRIORITY } from "../core/priority.ts";
 import {
   type AnswerHead,
   type AnswerWriter,
@@ -40,7 +41,10 @@ export function readCompletion(
   const wishes = wishesOf(body, TOKENS_MAX_DEFAULT);
   const prompt = toPrompt(body.prompt);
   const { sampling, tokens_max, stop } = wishes;
-  return { generation: { request_id, model: body.model, prompt, sampling, tokens_max, stop }, wishes };
+  return {
+    generation: { request_id, model: body.model, prompt, sampling, tokens_max, stop, priority: PRIORITY.normal },
+    wishes,
+  };
 }
 
 function toPrompt(prompt: CompletionRequest["prompt"]): Prompt {

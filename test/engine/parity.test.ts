@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { EngineSettings } from "../../src/core/engine-settings.ts";
+import type { EngineSettings } from "../../src/core/settings.ts";
 import { BlockFiles } from "../../src/engine/block-files.ts";
 import { blockKey } from "../../src/engine/disk-tier.ts";
 import { Engine } from "../../src/engine/engine.ts";
@@ -14,7 +14,7 @@ import { startTextWorker } from "../../src/text/client.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
 import { lastLogits } from "../models/greedy.ts";
-import { ENGINE_SETTINGS, LIBRARY } from "../open-mlx.ts";
+import { AT_ONCE, ENGINE_SETTINGS, LIBRARY } from "../open-mlx.ts";
 import { integer, seeded } from "../random.ts";
 import { ROOT } from "../root.ts";
 import { defaultModel } from "../text/default-model.ts";
@@ -84,7 +84,8 @@ function answer(engine: Engine, { prompts, tokens_max }: Case): Answers {
   let steps = 0;
   for (const waiting = [...prompts.entries()]; waiting.length > 0 || engine.rows > 0; steps++) {
     const [id, prompt_ids] = (steps % 2 === 0 && engine.rows < ROWS ? waiting.shift() : null) ?? [0, null];
-    if (prompt_ids !== null) engine.add({ id, prompt_ids, sampling: GREEDY, tokens_max, stop_token_ids: [] });
+    if (prompt_ids !== null)
+      engine.add({ id, prompt_ids, sampling: GREEDY, tokens_max, stop_token_ids: [], urgency: AT_ONCE });
     for (const outcome of step(engine)) {
       token_ids[outcome.id]?.push(...outcome.token_ids);
       cached.set(outcome.id, outcome.cached_tokens);

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import type { EngineSettings } from "../../src/core/engine-settings.ts";
+import type { EngineSettings } from "../../src/core/settings.ts";
 import { BlockFiles } from "../../src/engine/block-files.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { blockBytes } from "../../src/engine/kv-pool.ts";
@@ -11,7 +11,7 @@ import type { Model } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
-import { ENGINE_SETTINGS } from "../open-mlx.ts";
+import { AT_ONCE, ENGINE_SETTINGS } from "../open-mlx.ts";
 
 const SCRATCH = scratchFolder();
 const PROMPT = Array.from({ length: 300 }, (_, index) => (index * 7) % 256);
@@ -45,7 +45,7 @@ class Run {
 
   add(id: number, prompt_ids: readonly number[], tokens_max = 20): void {
     const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
-    this.engine.add({ id, prompt_ids, sampling, tokens_max, stop_token_ids: [] });
+    this.engine.add({ id, prompt_ids, sampling, tokens_max, stop_token_ids: [], urgency: AT_ONCE });
   }
 
   /** What one step took, and who drew in it. */

@@ -1,6 +1,7 @@
 /** Chat completions and completions through the front door. */
 
 import { describe, expect, test } from "bun:test";
+import { PRIORITY } from "../../src/core/priority.ts";
 import { hello, readEvents, ScriptedBackend, serverOf, USAGE } from "./scripted-backend.ts";
 
 const CHAT = "/v1/chat/completions";
@@ -176,7 +177,18 @@ describe("what the backend is asked", () => {
       sampling: NO_WISHES,
       tokens_max: null,
       stop: [],
+      priority: PRIORITY.normal,
     });
+  });
+
+  test.each([
+    [null, PRIORITY.normal],
+    ["auto", PRIORITY.normal],
+    ["default", PRIORITY.normal],
+    ["flex", PRIORITY.low],
+    ["priority", PRIORITY.high],
+  ])("service_tier %p is a priority", async (service_tier, priority) => {
+    expect((await asked(CHAT, { ...HI, service_tier })).priority).toBe(priority);
   });
 
   test("a bare completion has OpenAI's limit of 16 tokens", async () => {

@@ -145,8 +145,7 @@ describe("a completion is refused for", () => {
 
 test("each of OpenAI's other parameters is refused by name", async () => {
   const chat = "audio frequency_penalty function_call functions logit_bias logprobs metadata modalities n prediction";
-  const more =
-    "presence_penalty reasoning_effort response_format service_tier store tool_choice tools top_logprobs user";
+  const more = "presence_penalty reasoning_effort response_format store tool_choice tools top_logprobs user";
   for (const name of `${chat} ${more} parallel_tool_calls verbosity web_search_options`.split(" ")) {
     for (const value of [null, 1, false]) {
       expect(await refusal(CHAT, { ...HI, [name]: value })).toEqual(notYet(name));

@@ -4,8 +4,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { join } from "node:path";
 import type { Failure } from "../../src/core/failure.ts";
 import type { GenerationEvent, GenerationRequest, Message } from "../../src/core/generation.ts";
+import { PRIORITY } from "../../src/core/priority.ts";
 import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
+import { RequestQueue } from "../../src/schedule/queue.ts";
 import { Scheduler } from "../../src/schedule/scheduler.ts";
 import type { Reader, TextClient } from "../../src/text/client.ts";
 import { EngineClient } from "../../src/worker/client.ts";
@@ -54,6 +56,7 @@ class Letters implements TextClient {
   close() {}
 }
 
+const LIMITS = { rows_max: 16, queue_max: 48 };
 const FOLDER = scratchFolder();
 
 let backend: LocalBackend;
@@ -68,7 +71,12 @@ beforeAll(() => {
 beforeEach(() => {
   const model = { name: "untied", path: fixture("untied").path, changed_s: 0, sampling: NO_WISHES };
   text = new Letters();
-  backend = new LocalBackend(new Catalog([model]), text, new Scheduler(engine), () => 7);
+  backend = new LocalBackend(
+    new Catalog([model]),
+    text,
+    new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now())),
+    () => 7,
+  );
 });
 
 afterAll(() => engine.close());
@@ -81,6 +89,7 @@ function request(changes: Partial<GenerationRequest> = {}): GenerationRequest {
     sampling: NO_WISHES,
     tokens_max: 10,
     stop: [],
+    priority: PRIORITY.normal,
     ...changes,
   };
 }
