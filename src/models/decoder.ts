@@ -102,7 +102,10 @@ export function blocksOf({ layers }: Sizes, build: (layer: number, prefix: strin
 }
 
 /** What every config calls by the same names; `head_dim` where it is not the hidden size over the heads. */
-export function readSizes(reader: ConfigReader, otherwise: { readonly head_dim?: number } = {}): Sizes {
+export function readSizes(
+  reader: ConfigReader,
+  otherwise: Partial<Pick<Sizes, "head_dim" | "context_length">> = {},
+): Sizes {
   const hidden_size = reader.dimension("hidden_size");
   const heads = reader.dimension("num_attention_heads");
   const kv_heads = reader.dimensionOr("num_key_value_heads", heads);
@@ -122,7 +125,7 @@ export function readSizes(reader: ConfigReader, otherwise: { readonly head_dim?:
     head_dim,
     layers: reader.dimension("num_hidden_layers"),
     vocabulary_size: reader.dimension("vocab_size"),
-    context_length: reader.dimensionOr("max_position_embeddings", 2048),
+    context_length: reader.dimensionOr("max_position_embeddings", otherwise.context_length ?? 2048),
     tied: reader.booleanOr("tie_word_embeddings", null),
   };
 }

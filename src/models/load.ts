@@ -9,6 +9,7 @@ import type { ModelConfig } from "./config.ts";
 import type { Model } from "./family.ts";
 import { loadGemma } from "./gemma.ts";
 import { loadGemma2 } from "./gemma2.ts";
+import { loadGemma3 } from "./gemma3.ts";
 import { loadGemma3Text } from "./gemma3-text.ts";
 import { openGguf } from "./gguf-weights.ts";
 import { loadGlm4 } from "./glm4.ts";
@@ -34,6 +35,7 @@ const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => M
   ["cohere2", loadCohere2],
   ["gemma", loadGemma],
   ["gemma2", loadGemma2],
+  ["gemma3", loadGemma3],
   ["gemma3_text", loadGemma3Text],
   ["glm4", loadGlm4],
   ["gpt_oss", loadGptOss],

@@ -28,6 +28,27 @@ export interface Weights extends Disposable {
   experts(names: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts;
 }
 
+/** Those whose names begin with `prefix`, without it. */
+export function within(weights: Weights, prefix: string): Weights {
+  return {
+    file: weights.file,
+    get bytes_resident() {
+      return weights.bytes_resident;
+    },
+    has: (name) => weights.has(prefix + name),
+    release: () => weights.release(),
+    vector: (name, size, more) => weights.vector(prefix + name, size, more),
+    linear: (name, rows, columns, bias) => weights.linear(prefix + name, rows, columns, bias),
+    linears: (name, rows, columns, bias) => weights.linears(prefix + name, rows, columns, bias),
+    experts: ({ whole, each }, count, rows, columns, bias) =>
+      weights.experts(
+        { whole: prefix + whole, each: (expert) => prefix + each(expert) },
+        ...([count, rows, columns, bias] as const),
+      ),
+    [Symbol.dispose]: () => weights[Symbol.dispose](),
+  };
+}
+
 /** Keeps what was loaded until the model goes. Arrays are computed when they come in, so no file stays open for later. */
 export class ArrayKeeper implements Disposable {
   readonly #arrays = new DisposableStack();

@@ -2,14 +2,14 @@
 
 import { afterAll, describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
-import type { EngineSettings } from "../../src/core/engine-settings.ts";
+import type { EngineSettings } from "../../src/core/settings.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { arrayCounts } from "../../src/mlx/array.ts";
 import { hasExtras } from "../../src/mlx/extras.ts";
 import type { Model } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { fallbacks } from "../native/arrays.ts";
-import { ENGINE_SETTINGS } from "../open-mlx.ts";
+import { AT_ONCE, ENGINE_SETTINGS } from "../open-mlx.ts";
 import { type Expected, FIXTURES, familyFixture, prepareFixtures } from "./fixtures.ts";
 import { lastLogits } from "./greedy.ts";
 
@@ -35,7 +35,8 @@ function answer(engine: Engine, prompts: readonly (readonly number[])[], tokens_
   const waiting = [...prompts.entries()];
   for (let step = 0; waiting.length > 0 || engine.rows > 0; step++) {
     const [id, prompt_ids] = (step % 2 === 0 && waiting.shift()) || [0, null];
-    if (prompt_ids !== null) engine.add({ id, prompt_ids, sampling: GREEDY, tokens_max, stop_token_ids: [] });
+    if (prompt_ids !== null)
+      engine.add({ id, prompt_ids, sampling: GREEDY, tokens_max, stop_token_ids: [], urgency: AT_ONCE });
     for (const outcome of progressOf(engine)) {
       token_ids[outcome.id]?.push(...outcome.token_ids);
       if (outcome.finish !== null) cached_tokens += outcome.cached_tokens;

@@ -165,6 +165,12 @@ FAMILIES = {
         **GEMMA, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 24,
         "sliding_window": WINDOW, "layer_types": SLIDING,
     },
+    "gemma3": {
+        "text_config": {
+            **FAMILY_BASE, **GEMMA, "model_type": "gemma3_text", "sliding_window": WINDOW, 
+            "num_hidden_layers": 6, "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+        },
+    },
     "gemma3_text": {
         **GEMMA, "sliding_window": WINDOW, "sliding_window_pattern": 3, "query_pre_attn_scalar": 24,
         "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0,
@@ -213,7 +219,7 @@ def write_family(model_type, extra, seed):
         mx.random.seed(seed)
         model = module.Model(module.ModelArgs.from_dict(config))
         if "gemma3" in model_type:
-            model.sanitize({})  # takes the head away
+            getattr(model, "language_model", model).sanitize({})  # takes the head away
         model.load_weights([(name, initial(model_type, name, value)) for name, value in tree_flatten(model.parameters())])
         written, stored = quantize_model(model, dict(config), 32, 4, mode=mode) if mode else (model, config)
         folder = OUT / f"family-{model_type}{suffix}"
