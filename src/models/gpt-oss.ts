@@ -1,7 +1,7 @@
 /**
  * gpt-oss: scores that share the softmax with a sink of each head, a window in every other layer, and a mixture of
- * experts whose gates are clipped; `model_type` "gpt_oss". Read in the layout of mlx-lm, which splits gate and up; its
- * yarn ignores `truncate`, which counts here as in transformers.
+ * experts whose gates are clipped; `model_type` "gpt_oss". Read in mlx-lm's layout, and in OpenAI's, where the rows of
+ * gate and up take turns. mlx-lm's yarn ignores `truncate`, which counts here as in transformers.
  */
 
 import { type Dtype, type MlxArray, scalar } from "../mlx/array.ts";
@@ -32,8 +32,12 @@ export function loadGptOss(config: ModelConfig, weights: Weights): Model {
   return decoder(weights, sizes, (own) => {
     const rope = own.use(readRope(config, { dims: head_dim, base: 150_000 }, weights.file));
     const norm = (name: string) => rms(weights, name, hidden_size, epsilon);
-    const experts = (whole: string, rows: number, columns: number) =>
-      weights.experts({ whole, each: (expert) => `${whole}.${expert}` }, count, rows, columns, true);
+    const experts = (at: string, own: string, stored: string, first: number, rows: number, columns: number) => {
+      const [whole, step] = [`${at}.${own}`, own === stored ? 1 : 2];
+      const names = { whole, each: (expert: number) => `${whole}.${expert}` };
+      const blocks = { name: `${at}.${stored}`, first, step };
+      return weights.experts({ ...names, blocks }, count, rows, columns, true);
+    };
     return {
       blocks: blocksOf(sizes, (layer, prefix) =>
         sequential(
@@ -49,9 +53,9 @@ export function loadGptOss(config: ModelConfig, weights: Weights): Model {
           mixture({
             norm: norm(`${prefix}.post_attention_layernorm`),
             router: weights.linear(`${prefix}.mlp.router`, count, hidden_size, true),
-            gate: experts(`${prefix}.mlp.experts.gate_proj`, inner_size, hidden_size),
-            up: experts(`${prefix}.mlp.experts.up_proj`, inner_size, hidden_size),
-            down: experts(`${prefix}.mlp.experts.down_proj`, hidden_size, inner_size),
+            gate: experts(`${prefix}.mlp.experts`, "gate_proj", "gate_up_proj", 0, inner_size, hidden_size),
+            up: experts(`${prefix}.mlp.experts`, "up_proj", "gate_up_proj", 1, inner_size, hidden_size),
+            down: experts(`${prefix}.mlp.experts`, "down_proj", "down_proj", 0, hidden_size, inner_size),
             activate: (gate, up) => clippedSwiglu(gate, up, limit),
             asked,
             softmax_over: "asked",

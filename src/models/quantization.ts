@@ -43,6 +43,7 @@ export function refuseForeignQuantization(config: ModelConfig, file: string): vo
   const foreign = asObject(config["quantization_config"]);
   if (foreign === null) return;
   const method = foreign["quant_method"] ?? "unnamed";
+  if (method === "mxfp4") return; // of experts, whose blocks are read as they are
   throw new Failure(
     "unsupported",
     `Cannot load ${file}: it is quantised by "${method}", known are MLX's own form and GGUF`,

@@ -3,10 +3,10 @@
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { FileBytes } from "../formats/file-bytes.ts";
-import { affineFromMxfp4, MXFP4_AFFINE } from "../formats/mxfp4.ts";
+import { affineFromMxfp4, MXFP4, MXFP4_AFFINE } from "../formats/mxfp4.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "../formats/safetensors.ts";
 import { fromBytes, type MlxArray } from "../mlx/array.ts";
-import { reshape, transpose } from "../mlx/ops.ts";
+import { reshape, take, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
 import { type Experts, type Linear, plus } from "./layers.ts";
@@ -58,6 +58,10 @@ class SafetensorsWeights implements Weights {
   }
 
   experts(stack: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {
+    const { blocks } = stack;
+    if (blocks !== undefined && this.has(`${blocks.name}_blocks`)) {
+      return this.#expertBlocks(blocks, count, rows, columns, bias);
+    }
     const whole = this.has(`${stack.whole}.weight`);
     const names = whole ? [stack.whole] : Array.from({ length: count }, (_, expert) => stack.each(expert));
     const how = this.#quantizationOf(names[0] ?? stack.whole);
@@ -150,6 +154,31 @@ class SafetensorsWeights implements Weights {
     return reshape(active, [count, ...shape]);
   }
 
+  #expertBlocks(
+    { name, first, step }: NonNullable<ExpertNames["blocks"]>,
+    count: number,
+    rows: number,
+    columns: number,
+    bias: boolean,
+  ): Experts {
+    const groups = columns / MXFP4.group_size;
+    const all = [count, rows * step];
+    const read = (part: string, shape: readonly number[]) =>
+      everyRow(
+        this.#join([`${name}_${part}`], shape, (dtype) => dtype === "U8", "U8").bytes,
+        count * rows,
+        first,
+        step,
+      );
+    const nibbles = read("blocks", [...all, groups, (MXFP4.group_size * MXFP4.bits) / 8]);
+    const weight = this.#fromMxfp4(nibbles, read("scales", [...all, groups]), [count, rows], groups);
+    if (!bias) return { kind: "quantized", ...weight, bias: null };
+    using stored = this.#active([`${name}_bias`], true, count, [rows * step]);
+    const numbers = Int32Array.from({ length: rows }, (_, row) => first + row * step);
+    using wanted = fromBytes(numbers, [rows], "int32");
+    return { kind: "quantized", ...weight, bias: this.#keeper.keep(take(stored, wanted, 1)) };
+  }
+
   /** As stored: kernels read halves in place. Several tensors of one shape lie one behind the other. */
   #dense(names: readonly string[], shape: readonly number[]): MlxArray {
     const { bytes, dtype } = this.#join(names, shape, (dtype) => FLOAT_DTYPES.has(dtype), "F32, F16 or BF16");
@@ -198,4 +227,16 @@ class SafetensorsWeights implements Weights {
     this.#files.set(tensor.file, file);
     return file.read(tensor.offset, tensor.bytes, `tensor "${tensor.name}"`);
   }
+}
+
+/** Of `bytes` in rows, `count` of them: every `step`th from `first` on. */
+function everyRow(bytes: Uint8Array, count: number, first: number, step: number): Uint8Array {
+  if (step === 1) return bytes;
+  const row_bytes = bytes.length / (count * step);
+  const rows = new Uint8Array(count * row_bytes);
+  for (let row = 0; row < count; row++) {
+    const from = (first + row * step) * row_bytes;
+    rows.set(bytes.subarray(from, from + row_bytes), row * row_bytes);
+  }
+  return rows;
 }

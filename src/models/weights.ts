@@ -8,6 +8,8 @@ import { type Experts, giveUp, type Linear } from "./layers.ts";
 export interface ExpertNames {
   readonly whole: string;
   each(expert: number): string;
+  /** Or in blocks of MXFP4, as `name`_blocks, _scales and _bias: of the rows, every `step`th from `first` on. */
+  readonly blocks?: { readonly name: string; readonly first: number; readonly step: number };
 }
 
 /** Names are those of the Hugging Face layout. Each call throws a `Failure` naming file, tensor and what was expected. */

@@ -214,19 +214,24 @@ def write_family(model_type, extra, seed):
     if create:
         module.create_attention_mask = lambda h, c, **_: create(h, c, window_size=WINDOW, return_array=True)
     config = {"model_type": model_type, **FAMILY_BASE, **extra}
-    forms = {"": None, "-4bit": "affine"} | ({"-mxfp4": "mxfp4"} if model_type == "gpt_oss" else {})
+    forms = {"": None, "-4bit": "affine"} | ({"-mxfp4": "mxfp4", "-blocks": "mxfp4"} if model_type == "gpt_oss" else {})
     for suffix, mode in forms.items():
         mx.random.seed(seed)
         model = module.Model(module.ModelArgs.from_dict(config))
         if "gemma3" in model_type:
             getattr(model, "language_model", model).sanitize({})  # takes the head away
         model.load_weights([(name, initial(model_type, name, value)) for name, value in tree_flatten(model.parameters())])
-        written, stored = quantize_model(model, dict(config), 32, 4, mode=mode) if mode else (model, config)
+        only_experts = (lambda path, _: ".experts." in path) if suffix == "-blocks" else None
+        quantized = mode and quantize_model(model, dict(config), 32, 4, mode=mode, quant_predicate=only_experts)
+        written, stored = quantized or (model, config)
         folder = OUT / f"family-{model_type}{suffix}"
         folder.mkdir(parents=True)
         save_model(folder, written, donate_model=False)
         if model_type == "mixtral":
             unstack(folder / "model.safetensors")
+        if suffix == "-blocks":
+            into_blocks(folder / "model.safetensors")
+            stored = {**config, "quantization_config": {"quant_method": "mxfp4"}}
         (folder / "config.json").write_text(json.dumps(stored))
         written.set_dtype(mx.float32)
         (folder / "expected.json").write_text(json.dumps([greedy(written, prompt, 32) for prompt in prompts(seed)]))
@@ -245,6 +250,23 @@ def unstack(path):
             continue
         projection, part = rest.split(".")
         kept |= {f"{prefix}experts.{e}.{names[projection]}.{part}": value[e] for e in range(value.shape[0])}
+    mx.eval(kept)
+    mx.save_safetensors(str(path), kept, metadata={"format": "mlx"})
+    path.with_name("model.safetensors.index.json").unlink()
+
+
+def into_blocks(path):
+    """gpt-oss as OpenAI publishes it: bytes of MXFP4, the rows of gate and up in turn."""
+    kept = mx.load(str(path))
+    for layer in range(FAMILY_BASE["num_hidden_layers"]):
+        at = f"model.layers.{layer}.mlp.experts."
+        for name, parts in (("gate_up_proj", ("gate_proj", "up_proj")), ("down_proj", ("down_proj",))):
+            for part, stored in (("weight", "_blocks"), ("scales", "_scales"), ("bias", "_bias")):
+                stacks = [kept.pop(f"{at}{each}.{part}") for each in parts]
+                if part == "weight":
+                    stacks = [s.view(mx.uint8).reshape(*s.shape[:2], -1, 16) for s in stacks]
+                turns = mx.stack(stacks, axis=2)
+                kept[at + name + stored] = turns.reshape(turns.shape[0], -1, *turns.shape[3:])
     mx.eval(kept)
     mx.save_safetensors(str(path), kept, metadata={"format": "mlx"})
     path.with_name("model.safetensors.index.json").unlink()
