@@ -12,6 +12,7 @@
 #include "primitive.h"
 #include "product.h"
 #include "repack.h"
+#include "threads.h"
 
 using namespace mlxc;
 
@@ -64,6 +65,14 @@ mx::array written(mx::Shape shape, mx::Dtype dtype) {
 }
 
 } // namespace
+
+int bunsen_set_threads(int count) {
+  return attempt([&] {
+    if (!bunsen::setThreads(static_cast<unsigned>(count))) {
+      throw std::logic_error("[bunsen] another number of threads is at work already");
+    }
+  });
+}
 
 int bunsen_set_fast(bool fast) {
   bunsen::setFast(fast);
