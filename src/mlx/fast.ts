@@ -44,17 +44,20 @@ export function rope(
   );
 }
 
-/** What a query may see: every key, those up to its own place, or what a mask (length, total) of bools says. */
+/** What a query may see: every key, those up to its own place, or what a mask of bools says. */
 export type Mask = "none" | "causal" | MlxArray;
 
-/** `queries` (1, heads, length, head_dim) over `keys` and `values` (1, kv_heads, total, head_dim); `sinks` (heads). */
+/**
+ * `queries` (batch, heads, length, head_dim) over `keys` and `values` (batch, kv_heads, total, head_dim); `sinks` (heads).
+ * A mask that is an array is of a shape that broadcasts to (batch, heads, length, total).
+ */
 export function attend(
   queries: MlxArray,
   keys: MlxArray,
   values: MlxArray,
   scale: number,
   mask: Mask,
-  sinks: MlxArray | null,
+  sinks: MlxArray | null = null,
 ): MlxArray {
   const { native, stream } = library();
   const [mode, array] = typeof mask === "string" ? [mask_modes[mask], null] : [mask_modes.array, mask.handle];

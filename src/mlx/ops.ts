@@ -19,6 +19,10 @@ export const maximum = binary("mlx_maximum");
 export const minimum = binary("mlx_minimum");
 export const multiply = binary("mlx_multiply");
 
+export const erf = unary("mlx_erf");
+export const sigmoid = unary("mlx_sigmoid");
+export const tanh = unary("mlx_tanh");
+
 /** Along `axis`, which stays with length 1. */
 export const max = reduction("mlx_max_axis");
 export const min = reduction("mlx_min_axis");
@@ -145,11 +149,6 @@ export function reshape(a: MlxArray, shape: readonly number[]): MlxArray {
   return fromSlot("mlx_reshape", native.mlx_reshape(emptySlot(), a.handle, integers(shape), shape.length, stream));
 }
 
-export function sigmoid(a: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_sigmoid", native.mlx_sigmoid(emptySlot(), a.handle, stream));
-}
-
 /** `start` inclusive, `stop` exclusive, one of each per axis. */
 export function slice(a: MlxArray, start: readonly number[], stop: readonly number[]): MlxArray {
   const { native, stream } = library();
@@ -221,11 +220,6 @@ export function takeAlong(a: MlxArray, indices: MlxArray, axis: number): MlxArra
   );
 }
 
-export function tanh(a: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_tanh", native.mlx_tanh(emptySlot(), a.handle, stream));
-}
-
 /** The `k` greatest along `axis`, in no order. */
 export function topk(a: MlxArray, k: number, axis: number): MlxArray {
   const { native, stream } = library();
@@ -290,6 +284,13 @@ function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxAr
   return (a, b) => {
     const { native, stream } = library();
     return fromSlot(operation, native[operation](emptySlot(), a.handle, b.handle, stream));
+  };
+}
+
+function unary(operation: "mlx_erf" | "mlx_sigmoid" | "mlx_tanh"): (a: MlxArray) => MlxArray {
+  return (a) => {
+    const { native, stream } = library();
+    return fromSlot(operation, native[operation](emptySlot(), a.handle, stream));
   };
 }
 

@@ -80,6 +80,7 @@ export const symbols = {
       returns: failed,
     },
     mlx_divide: binary,
+    mlx_erf: unary,
     mlx_gather_mm: { args: [slot, handle, handle, handle, handle, "bool", handle], returns: failed },
     mlx_gather_qmm: {
       args: [slot, handle, handle, handle, handle, handle, handle, "bool", optional, optional, "ptr", "bool", handle],
@@ -165,6 +166,7 @@ export const extra_symbols = {
   bunsen_reserve: { args: [slot, "ptr", size, "i32", handle], returns: failed },
   bunsen_repack: { args: [slot, slot, slot, "ptr", size, "i32", size, size, "ptr"], returns: failed },
   bunsen_rope_angles: { args: [slot, handle, handle, "f32", "f32", handle], returns: failed },
+  bunsen_gelu: { args: [slot, handle, handle], returns: failed },
   bunsen_attention_new: newLayer,
   bunsen_attention_free: { args: [handle], returns: failed },
   bunsen_attention_apply: {

@@ -64,8 +64,9 @@ export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableS
       }
       return hidden;
     },
+    normed: (hidden) => normalize(hidden, parts.norm),
     logits(hidden) {
-      using normed = normalize(hidden, parts.norm);
+      using normed = this.normed(hidden);
       const logits = factored(head.apply(normed), logit_factor);
       if (logit_cap === undefined) return logits;
       using uncapped = logits;

@@ -8,7 +8,7 @@ import { asObject } from "../formats/json.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Model } from "./family.ts";
 import { loadGemma3Text } from "./gemma3-text.ts";
-import { type Weights, within } from "./weights.ts";
+import { renamed, type Weights } from "./weights.ts";
 
 const DEFAULTS = {
   num_attention_heads: 8,
@@ -21,5 +21,8 @@ export function loadGemma3(config: ModelConfig, weights: Weights): Model {
   const text = asObject(config["text_config"]);
   if (text === null) throw new Failure("unsupported", `Cannot load ${weights.file}: text_config must be an object`);
   const { torch_dtype, dtype } = config;
-  return loadGemma3Text({ ...DEFAULTS, torch_dtype, dtype, ...text }, within(weights, "language_model."));
+  return loadGemma3Text(
+    { ...DEFAULTS, torch_dtype, dtype, ...text },
+    renamed(weights, (name) => `language_model.${name}`),
+  );
 }

@@ -1,11 +1,13 @@
 /** The layers families are made of, as functions over weights that a family owns. Knows no family and no file format. */
 
 import { type MlxArray, scalar } from "../mlx/array.ts";
+import { geluRows, hasExtras } from "../mlx/extras.ts";
 import { layerNorm, rmsNorm } from "../mlx/fast.ts";
 import {
   add,
   astype,
   dequantize,
+  erf,
   matmul,
   multiply,
   type Quantization,
@@ -99,7 +101,7 @@ export function normalize(x: MlxArray, { kind, weight, bias, epsilon }: Norm): M
 }
 
 export function activate(x: MlxArray, activation: Activation): MlxArray {
-  return activation === "silu" ? silu(x) : gelu(x);
+  return activation === "silu" ? silu(x) : geluTanh(x);
 }
 
 /** activate(gate) · up, as in the gated feed-forward layers (Shazeer 2020, arXiv:2002.05202). */
@@ -141,7 +143,7 @@ function silu(x: MlxArray): MlxArray {
 }
 
 /** x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) = x · sigmoid(2√(2/π) · (x + 0.044715 · x³)) */
-function gelu(x: MlxArray): MlxArray {
+function geluTanh(x: MlxArray): MlxArray {
   using square = multiply(x, x);
   using cube = multiply(square, x);
   using small = times(cube, 0.044715);
@@ -149,6 +151,19 @@ function gelu(x: MlxArray): MlxArray {
   using turned = times(inner, 2 * Math.sqrt(2 / Math.PI));
   using squashed = sigmoid(turned);
   return multiply(x, squashed);
+}
+
+/** `x` (tokens, columns) to x · Φ(x) by the error function (Hendrycks and Gimpel 2016, arXiv:1606.08415). */
+export function gelu(x: MlxArray): MlxArray {
+  if (hasExtras()) return geluRows(x);
+  using half = scalar(0.5);
+  using one = scalar(1);
+  using root = scalar(Math.SQRT1_2);
+  using scaled = multiply(x, root);
+  using error = erf(scaled);
+  using raised = add(error, one);
+  using share = multiply(raised, half);
+  return multiply(x, share);
 }
 
 function product(x: MlxArray, layer: Linear): MlxArray {

@@ -9,7 +9,7 @@ export interface ExpertNames {
   readonly whole: string;
   each(expert: number): string;
   /** Or in blocks of MXFP4, as `name`_blocks, _scales and _bias: of the rows, every `step`th from `first` on. */
-  readonly blocks?: { readonly name: string; readonly first: number; readonly step: number };
+  readonly blocks?: { readonly name: string; readonly first: number; readonly step: number } | undefined;
 }
 
 /** Names are those of the Hugging Face layout. Each call throws a `Failure` naming file, tensor and what was expected. */
@@ -30,23 +30,23 @@ export interface Weights extends Disposable {
   experts(names: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts;
 }
 
-/** Those whose names begin with `prefix`, without it. */
-export function within(weights: Weights, prefix: string): Weights {
+/** The same tensors under other names: `stored` gives the file's for one that is asked for. */
+export function renamed(weights: Weights, stored: (name: string) => string): Weights {
   return {
     file: weights.file,
     get bytes_resident() {
       return weights.bytes_resident;
     },
-    has: (name) => weights.has(prefix + name),
+    has: (name) => weights.has(stored(name)),
     release: () => weights.release(),
-    vector: (name, size, more) => weights.vector(prefix + name, size, more),
-    linear: (name, rows, columns, bias) => weights.linear(prefix + name, rows, columns, bias),
-    linears: (name, rows, columns, bias) => weights.linears(prefix + name, rows, columns, bias),
-    experts: ({ whole, each }, count, rows, columns, bias) =>
-      weights.experts(
-        { whole: prefix + whole, each: (expert) => prefix + each(expert) },
-        ...([count, rows, columns, bias] as const),
-      ),
+    vector: (name, size, more) => weights.vector(stored(name), size, more),
+    linear: (name, rows, columns, bias) => weights.linear(stored(name), rows, columns, bias),
+    linears: (name, rows, columns, bias) => weights.linears(stored(name), rows, columns, bias),
+    experts({ whole, each, blocks }, count, rows, columns, bias) {
+      const names = { whole: stored(whole), each: (expert: number) => stored(each(expert)) };
+      const own = blocks === undefined ? undefined : { ...blocks, name: stored(blocks.name) };
+      return weights.experts({ ...names, blocks: own }, count, rows, columns, bias);
+    },
     [Symbol.dispose]: () => weights[Symbol.dispose](),
   };
 }
