@@ -3,14 +3,18 @@
 import type { LoadedModel } from "../core/backend.ts";
 import type { EngineSettings } from "../core/engine-settings.ts";
 import type { FailureRecord } from "../core/failure.ts";
-import type { FinishReason, Sampling } from "../core/generation.ts";
+import type { DrawnLogprob, FinishReason, Sampling } from "../core/generation.ts";
 
 export interface RowStart {
   readonly id: number;
   readonly model: string;
   readonly prompt_ids: readonly number[];
   readonly sampling: Sampling;
+  /** How many of the likeliest tokens are told with each drawn one; null: nothing is told. */
+  readonly logprobs: number | null;
   readonly tokens_max: number;
+  /** No stop token is drawn before so many others. */
+  readonly tokens_min: number;
   /** A row ends when one of these is drawn; that token is not reported. */
   readonly stop_token_ids: readonly number[];
 }
@@ -18,6 +22,8 @@ export interface RowStart {
 export interface RowProgress {
   readonly id: number;
   readonly token_ids: readonly number[];
+  /** Of each of these tokens, when the row asks for it. */
+  readonly logprobs: readonly DrawnLogprob[];
   /** Prompt tokens that needed not be computed. */
   readonly cached_tokens: number;
   readonly finish: FinishReason | null;
