@@ -1,5 +1,6 @@
 /** The best token of every step, as the engine draws it. */
 
+import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { KvPool } from "../../src/engine/kv-pool.ts";
 import { fromBytes, fromTokens, toFloat32 } from "../../src/mlx/array.ts";
@@ -16,8 +17,8 @@ export function greedy(
   prefill_chunk: number,
 ): number[] {
   using engine = new Engine(model, { ...ENGINE_SETTINGS, chunk_tokens_max: prefill_chunk }, () => performance.now());
-  const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
-  engine.add({ id: 1, prompt_ids, sampling, tokens_max, stop_token_ids: [] });
+  const sampling = { ...PLAIN_SAMPLING, temperature: 0, seed: 0 };
+  engine.add({ id: 1, prompt_ids, sampling, logprobs: null, tokens_max, tokens_min: 0, stop_token_ids: [] });
   const drawn: number[] = [];
   while (engine.rows > 0) {
     for (const outcome of engine.step()) {

@@ -5,13 +5,14 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
+import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import type { FromEngine, RowProgress, RowStart } from "../../src/worker/messages.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
 import { ENGINE_SETTINGS, LIBRARY } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 
-const GREEDY = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
+const GREEDY = { ...PLAIN_SAMPLING, temperature: 0, seed: 0 };
 const NEVER = new AbortController().signal;
 
 let spawned: Worker[] = [];
@@ -41,7 +42,8 @@ function startClient(library = LIBRARY): EngineClient {
 
 function row(model: string, changes: Partial<RowStart> = {}): Omit<RowStart, "id"> {
   const { prompt_ids } = fixture(model).expected;
-  return { model, prompt_ids, sampling: GREEDY, tokens_max: 20, stop_token_ids: [], ...changes };
+  const limits = { tokens_max: 20, tokens_min: 0, stop_token_ids: [] };
+  return { model, prompt_ids, sampling: GREEDY, logprobs: null, ...limits, ...changes };
 }
 
 async function tokens(rows: AsyncIterable<RowProgress>): Promise<number[]> {
