@@ -12,15 +12,10 @@ export interface Quantization {
 }
 
 export const add = binary("mlx_add");
-export const divide = binary("mlx_divide");
-export const less = binary("mlx_less");
 export const matmul = binary("mlx_matmul");
-export const minimum = binary("mlx_minimum");
 export const multiply = binary("mlx_multiply");
 
 /** Along `axis`, which stays with length 1. */
-export const max = reduction("mlx_max_axis");
-export const min = reduction("mlx_min_axis");
 
 /** Index of the greatest value along `axis`, uint32; the axis is dropped. */
 export function argmax(a: MlxArray, axis: number): MlxArray {
@@ -38,12 +33,6 @@ export function concatenate(arrays: readonly MlxArray[], axis: number): MlxArray
   return withVector(arrays, (vector) =>
     fromSlot("mlx_concatenate_axis", native.mlx_concatenate_axis(emptySlot(), vector, axis, stream)),
   );
-}
-
-/** Running sum along `axis` from its end; each place without its own value. */
-export function cumsumAfter(a: MlxArray, axis: number): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_cumsum", native.mlx_cumsum(emptySlot(), a.handle, axis, true, false, stream));
 }
 
 /** `weight` (rows, columns · bits / 32) back to (rows, columns) in the dtype of `scales`. */
@@ -148,26 +137,9 @@ export function sliceUpdate(
   );
 }
 
-export function softmax(a: MlxArray, axis: number): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_softmax_axis", native.mlx_softmax_axis(emptySlot(), a.handle, axis, true, stream));
-}
-
-/** Ascending. */
-export function sort(a: MlxArray, axis: number): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_sort_axis", native.mlx_sort_axis(emptySlot(), a.handle, axis, stream));
-}
-
 export function take(a: MlxArray, indices: MlxArray, axis: number): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_take_axis", native.mlx_take_axis(emptySlot(), a.handle, indices.handle, axis, stream));
-}
-
-/** The `k` greatest along `axis`, in no order. */
-export function topk(a: MlxArray, k: number, axis: number): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_topk_axis", native.mlx_topk_axis(emptySlot(), a.handle, k, axis, stream));
 }
 
 export function transpose(a: MlxArray, axes: readonly number[]): MlxArray {
@@ -178,28 +150,9 @@ export function transpose(a: MlxArray, axes: readonly number[]): MlxArray {
   );
 }
 
-export function where(condition: MlxArray, yes: MlxArray, no: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_where", native.mlx_where(emptySlot(), condition.handle, yes.handle, no.handle, stream));
-}
-
 export function zeros(shape: readonly number[], dtype: Dtype): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_zeros", native.mlx_zeros(emptySlot(), integers(shape), shape.length, dtypes[dtype], stream));
-}
-
-/** The state of a random draw, from a 64-bit seed. */
-export function randomKey(seed: bigint): MlxArray {
-  return fromSlot("mlx_random_key", library().native.mlx_random_key(emptySlot(), seed));
-}
-
-/** One index along the last axis, drawn with the probabilities softmax(logits). */
-export function categorical(logits: MlxArray, key: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot(
-    "mlx_random_categorical",
-    native.mlx_random_categorical(emptySlot(), logits.handle, -1, key.handle, stream),
-  );
 }
 
 const absent = 0n;
