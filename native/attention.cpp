@@ -20,6 +20,12 @@ constexpr int QUERY_ROWS = 48;
 constexpr int BLOCKS_AT_ONCE = 4;
 constexpr int KEYS_AT_ONCE = BLOCKS_AT_ONCE * BLOCK;
 
+/** Asks for a block of the cache that is read soon: the machine does not foresee where the next one lies. */
+void fetch(const float* block, int head_dim) {
+  constexpr int LINE = 16; // floats
+  for (int at = 0; at < head_dim * BLOCK; at += LINE) __builtin_prefetch(block + at, 0, 2);
+}
+
 [[noreturn]] void refuse(const char* what) {
   throw std::invalid_argument(std::string("[bunsen] attention: ") + what);
 }
@@ -202,6 +208,7 @@ void Attention::attend(
   for (int first = begin; first < end; first += KEYS_AT_ONCE) {
     const int last = std::min(first + KEYS_AT_ONCE, end);
     for (int key = first; key < last; key += BLOCK) {
+      fetch(blockOf(values, key), head_dim_);
       set.multiply(
           {queries, std::size_t(head_dim_), rows, blockOf(keys, key), BLOCK, head_dim_, scores + (key - first),
            KEYS_AT_ONCE, std::min(BLOCK, last - key), false});
@@ -217,6 +224,8 @@ void Attention::attend(
       if (correction != 1) set.scale(sum, correction, head_dim_, sum);
     }
     for (int key = first; key < last; key += BLOCK) {
+      const int next = key + KEYS_AT_ONCE;
+      if (next < end) fetch(blockOf(keys, next), head_dim_);
       for (int dim = 0; dim < head_dim_; dim += PANEL_ROWS) {
         set.multiply(
             {scores + (key - first), KEYS_AT_ONCE, rows, blockOf(values, key) + dim, std::size_t(head_dim_),

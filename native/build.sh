@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds libmlxc.so for Linux from this folder and puts it beside a copy of the MLX libraries: one flat folder that
 # works wherever it is copied. Compiles only what changed.
-#   native/build.sh [MLX_FOLDER [OUTPUT_FOLDER]]     CXX names another compiler (g++ from 12 on, or clang++)
+#   native/build.sh [MLX_FOLDER [OUTPUT_FOLDER]]     CXX names another compiler (g++ from 12 on, or clang++ from 16),
+#                                                    CXXFLAGS more flags for it
 # MLX_FOLDER holds include/ and lib/ of the wheel mlx-cpu, with all its libraries flat in lib/.
 set -euo pipefail
 
@@ -11,6 +12,7 @@ out=$(realpath -m "${2:-$here/../build/native}")
 objects=$out-objects
 cd "$here"
 cxx=${CXX:-g++}
+read -ra more_flags <<<"${CXXFLAGS:-}"
 flags=(-std=c++20 -O2 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -isystem "$mlx/include")
 
 # RPATH and not the newer RUNPATH: only RPATH also serves what libmlx.so needs, and libmlx.so looks in a folder of the
@@ -43,7 +45,7 @@ require() {
 # Other flags, another compiler or another MLX: everything is compiled again.
 forget_other_builds() {
   local made_with
-  made_with="$("$cxx" --version | head -1) ${flags[*]} ${link_flags[*]} $(cksum <"$mlx/include/mlx/version.h")"
+  made_with="$("$cxx" --version | head -1) $(cksum <"$here/build.sh") ${flags[*]} ${more_flags[*]} ${link_flags[*]} $(cksum <"$mlx/include/mlx/version.h")"
   [ "$(cat "$objects/made-with" 2>/dev/null)" = "$made_with" ] && return
   rm -f "$objects"/*.o
   echo "$made_with" >"$objects/made-with"
@@ -84,14 +86,13 @@ is_current() {
 compile() {
   local machine=()
   # -O3: only there does g++ keep an array of vectors in registers, a loop over it unrolled
-  # -Wno-psabi: vectors wider than the machine's registers pass only between functions of one file
   case $1 in
-    kernels-portable) machine=(-O3 -Wno-psabi) ;;
-    kernels-avx2) machine=(-O3 -Wno-psabi -mavx2 -mfma -mf16c) ;;
+    kernels-portable) machine=(-O3) ;;
+    kernels-avx2) machine=(-O3 -mavx2 -mfma -mf16c) ;;
     kernels-avx512) machine=(-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma) ;;
     kernels-avx512vnni) machine=(-O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mavx512vnni) ;;
   esac
-  "$cxx" "${flags[@]}" "${machine[@]}" -MMD -MF "$objects/$1.d" -c "$1.cpp" -o "$objects/$1.part"
+  "$cxx" "${flags[@]}" "${machine[@]}" "${more_flags[@]}" -MMD -MF "$objects/$1.d" -c "$1.cpp" -o "$objects/$1.part"
   mv "$objects/$1.part" "$objects/$1.o"
 }
 
@@ -99,21 +100,27 @@ compile() {
 link() {
   local sources=(*.cpp)
   local parts=("${sources[@]/%.cpp/.o}")
-  "$cxx" "${link_flags[@]}" "${parts[@]/#/$objects/}" -L"$mlx/lib" -Wl,-rpath-link,"$mlx/lib" -lmlx \
+  "$cxx" "${more_flags[@]}" "${link_flags[@]}" "${parts[@]/#/$objects/}" -L"$mlx/lib" -Wl,-rpath-link,"$mlx/lib" -lmlx \
     -o "$objects/libmlxc.so"
   if place "$objects/libmlxc.so" libmlxc.so; then
     say "libmlxc.so needs at least $(versions_needed "$out/libmlxc.so")"
   fi
 }
 
-# Puts the libraries of MLX beside ours, and takes away those of an MLX that was here before.
+# Puts libmlx and what stands for its BLAS and LAPACK beside ours, and takes away what was here before.
 copy_libraries() {
-  local library
-  for library in "$mlx"/lib/*.so*; do
-    place "$library" "$(basename "$library")" || true
+  local library name source
+  place "$mlx/lib/libmlx.so" libmlx.so || true
+  for source in blas lapack; do
+    name=$(objdump -p "$mlx/lib/libmlx.so" | sed -n "s/.*NEEDED *\(lib$source[^ ]*\)/\1/p")
+    [ -n "$name" ] || fail "$mlx/lib/libmlx.so names no $source, for which native/stand-ins/$source.cpp stands"
+    "$cxx" -std=c++20 -O3 -fPIC -fvisibility=hidden -Wall -Wextra -Werror -shared "-Wl,-soname,$name" \
+      "stand-ins/$source.cpp" -o "$objects/$name"
+    place "$objects/$name" "$name" || true
   done
   for library in "$out"/*.so*; do
-    [ "$library" = "$out/libmlxc.so" ] || [ -f "$mlx/lib/$(basename "$library")" ] || rm "$library"
+    name=$(basename "$library")
+    [ "$name" = libmlxc.so ] || [ "$name" = libmlx.so ] || [ -f "$objects/$name" ] || rm "$library"
   done
 }
 

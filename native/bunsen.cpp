@@ -10,6 +10,7 @@
 #include "mlp.h"
 #include "mlx/allocator.h"
 #include "primitive.h"
+#include "repack.h"
 
 using namespace mlxc;
 
@@ -17,6 +18,15 @@ namespace {
 
 // A load of sixteen floats may begin at the last of an array.
 constexpr std::size_t SLACK_BYTES = 64;
+
+/** A projection alone, made as the other layers are. */
+class Projection : public bunsen::Linear {
+ public:
+  enum { WEIGHTS = ARRAYS };
+
+  Projection(const std::optional<mx::array>* weights, const int* numbers, const float*, mx::Stream stream)
+      : Linear(weights, numbers + 1, numbers[0], stream) {}
+};
 
 template <class Layer>
 const std::shared_ptr<const Layer>& layerOf(void* ctx) {
@@ -44,15 +54,42 @@ void expect(const mx::array& a, const mx::Shape& shape, mx::Dtype dtype, const c
   throw std::invalid_argument(std::string("[bunsen] ") + name + " has not the shape or dtype of its layer");
 }
 
+/** An array that counts as computed; its memory is the caller's to fill. */
+mx::array written(mx::Shape shape, mx::Dtype dtype) {
+  mx::array a(std::move(shape), dtype, nullptr, {});
+  a.set_data(mx::allocator::malloc(a.nbytes() + SLACK_BYTES));
+  a.set_status(mx::array::Status::available);
+  return a;
+}
+
 } // namespace
 
 int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s) {
   (void)s;
-  return forward(res, [&] {
-    mx::array a(toShape(shape, dim), toDtype(dtype), nullptr, {});
-    a.set_data(mx::allocator::malloc(a.nbytes() + SLACK_BYTES));
-    a.set_status(mx::array::Status::available);
-    return a;
+  return forward(res, [&] { return written(toShape(shape, dim), toDtype(dtype)); });
+}
+
+int bunsen_repack(
+    mlx_array* words, mlx_array* scales, mlx_array* biases, const uint8_t* blocks, size_t bytes, int type, size_t rows,
+    size_t columns, const uint32_t* order) {
+  return attempt([&] {
+    const auto kind = static_cast<bunsen::BlockType>(type);
+    if (bytes == 0 || columns % 32 != 0 || bytes != rows * columns / 32 * bunsen::bytesOf(kind)) {
+      throw std::invalid_argument("[bunsen] the bytes are not those rows of blocks");
+    }
+    const int row_groups = static_cast<int>(columns / 32);
+    const int count = static_cast<int>(rows);
+    auto packed = written({count, row_groups * bunsen::bitsOf(kind)}, mx::uint32);
+    auto scale = written({count, row_groups}, mx::float16);
+    auto bias = written({count, row_groups}, mx::float16);
+    const bunsen::Groups groups = {
+        packed.data<std::uint32_t>(), scale.data<std::uint16_t>(), bias.data<std::uint16_t>()};
+    if (!bunsen::repack(kind, blocks, rows, columns, order, groups)) {
+      throw std::invalid_argument("[bunsen] the offset of a scale is beyond half precision");
+    }
+    set(words, std::move(packed));
+    set(scales, std::move(scale));
+    set(biases, std::move(bias));
   });
 }
 
@@ -148,4 +185,52 @@ int bunsen_mlp_apply(
           };
         });
   });
+}
+
+bunsen_linear bunsen_linear_new(
+    const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s) {
+  return makeLayer<bunsen_linear, Projection>(weights, numbers, factors, s);
+}
+
+int bunsen_linear_free(bunsen_linear layer) {
+  return freeLayer<Projection>(layer.ctx);
+}
+
+int bunsen_linear_apply(mlx_array* res, const bunsen_linear layer, const mlx_array x, const mlx_stream s) {
+  return forward(res, [&] {
+    const auto linear = layerOf<Projection>(layer.ctx);
+    const auto stream = get(s);
+    const int tokens = get(x).shape(0);
+    expect(get(x), {tokens, linear->columns()}, mx::float32, "x");
+    return bunsen::operation(
+        "Linear", {tokens, linear->rows()}, mx::float32, {bunsen::inRows(get(x), stream)}, stream,
+        [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          return [=, x = inputs[0].data<float>(), y = out.data<float>()] {
+            bunsen::multiply(x, linear->columns(), tokens, {linear->into(y, linear->rows())});
+          };
+        });
+  });
+}
+
+int bunsen_linear_rows(mlx_array* res, const bunsen_linear layer, const mlx_array numbers, const mlx_stream s) {
+  return forward(res, [&] {
+    const auto linear = layerOf<Projection>(layer.ctx);
+    const auto stream = get(s);
+    const int tokens = get(numbers).shape(0);
+    expect(get(numbers), {tokens}, mx::uint32, "numbers");
+    return bunsen::operation(
+        "Rows", {tokens, linear->columns()}, mx::float32, {bunsen::inRows(get(numbers), stream)}, stream,
+        [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          const auto* rows = inputs[0].data<std::uint32_t>();
+          for (int token = 0; token < tokens; token++) linear->check(rows[token]);
+          return [=, y = out.data<float>()] {
+            const std::size_t columns = linear->columns();
+            bunsen::eachRow(tokens, 8 * columns, [&](int token) { linear->row(rows[token], y + token * columns); });
+          };
+        });
+  });
+}
+
+int bunsen_fallbacks(mlx_string* res) {
+  return forward(res, [] { return bunsen::fallbacks(); });
 }

@@ -15,9 +15,17 @@ extern "C" {
 
 typedef struct bunsen_attention { void* ctx; } bunsen_attention;
 typedef struct bunsen_mlp { void* ctx; } bunsen_mlp;
+typedef struct bunsen_linear { void* ctx; } bunsen_linear;
+
+/* bunsen.h */
+/* "name count" a line: how often an operation that has a kernel was left to MLX, since the library was opened. */
+int bunsen_fallbacks(mlx_string* res);
 
 /* An array whose memory nobody has written, and which the machine gives only as it is written. */
 int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s);
+
+/* ggml blocks (type 0: Q4_0, 1: Q4_1, 2: Q8_0) as affine groups of 32: words (rows, columns * bits / 32), scales and biases (rows, columns / 32) in float16. Row i is row order[i]; order may be null. */
+int bunsen_repack(mlx_array* words, mlx_array* scales, mlx_array* biases, const uint8_t* blocks, size_t bytes, int type, size_t rows, size_t columns, const uint32_t* order);
 
 /* Cosines and sines of positions (tokens), int32, over wavelengths (pairs), times magnitude: (tokens, 2, pairs). */
 int bunsen_rope_angles(mlx_array* res, const mlx_array positions, const mlx_array wavelengths, float scale, float magnitude, const mlx_stream s);
@@ -33,6 +41,14 @@ bunsen_mlp bunsen_mlp_new(const mlx_array* weights, const int* numbers, const fl
 int bunsen_mlp_free(bunsen_mlp layer);
 /* x and residual (tokens, hidden) to (tokens, hidden). */
 int bunsen_mlp_apply(mlx_array* res, const bunsen_mlp layer, const mlx_array x, const mlx_array residual, const mlx_stream s);
+
+/* One projection: weight, scales, biases, bias; columns, group_size, bits (0: dense). Null after an error. */
+bunsen_linear bunsen_linear_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s);
+int bunsen_linear_free(bunsen_linear layer);
+/* x (tokens, columns) to (tokens, rows). */
+int bunsen_linear_apply(mlx_array* res, const bunsen_linear layer, const mlx_array x, const mlx_stream s);
+/* Rows of the weights by uint32 number: (tokens) to (tokens, columns). */
+int bunsen_linear_rows(mlx_array* res, const bunsen_linear layer, const mlx_array numbers, const mlx_stream s);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

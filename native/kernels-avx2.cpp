@@ -1,6 +1,6 @@
 #if defined(__x86_64__)
 
-#include "simd-vectors.h"
+#include "simd-avx2.h"
 
 #include "kernels-body.h"
 

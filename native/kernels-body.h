@@ -16,7 +16,7 @@ namespace {
 
 constexpr int LANES = 16;
 // Columns that become words or floats at a time, so that what is between two loops stays in the first-level cache.
-constexpr int SPAN = 512;
+constexpr int SPAN = 1024;
 
 inline int least(int a, int b) {
   return a < b ? a : b;
@@ -29,22 +29,21 @@ inline std::size_t sizeOf(Scalar stored) {
 }
 
 /** `count` scalars from `from`, as the bits of floats. */
-inline Words loadScalars(const void* from, Scalar stored, int count) {
-  if (stored == Scalar::float32) return loadWordsSome(from, count);
+template <Scalar STORED>
+inline Words loadScalars(const void* from, int count) {
+  if constexpr (STORED == Scalar::float32) return loadWordsSome(from, count);
   const auto* shorts = static_cast<const std::uint16_t*>(from);
-  if (stored == Scalar::bfloat16) return shiftLeft(loadShorts(shorts, count), 16);
+  if constexpr (STORED == Scalar::bfloat16) return shiftLeft(loadShorts(shorts, count), 16);
   return asWords(loadHalves(shorts, count));
 }
 
-/** Turns 16 rows of `count` items, each row fetched by load(row, first item, how many), to out[item][row]. */
-template <class Load>
-inline void turn(int count, float* out, Load load) {
-  for (int item = 0; item < count; item += LANES) {
-    Words block[LANES];
-    const int some = least(LANES, count - item);
-    for (int row = 0; row < LANES; row++) block[row] = load(row, item, some);
-    transpose(block);
-    for (int column = 0; column < some; column++) storeWords(out + std::size_t(item + column) * LANES, block[column]);
+/** Calls work.operator()<Scalar>() for that of `stored`: the loops inside then know it. */
+template <class Work>
+inline void withScalar(Scalar stored, Work work) {
+  switch (stored) {
+    case Scalar::float32: return work.template operator()<Scalar::float32>();
+    case Scalar::float16: return work.template operator()<Scalar::float16>();
+    case Scalar::bfloat16: return work.template operator()<Scalar::bfloat16>();
   }
 }
 
@@ -53,28 +52,75 @@ struct Strip {
   const Matrix& matrix;
   int row;
 
-  std::size_t at(int lane) const {
-    return std::size_t(least(row + lane, matrix.rows - 1));
-  }
-
-  /** Words first … first + count of each row, out[word][lane]. Fetches the next strip's from memory meanwhile. */
-  void words(int first, int count, float* out) const {
-    const auto* data = static_cast<const std::uint32_t*>(matrix.data);
-    const std::size_t width = matrix.words();
-    turn(count, out, [&](int lane, int item, int some) {
-      const std::uint32_t* from = data + at(lane) * width + first + item;
-      prefetch(from + LANES * width);
+  /** Words first … first + count of each row, [word][lane]: where they lie, or turned into `room`. */
+  const float* words(int first, int count, float* room) const {
+    if (matrix.in_strips) return static_cast<const float*>(matrix.data) + (row * matrix.words() + std::size_t(first) * LANES);
+    turn({matrix.data, 4, matrix.words(), std::size_t(first)}, count, room, LANES, [](const void* from, int some) {
       return loadWordsSome(from, some);
     });
+    return room;
   }
 
   /** Scales or biases of the groups first … first + count, out[group][lane]. */
   void scalars(const void* data, int first, int count, float* out) const {
-    const std::size_t size = sizeOf(matrix.stored);
-    turn(count, out, [&](int lane, int item, int some) {
-      const std::size_t place = at(lane) * matrix.groups() + first + item;
-      return loadScalars(static_cast<const char*>(data) + place * size, matrix.stored, some);
+    if (!matrix.in_strips) {
+      return dense({data, sizeOf(matrix.stored), std::size_t(matrix.groups()), std::size_t(first)}, count, out, LANES);
+    }
+    withScalar(matrix.stored, [&]<Scalar STORED>() {
+      const std::size_t at = std::size_t(row) * matrix.groups() + std::size_t(first) * LANES;
+      const char* from = static_cast<const char*>(data) + at * sizeOf(STORED);
+      for (int group = 0; group < count; group++, from += LANES * sizeOf(STORED)) {
+        storeWords(out + group * LANES, loadScalars<STORED>(from, LANES));
+      }
     });
+  }
+
+  /** Elements first … first + count of each row of dense weights that lie row by row, out[element * stride + lane]. */
+  void elements(int first, int count, float* out, std::size_t stride) const {
+    dense({matrix.data, sizeOf(matrix.stored), matrix.row_stride, std::size_t(first)}, count, out, stride);
+  }
+
+ private:
+  /** Where the items of a row lie: their bytes, how many from one row to the next, which comes first. */
+  struct Rows {
+    const void* data;
+    std::size_t size;
+    std::size_t width;
+    std::size_t first;
+  };
+
+  void dense(const Rows& rows, int count, float* out, std::size_t stride) const {
+    withScalar(matrix.stored, [&]<Scalar STORED>() {
+      turn(rows, count, out, stride, [](const void* from, int some) { return loadScalars<STORED>(from, some); });
+    });
+  }
+
+  /** Turns `count` items of each row, and fetches those of the next strip from memory meanwhile. */
+  template <class Load>
+  inline void turn(const Rows& rows, int count, float* out, std::size_t stride, Load load) const {
+    const std::size_t width = rows.width * rows.size;
+    const std::size_t last = std::size_t(matrix.rows - 1 - row);
+    const char* start = static_cast<const char*>(rows.data) + row * width + rows.first * rows.size;
+    for (int item = 0; item < count; item += LANES, start += LANES * rows.size, out += LANES * stride) {
+      Words block[LANES];
+      const int some = least(LANES, count - item);
+      const char* from = start;
+      const auto fill = [&](int some) {
+#pragma GCC unroll 16
+        for (std::size_t lane = 0; lane < LANES; lane++) {
+          prefetch(from + LANES * width);
+          block[lane] = load(from, some);
+          from += lane < last ? width : 0;
+        }
+      };
+      if (some == LANES) fill(LANES); // a load of all is known to be one when this is compiled
+      else fill(some);
+      transpose(block);
+#pragma GCC unroll 16
+      for (int column = 0; column < LANES; column++) {
+        if (column < some) storeWords(out + column * stride, block[column]);
+      }
+    }
   }
 };
 
@@ -96,12 +142,12 @@ inline Floats element(const float* words, int index) {
 template <int BITS>
 void unpackStrip(const Strip& strip, int first, int last, float* panel) {
   const Matrix& matrix = strip.matrix;
-  alignas(64) float words[SPAN / 32 * BITS * LANES];
+  alignas(64) float room[SPAN / 32 * BITS * LANES];
   alignas(64) float scales[SPAN / 32 * LANES];
   alignas(64) float biases[SPAN / 32 * LANES];
   for (int column = first; column < last; column += SPAN) {
     const int end = least(column + SPAN, last);
-    strip.words(column / 32 * BITS, (end - column) / 32 * BITS, words);
+    const float* words = strip.words(column / 32 * BITS, (end - column) / 32 * BITS, room);
     const int group = column / matrix.group_size;
     const int groups = (end - 1) / matrix.group_size + 1 - group;
     strip.scalars(matrix.scales, group, groups, scales);
@@ -122,29 +168,16 @@ void unpackStrip(const Strip& strip, int first, int last, float* panel) {
 
 void unpackDense(const Strip& strip, int first, int last, float* panel) {
   const Matrix& matrix = strip.matrix;
-  const std::size_t size = sizeOf(matrix.stored);
-  const char* data = static_cast<const char*>(matrix.data);
-  if (matrix.row_stride == 1) { // the rows of one column lie side by side
-    const int some = least(LANES, matrix.rows - strip.row);
-    for (int column = first; column < last; column++) {
-      const std::size_t place = column * matrix.column_stride + strip.row;
-      storeWords(panel + std::size_t(column - first) * PANEL_ROWS, loadScalars(data + place * size, matrix.stored, some));
+  if (matrix.row_stride != 1) return strip.elements(first, last - first, panel, PANEL_ROWS);
+  // the rows of one column lie side by side
+  const int some = least(LANES, matrix.rows - strip.row);
+  withScalar(matrix.stored, [&]<Scalar STORED>() {
+    const std::size_t size = sizeOf(STORED);
+    const char* from = static_cast<const char*>(matrix.data) + (first * matrix.column_stride + strip.row) * size;
+    for (int column = first; column < last; column++, from += matrix.column_stride * size, panel += PANEL_ROWS) {
+      storeWords(panel, loadScalars<STORED>(from, some));
     }
-    return;
-  }
-  for (int column = first; column < last; column += LANES) {
-    Words block[LANES];
-    const int some = least(LANES, last - column);
-    for (int lane = 0; lane < LANES; lane++) {
-      const char* from = data + (strip.at(lane) * matrix.row_stride + column) * size;
-      prefetch(from + LANES * matrix.row_stride * size);
-      block[lane] = loadScalars(from, matrix.stored, some);
-    }
-    transpose(block);
-    for (int index = 0; index < some; index++) {
-      storeWords(panel + std::size_t(column - first + index) * PANEL_ROWS, block[index]);
-    }
-  }
+  });
 }
 
 void unpack(const Matrix& matrix, int row, int first_column, int last_column, float* panel) {
@@ -165,22 +198,34 @@ void unpack(const Matrix& matrix, int row, int first_column, int last_column, fl
 
 float scalarAt(const void* data, Scalar stored, std::size_t place) {
   const char* from = static_cast<const char*>(data) + place * sizeOf(stored);
-  float value[LANES];
-  storeWords(value, loadScalars(from, stored, 1));
-  return value[0];
+  float lanes[LANES] = {};
+  withScalar(stored, [&]<Scalar STORED>() { storeWords(lanes, loadScalars<STORED>(from, 1)); });
+  return lanes[0];
 }
 
 void unpackRow(const Matrix& matrix, int row, float* y) {
-  const auto* words = static_cast<const std::uint32_t*>(matrix.data) + row * matrix.words();
+  if (matrix.bits == 0) {
+    for (int column = 0; column < matrix.columns; column++) {
+      y[column] = scalarAt(matrix.data, matrix.stored, row * matrix.row_stride + column * matrix.column_stride);
+    }
+    return;
+  }
+  const auto* words = static_cast<const std::uint32_t*>(matrix.data);
   const std::uint64_t mask = (1u << matrix.bits) - 1;
+  const std::size_t step = matrix.in_strips ? LANES : 1;
+  /** Where the items of this row begin, when a row has so many. */
+  const auto begin = [&](std::size_t items) {
+    return matrix.in_strips ? std::size_t(row / LANES * LANES) * items + std::size_t(row % LANES) : row * items;
+  };
+  const std::size_t first_word = begin(matrix.words());
+  const std::size_t first_group = begin(std::size_t(matrix.groups()));
   for (int group = 0; group < matrix.groups(); group++) {
-    const std::size_t place = std::size_t(row) * matrix.groups() + group;
-    const float scale = scalarAt(matrix.scales, matrix.stored, place);
-    const float bias = scalarAt(matrix.biases, matrix.stored, place);
+    const float scale = scalarAt(matrix.scales, matrix.stored, first_group + group * step);
+    const float bias = scalarAt(matrix.biases, matrix.stored, first_group + group * step);
     for (int column = group * matrix.group_size; column < (group + 1) * matrix.group_size; column++) {
       const std::size_t bit = std::size_t(column) * matrix.bits;
-      std::uint64_t two = words[bit / 32];
-      if (bit % 32 + matrix.bits > 32) two |= std::uint64_t(words[bit / 32 + 1]) << 32;
+      std::uint64_t two = words[first_word + bit / 32 * step];
+      if (bit % 32 + matrix.bits > 32) two |= std::uint64_t(words[first_word + (bit / 32 + 1) * step]) << 32;
       y[column] = scale * float(two >> bit % 32 & mask) + bias;
     }
   }
@@ -188,52 +233,84 @@ void unpackRow(const Matrix& matrix, int row, float* y) {
 
 // ---------------------------------------------------------------- products
 
-/** ROWS rows of activations by HALVES times sixteen weights, all sums in registers. */
+/** ROWS rows of activations by HALVES times sixteen weights, all sums in registers: so nothing is called in here. */
 template <int ROWS, int HALVES>
-void multiplyTile(const Tile& tile, int first) {
+void multiplyTile(const Tile& tile) {
   Floats sums[ROWS][HALVES];
-  const float* x = tile.x + first * tile.x_stride;
-  float* y = tile.y + first * tile.y_stride;
-  int width[HALVES];
-  for (int half = 0; half < HALVES; half++) width[half] = least(LANES, tile.width - half * LANES);
+#pragma GCC unroll 16
   for (int row = 0; row < ROWS; row++) {
     for (int half = 0; half < HALVES; half++) {
-      sums[row][half] = tile.adds ? loadSome(y + row * tile.y_stride + half * LANES, width[half]) : spread(0);
+      sums[row][half] = tile.adds ? load(tile.y + row * tile.y_stride + half * LANES) : spread(0);
     }
   }
   const float* panel = tile.panel;
-  for (int k = 0; k < tile.depth; k++, panel += tile.panel_stride) {
+  const auto step = [&](int k, Floats (&to)[ROWS][HALVES]) {
     Floats weights[HALVES];
     for (int half = 0; half < HALVES; half++) weights[half] = load(panel + half * LANES);
+    panel += tile.panel_stride;
 #pragma GCC unroll 16
     for (int row = 0; row < ROWS; row++) {
-      const Floats left = spread(x[row * tile.x_stride + k]);
-      for (int half = 0; half < HALVES; half++) sums[row][half] = multiplyAdd(left, weights[half], sums[row][half]);
+      const Floats left = spread(tile.x[row * tile.x_stride + k]);
+      for (int half = 0; half < HALVES; half++) to[row][half] = multiplyAdd(left, weights[half], to[row][half]);
     }
+  };
+  int k = 0;
+  if constexpr (ROWS == 1) {
+    // a sum waits for itself four cycles: one row has too few of them, so each is halved
+    Floats others[ROWS][HALVES] = {};
+    for (; k + 1 < tile.depth; k += 2) {
+      step(k, sums);
+      step(k + 1, others);
+    }
+    for (int half = 0; half < HALVES; half++) sums[0][half] = add(sums[0][half], others[0][half]);
   }
+  for (; k < tile.depth; k++) step(k, sums);
+#pragma GCC unroll 16
   for (int row = 0; row < ROWS; row++) {
-    for (int half = 0; half < HALVES; half++) {
-      storeSome(y + row * tile.y_stride + half * LANES, sums[row][half], width[half]);
-    }
+    for (int half = 0; half < HALVES; half++) store(tile.y + row * tile.y_stride + half * LANES, sums[row][half]);
   }
 }
 
+/** The same for fewer than sixteen weights. */
 template <int ROWS>
-void multiplyRows(const Tile& tile, int first) {
-  if (tile.width > LANES) multiplyTile<ROWS, 2>(tile, first);
-  else multiplyTile<ROWS, 1>(tile, first);
+void multiplyEdge(const Tile& tile) {
+  float sums[ROWS * LANES];
+  for (int row = 0; row < ROWS; row++) store(sums + row * LANES, loadSome(tile.y + row * tile.y_stride, tile.width));
+  Tile whole = tile;
+  whole.y = sums;
+  whole.y_stride = LANES;
+  multiplyTile<ROWS, 1>(whole);
+  for (int row = 0; row < ROWS; row++) {
+    storeSome(tile.y + row * tile.y_stride, load(sums + row * LANES), tile.width);
+  }
+}
+
+template <int ROWS, int HALVES>
+void multiplyRows(const Tile& tile, int row) {
+  Tile rest = tile;
+  rest.x += row * tile.x_stride;
+  rest.y += row * tile.y_stride;
+  const auto pass = [&](int columns) {
+    rest.panel += columns;
+    rest.y += columns;
+    rest.width -= columns;
+  };
+  for (; rest.width >= HALVES * LANES; pass(HALVES * LANES)) multiplyTile<ROWS, HALVES>(rest);
+  for (; rest.width >= LANES; pass(LANES)) multiplyTile<ROWS, 1>(rest);
+  if (rest.width > 0) multiplyEdge<ROWS>(rest);
 }
 
 void multiply(const Tile& tile) {
   int row = 0;
-  for (; row + TILE_ROWS <= tile.count; row += TILE_ROWS) multiplyRows<TILE_ROWS>(tile, row);
+  for (; row + TILE_ROWS <= tile.count; row += TILE_ROWS) multiplyRows<TILE_ROWS, TILE_HALVES>(tile, row);
   if constexpr (TILE_ROWS > 4) {
-    for (; row + 4 <= tile.count; row += 4) multiplyRows<4>(tile, row);
+    for (; row + 4 <= tile.count; row += 4) multiplyRows<4, TILE_HALVES>(tile, row);
   }
+  // few rows take more columns, so that there are sums enough to go on with
   switch (tile.count - row) {
-    case 3: multiplyRows<3>(tile, row); break;
-    case 2: multiplyRows<2>(tile, row); break;
-    case 1: multiplyRows<1>(tile, row); break;
+    case 3: multiplyRows<3, TAIL_HALVES>(tile, row); break;
+    case 2: multiplyRows<2, TAIL_HALVES>(tile, row); break;
+    case 1: multiplyRows<1, TAIL_HALVES>(tile, row); break;
   }
 }
 
@@ -251,6 +328,12 @@ void digitize(const Matrix& matrix, const float* x, std::int8_t* digits, float* 
       top = greater(magnitude(load(x + at)), top);
       poison = multiplyAdd(load(x + at), spread(0), poison);
     }
+    const float not_finite = sum(poison);
+    if (not_finite != 0) { // also true of NaN
+      std::memset(digits, 0, std::size_t(DIGITS) * size);
+      units[group] = sums[group] = not_finite;
+      continue;
+    }
     const float unit = greatest(top) / DIGITS_GREATEST;
     const Floats inverse = spread(unit >= std::numeric_limits<float>::min() ? 1 / unit : 0);
     Words total = spreadWord(0);
@@ -265,79 +348,89 @@ void digitize(const Matrix& matrix, const float* x, std::int8_t* digits, float* 
         value = shiftRightSigned(subtractWords(value, last), 8);
       }
     }
-    units[group] = unit + sum(poison);
+    units[group] = unit;
     sums[group] = units[group] * float(sumWords(total));
   }
 }
 
-/** One strip's groups, already turned, by ROWS rows of digits; totals[row][lane] goes on. */
-template <int BITS, int ROWS>
-inline void multiplyGroups(
-    const Matrix& matrix, const float* words, const float* scales, const float* biases, int groups,
-    const std::int8_t* digits, std::size_t digits_stride, const float* units, const float* sums,
-    std::size_t groups_stride, float* totals) {
-  const int size = matrix.group_size;
-  const int group_words = size * BITS / 32;
+/** A strip's groups, already turned. */
+struct Groups {
+  const float* words;
+  const float* scales;
+  const float* biases;
+  int count;
+};
+
+/** The digits of a row at those groups; from one row to the next are so many. */
+struct DigitRows {
+  const std::int8_t* digits;
+  const float* units;
+  const float* sums;
+  std::size_t digits_stride;
+  std::size_t groups_stride;
+};
+
+/** The products of `groups` with ROWS rows of digits; totals[row][lane] goes on. */
+template <int BITS, int SIZE, int ROWS>
+inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* totals) {
   Floats total[ROWS];
   for (int row = 0; row < ROWS; row++) total[row] = load(totals + row * LANES);
-  for (int group = 0; group < groups; group++) {
+  const float* words = groups.words;
+  const std::int8_t* digits = x.digits;
+  for (int group = 0; group < groups.count; group++, digits += DIGITS * SIZE) {
     Words sum[ROWS][DIGITS];
     for (int row = 0; row < ROWS; row++) {
       for (int digit = 0; digit < DIGITS; digit++) sum[row][digit] = spreadWord(0);
     }
-    const std::int8_t* x = digits + std::size_t(group) * DIGITS * size;
-    for (int word = 0; word < group_words; word++) {
-      const Words packed = loadWords(words + std::size_t(group * group_words + word) * LANES);
-      if constexpr (BITS == 4) {
-        const Words even = bitAnd(packed, spreadWord(0x0f0f0f0f));
-        const Words odd = bitAnd(shiftRight(packed, 4), spreadWord(0x0f0f0f0f));
-        for (int row = 0; row < ROWS; row++) {
-          for (int digit = 0; digit < DIGITS; digit++) {
-            const std::int8_t* from = x + row * digits_stride + digit * size + word * 8;
-            sum[row][digit] = multiplyBytes(multiplyBytes(sum[row][digit], even, from), odd, from + 4);
-          }
-        }
-      } else {
-        for (int row = 0; row < ROWS; row++) {
-          for (int digit = 0; digit < DIGITS; digit++) {
-            sum[row][digit] = multiplyBytes(sum[row][digit], packed, x + row * digits_stride + digit * size + word * 4);
+#pragma GCC unroll 4
+    for (int word = 0; word < SIZE * BITS / 32; word++, words += LANES) {
+      const Words packed = loadWords(words);
+      for (int row = 0; row < ROWS; row++) {
+        for (int digit = 0; digit < DIGITS; digit++) {
+          const std::int8_t* from = digits + row * x.digits_stride + digit * SIZE + word * (32 / BITS);
+          Words& to = sum[row][digit];
+          if constexpr (BITS == 4) {
+            to = multiplyBytes(to, bitAnd(packed, spreadWord(0x0f0f0f0f)), from);
+            to = multiplyBytes(to, bitAnd(shiftRight(packed, 4), spreadWord(0x0f0f0f0f)), from + 4);
+          } else {
+            to = multiplyBytes(to, packed, from);
           }
         }
       }
     }
-    const Floats scale = load(scales + group * LANES);
-    const Floats bias = load(biases + group * LANES);
+    const Floats scale = load(groups.scales + group * LANES);
+    const Floats bias = load(groups.biases + group * LANES);
     for (int row = 0; row < ROWS; row++) {
       const Floats high = toFloats(addWords(shiftLeft(sum[row][0], 8), sum[row][1]));
       const Floats all = multiplyAdd(high, spread(256), toFloats(sum[row][2]));
-      const std::size_t at = row * groups_stride + group;
-      total[row] = multiplyAdd(multiply(all, spread(units[at])), scale, total[row]);
-      total[row] = multiplyAdd(bias, spread(sums[at]), total[row]);
+      const std::size_t at = row * x.groups_stride + group;
+      total[row] = multiplyAdd(multiply(all, spread(x.units[at])), scale, total[row]);
+      total[row] = multiplyAdd(bias, spread(x.sums[at]), total[row]);
     }
   }
   for (int row = 0; row < ROWS; row++) store(totals + row * LANES, total[row]);
 }
 
-template <int BITS>
+template <int BITS, int SIZE>
 void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals) {
   const Matrix& matrix = strip.matrix;
-  alignas(64) float words[SPAN / 32 * BITS * LANES];
+  alignas(64) float room[SPAN / 32 * BITS * LANES];
   alignas(64) float scales[SPAN / 32 * LANES];
   alignas(64) float biases[SPAN / 32 * LANES];
   const std::size_t digits_stride = std::size_t(DIGITS) * matrix.columns;
+  const std::size_t groups_stride = std::size_t(matrix.columns / SIZE);
   for (int column = 0; column < matrix.columns; column += SPAN) {
     const int end = least(column + SPAN, matrix.columns);
-    const int group = column / matrix.group_size;
-    const int groups = (end - column) / matrix.group_size;
-    strip.words(column / 32 * BITS, (end - column) / 32 * BITS, words);
-    strip.scalars(matrix.scales, group, groups, scales);
-    strip.scalars(matrix.biases, group, groups, biases);
+    const int first = column / SIZE;
+    const float* words = strip.words(column / 32 * BITS, (end - column) / 32 * BITS, room);
+    const Groups groups = {words, scales, biases, (end - column) / SIZE};
+    strip.scalars(matrix.scales, first, groups.count, scales);
+    strip.scalars(matrix.biases, first, groups.count, biases);
     const auto some = [&]<int ROWS>(int row) {
-      const std::size_t at = std::size_t(row) * matrix.groups() + group;
-      multiplyGroups<BITS, ROWS>(
-          matrix, words, scales, biases, groups,
-          x.digits + row * digits_stride + std::size_t(column) * DIGITS, digits_stride,
-          x.units + at, x.sums + at, matrix.groups(), totals + row * LANES);
+      const std::size_t at = row * groups_stride + first;
+      const DigitRows rows = {
+          x.digits + at * SIZE * DIGITS, x.units + at, x.sums + at, digits_stride, groups_stride};
+      multiplyGroups<BITS, SIZE, ROWS>(groups, rows, totals + row * LANES);
     };
     int row = 0;
     for (; row + 4 <= count; row += 4) some.template operator()<4>(row);
@@ -347,16 +440,27 @@ void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals
   }
 }
 
-void multiplyFew(
+template <int BITS>
+void multiplyStrips(
     const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride) {
   for (int row = first; row < last; row += LANES) {
-    alignas(64) float totals[FEW_ROWS * LANES] = {};
+    alignas(64) float totals[FEW_ROWS * LANES];
+    for (int index = 0; index < count; index++) store(totals + index * LANES, spread(0));
     const Strip strip = {matrix, row};
-    if (matrix.bits == 4) multiplyStrip<4>(strip, x, count, totals);
-    else multiplyStrip<8>(strip, x, count, totals);
+    switch (matrix.group_size) {
+      case 32: multiplyStrip<BITS, 32>(strip, x, count, totals); break;
+      case 64: multiplyStrip<BITS, 64>(strip, x, count, totals); break;
+      case 128: multiplyStrip<BITS, 128>(strip, x, count, totals); break;
+    }
     const int some = least(LANES, last - row);
     for (int index = 0; index < count; index++) storeSome(y + index * y_stride + row, load(totals + index * LANES), some);
   }
+}
+
+void multiplyFew(
+    const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride) {
+  if (matrix.bits == 4) multiplyStrips<4>(matrix, x, count, first, last, y, y_stride);
+  else multiplyStrips<8>(matrix, x, count, first, last, y, y_stride);
 }
 
 #endif
@@ -448,21 +552,23 @@ void softmax(const float* x, int size, float* y) {
 }
 
 float soften(float* scores, int from, int to, int size, float* top, float* total) {
+  const float before = *top;
+  const float seen = greatestOf(scores + from, to - from);
+  const float best = seen > before ? seen : before;
+  // while there was nothing but -infinity, 0 in its place keeps the exponential from NaN
+  const float base = best == -std::numeric_limits<float>::infinity() ? 0 : best;
+  Floats parts = spread(0);
+  each(to - from, [&](int at, int some) {
+    const Floats part = exponential(subtract(loadSome(scores + from + at, some), spread(base)));
+    storeSome(scores + from + at, part, some);
+    parts = add(parts, some == LANES ? part : loadSome(scores + from + at, some));
+  });
   for (int at = 0; at < from; at++) scores[at] = 0;
   for (int at = to; at < size; at++) scores[at] = 0;
-  if (from == to) return 1;
-  const float before = *top;
-  const float best = greatestOf(scores + from, to - from);
-  *top = best > before ? best : before;
-  Floats sums = spread(0);
-  each(to - from, [&](int at, int some) {
-    const Floats part = exponential(subtract(loadSome(scores + from + at, some), spread(*top)));
-    storeSome(scores + from + at, part, some);
-    sums = add(sums, some == LANES ? part : loadSome(scores + from + at, some));
-  });
-  const float correction = before == *top ? 1 : std::exp(before - *top);
-  *total = *total * correction + sum(sums);
-  return correction;
+  const float shrink = before == best ? 1 : std::exp(before - base);
+  *top = best;
+  *total = *total * shrink + sum(parts);
+  return shrink;
 }
 
 void siluMultiply(const float* gate, const float* up, int size, float* y) {
@@ -511,12 +617,61 @@ void rotateHalves(const float* x, const float* cosines, const float* sines, int 
   });
 }
 
+int skipBelow(const float* x, int size, float bound) {
+  constexpr int STEP = 4 * LANES;
+  int at = 0;
+  for (; at + STEP <= size; at += STEP) {
+    Floats others = spread(0);
+    for (int part = 0; part < 4; part++) {
+      others = add(others, whereLess(load(x + at + part * LANES), spread(bound), spread(0), spread(1)));
+    }
+    if (sum(others) > 0) return at;
+  }
+  return at;
+}
+
 int argmax(const float* x, int size) {
-  const float top = greatestOf(x, size);
-  for (int at = 0; at < size; at++) {
+  constexpr int PART = 4096; // stays in the first-level cache until it is searched again
+  constexpr float INFINITE = std::numeric_limits<float>::infinity();
+  for (int at = skipBelow(x, size, INFINITE); at < size; at++) {
+    if (x[at] != x[at]) return at;
+  }
+  float top = -INFINITE;
+  int part = 0;
+  for (int at = 0; at < size; at += PART) {
+    const float best = greatestOf(x + at, least(PART, size - at));
+    if (best > top) {
+      top = best;
+      part = at;
+    }
+  }
+  for (int at = part; at < size; at++) {
     if (x[at] == top) return at;
   }
-  return 0; // nothing but NaN
+  return 0;
+}
+
+void sigmoid(const float* x, int size, float* y) {
+  each(size, [&](int at, int some) {
+    const Floats power = exponential(subtract(spread(0), loadSome(x + at, some)));
+    storeSome(y + at, divide(spread(1), add(spread(1), power)), some);
+  });
+}
+
+void rotatePairs(const float* x, const float* cosines, const float* sines, int dims, float* y) {
+  each(dims, [&](int at, int some) {
+    const Floats part = loadSome(x + at, some);
+    const Floats turned = multiply(swapNeighbours(part), loadSome(sines + at, some));
+    storeSome(y + at, multiplyAdd(part, loadSome(cosines + at, some), turned), some);
+  });
+}
+
+void hide(float* scores, const std::uint8_t* mask, int size) {
+  const Floats hidden = spread(std::numeric_limits<float>::lowest());
+  each(size, [&](int at, int some) {
+    const Floats seen = toFloats(loadBytes(mask + at, some));
+    storeSome(scores + at, whereLess(spread(0), seen, loadSome(scores + at, some), hidden), some);
+  });
 }
 
 } // namespace
@@ -531,4 +686,5 @@ int argmax(const float* x, int size) {
 #define BUNSEN_KERNELS(NAME)                                                                               \
   const bunsen::Kernels bunsen::NAME##_kernels = {                                                         \
       #NAME, unpack, multiply, BUNSEN_BYTE_PRODUCTS, rmsNorm, layerNorm, softmax, siluMultiply,            \
-      geluMultiply, add, scale, softCap, rotateHalves, soften, unpackRow, argmax}
+      geluMultiply, add, scale, softCap, rotateHalves, soften, unpackRow, argmax, sigmoid, rotatePairs, hide, \
+      skipBelow}

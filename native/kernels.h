@@ -9,8 +9,8 @@ namespace bunsen {
 
 /** A panel of weights turned to floats: for each column, those of this many rows side by side. */
 constexpr int PANEL_ROWS = 32;
-/** As many rows of activations as the product by bytes takes; beyond it, weights become floats once for all of them. */
-constexpr int FEW_ROWS = 16;
+/** As many rows of activations as the product by bytes takes at a time: their digits stay in the second-level cache. */
+constexpr int FEW_ROWS = 64;
 
 enum class Scalar : std::uint8_t { float32, float16, bfloat16 };
 
@@ -29,6 +29,11 @@ struct Matrix {
   const void* biases;
   /** Of dense weights, or of scales and biases. */
   Scalar stored;
+  /**
+   * Of quantised weights: they lie in strips of sixteen rows, the words of one place side by side, (rows / 16, words, 16),
+   * and so do scales and biases, (rows / 16, groups, 16); zeros fill the last strip. A product of few rows reads twice as fast.
+   */
+  bool in_strips;
 
   int groups() const {
     return columns / group_size;
@@ -92,8 +97,16 @@ struct Kernels {
   float (*soften)(float* scores, int from, int to, int size, float* top, float* total);
   /** One row of quantised weights as floats. */
   void (*unpackRow)(const Matrix& matrix, int row, float* y);
-  /** Where the greatest is; the first of equals. */
+  /** Where the greatest is; the first of equals, or the first NaN. */
   int (*argmax)(const float* x, int size);
+
+  void (*sigmoid)(const float* x, int size, float* y);
+  /** Rotates pairs (2i, 2i + 1): x * cosine + (x of its partner) * sine, `dims` of each, the even sines negative. */
+  void (*rotatePairs)(const float* x, const float* cosines, const float* sines, int dims, float* y);
+  /** The lowest finite float where the mask is 0. */
+  void (*hide)(float* scores, const std::uint8_t* mask, int size);
+  /** How many of the first, in steps of 64, are less than `bound`. A NaN is not. */
+  int (*skipBelow)(const float* x, int size, float bound);
 };
 
 /** How many digits make up one activation: three carry the 24 bits of a float. */

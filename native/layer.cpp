@@ -2,6 +2,8 @@
 
 #include "layer.h"
 
+#include <cstdlib>
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -13,6 +15,9 @@
 namespace bunsen {
 
 namespace {
+
+constexpr std::size_t STRIP_ROWS = PANEL_ROWS / 2;
+constexpr std::size_t ALIGNMENT = 64;
 
 mx::array ready(const mx::array& a, mx::Stream stream) {
   mx::array rows = inRows(a, stream);
@@ -47,13 +52,56 @@ Linear::Linear(const std::optional<mx::array>* arrays, const int* numbers, int c
     if (!scales || !biases || !isAffine(*weight, *scales, *biases, form, columns)) {
       refuse("quantised projection must be affine, of " + std::to_string(columns) + " columns");
     }
-    kept_ = {ready(*weight, stream), ready(*scales, stream), ready(*biases, stream)};
-    matrix_ = affineMatrix(kept_[0], kept_[1], kept_[2], form);
+    const auto words = ready(*weight, stream), scale = ready(*scales, stream), offset = ready(*biases, stream);
+    matrix_ = affineMatrix(words, scale, offset, form);
+    const std::size_t scalar_bytes = scale.itemsize();
+    strips_[0] = intoStrips(matrix_.data, matrix_.words(), sizeof(std::uint32_t));
+    strips_[1] = intoStrips(matrix_.scales, matrix_.groups(), scalar_bytes);
+    strips_[2] = intoStrips(matrix_.biases, matrix_.groups(), scalar_bytes);
+    matrix_.data = strips_[0].get();
+    matrix_.scales = strips_[1].get();
+    matrix_.biases = strips_[2].get();
+    matrix_.in_strips = true;
   }
   if (bias) {
     kept_.push_back(floats(*bias, matrix_.rows, "bias", stream));
     bias_ = kept_.back().data<float>();
   }
+}
+
+void Linear::Free::operator()(void* memory) const {
+  std::free(memory);
+}
+
+/** Rows of `items`, turned in strips of sixteen rows. */
+Linear::Memory Linear::intoStrips(const void* from, std::size_t items, std::size_t item_bytes) const {
+  const std::size_t rows = matrix_.rows;
+  const std::size_t strips = (rows + STRIP_ROWS - 1) / STRIP_ROWS;
+  const std::size_t bytes = strips * STRIP_ROWS * items * item_bytes;
+  Memory to(static_cast<char*>(std::aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT)));
+  if (to == nullptr) throw std::bad_alloc();
+  const auto turn = [&]<class Item>(Item) {
+    parallel(strips, [&, source = static_cast<const Item*>(from), target = reinterpret_cast<Item*>(to.get())](std::size_t strip) {
+      Item* out = target + strip * STRIP_ROWS * items;
+      for (std::size_t lane = 0; lane < STRIP_ROWS; lane++) {
+        const std::size_t row = strip * STRIP_ROWS + lane;
+        for (std::size_t item = 0; item < items; item++) {
+          out[item * STRIP_ROWS + lane] = row < rows ? source[row * items + item] : Item(0);
+        }
+      }
+    });
+  };
+  if (item_bytes == sizeof(std::uint32_t)) turn(std::uint32_t());
+  else turn(std::uint16_t());
+  return to;
+}
+
+void Linear::check(std::size_t index) const {
+  if (index >= std::size_t(matrix_.rows)) throw std::out_of_range("[bunsen] a row beyond the table");
+}
+
+void Linear::row(std::size_t index, float* y) const {
+  kernels().unpackRow(matrix_, static_cast<int>(index), y);
 }
 
 Norm::Norm(const std::optional<mx::array>& weight, float epsilon, int size, mx::Stream stream)

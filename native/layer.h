@@ -2,7 +2,9 @@
 
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <vector>
 
 #include "kernels.h"
 #include "mlx/array.h"
@@ -12,7 +14,7 @@ namespace bunsen {
 
 namespace mx = mlx::core;
 
-/** A projection's weights as the bridge gives them: four arrays (weight, scales, biases, bias) and two numbers (group_size, bits; 0 dense). */
+/** A projection's weights, quantised ones in strips of its own. As the bridge gives them: four arrays (weight, scales, biases, bias) and two numbers (group_size, bits; 0 dense). */
 class Linear {
  public:
   static constexpr int ARRAYS = 4;
@@ -25,12 +27,29 @@ class Linear {
     return matrix_.rows;
   }
 
+  int columns() const {
+    return matrix_.columns;
+  }
+
   Product into(float* y, std::size_t y_stride) const {
     return {matrix_, bias_, y, y_stride};
   }
 
+  /** Throws std::out_of_range when there is no such row. */
+  void check(std::size_t index) const;
+
+  /** One row of the weights as floats. */
+  void row(std::size_t index, float* y) const;
+
  private:
+  struct Free {
+    void operator()(void* memory) const;
+  };
+  using Memory = std::unique_ptr<char, Free>;
+  Memory intoStrips(const void* from, std::size_t items, std::size_t item_bytes) const;
+
   std::vector<mx::array> kept_;
+  Memory strips_[3];
   Matrix matrix_;
   const float* bias_ = nullptr;
 };

@@ -13,10 +13,6 @@ namespace bunsen {
 
 namespace {
 
-bool isMatrix(const mx::array& a, int rows, int columns) {
-  return a.shape() == mx::Shape{rows, columns};
-}
-
 mx::Shape withLast(const mx::array& x, int size) {
   auto shape = x.shape();
   shape.back() = size;
@@ -53,17 +49,17 @@ bool isAffine(const mx::array& w, const mx::array& scales, const mx::array& bias
   const auto [group_size, bits] = form;
   const bool known = (bits >= 2 && bits <= 6) || bits == 8;
   if (!known || (group_size != 32 && group_size != 64 && group_size != 128)) return false;
-  if (w.ndim() != 2 || w.dtype() != mx::uint32 || columns % group_size != 0) return false;
-  const int rows = w.shape(0);
-  return isMatrix(w, rows, columns / 32 * bits) && isMatrix(scales, rows, columns / group_size) &&
-      isMatrix(biases, rows, columns / group_size) && scalarOf(scales) != nullptr && scales.dtype() == biases.dtype();
+  if (w.ndim() < 2 || w.dtype() != mx::uint32 || columns % group_size != 0) return false;
+  const mx::Shape groups = withLast(w, columns / group_size);
+  return w.shape(-1) == columns / 32 * bits && scales.shape() == groups && biases.shape() == groups &&
+      scalarOf(scales) != nullptr && scales.dtype() == biases.dtype();
 }
 
 Matrix affineMatrix(const mx::array& w, const mx::array& scales, const mx::array& biases, const AffineForm& form) {
   Matrix matrix = {};
   matrix.data = w.data<void>();
-  matrix.rows = w.shape(0);
-  matrix.columns = scales.shape(1) * form.group_size;
+  matrix.rows = static_cast<int>(w.size() / w.shape(-1));
+  matrix.columns = scales.shape(-1) * form.group_size;
   matrix.bits = form.bits;
   matrix.group_size = form.group_size;
   matrix.scales = scales.data<void>();
@@ -91,7 +87,7 @@ std::optional<mx::array> affineProduct(
     const AffineForm& form,
     mx::Stream stream) {
   if (stream.device != mx::Device::cpu || x.dtype() != mx::float32 || x.ndim() == 0 || x.size() == 0) return std::nullopt;
-  if (!isAffine(w, scales, biases, form, x.shape(-1))) return std::nullopt;
+  if (w.ndim() != 2 || !isAffine(w, scales, biases, form, x.shape(-1))) return std::nullopt;
   return product(
       x, w.shape(0), {inRows(x, stream), inRows(w, stream), inRows(scales, stream), inRows(biases, stream)}, stream,
       [form](const std::vector<mx::array>& inputs) { return affineMatrix(inputs[1], inputs[2], inputs[3], form); });

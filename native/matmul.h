@@ -18,12 +18,12 @@ struct AffineForm {
 };
 
 /**
- * Whether `w` (rows, columns * bits / 32) with `scales` and `biases` (rows, columns / group_size) of one dtype is a
- * matrix of `columns` in MLX's affine form that the kernels read.
+ * Whether `w` (…, rows, columns * bits / 32) with `scales` and `biases` (…, rows, columns / group_size) of one dtype is
+ * in MLX's affine form that the kernels read.
  */
 bool isAffine(const mx::array& w, const mx::array& scales, const mx::array& biases, const AffineForm& form, int columns);
 
-/** The same, once all three are computed and lie in rows. */
+/** The same, once all three are computed and lie in rows: one matrix of all rows. */
 Matrix affineMatrix(const mx::array& w, const mx::array& scales, const mx::array& biases, const AffineForm& form);
 
 /** `w` (rows, columns) of any float dtype, with one of its strides 1. */

@@ -4,11 +4,24 @@
 
 #include <string_view>
 
+#include "dequantize.h"
+#include "experts.h"
 #include "forward.h"
 #include "matmul.h"
+#include "norm.h"
 #include "primitive.h"
+#include "select.h"
 
 using namespace mlxc;
+
+namespace {
+
+/** With what MLX takes where nothing is said. */
+bunsen::AffineForm affineForm(mlx_optional_int group_size, mlx_optional_int bits) {
+  return {optional(group_size).value_or(64), optional(bits).value_or(4)};
+}
+
+} // namespace
 
 int mlx_abs(mlx_array* res, const mlx_array a, const mlx_stream s) {
   return forward(res, [&] { return mx::abs(get(a), get(s)); });
@@ -29,7 +42,11 @@ int mlx_arange(mlx_array* res, double start, double stop, double step, mlx_dtype
 }
 
 int mlx_argmax_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s) {
-  return forward(res, [&] { return mx::argmax(get(a), axis, keepdims, get(s)); });
+  return forward(res, [&] {
+    if (auto place = bunsen::argmax(get(a), axis, keepdims, get(s))) return *place;
+    bunsen::countFallback("argmax_axis");
+    return mx::argmax(get(a), axis, keepdims, get(s));
+  });
 }
 
 int mlx_argmin_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s) {
@@ -95,6 +112,12 @@ int mlx_dequantize(
     mlx_optional_int bits, const char* mode, const mlx_array global_scale, mlx_optional_dtype dtype,
     const mlx_stream s) {
   return forward(res, [&] {
+    if (biases.ctx != nullptr && global_scale.ctx == nullptr && std::string_view(mode) == "affine") {
+      const mx::Dtype wanted = dtype.has_value ? toDtype(dtype.value) : get(scales).dtype();
+      auto rows = bunsen::dequantize(get(w), get(scales), get(biases), affineForm(group_size, bits), wanted, get(s));
+      if (rows) return *rows;
+    }
+    bunsen::countFallback("dequantize");
     return mx::dequantize(
         get(w), get(scales), optional(biases), optional(group_size), optional(bits), mode, optional(global_scale),
         optional(dtype), get(s));
@@ -138,6 +161,9 @@ int mlx_gather_mm(
     mlx_array* res, const mlx_array a, const mlx_array b, const mlx_array lhs_indices, const mlx_array rhs_indices,
     bool sorted_indices, const mlx_stream s) {
   return forward(res, [&] {
+    auto products = bunsen::gatherProduct(get(a), get(b), optional(lhs_indices), optional(rhs_indices), get(s));
+    if (products) return *products;
+    bunsen::countFallback("gather_mm");
     return mx::gather_mm(get(a), get(b), optional(lhs_indices), optional(rhs_indices), sorted_indices, get(s));
   });
 }
@@ -147,6 +173,13 @@ int mlx_gather_qmm(
     const mlx_array lhs_indices, const mlx_array rhs_indices, bool transpose, mlx_optional_int group_size,
     mlx_optional_int bits, const char* mode, bool sorted_indices, const mlx_stream s) {
   return forward(res, [&] {
+    if (biases.ctx != nullptr && transpose && std::string_view(mode) == "affine") {
+      auto products = bunsen::gatherAffineProduct(
+          get(x), get(w), get(scales), get(biases), affineForm(group_size, bits), optional(lhs_indices),
+          optional(rhs_indices), get(s));
+      if (products) return *products;
+    }
+    bunsen::countFallback("gather_qmm");
     return mx::gather_qmm(
         get(x), get(w), get(scales), optional(biases), optional(lhs_indices), optional(rhs_indices), transpose,
         optional(group_size), optional(bits), mode, std::nullopt, sorted_indices, get(s));
@@ -283,8 +316,8 @@ int mlx_quantized_matmul(
     bool transpose, mlx_optional_int group_size, mlx_optional_int bits, const char* mode, const mlx_stream s) {
   return forward(res, [&] {
     if (biases.ctx != nullptr && transpose && std::string_view(mode) == "affine") {
-      const bunsen::AffineForm form = {group_size.has_value ? group_size.value : 64, bits.has_value ? bits.value : 4};
-      auto product = bunsen::affineProduct(get(x), get(w), get(scales), get(biases), form, get(s));
+      auto product =
+          bunsen::affineProduct(get(x), get(w), get(scales), get(biases), affineForm(group_size, bits), get(s));
       if (product) return *product;
     }
     bunsen::countFallback("quantized_matmul");
@@ -314,7 +347,11 @@ int mlx_rsqrt(mlx_array* res, const mlx_array a, const mlx_stream s) {
 }
 
 int mlx_sigmoid(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::sigmoid(get(a), get(s)); });
+  return forward(res, [&] {
+    if (auto squashed = bunsen::sigmoid(get(a), get(s))) return *squashed;
+    bunsen::countFallback("sigmoid");
+    return mx::sigmoid(get(a), get(s));
+  });
 }
 
 int mlx_sin(mlx_array* res, const mlx_array a, const mlx_stream s) {
@@ -340,11 +377,19 @@ int mlx_slice_update(
 }
 
 int mlx_softmax_axis(mlx_array* res, const mlx_array a, int axis, bool precise, const mlx_stream s) {
-  return forward(res, [&] { return mx::softmax(get(a), axis, precise, get(s)); });
+  return forward(res, [&] {
+    if (auto probabilities = bunsen::softmax(get(a), axis, get(s))) return *probabilities;
+    bunsen::countFallback("softmax_axis");
+    return mx::softmax(get(a), axis, precise, get(s));
+  });
 }
 
 int mlx_sort_axis(mlx_array* res, const mlx_array a, int axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::sort(get(a), axis, get(s)); });
+  return forward(res, [&] {
+    if (auto sorted = bunsen::sort(get(a), axis, get(s))) return *sorted;
+    bunsen::countFallback("sort_axis");
+    return mx::sort(get(a), axis, get(s));
+  });
 }
 
 int mlx_split(mlx_vector_array* res, const mlx_array a, int num_splits, int axis, const mlx_stream s) {
@@ -401,7 +446,11 @@ int mlx_tanh(mlx_array* res, const mlx_array a, const mlx_stream s) {
 }
 
 int mlx_topk_axis(mlx_array* res, const mlx_array a, int k, int axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::topk(get(a), k, axis, get(s)); });
+  return forward(res, [&] {
+    if (auto best = bunsen::topk(get(a), k, axis, get(s))) return *best;
+    bunsen::countFallback("topk_axis");
+    return mx::topk(get(a), k, axis, get(s));
+  });
 }
 
 int mlx_transpose_axes(mlx_array* res, const mlx_array a, const int* axes, size_t axes_num, const mlx_stream s) {

@@ -10,16 +10,15 @@ namespace bunsen {
 
 namespace {
 
-// Columns of a panel at a time: with a few rows it stays in the first-level cache, with many in the second.
-constexpr int DEPTH_FEW = 128;
-constexpr int DEPTH_MANY = 2048;
+// Columns of a panel at a time: it stays in the second-level cache. Fewer make the turning of scales dear.
+constexpr int DEPTH = 1024;
 // Multiply-adds that take one thread about 5 µs.
 constexpr std::size_t WORTH_SHARING = 1 << 17;
-// Weights that one thread takes at a time: enough to outweigh the taking.
-constexpr std::size_t CHUNK_WEIGHTS = 1 << 15;
+// Chunks in a product that fills all threads: few, as the first rows of each are not fetched ahead, yet some to even out.
+constexpr std::size_t CHUNKS = 8;
 
-bool goesByBytes(const Kernels& set, const Matrix& matrix, int count) {
-  return set.digitize != nullptr && count <= FEW_ROWS && (matrix.bits == 4 || matrix.bits == 8);
+bool goesByBytes(const Kernels& set, const Matrix& matrix) {
+  return set.digitize != nullptr && (matrix.bits == 4 || matrix.bits == 8);
 }
 
 /** The activations of one call, in the forms its matrices want: one for each width of bits and size of group. */
@@ -84,10 +83,21 @@ void addBias(const Kernels& set, const Chunk& chunk, int first_row, int last_row
   }
 }
 
+void multiplyByBytes(const Kernels& set, const Chunk& chunk, const Digits& x, int count) {
+  const auto& [product, first, last] = chunk;
+  const std::size_t groups = product->matrix.groups();
+  for (int row = 0; row < count; row += FEW_ROWS) {
+    const std::size_t at = row * groups;
+    const Digits rows = {x.digits + at * product->matrix.group_size * DIGITS, x.units + at, x.sums + at};
+    float* y = product->y + row * product->y_stride;
+    set.multiplyFew(product->matrix, rows, std::min(FEW_ROWS, count - row), first, last, y, product->y_stride);
+  }
+}
+
 void multiplyByPanels(const Kernels& set, const Chunk& chunk, const float* x, std::size_t x_stride, int count) {
   const Product& product = *chunk.product;
   const int columns = product.matrix.columns;
-  const int depth = std::min(count <= FEW_ROWS ? DEPTH_FEW : DEPTH_MANY, columns);
+  const int depth = std::min(DEPTH, columns);
   static thread_local std::vector<float> panel;
   panel.resize(std::max(panel.size(), std::size_t(depth) * PANEL_ROWS));
   for (int row = chunk.first; row < chunk.last; row += PANEL_ROWS) {
@@ -103,11 +113,13 @@ void multiplyByPanels(const Kernels& set, const Chunk& chunk, const float* x, st
 }
 
 std::vector<Chunk> cut(std::initializer_list<Product> products) {
+  std::size_t weights = 0;
+  for (const Product& product : products) weights += std::size_t(product.matrix.rows) * product.matrix.columns;
   std::vector<Chunk> chunks;
   for (const Product& product : products) {
     const int rows = product.matrix.rows;
     const std::size_t panel = std::size_t(product.matrix.columns) * PANEL_ROWS;
-    const int step = PANEL_ROWS * static_cast<int>(std::max<std::size_t>(1, CHUNK_WEIGHTS / panel));
+    const int step = PANEL_ROWS * static_cast<int>(std::max<std::size_t>(1, weights / CHUNKS / panel));
     for (int row = 0; row < rows; row += step) chunks.push_back({&product, row, std::min(row + step, rows)});
   }
   return chunks;
@@ -121,15 +133,14 @@ void multiply(const float* x, std::size_t x_stride, int count, std::initializer_
   std::size_t work = 0;
   for (const Product& product : products) {
     work += std::size_t(product.matrix.rows) * product.matrix.columns * count;
-    if (goesByBytes(set, product.matrix, count)) forms.prepare(product.matrix);
+    if (goesByBytes(set, product.matrix)) forms.prepare(product.matrix);
   }
   const std::vector<Chunk> chunks = cut(products);
   const auto run = [&](std::size_t index) {
     const Chunk& chunk = chunks[index];
     const Product& product = *chunk.product;
-    if (goesByBytes(set, product.matrix, count)) {
-      const Digits& digits = *forms.find(product.matrix);
-      set.multiplyFew(product.matrix, digits, count, chunk.first, chunk.last, product.y, product.y_stride);
+    if (goesByBytes(set, product.matrix)) {
+      multiplyByBytes(set, chunk, *forms.find(product.matrix), count);
     } else {
       multiplyByPanels(set, chunk, x, x_stride, count);
     }

@@ -18,8 +18,10 @@ namespace {
 using Floats = __m512;
 using Words = __m512i;
 
-// Rows of activations that one tile multiplies with 32 weights: 24 of the 32 registers hold their sums.
-constexpr int TILE_ROWS = 12;
+// Rows of activations that one tile multiplies with 32 weights: 16 of the 32 registers hold their sums.
+constexpr int TILE_ROWS = 8;
+constexpr int TILE_HALVES = 2;
+constexpr int TAIL_HALVES = 2;
 
 inline __mmask16 firstOf(int count) {
   return count >= 16 ? 0xffff : __mmask16((1u << count) - 1);
@@ -70,6 +72,11 @@ inline Floats nibbles(Words a) {
 inline Words loadShorts(const std::uint16_t* from, int count) {
   return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(firstOf(count), from));
 }
+/** Lanes 2i and 2i + 1 in each other's place. */
+inline Floats swapNeighbours(Floats a) { return _mm512_permute_ps(a, 0xb1); }
+inline Words loadBytes(const std::uint8_t* from, int count) {
+  return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(firstOf(count), from));
+}
 inline Floats loadHalves(const std::uint16_t* from, int count) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(firstOf(count), from));
 }
@@ -100,7 +107,8 @@ inline void transpose(Words rows[16]) {
   }
 }
 
-inline void prefetch(const void* from) { _mm_prefetch(static_cast<const char*>(from), _MM_HINT_T0); }
+/** To the second-level cache: the first is too small for what is asked for so early. */
+inline void prefetch(const void* from) { _mm_prefetch(static_cast<const char*>(from), _MM_HINT_T1); }
 
 #if defined(__AVX512VNNI__)
 #define BUNSEN_HAS_BYTE_PRODUCTS 1

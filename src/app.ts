@@ -2,8 +2,10 @@
 
 import { statSync } from "node:fs";
 import { totalmem } from "node:os";
+import { join } from "node:path";
+import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
-import { defaultEngineSettings } from "./core/engine-settings.ts";
+import { defaultEngineSettings, type EngineSettings } from "./core/engine-settings.ts";
 import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import { cachedModels } from "./hub/cache.ts";
@@ -21,7 +23,7 @@ const DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct";
 const DEFAULT_MODEL_SAMPLING = { ...NO_WISHES, temperature: 0 } as const;
 const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 
-export interface App extends Disposable {
+export interface App extends AsyncDisposable {
   readonly backend: LocalBackend;
   readonly catalog: Catalog;
   readonly engine: EngineClient;
@@ -29,8 +31,12 @@ export interface App extends Disposable {
   readonly wanted: readonly string[];
 }
 
-/** `models`: paths or names, as given on the command line. */
-export async function buildApp(config: Config, models: readonly string[]): Promise<App> {
+/** `models`: paths or names, as given on the command line; `engine` what was said there, before the environment. */
+export async function buildApp(
+  config: Config,
+  models: readonly string[],
+  engine_settings: Partial<EngineSettings> = {},
+): Promise<App> {
   const parts = await unpackParts(config.data_folder);
   const { catalog, wanted } = findModels(config, models, parts.default_model);
   const homebrew_folders = process.platform === "darwin" ? HOMEBREW_FOLDERS : [];
@@ -38,11 +44,11 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     { named: config.mlx_library, own_folder: parts.library_folder, homebrew_folders },
     process.platform,
   );
-  const engine = new EngineClient(
-    () => new Worker(new URL("./worker/main.ts", import.meta.url).href),
+  const engine = new EngineClient(() => new Worker(new URL("./worker/main.ts", import.meta.url).href), {
     library,
-    defaultEngineSettings(totalmem()),
-  );
+    settings: { ...defaultEngineSettings(totalmem()), ...config.engine, ...engine_settings },
+    blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
+  });
   const text = startTextWorker(new URL("./text/main.ts", import.meta.url).href);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   return {
@@ -50,9 +56,9 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     catalog,
     engine,
     wanted,
-    [Symbol.dispose]() {
-      engine.close();
+    async [Symbol.asyncDispose]() {
       text.close();
+      await engine.close();
     },
   };
 }

@@ -2,6 +2,7 @@
 
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { ENGINE_SETTING_NAMES, type EngineSettings, parseSetting } from "./core/engine-settings.ts";
 import { Failure } from "./core/failure.ts";
 
 export interface Config {
@@ -11,6 +12,8 @@ export interface Config {
   readonly mlx_library: string | null;
   /** Hugging Face's cache of downloaded repositories. */
   readonly hub_folder: string;
+  /** What the environment says of the engine. */
+  readonly engine: Partial<EngineSettings>;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -25,7 +28,19 @@ export function readConfig(environment: Environment = process.env, homeOfUser: (
     data_folder: read("BUNSEN_HOME") ?? join(home, ".bunsen"),
     mlx_library: read("BUNSEN_MLX_LIBRARY"),
     hub_folder: read("HF_HUB_CACHE") ?? join(hub_home, "hub"),
+    engine: readEngine(read),
   };
+}
+
+/** BUNSEN_ROWS_MAX for `rows_max`, and so each. */
+function readEngine(read: (name: string) => string | null): Partial<EngineSettings> {
+  const found = ENGINE_SETTING_NAMES.flatMap((setting) => {
+    const name = `BUNSEN_${setting.toUpperCase()}`;
+    const text = read(name);
+    const refuse = (state: string) => new Failure("invalid_request", `Cannot use ${name}=${text}: ${state}`);
+    return text === null ? [] : [[setting, parseSetting(setting, text, refuse)] as const];
+  });
+  return Object.fromEntries(found);
 }
 
 /** A container may run as a user whom its system does not know. */

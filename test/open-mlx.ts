@@ -1,10 +1,11 @@
 /** Opens the built MLX library once for all tests of one process. */
 
 import { join } from "node:path";
-import { defaultEngineSettings } from "../src/core/engine-settings.ts";
+import { defaultEngineSettings, type EngineSettings } from "../src/core/engine-settings.ts";
 import { findLibrary } from "../src/mlx/discovery.ts";
 import { openExtras } from "../src/mlx/extras.ts";
 import { openLibrary } from "../src/mlx/library.ts";
+import type { EngineParts } from "../src/worker/messages.ts";
 import { ROOT } from "./root.ts";
 
 export const LIBRARY = findLibrary(
@@ -16,10 +17,21 @@ export const LIBRARY = findLibrary(
   process.platform,
 );
 
+export const WITH_EXTRAS = process.env["BUNSEN_TEST_EXTRAS"] !== "off";
+
 export const ENGINE_SETTINGS = defaultEngineSettings(2 ** 30);
+
+/** An engine that keeps its blocks in `folder`. */
+export function engineParts(folder: string, settings: Partial<EngineSettings> = {}): EngineParts {
+  return {
+    library: LIBRARY,
+    settings: { ...ENGINE_SETTINGS, ...settings },
+    blocks: { folder: join(folder, "blocks"), version: "test" },
+  };
+}
 
 const opened = globalThis as { bunsen_test_library?: ReturnType<typeof openLibrary> };
 if (opened.bunsen_test_library === undefined) {
   opened.bunsen_test_library = openLibrary(LIBRARY);
-  openExtras(LIBRARY, process.env["BUNSEN_TEST_EXTRAS"] !== "off");
+  openExtras(LIBRARY, WITH_EXTRAS);
 }

@@ -1,6 +1,7 @@
 /** Reads the command line. Every option is known to its command, or refused. */
 
 import { parseArgs } from "node:util";
+import { ENGINE_SETTING_NAMES, type EngineSettings, parseSetting } from "../core/engine-settings.ts";
 
 export class UsageError extends Error {}
 
@@ -15,13 +16,14 @@ export interface Options {
   readonly host: string;
   readonly port: number;
   readonly json: boolean;
+  readonly engine: Partial<EngineSettings>;
 }
 
 const DEFAULT_HOST = "127.0.0.1";
 const DEFAULT_PORT = 10_240;
 
 const ALLOWED: Readonly<Record<Command, readonly string[]>> = {
-  serve: ["model", "host", "port", "json"],
+  serve: ["model", "host", "port", "json", ...ENGINE_SETTING_NAMES.map(optionOf)],
   run: ["model"],
   models: ["model", "json"],
   version: ["json"],
@@ -33,6 +35,12 @@ const KINDS = {
   host: { type: "string" },
   port: { type: "string" },
   json: { type: "boolean" },
+  "rows-max": { type: "string" },
+  "decode-gap-ms-target": { type: "string" },
+  "chunk-tokens-max": { type: "string" },
+  "draft-tokens-max": { type: "string" },
+  "kv-bytes-max": { type: "string" },
+  "kv-disk-bytes-max": { type: "string" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
 } as const;
@@ -50,6 +58,20 @@ const HELP = `Bunsen, a local AI server in one executable
   --port NUMBER           serve: the port, ${DEFAULT_PORT} unless given, 0 for any free one
   --host ADDRESS          serve: the address, ${DEFAULT_HOST} unless given
   --json                  serve, models, version: print for programs
+
+  serve also takes, and each may be set for good as BUNSEN_ROWS_MAX and so on:
+  --rows-max NUMBER       requests that are answered in one step, 16 unless given; the others wait
+  --decode-gap-ms-target NUMBER
+                          how long a new prompt may hold up running answers, 100 ms unless given
+  --chunk-tokens-max NUMBER
+                          tokens of prompts in one step while no answer runs, 512 unless given
+  --draft-tokens-max NUMBER
+                          tokens guessed from an answer's own text and verified in one step, 0 to 8; none
+                          unless given
+  --kv-bytes-max BYTES    memory for what was read and answered, of each model (4GiB, say; an eighth of
+                          the machine's unless given)
+  --kv-disk-bytes-max BYTES
+                          disk for what was read before, kept over restarts; 4GiB unless given, 0 for none
 
   BUNSEN_HOME             where unpacked parts are kept, ~/.bunsen unless set
   BUNSEN_MLX_LIBRARY      an mlx-c library to use in place of the built-in one
@@ -78,6 +100,7 @@ export function parseOptions(words: readonly string[]): Options {
     host: values.host ?? DEFAULT_HOST,
     port: readPort(values.port),
     json: values.json ?? false,
+    engine: readEngine(values),
   };
 }
 
@@ -122,6 +145,20 @@ function chooseCommand(flags: { help?: boolean; version?: boolean }, words: read
   const command = COMMANDS.find((name) => name === words[0]);
   if (command !== undefined) return command;
   throw new UsageError(`Cannot do "${words[0]}": the commands are ${COMMANDS.join(", ")}`);
+}
+
+function optionOf(setting: string): string {
+  return setting.replaceAll("_", "-");
+}
+
+function readEngine(values: Readonly<Record<string, unknown>>): Partial<EngineSettings> {
+  const given = ENGINE_SETTING_NAMES.flatMap((setting) => {
+    const text = values[optionOf(setting)];
+    if (typeof text !== "string") return [];
+    const refuse = (state: string) => new UsageError(`Cannot use --${optionOf(setting)} ${text}: ${state}`);
+    return [[setting, parseSetting(setting, text, refuse)] as const];
+  });
+  return Object.fromEntries(given);
 }
 
 function readPort(text: string | undefined): number {

@@ -9,7 +9,7 @@ import { type Message, PLAIN_ANSWER } from "../core/generation.ts";
 import type { Options } from "./options.ts";
 
 export async function run(config: Config, options: Omit<Options, "command">): Promise<void> {
-  using app = await buildApp(config, options.models);
+  await using app = await buildApp(config, options.models);
   const [model] = app.wanted;
   if (model === undefined) throw new Failure("not_found", "Cannot run: no model is built in, name one with --model");
   const asked = await readPrompt(options.words.join(" "));

@@ -11,10 +11,11 @@ import { VERSION } from "./version.ts";
 export async function serve(config: Config, options: Omit<Options, "command">): Promise<void> {
   const started_ms = performance.now();
   refuseOpenAddress(options.host);
-  using app = await buildApp(config, options.models);
+  await using app = await buildApp(config, options.models, options.engine);
   const server = createServer({
     backend: app.backend,
     models: app.catalog,
+    prefix_cache: app.backend,
     requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,
     now: () => Date.now(),
     version: VERSION,

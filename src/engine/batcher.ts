@@ -3,15 +3,9 @@
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { FinishReason } from "../core/generation.ts";
+import type { PrefixMatch } from "../core/prefix.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
-import {
-  type BlockContent,
-  BlockStore,
-  type BlockTier,
-  type Explanation,
-  equalTokens,
-  NO_TIER,
-} from "./block-store.ts";
+import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
 import { blocksFor, Row, type RowLimits } from "./row.ts";
 import { StepCost, type StepLoad } from "./step-cost.ts";
 
@@ -45,6 +39,7 @@ interface OpenPlan extends Plan {
   readonly copies: { from: number; to: number }[];
   decode_rows: number;
   extra_tokens: number;
+  restored_blocks: number;
 }
 
 export interface Committed {
@@ -61,10 +56,14 @@ export interface BatcherSettings {
   readonly decode_gap_ms_target: number;
   /** Prompt tokens in a step while no row decodes. */
   readonly chunk_tokens_max: number;
+  /** Blocks that the tier fills in a step while rows decode. */
+  readonly restored_blocks_max: number;
+  /** Tokens guessed for a row in one step; 0: none. */
+  readonly draft_tokens_max: number;
 }
 
 export class Batcher {
-  readonly #rows_max: number;
+  readonly #settings: BatcherSettings;
   readonly #store: BlockStore;
   readonly #cost: StepCost;
   #joined = 0;
@@ -75,7 +74,7 @@ export class Batcher {
 
   constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER) {
     assert(settings.chunk_tokens_max >= BLOCK_TOKENS, "a chunk holds a block");
-    this.#rows_max = settings.rows_max;
+    this.#settings = settings;
     this.#store = new BlockStore(settings.blocks_max, tier);
     this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
@@ -118,7 +117,7 @@ export class Batcher {
 
   /** The next step: every row that decodes by one token and its drafts, then prompts by as much as the gap allows. */
   next(): Plan {
-    const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0 };
+    const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0 };
     this.#admit();
     const decoding = this.#active.filter((row) => row.pending === 1);
     const reading = this.#active.filter((row) => row.pending > 1);
@@ -158,8 +157,13 @@ export class Batcher {
     return Math.max(0, prompt_tokens - prompt_tokens_computed);
   }
 
-  explain(prompt_ids: readonly number[]): Explanation {
+  explain(prompt_ids: readonly number[]): PrefixMatch {
     return this.#store.explain(prompt_ids);
+  }
+
+  /** What blocks nobody reads hold, the last used first. */
+  cached(): ReturnType<BlockStore["cached"]> {
+    return this.#store.cached();
   }
 
   /** Gives up the blocks nobody reads, to the tier if there is one. */
@@ -178,7 +182,7 @@ export class Batcher {
   /** Strictly by rank: a row that does not fit is not overtaken. Each running row is left one block to grow into. */
   #admit(): void {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
-      if (this.#active.length >= this.#rows_max) return;
+      if (this.#active.length >= this.#settings.rows_max) return;
       this.#reuse(row, (content) => this.#store.hold(content));
       row.blocks_promised = blocksFor(row.token_ids.length);
       if (row.blocks_owed + this.#active.length > this.#spare()) {
@@ -192,7 +196,7 @@ export class Batcher {
 
   #decode(row: Row, decode_rows: number, plan: OpenPlan): void {
     if (!this.#active.includes(row) || !this.#cover(row, row.length + 1)) return;
-    const count_max = row.limits.tokens_max - row.drawn - 1;
+    const count_max = Math.min(row.limits.tokens_max - row.drawn - 1, this.#settings.draft_tokens_max);
     const proposed = row.drafter?.propose(row.token_ids, count_max, this.#cost.acceptanceMin(decode_rows)) ?? [];
     // Nobody makes room for a guess.
     const fits = blocksFor(row.length + 1 + proposed.length) - row.blocks.length <= this.#spare();
@@ -207,7 +211,8 @@ export class Batcher {
   #read(row: Row, budget: number, plan: OpenPlan): number {
     if (!this.#active.includes(row)) return 0;
     if (row.atBlockStart) {
-      this.#reuse(row, (content) => this.#store.hold(content) ?? this.#store.restore(content));
+      this.#reuse(row, (content) => this.#store.hold(content) ?? this.#restore(content, plan));
+      if (this.#hasRestoredEnough(plan)) return 0; // more may be there: it is not to be computed
       if (this.#isFollowing(row)) return 0;
       this.#copyTail(row, plan);
     }
@@ -229,6 +234,16 @@ export class Batcher {
       row.blocks.push(block);
       row.length += BLOCK_TOKENS;
     }
+  }
+
+  #restore(content: BlockContent, plan: OpenPlan): number | null {
+    const block = this.#hasRestoredEnough(plan) ? null : this.#store.restore(content);
+    if (block !== null) plan.restored_blocks += 1;
+    return block;
+  }
+
+  #hasRestoredEnough({ decode_rows, restored_blocks }: OpenPlan): boolean {
+    return decode_rows > 0 && restored_blocks >= this.#settings.restored_blocks_max;
   }
 
   /** Whether to wait: a more urgent row computes this row's next block, or all that is left of its prompt. */

@@ -2,6 +2,7 @@
 
 import { hash } from "node:crypto";
 import { assert } from "../core/assert.ts";
+import type { PrefixMatch } from "../core/prefix.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 
 /** What a full block holds: these tokens, after all that its parent and the parents of that hold. */
@@ -19,16 +20,11 @@ export interface BlockTier {
   evicted(block: number, content: BlockContent): void;
   /** Fills the block; false when the content is not there or is damaged. A miss is cheap: it is asked again each step. */
   restore(block: number, content: BlockContent): boolean;
+  /** Whether it says it is there. */
+  has(content: BlockContent): boolean;
 }
 
-export const NO_TIER: BlockTier = { evicted: () => {}, restore: () => false };
-
-export interface Explanation {
-  /** Tokens that need not be computed again. */
-  readonly matched_tokens: number;
-  /** Where the nearest cached text departs from the prompt; null when none goes on from the matched tokens. */
-  readonly departure: { readonly position: number; readonly cached_token_ids: readonly number[] } | null;
-}
+export const NO_TIER: BlockTier = { evicted: () => {}, restore: () => false, has: () => false };
 
 /** A block is free, or referenced, or cached: published and referenced by nobody. */
 export class BlockStore {
@@ -125,23 +121,35 @@ export class BlockStore {
     return null;
   }
 
+  /** What is cached, the last released first: so each block comes before those that go on from it. */
+  cached(): { block: number; content: BlockContent }[] {
+    return [...this.#cached].reverse().flatMap((block) => {
+      const content = this.#contents[block] ?? null;
+      return content === null ? [] : [{ block, content }];
+    });
+  }
+
   /** Gives up what is cached, to the tier if there is one. */
   clear(): void {
     while (this.#cached.size > 0) this.#evict();
   }
 
   /** Why a prompt was, or was not, found. */
-  explain(token_ids: readonly number[]): Explanation {
+  explain(token_ids: readonly number[]): PrefixMatch {
     let parent: number | null = null;
     let chain_hash = "";
     let position = 0;
+    let in_memory = true;
     for (; position + BLOCK_TOKENS <= token_ids.length; position += BLOCK_TOKENS) {
       const next = token_ids.slice(position, position + BLOCK_TOKENS);
       chain_hash = chainHash(chain_hash, next);
-      const block = this.find({ parent, token_ids: next, chain_hash });
-      if (block === null) break;
-      parent = block;
+      const content: BlockContent = { parent, token_ids: next, chain_hash };
+      const block = in_memory ? this.find(content) : null;
+      if (block !== null) parent = block;
+      else if (this.#tier.has(content)) in_memory = false;
+      else break;
     }
+    if (!in_memory) return { matched_tokens: position, departure: null };
     const rest = token_ids.slice(position, position + BLOCK_TOKENS);
     const departures = this.#contents.flatMap((content) => {
       if (content === null || content.parent !== parent) return [];

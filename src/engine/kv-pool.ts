@@ -1,6 +1,6 @@
 /** Keys and values of every row of a model, in blocks that belong to nobody in particular. Knows no row and no schedule. */
 
-import { evaluate, fromBytes, type MlxArray } from "../mlx/array.ts";
+import { evaluate, fromBytes, type MlxArray, memoryOf } from "../mlx/array.ts";
 import { hasExtras, reserve } from "../mlx/extras.ts";
 import { concatenate, sliceUpdate, take, zeros } from "../mlx/ops.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
@@ -35,6 +35,7 @@ export class KvPool implements Disposable {
   /** Copies whole blocks; none is read after it was written here. */
   copy(copies: readonly { readonly from: number; readonly to: number }[]): void {
     for (const { from, to } of copies) {
+      this.cover(to); // its row may have no part in this step
       for (const layer of this.layers) {
         layer.keys = copyBlock(layer.keys, from, to);
         layer.values = copyBlock(layer.values, from, to);
@@ -42,11 +43,30 @@ export class KvPool implements Disposable {
     }
   }
 
+  /** Copies out all that a block holds: `bytes` are as many as `blockBytes`. */
+  save(block: number, bytes: Uint8Array): void {
+    for (const { offset, memory } of this.#memory(block)) bytes.set(memory, offset);
+  }
+
+  /** Puts back what was saved, into this block or another. */
+  load(block: number, bytes: Uint8Array): void {
+    this.cover(block);
+    for (const { offset, memory } of this.#memory(block)) memory.set(bytes.subarray(offset, offset + memory.length));
+  }
+
   [Symbol.dispose](): void {
     for (const { keys, values } of this.layers) {
       keys[Symbol.dispose]();
       values[Symbol.dispose]();
     }
+  }
+
+  /** Where the block lies in each array, and where each of these lies in the bytes of the block. */
+  #memory(block: number): { offset: number; memory: Uint8Array }[] {
+    const arrays = this.layers.flatMap(({ keys, values }) => [keys, values]);
+    evaluate(...arrays); // a step that failed may have left copies undone
+    const bytes = blockBytes(this.#shape) / arrays.length;
+    return arrays.map((array, index) => ({ offset: index * bytes, memory: memoryOf(array, block * bytes, bytes) }));
   }
 }
 

@@ -8,15 +8,16 @@ export type RepackedType = "Q4_0" | "Q4_1" | "Q8_0";
 export interface AffineGroups {
   /** [rows, columns * bits / 32] */
   readonly packed: Uint32Array<ArrayBuffer>;
-  /** [rows, columns / 32] */
-  readonly scales: Float32Array<ArrayBuffer>;
-  /** [rows, columns / 32] */
-  readonly biases: Float32Array<ArrayBuffer>;
+  /** [rows, columns / 32], the bits of half floats */
+  readonly scales: Uint16Array<ArrayBuffer>;
+  /** [rows, columns / 32], the bits of half floats */
+  readonly biases: Uint16Array<ArrayBuffer>;
   readonly bits: 4 | 8;
 }
 
 /**
- * `bytes` holds rows * columns / 32 blocks. In float32 the groups give ggml's own values bit for bit, whether the sum is fused or not:
+ * `bytes` holds rows * columns / 32 blocks. In float32 the groups give ggml's own values bit for bit, whether the sum is fused or not
+ * (null: a scale is so large that its offset is no half float, which no real weight needs):
  * d * q is exact (11 bits times at most 8), so Q4_0 and Q8_0 are exact and Q4_1 rounds once, in its addition, as ggml does.
  * The one difference is the sign of a zero under a negative scale of Q4_0 or Q8_0. Scales that are not finite stay not finite.
  */
@@ -25,16 +26,17 @@ export function repack(
   bytes: Uint8Array<ArrayBuffer>,
   rows: number,
   columns: number,
-): AffineGroups {
+): AffineGroups | null {
   assert(columns % GROUP === 0, `a row of ${columns} elements is a whole number of blocks`);
   const blocks = (rows * columns) / GROUP;
   const { block_bytes, bits, pack } = LAYOUTS[type];
   assert(bytes.byteLength === blocks * block_bytes, `${blocks} blocks of ${type} have ${bytes.byteLength} bytes`);
   const packed = new Uint32Array(blocks * bits);
-  const scales = new Float32Array(blocks);
-  const biases = new Float32Array(blocks);
+  const scales = new Uint16Array(blocks);
+  const biases = new Uint16Array(blocks);
   pack(aligned(bytes), packed, scales, biases);
-  return { packed, scales, biases, bits };
+  const overflows = biases.some((bias, block) => isInfinite(bias) && !isInfinite(scales[block] ?? 0));
+  return overflows && type !== "Q4_1" ? null : { packed, scales, biases, bits };
 }
 
 export function isRepacked(type: string): type is RepackedType {
@@ -56,7 +58,7 @@ export function unpairedRows(heads: number, head_dim: number): Uint32Array<Array
   return order;
 }
 
-type Rows = Uint8Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
+type Rows = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
 /** The rows of a matrix in the given order. Works on raw blocks, packed words, scales and dense rows alike. */
 export function takeRows<Matrix extends Rows>(matrix: Matrix, order: Uint32Array): Matrix {
@@ -76,15 +78,25 @@ const GROUP = 32;
 /** Typed arrays read the machine's byte order; model files and every machine we run on are little-endian. */
 assert(new Uint8Array(new Uint16Array([1]).buffer)[0] === 1, "this machine is little-endian");
 
-/** float32 of each of the 65,536 half floats. */
-const F16 = new Float32Array(new Float16Array(new Uint16Array(65_536).map((_, bits) => bits).buffer));
+/** Half floats by their bits, times `factor`: exact but for overflow, as the factors are powers of two. */
+function timesTable(factor: number): Uint16Array<ArrayBuffer> {
+  const halves = new Float16Array(new Uint16Array(65_536).map((_, bits) => bits).buffer);
+  return new Uint16Array(halves.map((half) => half * factor).buffer);
+}
+
+const TIMES_MINUS_8 = timesTable(-8);
+const TIMES_MINUS_128 = timesTable(-128);
+
+function isInfinite(half: number): boolean {
+  return (half & 0x7fff) === 0x7c00;
+}
 
 // In the loops below the index is always inside the array: `as number` keeps the check of the compiler from costing time.
 type Pack = (
   buffer: ArrayBuffer,
   packed: Uint32Array<ArrayBuffer>,
-  scales: Float32Array<ArrayBuffer>,
-  biases: Float32Array<ArrayBuffer>,
+  scales: Uint16Array<ArrayBuffer>,
+  biases: Uint16Array<ArrayBuffer>,
 ) => void;
 
 /** Block: f16 d, 16 bytes; byte i holds element i (low) and 16 + i (high). weight = d * (q - 8). */
@@ -92,9 +104,9 @@ const packQ4Zero: Pack = (buffer, packed, scales, biases) => {
   const halves = new Uint16Array(buffer);
   for (let block = 0; block < scales.length; block++) {
     const from = block * 9;
-    const scale = F16[halves[from] as number] as number;
+    const scale = halves[from] as number;
     scales[block] = scale;
-    biases[block] = -8 * scale;
+    biases[block] = TIMES_MINUS_8[scale] as number;
     const a = (halves[from + 1] as number) | ((halves[from + 2] as number) << 16);
     const b = (halves[from + 3] as number) | ((halves[from + 4] as number) << 16);
     const c = (halves[from + 5] as number) | ((halves[from + 6] as number) << 16);
@@ -109,8 +121,8 @@ const packQ4One: Pack = (buffer, packed, scales, biases) => {
   for (let block = 0; block < scales.length; block++) {
     const from = block * 5;
     const head = words[from] as number;
-    scales[block] = F16[head & 0xffff] as number;
-    biases[block] = F16[head >>> 16] as number;
+    scales[block] = head & 0xffff;
+    biases[block] = head >>> 16;
     const a = words[from + 1] as number;
     const b = words[from + 2] as number;
     const c = words[from + 3] as number;
@@ -124,9 +136,9 @@ const packQ8Zero: Pack = (buffer, packed, scales, biases) => {
   const halves = new Uint16Array(buffer);
   for (let block = 0; block < scales.length; block++) {
     const from = block * 17;
-    const scale = F16[halves[from] as number] as number;
+    const scale = halves[from] as number;
     scales[block] = scale;
-    biases[block] = -128 * scale;
+    biases[block] = TIMES_MINUS_128[scale] as number;
     for (let word = 0; word < 8; word++) {
       const low = halves[from + 1 + word * 2] as number;
       const high = halves[from + 2 + word * 2] as number;

@@ -1,11 +1,13 @@
 /** What the server is made of; the caller builds it. */
 
 import type { Backend, ModelList } from "../core/backend.ts";
+import type { PrefixCache } from "../core/prefix.ts";
 import type { RequestIds } from "./request-id.ts";
 
 export interface ServerParts {
   readonly backend: Backend;
   readonly models: ModelList;
+  readonly prefix_cache: PrefixCache;
   readonly version: string;
   readonly requestId: () => string;
   /** Milliseconds since the epoch. */

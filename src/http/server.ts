@@ -13,6 +13,7 @@ import { healthRoutes } from "./health.ts";
 import { refuseForeign } from "./loopback.ts";
 import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
+import { prefixRoutes } from "./prefix.ts";
 import { RequestIds } from "./request-id.ts";
 
 export interface Server {
@@ -47,6 +48,7 @@ export function createServer(given: ServerParts): Server {
     .use(chatRoutes(parts))
     .use(completionRoutes(parts))
     .use(modelRoutes(parts))
+    .use(prefixRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
   return { handle: async (request) => await app.handle(request), explain, routes: app.routes };

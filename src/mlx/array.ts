@@ -147,6 +147,11 @@ export function readFloat32(array: MlxArray, start: number, target: Float32Array
   withBytes(array, (bytes) => target.set(new Float32Array(bytes, start * target.BYTES_PER_ELEMENT, target.length)));
 }
 
+/** Part of the memory of a computed, row-major array, to read and to write; it is there as long as the array is. */
+export function memoryOf(array: MlxArray, offset: number, bytes: number): Uint8Array {
+  return new Uint8Array(toArrayBuffer(addressOf(array), offset, bytes));
+}
+
 function copyOf(array: MlxArray): ArrayBuffer {
   return withBytes(array, (bytes) => bytes.slice(0));
 }
@@ -157,8 +162,11 @@ function withBytes<Result>(array: MlxArray, use: (bytes: ArrayBuffer) => Result)
   using rows = fromSlot("mlx_contiguous", native.mlx_contiguous(emptySlot(), array.handle, false, stream));
   evaluate(rows);
   const bytes = rows.bytes;
-  if (bytes === 0) return use(new ArrayBuffer(0));
-  const data = native.mlx_array_data_uint32(rows.handle); // an address, whatever the dtype
+  return use(bytes === 0 ? new ArrayBuffer(0) : toArrayBuffer(addressOf(rows), 0, bytes));
+}
+
+function addressOf(array: MlxArray): Handle {
+  const data = library().native.mlx_array_data_uint32(array.handle); // an address, whatever the dtype
   assert(data !== null, "a computed array has data");
-  return use(toArrayBuffer(data, 0, bytes));
+  return data;
 }

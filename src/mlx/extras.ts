@@ -3,30 +3,13 @@
  * composes the same from ordinary operations. Knows no model.
  */
 
-import { dlopen } from "bun:ffi";
+import { dlopen, ptr, read } from "bun:ffi";
 import { assert } from "../core/assert.ts";
-import { type Dtype, dtypes, fromSlot, type MlxArray } from "./array.ts";
-import { emptySlot, type Handle, library, MlxError, takeError } from "./library.ts";
+import { type Dtype, dtypes, fromSlot, MlxArray } from "./array.ts";
+import { check, emptySlot, type Handle, library, MlxError, takeError } from "./library.ts";
+import { extra_symbols } from "./symbols.ts";
 
-const failed = "i32";
-const layer_arguments = ["ptr", "ptr", "ptr", "ptr"] as const;
-
-/** By the names in native/bunsen.h. */
-const table = {
-  bunsen_reserve: { args: ["ptr", "ptr", "u64", "i32", "ptr"], returns: failed },
-  bunsen_rope_angles: { args: ["ptr", "ptr", "ptr", "f32", "f32", "ptr"], returns: failed },
-  bunsen_attention_new: { args: layer_arguments, returns: "ptr" },
-  bunsen_attention_free: { args: ["ptr"], returns: failed },
-  bunsen_attention_apply: {
-    args: ["ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "ptr", "ptr"],
-    returns: failed,
-  },
-  bunsen_mlp_new: { args: layer_arguments, returns: "ptr" },
-  bunsen_mlp_free: { args: ["ptr"], returns: failed },
-  bunsen_mlp_apply: { args: ["ptr", "ptr", "ptr", "ptr", "ptr"], returns: failed },
-} as const;
-
-type Native = ReturnType<typeof dlopen<typeof table>>["symbols"];
+type Native = ReturnType<typeof dlopen<typeof extra_symbols>>["symbols"];
 
 let opened: Native | null = null;
 
@@ -48,10 +31,10 @@ export interface LayerParts {
 
 /** A layer that the library holds. */
 export class NativeLayer implements Disposable {
-  readonly kind: "attention" | "mlp";
+  readonly kind: "attention" | "linear" | "mlp";
   #handle: Handle | null;
 
-  constructor(kind: "attention" | "mlp", { weights, numbers, factors }: LayerParts) {
+  constructor(kind: "attention" | "linear" | "mlp", { weights, numbers, factors }: LayerParts) {
     this.kind = kind;
     this.#handle = extras()[`bunsen_${kind}_new`](
       BigUint64Array.from(weights, (weight) => BigInt(weight?.handle ?? 0)),
@@ -103,6 +86,18 @@ export function applyMlp(layer: NativeLayer, x: MlxArray, residual: MlxArray): M
   return fromSlot("bunsen_mlp_apply", code);
 }
 
+/** `x` (tokens, columns) to (tokens, rows). */
+export function applyLinear(layer: NativeLayer, x: MlxArray): MlxArray {
+  const code = extras().bunsen_linear_apply(emptySlot(), layer.handle, x.handle, library().stream);
+  return fromSlot("bunsen_linear_apply", code);
+}
+
+/** Rows of the weights by uint32 number: (tokens) to (tokens, columns). */
+export function takeLinearRows(layer: NativeLayer, numbers: MlxArray): MlxArray {
+  const code = extras().bunsen_linear_rows(emptySlot(), layer.handle, numbers.handle, library().stream);
+  return fromSlot("bunsen_linear_rows", code);
+}
+
 /** An array that nobody has written, and whose memory the machine gives only as it is written. */
 export function reserve(shape: readonly number[], dtype: Dtype): MlxArray {
   const code = extras().bunsen_reserve(
@@ -113,6 +108,27 @@ export function reserve(shape: readonly number[], dtype: Dtype): MlxArray {
     library().stream,
   );
   return fromSlot("bunsen_reserve", code);
+}
+
+/** The numbers of ggml's block types in native/bunsen.h. */
+const block_types = { Q4_0: 0, Q4_1: 1, Q8_0: 2 } as const;
+
+/** Blocks of ggml as affine groups of 32 with float16 scales; row i of the result is row order[i]. */
+export function repackBlocks(
+  type: keyof typeof block_types,
+  blocks: Uint8Array,
+  rows: number,
+  columns: number,
+  order: Uint32Array | null,
+): { words: MlxArray; scales: MlxArray; biases: MlxArray } {
+  const operation = "bunsen_repack";
+  const [words, scales, biases] = [new BigUint64Array(1), new BigUint64Array(1), new BigUint64Array(1)];
+  const bytes = blocks.byteLength;
+  const code = extras()[operation](words, scales, biases, blocks, bytes, block_types[type], rows, columns, order);
+  check(operation, code);
+  const [first, second, third] = [words, scales, biases].map((slot) => new MlxArray(read.u64(ptr(slot), 0)));
+  assert(first !== undefined && second !== undefined && third !== undefined, "three slots were written");
+  return { words: first, scales: second, biases: third };
 }
 
 /** Cosines and sines of int32 `positions` over `wavelengths` (pairs): (tokens, 2, pairs), times `magnitude`. */
@@ -135,7 +151,7 @@ function extras(): Native {
 
 function find(path: string): Native | null {
   try {
-    return dlopen(path, table).symbols;
+    return dlopen(path, extra_symbols).symbols;
   } catch {
     return null; // a genuine mlx-c
   }

@@ -137,9 +137,26 @@ export function sliceUpdate(
   );
 }
 
+export function softmax(a: MlxArray, axis: number): MlxArray {
+  const { native, stream } = library();
+  return fromSlot("mlx_softmax_axis", native.mlx_softmax_axis(emptySlot(), a.handle, axis, true, stream));
+}
+
+/** Ascending. */
+export function sort(a: MlxArray, axis: number): MlxArray {
+  const { native, stream } = library();
+  return fromSlot("mlx_sort_axis", native.mlx_sort_axis(emptySlot(), a.handle, axis, stream));
+}
+
 export function take(a: MlxArray, indices: MlxArray, axis: number): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_take_axis", native.mlx_take_axis(emptySlot(), a.handle, indices.handle, axis, stream));
+}
+
+/** The `k` greatest along `axis`, in no order. */
+export function topk(a: MlxArray, k: number, axis: number): MlxArray {
+  const { native, stream } = library();
+  return fromSlot("mlx_topk_axis", native.mlx_topk_axis(emptySlot(), a.handle, k, axis, stream));
 }
 
 export function transpose(a: MlxArray, axes: readonly number[]): MlxArray {
@@ -167,19 +184,12 @@ function integers(values: readonly number[]): Int32Array {
   return Int32Array.from(values);
 }
 
-type BinaryOperation = "mlx_add" | "mlx_divide" | "mlx_less" | "mlx_matmul" | "mlx_minimum" | "mlx_multiply";
+type BinaryOperation = "mlx_add" | "mlx_matmul" | "mlx_multiply";
 
 /** An operation on two arrays whose shapes agree or broadcast. */
 function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxArray {
   return (a, b) => {
     const { native, stream } = library();
     return fromSlot(operation, native[operation](emptySlot(), a.handle, b.handle, stream));
-  };
-}
-
-function reduction(operation: "mlx_max_axis" | "mlx_min_axis"): (a: MlxArray, axis: number) => MlxArray {
-  return (a, axis) => {
-    const { native, stream } = library();
-    return fromSlot(operation, native[operation](emptySlot(), a.handle, axis, true, stream));
   };
 }

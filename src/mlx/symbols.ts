@@ -86,8 +86,17 @@ export const symbols = {
       args: [slot, handle, handle, "ptr", size, "ptr", size, "ptr", size, handle],
       returns: failed,
     },
+    mlx_softmax_axis: {
+      args: [slot, handle, "i32", "bool", handle],
+      returns: failed,
+    },
+    mlx_sort_axis: alongAxis,
     mlx_take_axis: {
       args: [slot, handle, handle, "i32", handle],
+      returns: failed,
+    },
+    mlx_topk_axis: {
+      args: [slot, handle, "i32", "i32", handle],
       returns: failed,
     },
     mlx_transpose_axes: shaped,
@@ -111,4 +120,26 @@ export const symbols = {
   version: {
     mlx_version: { args: ["ptr"], returns: failed },
   },
+} as const;
+
+const newLayer = { args: ["ptr", "ptr", "ptr", handle], returns: handle } as const;
+
+/** Our own additions, by the names in native/bunsen.h: a genuine mlx-c has none. */
+export const extra_symbols = {
+  bunsen_reserve: { args: [slot, "ptr", size, "i32", handle], returns: failed },
+  bunsen_repack: { args: [slot, slot, slot, "ptr", size, "i32", size, size, "ptr"], returns: failed },
+  bunsen_rope_angles: { args: [slot, handle, handle, "f32", "f32", handle], returns: failed },
+  bunsen_attention_new: newLayer,
+  bunsen_attention_free: { args: [handle], returns: failed },
+  bunsen_attention_apply: {
+    args: [slot, handle, handle, handle, handle, handle, handle, handle, handle],
+    returns: failed,
+  },
+  bunsen_linear_new: newLayer,
+  bunsen_linear_free: { args: [handle], returns: failed },
+  bunsen_linear_apply: { args: [slot, handle, handle, handle], returns: failed },
+  bunsen_linear_rows: { args: [slot, handle, handle, handle], returns: failed },
+  bunsen_mlp_new: newLayer,
+  bunsen_mlp_free: { args: [handle], returns: failed },
+  bunsen_mlp_apply: { args: [slot, handle, handle, handle, handle], returns: failed },
 } as const;

@@ -5,7 +5,7 @@ import { applyAttention, hasExtras, NativeLayer } from "../mlx/extras.ts";
 import { attend, rmsNorm } from "../mlx/fast.ts";
 import { add, concatenate, reshape, slice, sliceUpdate, take, transpose } from "../mlx/ops.ts";
 import { BLOCK_TOKENS } from "./block.ts";
-import { formOf, type Linear, linear, weightsOf } from "./layers.ts";
+import { formOf, giveUp, type Linear, linear, weightsOf } from "./layers.ts";
 import { type Rope, rotate } from "./rope.ts";
 import type { LayerCache, Span, Step } from "./step.ts";
 
@@ -31,7 +31,7 @@ export interface Attention extends Disposable {
   apply(x: MlxArray, step: Step): MlxArray;
 }
 
-/** In one operation where the library has it, else composed; the parts stay the caller's. */
+/** In one operation where the library has it, which then keeps the projections in a form of its own; else composed. */
 export function attention(parts: AttentionParts): Attention {
   return hasExtras() ? fused(parts) : { apply: (x, step) => compose(x, parts, step), [Symbol.dispose]: () => {} };
 }
@@ -48,6 +48,7 @@ function fused(parts: AttentionParts): Attention {
     ],
     factors: [parts.norm_epsilon, parts.scale, no_soft_cap, residual],
   });
+  giveUp(q, k, v, o);
   return {
     apply: (x, step) => applyAttention(layer, x, x, step.cache(parts.layer), step.layout, step.angles(rope)),
     [Symbol.dispose]: () => layer[Symbol.dispose](),

@@ -2,9 +2,18 @@
 
 import { Failure } from "../core/failure.ts";
 import { FileBytes } from "../formats/file-bytes.ts";
-import { type AffineGroups, isRepacked, repack, takeRows, unpairedRows } from "../formats/ggml-blocks.ts";
+import {
+  type AffineGroups,
+  isRepacked,
+  type RepackedType,
+  repack,
+  takeRows,
+  unpairedRows,
+} from "../formats/ggml-blocks.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
 import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
+import { hasExtras, repackBlocks } from "../mlx/extras.ts";
+import { library } from "../mlx/library.ts";
 import { astype, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
@@ -28,6 +37,7 @@ class GgufWeights implements Weights {
   readonly #tensors: ReadonlyMap<string, GgufTensor>;
   readonly #bytes: FileBytes;
   readonly #keeper = new ArrayKeeper();
+  #scratch = new Uint8Array();
 
   constructor(file: GgufFile, architecture: Architecture) {
     this.file = file.path;
@@ -53,14 +63,14 @@ class GgufWeights implements Weights {
     const tensor = this.#tensor(this.#architecture.tensorName(`${name}.weight`), [rows, columns]);
     const paired = this.#architecture.pairedHeads(name);
     const order = paired === null ? null : unpairedRows(paired, rows / paired);
-    const weight = isRepacked(tensor.type)
-      ? this.#quantized(repack(tensor.type, this.#read(tensor), rows, columns), rows, columns, order)
-      : this.#matrix(tensor, order);
+    const { type } = tensor;
+    const weight = isRepacked(type) ? this.#quantized(tensor, type, rows, columns, order) : this.#matrix(tensor, order);
     return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null };
   }
 
   release(): void {
     this.#bytes.dispose();
+    this.#scratch = new Uint8Array();
   }
 
   [Symbol.dispose](): void {
@@ -68,18 +78,40 @@ class GgufWeights implements Weights {
     this.#keeper[Symbol.dispose]();
   }
 
-  #quantized(groups: AffineGroups, rows: number, columns: number, order: Uint32Array | null) {
-    const place = <Matrix extends AffineGroups["packed"] | AffineGroups["scales"]>(matrix: Matrix) =>
-      order === null ? matrix : takeRows(matrix, order);
-    const { bits } = groups;
+  #quantized(tensor: GgufTensor, type: RepackedType, rows: number, columns: number, order: Uint32Array | null) {
+    const { words, scales, biases } = hasExtras()
+      ? repackBlocks(type, this.#borrow(tensor), rows, columns, order)
+      : this.#repack(tensor, type, rows, columns, order);
     return {
       kind: "quantized",
-      weight: this.#keeper.keep(fromBytes(place(groups.packed), [rows, (columns * bits) / 32], "uint32")),
-      // float32: a half-precision scale would make MLX round most of the weights
-      scales: this.#keeper.keep(fromBytes(place(groups.scales), [rows, columns / GROUP_SIZE], "float32")),
-      biases: this.#keeper.keep(fromBytes(place(groups.biases), [rows, columns / GROUP_SIZE], "float32")),
-      how: { group_size: GROUP_SIZE, bits },
+      weight: this.#keeper.keep(words),
+      scales: this.#keeper.keep(scales),
+      biases: this.#keeper.keep(biases),
+      how: { group_size: GROUP_SIZE, bits: type === "Q8_0" ? 8 : 4 },
     } as const;
+  }
+
+  #repack(tensor: GgufTensor, type: RepackedType, rows: number, columns: number, order: Uint32Array | null) {
+    const groups = repack(type, this.#read(tensor), rows, columns);
+    if (groups === null) {
+      const state = `tensor "${tensor.name}" has a scale whose offset is beyond half precision`;
+      throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
+    }
+    const place = <Matrix extends AffineGroups["packed"] | AffineGroups["scales"]>(matrix: Matrix) =>
+      order === null ? matrix : takeRows(matrix, order);
+    return {
+      words: fromBytes(place(groups.packed), [rows, (columns * groups.bits) / 32], "uint32"),
+      scales: this.#scales(place(groups.scales), rows),
+      biases: this.#scales(place(groups.biases), rows),
+    };
+  }
+
+  /** As stored on the CPU, whose kernels compute with them exactly; elsewhere MLX would round most of the weights. */
+  #scales(halves: Uint16Array, rows: number): MlxArray {
+    const stored = fromBytes(halves, [rows, halves.length / rows], "float16");
+    if (library().device === "cpu") return stored;
+    using given_up = stored;
+    return astype(given_up, "float32");
   }
 
   #matrix(tensor: GgufTensor, order: Uint32Array | null) {
@@ -118,6 +150,14 @@ class GgufWeights implements Weights {
       "unsupported",
       `Cannot load ${this.file}: tensor "${name}" must have shape [${shape}], found ${found}`,
     );
+  }
+
+  /** The tensor's bytes until the next tensor is borrowed: memory that was written before is the fastest to write. */
+  #borrow(tensor: GgufTensor): Uint8Array {
+    if (this.#scratch.length < tensor.bytes) this.#scratch = new Uint8Array(tensor.bytes);
+    const bytes = this.#scratch.subarray(0, tensor.bytes);
+    this.#bytes.readInto(bytes, tensor.offset, `tensor "${tensor.name}"`);
+    return bytes;
   }
 
   #read(tensor: GgufTensor): Uint8Array<ArrayBuffer> {

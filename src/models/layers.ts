@@ -23,6 +23,14 @@ export function weightsOf(layer: Linear): (MlxArray | null)[] {
     : [layer.weight, layer.scales, layer.biases, layer.bias];
 }
 
+/** Frees the weights: the library has made its own of them. */
+export function giveUp(...layers: readonly Linear[]): void {
+  for (const layer of layers) {
+    for (const array of weightsOf(layer)) array?.[Symbol.dispose]();
+    if (layer.kind === "dense") layer.transposed[Symbol.dispose]();
+  }
+}
+
 /** The group size and bits of a layer, as native/layer.h reads them. */
 export function formOf(layer: Linear): [number, number] {
   return layer.kind === "dense" ? [0, 0] : [layer.how.group_size, layer.how.bits];

@@ -8,8 +8,8 @@ import { rmsNorm } from "../mlx/fast.ts";
 import { type Attention, attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
 import type { Model } from "./family.ts";
-import { embed, linear } from "./layers.ts";
 import { type Mlp, mlp } from "./mlp.ts";
+import { projection } from "./projection.ts";
 import { disposeRope, type Rope, readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
 
@@ -40,11 +40,14 @@ export function loadLlama(config: ModelConfig, weights: Weights): Model {
   stack.use(weights);
   const rope = readRope(config, args.head_dim, weights.file);
   stack.defer(() => disposeRope(rope));
-  const embedding = weights.linear("model.embed_tokens", args.vocabulary_size, args.hidden_size, false);
+  const { vocabulary_size, hidden_size } = args;
+  const table = (name: string) =>
+    stack.use(projection(weights.linear(name, vocabulary_size, hidden_size, false), hidden_size));
+  const embedding = table("model.embed_tokens");
   const blocks = Array.from({ length: args.layers }, (_, layer) => loadBlock(weights, args, rope, layer, stack));
   const norm = weights.vector("model.norm.weight", args.hidden_size);
   const tied = args.tied ?? !weights.has("lm_head.weight");
-  const head = tied ? embedding : weights.linear("lm_head", args.vocabulary_size, args.hidden_size, false);
+  const head = tied ? embedding : table("lm_head");
   const owned = stack.move();
 
   return {
@@ -53,7 +56,7 @@ export function loadLlama(config: ModelConfig, weights: Weights): Model {
     vocabulary_size: args.vocabulary_size,
     bytes_resident: weights.bytes_resident,
     forward(token_ids, step) {
-      let hidden = embed(token_ids, embedding);
+      let hidden = embedding.rows(token_ids);
       for (const { attention, mlp } of blocks) {
         using before = hidden;
         using attended = attention.apply(before, step);
@@ -63,7 +66,7 @@ export function loadLlama(config: ModelConfig, weights: Weights): Model {
     },
     logits(hidden) {
       using normed = rmsNorm(hidden, norm, args.rms_norm_epsilon);
-      return linear(normed, head);
+      return head.apply(normed);
     },
     [Symbol.dispose]: () => owned.dispose(),
   };

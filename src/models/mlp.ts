@@ -4,7 +4,7 @@ import type { MlxArray } from "../mlx/array.ts";
 import { applyMlp, hasExtras, NativeLayer } from "../mlx/extras.ts";
 import { rmsNorm } from "../mlx/fast.ts";
 import { add } from "../mlx/ops.ts";
-import { formOf, type Linear, linear, swiglu, weightsOf } from "./layers.ts";
+import { formOf, giveUp, type Linear, linear, swiglu, weightsOf } from "./layers.ts";
 
 export interface MlpParts {
   readonly norm: MlxArray;
@@ -19,7 +19,7 @@ export interface Mlp extends Disposable {
   apply(x: MlxArray): MlxArray;
 }
 
-/** In one operation where the library has it, else composed; the parts stay the caller's. */
+/** In one operation where the library has it, which then keeps the projections in a form of its own; else composed. */
 export function mlp(parts: MlpParts): Mlp {
   return hasExtras() ? fused(parts) : { apply: (x) => compose(x, parts), [Symbol.dispose]: () => {} };
 }
@@ -34,6 +34,7 @@ function fused(parts: MlpParts): Mlp {
     numbers: [hidden_size, silu, ...formOf(gate), ...formOf(up), ...formOf(down)],
     factors: [parts.norm_epsilon, 1],
   });
+  giveUp(gate, up, down);
   return { apply: (x) => applyMlp(layer, x, x), [Symbol.dispose]: () => layer[Symbol.dispose]() };
 }
 

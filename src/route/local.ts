@@ -5,14 +5,16 @@ import { Failure } from "../core/failure.ts";
 import type { GenerationEvent, GenerationRequest, Prompt, Sampling } from "../core/generation.ts";
 import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
+import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import type { TextClient } from "../text/client.ts";
 import { type ChoiceStep, choiceSteps, Words } from "./choice.ts";
+import { inWords } from "./prefix.ts";
 import { promptTokens } from "./prompt.ts";
 import { resolveSampling } from "./sampling.ts";
 
-export class LocalBackend implements Backend {
+export class LocalBackend implements Backend, PrefixCache {
   readonly #catalog: Catalog;
   readonly #text: TextClient;
   readonly #scheduler: Scheduler;
@@ -32,11 +34,13 @@ export class LocalBackend implements Backend {
     return loaded;
   }
 
+  async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
+    const { model, text, prompt_ids } = await this.#read(request, signal);
+    return inWords(await this.#scheduler.explain(model, prompt_ids), prompt_ids, text.vocabulary);
+  }
+
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
-    const model = this.#catalog.find(request.model);
-    const [loaded, text] = await Promise.all([this.#scheduler.resident(model), this.#text.load(model.path)]);
-    refuseForeign(request, loaded);
-    const prompt_ids = await promptTokens(request.prompt, { path: model.path, loaded, text }, this.#text, signal);
+    const { model, loaded, text, prompt_ids } = await this.#read(request, signal);
     const room = loaded.context_length - prompt_ids.length;
     const row = {
       model: model.name,
@@ -58,6 +62,14 @@ export class LocalBackend implements Backend {
     } finally {
       left.abort(); // of several choices others may still run
     }
+  }
+
+  async #read(request: GenerationRequest, signal: AbortSignal) {
+    const model = this.#catalog.find(request.model);
+    const [loaded, text] = await Promise.all([this.#scheduler.resident(model), this.#text.load(model.path)]);
+    refuseForeign(request, loaded);
+    const prompt_ids = await promptTokens(request.prompt, { path: model.path, loaded, text }, this.#text, signal);
+    return { model, loaded, text, prompt_ids };
   }
 }
 

@@ -2,6 +2,7 @@
 
 import type { LoadedModel } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
+import type { PrefixMatch } from "../core/prefix.ts";
 import type { EngineClient } from "../worker/client.ts";
 import type { RowProgress, RowStart } from "../worker/messages.ts";
 import type { CatalogModel } from "./catalog.ts";
@@ -19,6 +20,10 @@ export class Scheduler {
 
   resident(model: CatalogModel): Promise<LoadedModel> {
     return this.#engine.load(model.name, model.path);
+  }
+
+  explain(model: CatalogModel, prompt_ids: readonly number[]): Promise<PrefixMatch> {
+    return this.#engine.explain(model.name, prompt_ids);
   }
 
   async *generate(row: Omit<RowStart, "id">, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {

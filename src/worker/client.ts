@@ -4,10 +4,10 @@
  */
 
 import type { LoadedModel } from "../core/backend.ts";
-import type { EngineSettings } from "../core/engine-settings.ts";
 import { Failure, fromRecord } from "../core/failure.ts";
 import { Inbox } from "../core/inbox.ts";
-import type { FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
+import type { PrefixMatch } from "../core/prefix.ts";
+import type { EngineParts, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
 
 export interface EngineDevice {
   readonly mlx_version: string;
@@ -20,26 +20,29 @@ interface Pending<Value> {
   readonly reject: (error: Failure) => void;
 }
 
+// Blocks that nobody saved yet go to the disk when the engine stops, the last used first: some 2 GB on a fast one.
+const STOP_MS_MAX = 3000;
+
 /** One life of the worker, with all that would be lost with it. */
 interface Life {
   readonly worker: Worker;
   readonly started: Pending<EngineDevice>;
+  readonly stopped: Pending<void>;
   readonly loads: Map<string, Pending<LoadedModel>>;
   readonly rows: Map<number, Inbox<RowProgress>>;
+  readonly explanations: Map<number, Pending<PrefixMatch>>;
 }
 
 export class EngineClient {
   readonly #spawn: () => Worker;
-  readonly #library: string;
-  readonly #settings: EngineSettings;
+  readonly #parts: EngineParts;
   #life: Life | null = null;
   #last_id = 0;
 
-  /** `spawn` starts the worker's thread; `library` is the mlx-c it opens. */
-  constructor(spawn: () => Worker, library: string, settings: EngineSettings) {
+  /** `spawn` starts the worker's thread. */
+  constructor(spawn: () => Worker, parts: EngineParts) {
     this.#spawn = spawn;
-    this.#library = library;
-    this.#settings = settings;
+    this.#parts = parts;
   }
 
   /** Starts the engine if it is not running. Throws a `Failure` when MLX cannot be opened. */
@@ -77,8 +80,24 @@ export class EngineClient {
     }
   }
 
-  close(): void {
-    if (this.#life !== null) this.#bury(this.#life, "it was closed");
+  /** Why a prompt would, or would not, be found in the prefix cache. */
+  explain(model: string, prompt_ids: readonly number[]): Promise<PrefixMatch> {
+    const life = this.#alive();
+    this.#last_id += 1;
+    const id = this.#last_id;
+    const explanation = pending<PrefixMatch>();
+    life.explanations.set(id, explanation);
+    post(life, { kind: "explain", id, model, prompt_ids });
+    return explanation.promise;
+  }
+
+  /** Lets the engine bring its cache to the disk first. */
+  async close(): Promise<void> {
+    const life = this.#life;
+    if (life === null) return;
+    post(life, { kind: "stop" });
+    await Promise.race([life.stopped.promise, Bun.sleep(STOP_MS_MAX)]);
+    this.#bury(life, "it was closed");
   }
 
   #alive(): Life {
@@ -87,12 +106,19 @@ export class EngineClient {
   }
 
   #start(): Life {
-    const life: Life = { worker: this.#spawn(), started: pending(), loads: new Map(), rows: new Map() };
+    const life: Life = {
+      worker: this.#spawn(),
+      started: pending(),
+      stopped: pending(),
+      loads: new Map(),
+      rows: new Map(),
+      explanations: new Map(),
+    };
     life.worker.addEventListener("message", (event: MessageEvent<FromEngine>) => receive(life, event.data));
     // Without an error listener a worker that cannot start would be waited for without end.
     life.worker.addEventListener("error", (event) => this.#bury(life, event.message));
     life.worker.addEventListener("close", () => this.#bury(life, "its thread ended"));
-    post(life, { kind: "start", library: this.#library, settings: this.#settings });
+    post(life, { kind: "start", parts: this.#parts });
     return life;
   }
 
@@ -102,7 +128,9 @@ export class EngineClient {
     this.#life = null;
     const failure = new Failure("engine", `Cannot go on: the engine stopped: ${reason}`);
     life.started.reject(failure);
+    life.stopped.resolve();
     for (const load of life.loads.values()) load.reject(failure);
+    for (const explanation of life.explanations.values()) explanation.reject(failure);
     for (const row of life.rows.values()) row.fail(failure);
     life.rows.clear();
     life.worker.terminate();
@@ -127,6 +155,13 @@ function receive(life: Life, message: FromEngine): void {
     case "row_failed":
       life.rows.get(message.id)?.fail(fromRecord(message.failure));
       life.rows.delete(message.id);
+      break;
+    case "explained":
+      life.explanations.get(message.id)?.resolve(message.match);
+      life.explanations.delete(message.id);
+      break;
+    case "stopped":
+      life.stopped.resolve();
       break;
     case "step":
       for (const row of message.rows) deliver(life, row);

@@ -2,14 +2,15 @@
 
 import { assert } from "../core/assert.ts";
 import type { LoadedModel } from "../core/backend.ts";
-import type { EngineSettings } from "../core/engine-settings.ts";
 import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
+import { BlockFiles } from "../engine/block-files.ts";
+import { blockKey } from "../engine/disk-tier.ts";
 import { Engine, type RowOutcome } from "../engine/engine.ts";
 import { openExtras } from "../mlx/extras.ts";
 import { openLibrary } from "../mlx/library.ts";
 import type { Model } from "../models/family.ts";
 import { loadModel } from "../models/load.ts";
-import type { FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
+import type { EngineParts, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
 
 declare const self: Worker;
 
@@ -18,16 +19,22 @@ interface Resident {
   readonly engine: Engine;
 }
 
-let settings: EngineSettings | null = null;
+// So long without a row, and the prefix cache goes to the disk.
+const IDLE_MS = 1000;
+
+/** Once MLX is open. */
+let started: { readonly parts: EngineParts; readonly files: BlockFiles } | null = null;
 let start_failure: FailureRecord | null = null;
 const residents = new Map<string, Resident>();
 let stepping = false;
+let stopping = false;
+let idle: NodeJS.Timeout | null = null;
 
 self.onmessage = (event: MessageEvent<ToEngine>) => {
   const message = event.data;
   switch (message.kind) {
     case "start":
-      send(start(message));
+      send(start(message.parts));
       break;
     case "load":
       send(load(message.model, message.path));
@@ -37,14 +44,21 @@ self.onmessage = (event: MessageEvent<ToEngine>) => {
       break;
     case "abort":
       for (const { engine } of residents.values()) engine.remove(message.id);
+      break;
+    case "explain":
+      send(explain(message));
+      break;
+    case "stop":
+      void stop();
   }
 };
 
-function start({ library, settings: wanted }: ToEngine & { kind: "start" }): FromEngine {
+function start(parts: EngineParts): FromEngine {
+  const { library, settings, blocks } = parts;
   try {
     const { version, device } = openLibrary(library);
     openExtras(library, true);
-    settings = wanted;
+    started = { parts, files: new BlockFiles(blocks.folder, settings.kv_disk_bytes_max, epochMs) };
     return { kind: "started", mlx_version: version, device };
   } catch (error) {
     const { message } = toRecord(error, "unavailable");
@@ -65,9 +79,17 @@ function load(name: string, path: string): FromEngine {
 }
 
 function open(path: string): Resident {
-  assert(settings !== null, "the engine starts before it loads");
+  assert(started !== null, "the engine starts before it loads");
+  const { parts, files } = started;
   const model = loadModel(path);
-  return { model, engine: new Engine(model, settings, () => performance.now()) };
+  const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape);
+  return { model, engine: new Engine(model, parts.settings, () => performance.now(), { files, key }) };
+}
+
+/** An engine that has just been started again holds nothing. */
+function explain({ id, model, prompt_ids }: ToEngine & { kind: "explain" }): FromEngine {
+  const match = residents.get(model)?.engine.explain(prompt_ids) ?? { matched_tokens: 0, departure: null };
+  return { kind: "explained", id, match };
 }
 
 function generate(row: RowStart): void {
@@ -86,16 +108,28 @@ function generate(row: RowStart): void {
 /** Steps while there are rows, model by model. Between two steps the thread looks at its messages, so an abort waits for one step at most. */
 async function run(): Promise<void> {
   stepping = true;
+  if (idle !== null) clearTimeout(idle);
   for (let busy = true; busy; ) {
     busy = false;
     for (const { engine } of residents.values()) {
-      if (engine.rows === 0) continue;
+      if (stopping || engine.rows === 0) continue;
       busy = true;
       report(engine.step());
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
   }
   stepping = false;
+  idle = setTimeout(() => void keepCached(), IDLE_MS);
+}
+
+async function stop(): Promise<void> {
+  stopping = true;
+  await keepCached();
+  send({ kind: "stopped" });
+}
+
+async function keepCached(): Promise<void> {
+  for (const { engine } of residents.values()) await engine.keepCached();
 }
 
 function report(outcomes: readonly RowOutcome[]): void {
@@ -110,6 +144,10 @@ function report(outcomes: readonly RowOutcome[]): void {
 function describe(name: string, { model, engine }: Resident): LoadedModel {
   const { vocabulary_size, bytes_resident } = model;
   return { model: name, context_length: engine.context_length, vocabulary_size, bytes_resident };
+}
+
+function epochMs(): number {
+  return performance.timeOrigin + performance.now();
 }
 
 function record(message: string): FailureRecord {

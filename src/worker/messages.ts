@@ -4,6 +4,7 @@ import type { LoadedModel } from "../core/backend.ts";
 import type { EngineSettings } from "../core/engine-settings.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { DrawnLogprob, FinishReason, Sampling } from "../core/generation.ts";
+import type { PrefixMatch } from "../core/prefix.ts";
 
 export interface RowStart {
   readonly id: number;
@@ -29,11 +30,23 @@ export interface RowProgress {
   readonly finish: FinishReason | null;
 }
 
+/** What an engine is made of. */
+export interface EngineParts {
+  /** The mlx-c it opens. */
+  readonly library: string;
+  readonly settings: EngineSettings;
+  /** Where it keeps blocks of the prefix cache, for as long as the program's version is this. */
+  readonly blocks: { readonly folder: string; readonly version: string };
+}
+
 export type ToEngine =
-  | { readonly kind: "start"; readonly library: string; readonly settings: EngineSettings }
+  | { readonly kind: "start"; readonly parts: EngineParts }
   | { readonly kind: "load"; readonly model: string; readonly path: string }
   | { readonly kind: "generate"; readonly row: RowStart }
-  | { readonly kind: "abort"; readonly id: number };
+  | { readonly kind: "abort"; readonly id: number }
+  | { readonly kind: "explain"; readonly id: number; readonly model: string; readonly prompt_ids: readonly number[] }
+  /** Its last message. */
+  | { readonly kind: "stop" };
 
 export type FromEngine =
   | { readonly kind: "started"; readonly mlx_version: string; readonly device: string }
@@ -41,4 +54,6 @@ export type FromEngine =
   | { readonly kind: "loaded"; readonly loaded: LoadedModel }
   | { readonly kind: "load_failed"; readonly model: string; readonly failure: FailureRecord }
   | { readonly kind: "step"; readonly rows: readonly RowProgress[] }
-  | { readonly kind: "row_failed"; readonly id: number; readonly failure: FailureRecord };
+  | { readonly kind: "row_failed"; readonly id: number; readonly failure: FailureRecord }
+  | { readonly kind: "explained"; readonly id: number; readonly match: PrefixMatch }
+  | { readonly kind: "stopped" };

@@ -22,9 +22,23 @@ test("options come with their command", () => {
     host: "::1",
     port: 0,
     json: true,
+    engine: {},
   });
   const asked = parseOptions(["run", "--model", "a", "why", "--", "--not-an-option"]);
   expect(asked).toMatchObject({ command: "run", words: ["why", "--not-an-option"], models: ["a"], port: 10_240 });
+});
+
+test("each setting of the engine is an option of serve", () => {
+  const words = ["--rows-max", "2", "--decode-gap-ms-target=50", "--chunk-tokens-max", "64", "--draft-tokens-max", "8"];
+  const { engine } = parseOptions(["serve", ...words, "--kv-bytes-max", "1073741824", "--kv-disk-bytes-max=2GiB"]);
+  expect(engine).toEqual({
+    rows_max: 2,
+    decode_gap_ms_target: 50,
+    chunk_tokens_max: 64,
+    draft_tokens_max: 8,
+    kv_bytes_max: 2 ** 30,
+    kv_disk_bytes_max: 2 ** 31,
+  });
 });
 
 test("without a command there is help", () => {
@@ -34,6 +48,7 @@ test("without a command there is help", () => {
 });
 
 describe("a command line is refused by the option at fault", () => {
+  const BYTES = "it must be a number of bytes, or of KiB, MiB or GiB as in 4GiB,";
   const HELP = 'see "bunsen help"';
   const cases: [string[], string][] = [
     [["serve", "--prot", "1"], `Cannot use --prot: there is no such option; ${HELP}`],
@@ -50,6 +65,26 @@ describe("a command line is refused by the option at fault", () => {
     [["serve", "--port", "1", "--port=2"], `Cannot use --port: it is given twice; ${HELP}`],
     [["serve", "--port", "65536"], "Cannot use --port 65536: it must be a number from 0 to 65535"],
     [["serve", "--port=-1"], "Cannot use --port -1: it must be a number from 0 to 65535"],
+    [["serve", "--rows-max", "0"], "Cannot use --rows-max 0: it must be a whole number from 1 to 64"],
+    [["serve", "--rows-max", "2KiB"], "Cannot use --rows-max 2KiB: it must be a whole number from 1 to 64"],
+    [
+      ["serve", "--decode-gap-ms-target", "0.5"],
+      "Cannot use --decode-gap-ms-target 0.5: it must be a whole number from 1 to 10000",
+    ],
+    [
+      ["serve", "--chunk-tokens-max", "31"],
+      "Cannot use --chunk-tokens-max 31: it must be a whole number from 32 to 8192",
+    ],
+    [["serve", "--draft-tokens-max", "9"], "Cannot use --draft-tokens-max 9: it must be a whole number from 0 to 8"],
+    [
+      ["serve", "--kv-bytes-max", "1023KiB"],
+      `Cannot use --kv-bytes-max 1023KiB: ${BYTES} from 1048576 to 1099511627776`,
+    ],
+    [
+      ["serve", "--kv-disk-bytes-max", "4GB"],
+      `Cannot use --kv-disk-bytes-max 4GB: ${BYTES} from 0 to 1125899906842624`,
+    ],
+    [["run", "--rows-max", "2"], 'Cannot use --rows-max with "run"'],
     [["run", "--json"], 'Cannot use --json with "run"'],
     [["run", "--model", "a", "--model", "b"], 'Cannot use --model 2 times with "run": one model answers'],
     [["serve", "now"], 'Cannot use "now": "serve" takes no words'],

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { PRIORITY, type Priority } from "../../src/core/priority.ts";
 import { Batcher, type BatcherSettings, type Part, type Plan } from "../../src/engine/batcher.ts";
+import { NO_TIER } from "../../src/engine/block-store.ts";
 import { integer, seeded } from "../random.ts";
 
 const STOP = 99;
@@ -14,8 +15,17 @@ const limits = (tokens_max: number, priority: Priority = PRIORITY.normal) => ({
   drafts: false,
 });
 
+const SETTINGS: BatcherSettings = {
+  blocks_max: 64,
+  rows_max: 16,
+  decode_gap_ms_target: 100,
+  chunk_tokens_max: 256,
+  restored_blocks_max: 2,
+  draft_tokens_max: 8,
+};
+
 function batcher(settings: Partial<BatcherSettings> = {}): Batcher {
-  return new Batcher({ blocks_max: 64, rows_max: 16, decode_gap_ms_target: 100, chunk_tokens_max: 256, ...settings });
+  return new Batcher({ ...SETTINGS, ...settings });
 }
 
 /** One step in which every output draws `token`; rows that end leave. */
@@ -292,6 +302,13 @@ test("drafts are verified together, and rejected ones leave no trace", () => {
   expect(onlyPart(rows.next())).toMatchObject({ start: part.start + 3, token_ids: [50], outputs: 1 });
 });
 
+test.each([0, 2])("no more than draft_tokens_max are guessed: %d", (draft_tokens_max) => {
+  const rows = batcher({ draft_tokens_max });
+  rows.join(1, [1, 2, 3, 4, 1, 2, 3, 4], { ...limits(40), drafts: true }, 0);
+  for (const token of [1, 2]) rows.observe(step(rows, token), 1000);
+  expect(onlyPart(rows.next()).outputs).toBe(1 + draft_tokens_max);
+});
+
 test("an answer ends within drafts: at a stop token, or at its limit", () => {
   const draw = (tokens_max: number, drawn: readonly number[]) => {
     const rows = batcher();
@@ -307,11 +324,11 @@ test("an answer ends within drafts: at a stop token, or at its limit", () => {
 test("what a tier has kept is not read again, and what it lost is", () => {
   const kept = new Set<string>();
   const tier = {
+    ...NO_TIER,
     evicted: (_: number, content: { readonly chain_hash: string }) => kept.add(content.chain_hash),
     restore: (_: number, content: { readonly chain_hash: string }) => kept.delete(content.chain_hash),
   };
-  const settings = { blocks_max: 8, rows_max: 2, decode_gap_ms_target: 100, chunk_tokens_max: 256 };
-  const rows = new Batcher(settings, tier);
+  const rows = new Batcher({ ...SETTINGS, blocks_max: 8, rows_max: 2 }, tier);
   const read = (id: number) => {
     rows.join(id, text(100), limits(1), 0);
     const [part] = step(rows).parts;
@@ -322,4 +339,26 @@ test("what a tier has kept is not read again, and what it lost is", () => {
   const [lost = ""] = kept;
   kept.delete(lost); // the chain's last block: contents go from the end
   expect(read(3)).toBe(64);
+});
+
+test("while a row decodes a tier fills a few blocks a step, and none of them is computed meanwhile", () => {
+  const restored: number[] = [];
+  const tier = { ...NO_TIER, restore: (block: number) => restored.push(block) <= 6 };
+  const rows = new Batcher(SETTINGS, tier);
+  rows.join(1, text(10, 1), limits(50), 0);
+  step(rows);
+  rows.join(2, text(250), limits(5), 0);
+  const steps = Array.from({ length: 4 }, () => [shape(step(rows)).slice(1), restored.length]);
+  expect(steps).toEqual([
+    [[], 2],
+    [[], 4],
+    [[], 6],
+    [[[2, 192, 58, 1]], 7],
+  ]);
+});
+
+test("while no row decodes a tier fills all it has at once", () => {
+  const rows = new Batcher(SETTINGS, { ...NO_TIER, restore: () => true });
+  rows.join(1, text(250), limits(5), 0);
+  expect(shape(step(rows))).toEqual([[1, 224, 26, 1]]);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type BlockContent, BlockStore, chainHash } from "../../src/engine/block-store.ts";
+import { type BlockContent, BlockStore, chainHash, NO_TIER } from "../../src/engine/block-store.ts";
 import { BLOCK_TOKENS } from "../../src/models/block.ts";
 
 const tokens = (seed: number) => Array.from({ length: BLOCK_TOKENS }, (_, index) => seed * 1000 + index);
@@ -54,7 +54,7 @@ test("the same tokens after others are another content", () => {
 
 test("the least recently held text is evicted first, each from its end", () => {
   const evicted: number[] = [];
-  const store = new BlockStore(4, { evicted: (block) => evicted.push(block), restore: () => false });
+  const store = new BlockStore(4, { ...NO_TIER, evicted: (block) => evicted.push(block) });
   const old = chain(store, [1, 2]);
   const recent = chain(store, [3, 4]);
   release(store, old);
@@ -104,11 +104,13 @@ test("a tier is given what is evicted and fills a block with it again", () => {
   const store = new BlockStore(1, {
     evicted: (_, { chain_hash, token_ids }) => kept.set(chain_hash, token_ids),
     restore: (_, { chain_hash }) => kept.has(chain_hash),
+    has: ({ chain_hash }) => kept.has(chain_hash),
   });
   release(store, chain(store, [1]));
   store.clear();
   const known = content(null, 1, chainHash("", tokens(1)));
   expect(kept.get(known.chain_hash)).toEqual(tokens(1));
+  expect(store.explain([...tokens(1), 5])).toEqual({ matched_tokens: BLOCK_TOKENS, departure: null });
   const block = store.restore(known);
   expect(block).toBe(0);
   expect(store.find(known)).toBe(block);

@@ -55,6 +55,7 @@ export class FakeModel {
         this.#pool.set(block, [...kept]);
         return true;
       },
+      has: ({ chain_hash }: BlockContent) => this.#disk.has(chain_hash),
     };
   }
 

@@ -33,7 +33,14 @@ class Load {
     this.#random = seeded(seed);
     this.#requests = requests;
     const tier = this.model.tier(() => this.#random() < 0.1);
-    const settings = { blocks_max, rows_max: 16, decode_gap_ms_target: 50, chunk_tokens_max: 256 };
+    const settings = {
+      blocks_max,
+      rows_max: 16,
+      decode_gap_ms_target: 50,
+      chunk_tokens_max: 256,
+      restored_blocks_max: 2,
+      draft_tokens_max: 8,
+    };
     this.#batcher = new Batcher(settings, tier);
     this.#prefixes = Array.from({ length: 40 }, () => this.#tokens(integer(this.#random, 1, 130)));
     this.#blocks = Array.from({ length: 3 }, () => this.#tokens(BLOCK_TOKENS));

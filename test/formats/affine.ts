@@ -4,7 +4,9 @@ import type { AffineGroups } from "../../src/formats/ggml-blocks.ts";
 
 /** scale * q + bias in float32, with one rounding after each operation, or fused with one rounding in all. */
 export function affineWeights(groups: AffineGroups, arithmetic: "stepwise" | "fused"): Float32Array {
-  const { packed, scales, biases, bits } = groups;
+  const { packed, bits } = groups;
+  const scales = new Float16Array(groups.scales.buffer);
+  const biases = new Float16Array(groups.biases.buffer);
   const weights = new Float32Array(scales.length * 32);
   for (let element = 0; element < weights.length; element++) {
     const bit = element * bits;

@@ -25,7 +25,11 @@ function weightsOf(gguf: GgufFile, name: string, rows_max: number): Float32Array
 }
 
 function widened(tensor: GgufTensor, bytes: Uint8Array<ArrayBuffer>, rows: number, columns: number): Float32Array {
-  if (isRepacked(tensor.type)) return affineWeights(repack(tensor.type, bytes, rows, columns), "stepwise");
+  if (isRepacked(tensor.type)) {
+    const groups = repack(tensor.type, bytes, rows, columns);
+    if (groups === null) throw new Error(`${tensor.name} has no offsets`);
+    return affineWeights(groups, "stepwise");
+  }
   if (tensor.type === "F16") return Float32Array.from(new Float16Array(bytes.buffer));
   if (tensor.type === "BF16")
     return new Float32Array(Uint32Array.from(new Uint16Array(bytes.buffer), (bits) => bits << 16).buffer);

@@ -14,6 +14,15 @@ const MODELS: readonly ModelRecord[] = [
   { name: "tiny", created_s: 1_700_000_000, owner: "local" },
   { name: "org/name", created_s: 1_700_000_001, owner: "org" },
 ];
+export const EXPLANATION = {
+  prompt_tokens: 40,
+  matched_tokens: 32,
+  departure: {
+    position: 35,
+    prompt: { token_id: 7, text_before: "what is", text_after: " it" },
+    cached: { token_id: 8, text_before: "what is", text_after: " that" },
+  },
+};
 export const USAGE = { prompt_tokens: 5, cached_tokens: 3, completion_tokens: 2 };
 /** The same in an answer. */
 export const USAGE_BODY = {
@@ -103,6 +112,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000) {
   const app = createServer({
     backend,
     models: { models: () => MODELS },
+    prefix_cache: { explain: async () => EXPLANATION },
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,

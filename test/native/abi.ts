@@ -110,7 +110,7 @@ const ffi_types: Readonly<Record<string, string>> = {
 function ffiType(c_type: string): string {
   if (c_type.includes("*")) return "ptr";
   const plain = c_type.replace(/^const /, "");
-  return ffi_types[plain] ?? (plain.startsWith("mlx_") ? "ptr" : `unknown (${plain})`);
+  return ffi_types[plain] ?? (/^(mlx|bunsen)_/.test(plain) ? "ptr" : `unknown (${plain})`);
 }
 
 /** "const mlx_array a" to "const mlx_array"; "void (*dtor)(void*)" to "void (*)(void*)". */

@@ -15,8 +15,9 @@ import { Catalog } from "../../src/schedule/catalog.ts";
 import { Scheduler } from "../../src/schedule/scheduler.ts";
 import type { Reader, TextClient } from "../../src/text/client.ts";
 import { EngineClient } from "../../src/worker/client.ts";
+import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
-import { ENGINE_SETTINGS, LIBRARY } from "../open-mlx.ts";
+import { engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 
 const NEVER = new AbortController().signal;
@@ -59,13 +60,15 @@ class Letters implements TextClient {
   close() {}
 }
 
+const FOLDER = scratchFolder();
+
 let backend: LocalBackend;
 let engine: EngineClient;
 let text: Letters;
 
 beforeAll(() => {
   prepareFixtures();
-  engine = new EngineClient(() => new Worker(join(ROOT, "src/worker/main.ts")), LIBRARY, ENGINE_SETTINGS);
+  engine = new EngineClient(() => new Worker(join(ROOT, "src/worker/main.ts")), engineParts(FOLDER));
 }, 120_000);
 
 beforeEach(() => {

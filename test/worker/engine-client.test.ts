@@ -1,18 +1,19 @@
 /** The engine behind its thread boundary: real worker, real MLX, small models. */
 
-import { afterEach, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
 import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import type { FromEngine, RowProgress, RowStart } from "../../src/worker/messages.ts";
+import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
-import { ENGINE_SETTINGS, LIBRARY } from "../open-mlx.ts";
+import { engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 
 const GREEDY = { ...PLAIN_SAMPLING, temperature: 0, seed: 0 };
+const FOLDER = scratchFolder();
 const NEVER = new AbortController().signal;
 
 let spawned: Worker[] = [];
@@ -20,22 +21,18 @@ let clients: EngineClient[] = [];
 
 beforeAll(prepareFixtures, 120_000);
 
-afterEach(() => {
-  for (const client of clients) client.close();
+afterEach(async () => {
+  for (const client of clients) await client.close();
   clients = [];
   spawned = [];
 });
 
-function startClient(library = LIBRARY): EngineClient {
-  const client = new EngineClient(
-    () => {
-      const worker = new Worker(join(ROOT, "src/worker/main.ts"));
-      spawned.push(worker);
-      return worker;
-    },
-    library,
-    ENGINE_SETTINGS,
-  );
+function startClient(parts = engineParts(FOLDER)): EngineClient {
+  const client = new EngineClient(() => {
+    const worker = new Worker(join(ROOT, "src/worker/main.ts"));
+    spawned.push(worker);
+    return worker;
+  }, parts);
   clients.push(client);
   return client;
 }
@@ -114,10 +111,10 @@ test("a dead worker ends its rows with a typed failure and the next call starts 
 });
 
 test("a library that is not one is told in a sentence, also to who only loads a model", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "bunsen-"));
+  const folder = mkdtempSync(join(FOLDER, "library-"));
   const path = join(folder, "libmlxc.so");
   writeFileSync(path, "not a library");
-  const client = startClient(path);
+  const client = startClient({ ...engineParts(folder), library: path });
   const asked = [client.device(), client.load("untied", fixture("untied").path)];
   for (const promise of asked) {
     const failure = await promise.then(String, (error: unknown) => error);
@@ -132,7 +129,7 @@ test("a model that cannot be loaded leaves running rows alone and may be tried a
   const { path, expected } = fixture("untied");
   await client.load("untied", path);
   const reading = tokens(client.generate(row("untied"), NEVER));
-  const broken = mkdtempSync(join(tmpdir(), "bunsen-"));
+  const broken = mkdtempSync(join(FOLDER, "broken-"));
   writeFileSync(join(broken, "config.json"), '{"model_type": "telepathy"}');
   const attempt = () => failureOf(client.load("broken", broken));
   expect(await attempt()).toContain("it has no .safetensors file");
@@ -147,4 +144,62 @@ test("a row for a model the engine does not hold fails alone", async () => {
   const lost = tokens(client.generate({ ...row("untied"), model: "other" }, NEVER));
   expect(await failureOf(lost)).toContain('the engine holds no model "other"');
   expect((await tokens(client.generate(row("untied"), NEVER))).length).toBe(20);
+});
+
+describe("the prefix cache on disk", () => {
+  const prompt_ids = Array.from({ length: 150 }, (_, index) => (index * 7) % 256);
+  const ask = async (client: EngineClient) => {
+    await client.load("untied", fixture("untied").path);
+    const answer = { token_ids: [] as number[], cached_tokens: 0 };
+    for await (const { token_ids, cached_tokens } of client.generate(row("untied", { prompt_ids }), NEVER)) {
+      answer.token_ids.push(...token_ids);
+      answer.cached_tokens = cached_tokens;
+    }
+    return answer;
+  };
+
+  test("is there after the engine was closed and started again", async () => {
+    const parts = engineParts(mkdtempSync(join(FOLDER, "closed-")));
+    const first = startClient(parts);
+    const cold = await ask(first);
+    await first.close();
+    const warm = await ask(startClient(parts));
+    expect([cold.cached_tokens, warm.cached_tokens]).toEqual([0, 128]);
+    expect(warm.token_ids).toEqual(cold.token_ids);
+  });
+
+  test("is there when the engine was idle for a second and was killed then", async () => {
+    const parts = engineParts(mkdtempSync(join(FOLDER, "killed-")));
+    await ask(startClient(parts));
+    await Bun.sleep(2000);
+    spawned[0]?.terminate();
+    expect((await ask(startClient(parts))).cached_tokens).toBe(128);
+  });
+
+  test("is another one for another version of the program", async () => {
+    const parts = engineParts(mkdtempSync(join(FOLDER, "version-")));
+    const first = startClient(parts);
+    await ask(first);
+    await first.close();
+    const newer = { ...parts, blocks: { ...parts.blocks, version: "newer" } };
+    expect((await ask(startClient(newer))).cached_tokens).toBe(0);
+  });
+
+  test("keeps nothing when it may have no bytes", async () => {
+    const folder = mkdtempSync(join(FOLDER, "none-"));
+    const first = startClient(engineParts(folder, { kv_disk_bytes_max: 0 }));
+    await ask(first);
+    await first.close();
+    expect(readdirSync(join(folder, "blocks"))).toEqual([]);
+  });
+
+  test("needs no folder: what cannot be kept is computed again", async () => {
+    const folder = join(mkdtempSync(join(FOLDER, "file-")), "file");
+    writeFileSync(folder, "no folder");
+    const first = startClient(engineParts(folder));
+    const cold = await ask(first);
+    await first.close();
+    const again = await ask(startClient(engineParts(folder)));
+    expect(again).toEqual(cold);
+  });
 });

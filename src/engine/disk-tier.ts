@@ -1,0 +1,142 @@
+/**
+ * Blocks of the prefix cache on disk, beyond the memory and the process. A file is believed only when it says of itself
+ * what is asked and its checksum holds: anything else is a miss, and is removed. Knows files and bytes, not tensors.
+ */
+
+import { hash } from "node:crypto";
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { CacheShape } from "../models/family.ts";
+import type { BlockFiles } from "./block-files.ts";
+import type { BlockContent, BlockTier } from "./block-store.ts";
+
+/** The tensors of the blocks, as bytes. */
+export interface BlockMemory {
+  save(block: number, bytes: Uint8Array): void;
+  load(block: number, bytes: Uint8Array): void;
+}
+
+export class DiskTier implements BlockTier {
+  readonly #files: BlockFiles;
+  readonly #key: string;
+  readonly #memory: BlockMemory;
+  /** The last file read. */
+  readonly #file: Uint8Array;
+  /** Offered to the disk once, which may have dropped them since for what others use. */
+  readonly #offered = new WeakSet<BlockContent>();
+
+  /** `key` names all that decides what a block's tensors are beside its tokens. */
+  constructor(files: BlockFiles, key: string, memory: BlockMemory, block_bytes: number) {
+    this.#files = files;
+    this.#key = key;
+    this.#memory = memory;
+    this.#file = new Uint8Array(HEAD_BYTES + block_bytes);
+  }
+
+  evicted(block: number, content: BlockContent): void {
+    this.#keep(block, content, this.#files.now());
+  }
+
+  restore(block: number, content: BlockContent): boolean {
+    if (!this.has(content)) return false;
+    const name = this.#nameOf(content);
+    if (this.#files.read(name, this.#file) && isIntact(this.#file, name, content)) {
+      this.#memory.load(block, this.#file.subarray(HEAD_BYTES));
+      return true;
+    }
+    this.#files.remove(name);
+    return false;
+  }
+
+  has(content: BlockContent): boolean {
+    return this.#files.has(this.#nameOf(content));
+  }
+
+  /** Keeps what is in memory, as far as the cap allows: `contents`, the last used first, while `isThere`. */
+  async keep(contents: readonly { block: number; content: BlockContent }[], isThere: () => boolean): Promise<void> {
+    const began_ms = this.#files.now();
+    const fitting = Math.floor(this.#files.bytes_max / this.#file.byteLength);
+    for (const [place, { block, content }] of contents.slice(0, fitting).entries()) {
+      if (!isThere()) return;
+      const used_ms = began_ms - place * STAMP_MS;
+      if (this.#offered.has(content)) this.#files.touch(this.#nameOf(content), used_ms);
+      else this.#keep(block, content, used_ms);
+      this.#offered.add(content);
+      await this.#files.settled();
+    }
+  }
+
+  #keep(block: number, content: BlockContent, used_ms: number): void {
+    const name = this.#nameOf(content);
+    if (this.#files.has(name)) this.#files.touch(name, used_ms);
+    else if (this.#files.takes(this.#file.byteLength)) {
+      const file = new Uint8Array(this.#file.byteLength);
+      this.#memory.save(block, file.subarray(HEAD_BYTES));
+      writeHead(file, name, content);
+      this.#files.put(name, file, used_ms);
+    }
+  }
+
+  #nameOf({ chain_hash }: BlockContent): string {
+    return `${this.#key}-${chain_hash}`;
+  }
+}
+
+/**
+ * The key of a model's blocks: its files, the library that computes, the version of the program, what a token takes.
+ * A file is told by size, times and inode rather than read: no tool sets the time of its last change at will.
+ */
+export function blockKey(model: string, library: string, version: string, shape: CacheShape): string {
+  const files = statSync(model).isDirectory() ? modelFiles(model) : [model];
+  const facts = [version, ...[library, ...files].map(identity), shape.layers, shape.kv_heads, shape.head_dim];
+  return hash("sha256", facts.join("\n"), "hex").slice(0, KEY_LENGTH);
+}
+
+const KEY_LENGTH = 16;
+
+// A file: this mark, its own name, the tokens, the checksum of what follows; then keys and values, layer by layer.
+const MARK = Buffer.from("Bunsen block 1\n\n");
+const TOKENS_AT = 96;
+const CHECKSUM_AT = TOKENS_AT + 32 * 4;
+const HEAD_BYTES = 256;
+
+// Between the stamps of files that are kept together: as fine as a modification time in seconds can be told.
+const STAMP_MS = 0.001;
+
+function writeHead(file: Uint8Array, name: string, content: BlockContent): void {
+  file.set(headOf(name, content));
+  viewOf(file).setBigUint64(CHECKSUM_AT, checksum(file), true);
+}
+
+function isIntact(file: Uint8Array, name: string, content: BlockContent): boolean {
+  const head = headOf(name, content);
+  const is_asked = Buffer.compare(head, file.subarray(0, CHECKSUM_AT)) === 0;
+  return is_asked && viewOf(file).getBigUint64(CHECKSUM_AT, true) === checksum(file);
+}
+
+/** All before the checksum. */
+function headOf(name: string, { token_ids }: BlockContent): Uint8Array {
+  const head = new Uint8Array(CHECKSUM_AT);
+  head.set(MARK);
+  head.set(Buffer.from(name), MARK.length);
+  for (const [index, token] of token_ids.entries()) viewOf(head).setUint32(TOKENS_AT + 4 * index, token, true);
+  return head;
+}
+
+function checksum(file: Uint8Array): bigint {
+  return Bun.hash.xxHash3(file.subarray(HEAD_BYTES));
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
+}
+
+function modelFiles(folder: string): string[] {
+  const names = readdirSync(folder).filter((name) => /\.(?:json|safetensors)$/.test(name));
+  return names.sort().map((name) => join(folder, name));
+}
+
+function identity(path: string): string {
+  const { size, mtimeMs, ctimeMs, ino } = statSync(path);
+  return [size, mtimeMs, ctimeMs, ino].join();
+}

@@ -1,0 +1,34 @@
+/** A matrix that stands alone: the table of embeddings, the head, or both in one. Knows no family. */
+
+import type { MlxArray } from "../mlx/array.ts";
+import { applyLinear, hasExtras, NativeLayer, takeLinearRows } from "../mlx/extras.ts";
+import { embed, formOf, giveUp, type Linear, linear, weightsOf } from "./layers.ts";
+
+export interface Projection extends Disposable {
+  /** `x` (tokens, columns) to (tokens, rows). */
+  apply(x: MlxArray): MlxArray;
+  /** Its rows by token, (tokens) to (tokens, columns), in the dtype the model computes in. */
+  rows(token_ids: MlxArray): MlxArray;
+}
+
+/** In one operation where the library has it, which then keeps the weights in a form of its own; else composed. */
+export function projection(layer: Linear, columns: number): Projection {
+  if (!hasExtras()) {
+    return {
+      apply: (x) => linear(x, layer),
+      rows: (token_ids) => embed(token_ids, layer),
+      [Symbol.dispose]: () => {},
+    };
+  }
+  const native = new NativeLayer("linear", {
+    weights: weightsOf(layer),
+    numbers: [columns, ...formOf(layer)],
+    factors: [],
+  });
+  giveUp(layer);
+  return {
+    apply: (x) => applyLinear(native, x),
+    rows: (token_ids) => takeLinearRows(native, token_ids),
+    [Symbol.dispose]: () => native[Symbol.dispose](),
+  };
+}
