@@ -126,7 +126,19 @@ export interface DrawnLogprob extends TokenLogprob {
   readonly top: readonly TokenLogprob[];
 }
 
-/** The same in the caller's words. */
+export type FinishReason = "stop" | "length";
+
+/** What a row has come to in one step. */
+export interface RowStep {
+  readonly token_ids: readonly number[];
+  /** Of each of these tokens, when the row asks for it. */
+  readonly logprobs: readonly DrawnLogprob[];
+  /** Prompt tokens that needed not be computed. */
+  readonly cached_tokens: number;
+  readonly finish: FinishReason | null;
+}
+
+/** A token and its probability in the caller's words. */
 export interface TokenReport {
   /** What the token adds to the text; the name of a special one; bytes that are no text by themselves as `bytes:\xe2\x80`. */
   readonly text: string;
@@ -148,8 +160,6 @@ export interface Usage {
   readonly cached_tokens: number;
   readonly completion_tokens: number;
 }
-
-export type FinishReason = "stop" | "length";
 
 /**
  * A generation is one `start`, any number of `text`, one `finish` for each choice and no `text` of it behind, then exactly

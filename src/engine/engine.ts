@@ -6,7 +6,7 @@
 import { assert } from "../core/assert.ts";
 import type { EngineSettings } from "../core/engine-settings.ts";
 import { type FailureRecord, toRecord } from "../core/failure.ts";
-import type { DrawnLogprob, FinishReason } from "../core/generation.ts";
+import type { RowStep } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { PRIORITY } from "../core/priority.ts";
 import { evaluate, fromBytes, fromTokens } from "../mlx/array.ts";
@@ -28,16 +28,7 @@ export interface NewRow extends SampledRow {
 }
 
 export type RowOutcome =
-  | {
-      readonly kind: "progress";
-      readonly id: number;
-      readonly token_ids: readonly number[];
-      /** Of each of these tokens, when the row asks for it. */
-      readonly logprobs: readonly DrawnLogprob[];
-      /** Prompt tokens that needed not be computed. */
-      readonly cached_tokens: number;
-      readonly finish: FinishReason | null;
-    }
+  | (RowStep & { readonly kind: "progress"; readonly id: number })
   | { readonly kind: "failed"; readonly id: number; readonly failure: FailureRecord };
 
 /** Where the blocks of a model are kept beyond its engine's life. */

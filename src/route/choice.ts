@@ -1,11 +1,17 @@
 /** One choice of an answer: its row's tokens become what may be sent. Knows no thread and no other choice. */
 
-import type { DrawnLogprob, DrawnReport, FinishReason, TokenLogprob, TokenReport } from "../core/generation.ts";
+import type {
+  DrawnLogprob,
+  DrawnReport,
+  FinishReason,
+  RowStep,
+  TokenLogprob,
+  TokenReport,
+} from "../core/generation.ts";
 import { Detokenizer } from "../text/detokenizer.ts";
 import type { Vocabulary } from "../text/messages.ts";
 import { StopFinder } from "../text/stop.ts";
 import { tokenText } from "../text/token-text.ts";
-import type { RowProgress } from "../worker/messages.ts";
 
 export interface ChoiceStep {
   readonly tokens_drawn: number;
@@ -18,7 +24,7 @@ export interface ChoiceStep {
 
 /** Leaves its row when a stop string is complete. */
 export async function* choiceSteps(
-  row: AsyncIterable<RowProgress>,
+  row: AsyncIterable<RowStep>,
   words: Words,
 ): AsyncGenerator<ChoiceStep, void, undefined> {
   for await (const progress of row) {
@@ -45,7 +51,7 @@ export class Words {
     this.#stops = new StopFinder(stop);
   }
 
-  push({ token_ids, logprobs, finish }: RowProgress): { text: string; tokens: DrawnReport[]; found: boolean } {
+  push({ token_ids, logprobs, finish }: RowStep): { text: string; tokens: DrawnReport[]; found: boolean } {
     const last = finish !== null;
     const decoded = token_ids.map((id, index) => this.#decode(id, logprobs[index])).join("");
     const checked = this.#stops.push(last ? decoded + this.#detokenizer.flush() : decoded);

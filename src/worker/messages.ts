@@ -3,7 +3,7 @@
 import type { LoadedModel } from "../core/backend.ts";
 import type { EngineSettings } from "../core/engine-settings.ts";
 import type { FailureRecord } from "../core/failure.ts";
-import type { DrawnLogprob, FinishReason, Sampling } from "../core/generation.ts";
+import type { RowStep, Sampling } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 
 export interface RowStart {
@@ -20,14 +20,8 @@ export interface RowStart {
   readonly stop_token_ids: readonly number[];
 }
 
-export interface RowProgress {
+export interface RowProgress extends RowStep {
   readonly id: number;
-  readonly token_ids: readonly number[];
-  /** Of each of these tokens, when the row asks for it. */
-  readonly logprobs: readonly DrawnLogprob[];
-  /** Prompt tokens that needed not be computed. */
-  readonly cached_tokens: number;
-  readonly finish: FinishReason | null;
 }
 
 /** What an engine is made of. */
