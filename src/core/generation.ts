@@ -16,6 +16,9 @@ export interface TokenBias {
   readonly bias: number;
 }
 
+/** More than any context has. */
+export const ALL_TOKENS = Number.MAX_SAFE_INTEGER;
+
 // OpenAI's limits, and what it says of them: "a ban or exclusive selection of the relevant token".
 export const BIAS_BAN = -100;
 export const BIAS_FORCE = 100;
@@ -28,6 +31,8 @@ export interface Sampling {
   readonly frequency_penalty: number;
   /** Taken once from the logit of a token that is in the answer. */
   readonly presence_penalty: number;
+  /** The penalties look at so many of the last tokens; `ALL_TOKENS` at every one. */
+  readonly penalty_window: number;
   readonly logit_bias: readonly TokenBias[];
   /** 0 is greedy. */
   readonly temperature: number;
@@ -51,6 +56,7 @@ export const PLAIN_SAMPLING: Omit<Sampling, "seed"> = {
   repetition_penalty: 1,
   frequency_penalty: 0,
   presence_penalty: 0,
+  penalty_window: ALL_TOKENS,
   logit_bias: [],
   temperature: 1,
   top_k: 0,
@@ -68,6 +74,7 @@ export const NO_WISHES: SamplingWishes = {
   repetition_penalty: null,
   frequency_penalty: null,
   presence_penalty: null,
+  penalty_window: null,
   logit_bias: null,
   temperature: null,
   top_k: null,
@@ -96,6 +103,8 @@ export interface GenerationWishes {
   readonly stop_token_ids: readonly number[];
   /** The model's own end tokens do not end the answer. */
   readonly ignore_eos: boolean;
+  /** The prompt's text stands before each answer. */
+  readonly echo: boolean;
 }
 
 export const PLAIN_ANSWER: GenerationWishes = {
@@ -107,6 +116,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   stop: [],
   stop_token_ids: [],
   ignore_eos: false,
+  echo: false,
 };
 
 export interface GenerationRequest extends GenerationWishes {

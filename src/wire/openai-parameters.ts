@@ -14,7 +14,7 @@ export interface AskedAnswer {
 }
 
 /** How the answer is sent. */
-interface Delivery {
+export interface Delivery {
   readonly stream: boolean;
   readonly include_usage: boolean;
 }
@@ -94,6 +94,7 @@ export function wishesOf(
     stop: typeof body.stop === "string" ? [body.stop] : (body.stop ?? []),
     stop_token_ids: body.stop_token_ids ?? [],
     ignore_eos: body.ignore_eos ?? false,
+    echo: false,
   };
 }
 
