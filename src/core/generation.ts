@@ -1,5 +1,7 @@
 /** The neutral nouns every dialect and every backend speak. Knows no wire format and no tokenizer. */
 
+import { PRIORITY, type Priority } from "./priority.ts";
+
 export interface Message {
   readonly role: "system" | "user" | "assistant";
   readonly content: string;
@@ -105,6 +107,7 @@ export interface GenerationWishes {
   readonly ignore_eos: boolean;
   /** The prompt's text stands before each answer. */
   readonly echo: boolean;
+  readonly priority: Priority;
 }
 
 export const PLAIN_ANSWER: GenerationWishes = {
@@ -117,6 +120,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   stop_token_ids: [],
   ignore_eos: false,
   echo: false,
+  priority: PRIORITY.normal,
 };
 
 export interface GenerationRequest extends GenerationWishes {

@@ -3,6 +3,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest, GenerationWishes } from "../core/generation.ts";
+import { PRIORITY } from "../core/priority.ts";
 import { samplingOf, samplingParameters } from "./openai-sampling.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called } from "./violation.ts";
@@ -95,6 +96,7 @@ export function wishesOf(
     stop_token_ids: body.stop_token_ids ?? [],
     ignore_eos: body.ignore_eos ?? false,
     echo: false,
+    priority: PRIORITY.normal,
   };
 }
 
