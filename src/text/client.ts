@@ -2,7 +2,7 @@
 
 import { Failure, fromRecord } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
-import type { FromText, TextAnswers, TextCall, TextModel, ToText } from "./messages.ts";
+import type { EncodedInput, FromText, Input, TextAnswers, TextCall, TextModel, ToText } from "./messages.ts";
 
 export interface TextClient {
   /** `path`: a model folder or a GGUF file. Loads once; later calls return the same. */
@@ -10,6 +10,8 @@ export interface TextClient {
   encodeChat(path: string, messages: readonly Message[], reader?: Reader): Promise<number[]>;
   /** Special tokens in the text are recognised, and the model's own beginning token is put in front, as its tokenizer says. */
   encodeText(path: string, text: string, reader?: Reader): Promise<number[]>;
+  /** Each on its own within `tokens_max`; what is beyond is cut. */
+  encodeInputs(path: string, inputs: readonly Input[], reader: Reader): Promise<EncodedInput[]>;
   close(): void;
 }
 
@@ -72,6 +74,10 @@ class WorkerClient implements TextClient {
 
   encodeText(path: string, text: string, { tokens_max, signal } = ANYONE): Promise<number[]> {
     return this.#call({ kind: "encode_text", path, text, tokens_max }, signal);
+  }
+
+  encodeInputs(path: string, inputs: readonly Input[], { tokens_max, signal }: Reader): Promise<EncodedInput[]> {
+    return this.#call({ kind: "encode_inputs", path, inputs, tokens_max }, signal);
   }
 
   close(): void {
