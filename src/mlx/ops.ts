@@ -12,8 +12,6 @@ export interface Quantization {
 }
 
 export const add = binary("mlx_add");
-export const divide = binary("mlx_divide");
-export const less = binary("mlx_less");
 export const matmul = binary("mlx_matmul");
 export const maximum = binary("mlx_maximum");
 export const minimum = binary("mlx_minimum");
@@ -24,9 +22,10 @@ export const sigmoid = unary("mlx_sigmoid");
 export const tanh = unary("mlx_tanh");
 
 /** Along `axis`, which stays with length 1. */
-export const max = reduction("mlx_max_axis");
-export const min = reduction("mlx_min_axis");
-export const sum = reduction("mlx_sum_axis");
+export function sum(a: MlxArray, axis: number): MlxArray {
+  const { native, stream } = library();
+  return fromSlot("mlx_sum_axis", native.mlx_sum_axis(emptySlot(), a.handle, axis, true, stream));
+}
 
 /** Index of the greatest value along `axis`, uint32; the axis is dropped. */
 export function argmax(a: MlxArray, axis: number): MlxArray {
@@ -51,12 +50,6 @@ export function concatenate(arrays: readonly MlxArray[], axis: number): MlxArray
   return withVector(arrays, (vector) =>
     fromSlot("mlx_concatenate_axis", native.mlx_concatenate_axis(emptySlot(), vector, axis, stream)),
   );
-}
-
-/** Running sum along `axis` from its end; each place without its own value. */
-export function cumsumAfter(a: MlxArray, axis: number): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_cumsum", native.mlx_cumsum(emptySlot(), a.handle, axis, true, false, stream));
 }
 
 /** `weight` (rows, columns · bits / 32) back to (rows, columns) in the dtype of `scales`. */
@@ -244,20 +237,6 @@ export function zeros(shape: readonly number[], dtype: Dtype): MlxArray {
   return fromSlot("mlx_zeros", native.mlx_zeros(emptySlot(), integers(shape), shape.length, dtypes[dtype], stream));
 }
 
-/** The state of a random draw, from a 64-bit seed. */
-export function randomKey(seed: bigint): MlxArray {
-  return fromSlot("mlx_random_key", library().native.mlx_random_key(emptySlot(), seed));
-}
-
-/** One index along the last axis, drawn with the probabilities softmax(logits). */
-export function categorical(logits: MlxArray, key: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot(
-    "mlx_random_categorical",
-    native.mlx_random_categorical(emptySlot(), logits.handle, -1, key.handle, stream),
-  );
-}
-
 const absent = 0n;
 
 /** `mlx_optional_int`: the value in the low half, the flag above it. */
@@ -270,14 +249,7 @@ function integers(values: readonly number[]): Int32Array {
   return Int32Array.from(values);
 }
 
-type BinaryOperation =
-  | "mlx_add"
-  | "mlx_divide"
-  | "mlx_less"
-  | "mlx_matmul"
-  | "mlx_maximum"
-  | "mlx_minimum"
-  | "mlx_multiply";
+type BinaryOperation = "mlx_add" | "mlx_matmul" | "mlx_maximum" | "mlx_minimum" | "mlx_multiply";
 
 /** An operation on two arrays whose shapes agree or broadcast. */
 function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxArray {
@@ -291,14 +263,5 @@ function unary(operation: "mlx_erf" | "mlx_sigmoid" | "mlx_tanh"): (a: MlxArray)
   return (a) => {
     const { native, stream } = library();
     return fromSlot(operation, native[operation](emptySlot(), a.handle, stream));
-  };
-}
-
-function reduction(
-  operation: "mlx_max_axis" | "mlx_min_axis" | "mlx_sum_axis",
-): (a: MlxArray, axis: number) => MlxArray {
-  return (a, axis) => {
-    const { native, stream } = library();
-    return fromSlot(operation, native[operation](emptySlot(), a.handle, axis, true, stream));
   };
 }

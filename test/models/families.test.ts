@@ -8,8 +8,9 @@ import { arrayCounts } from "../../src/mlx/array.ts";
 import { hasExtras } from "../../src/mlx/extras.ts";
 import type { Model } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
+import { GREEDY_ROW } from "../engine/greedy-row.ts";
 import { fallbacks } from "../native/arrays.ts";
-import { AT_ONCE, ENGINE_SETTINGS } from "../open-mlx.ts";
+import { ENGINE_SETTINGS } from "../open-mlx.ts";
 import { type Expected, FIXTURES, familyFixture, prepareFixtures } from "./fixtures.ts";
 import { lastLogits } from "./greedy.ts";
 
@@ -17,7 +18,6 @@ import { lastLogits } from "./greedy.ts";
 const EXCUSED_GAP = 0.01;
 // Of logits of the order of ten, summed in another order.
 const LOGIT_TOLERANCE = 2e-3;
-const GREEDY = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
 const ROWS = 8;
 
 afterAll(() => {
@@ -35,8 +35,7 @@ function answer(engine: Engine, prompts: readonly (readonly number[])[], tokens_
   const waiting = [...prompts.entries()];
   for (let step = 0; waiting.length > 0 || engine.rows > 0; step++) {
     const [id, prompt_ids] = (step % 2 === 0 && waiting.shift()) || [0, null];
-    if (prompt_ids !== null)
-      engine.add({ id, prompt_ids, sampling: GREEDY, tokens_max, stop_token_ids: [], urgency: AT_ONCE });
+    if (prompt_ids !== null) engine.add({ ...GREEDY_ROW, id, prompt_ids, tokens_max });
     for (const outcome of progressOf(engine)) {
       token_ids[outcome.id]?.push(...outcome.token_ids);
       if (outcome.finish !== null) cached_tokens += outcome.cached_tokens;
