@@ -7,6 +7,7 @@ import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
 import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
+import { NO_WISHES } from "./core/generation.ts";
 import type { RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
 import { cachedModels } from "./hub/cache.ts";
@@ -36,9 +37,8 @@ import { ENGINE_COMMAND, type EnginePort } from "./worker/messages.ts";
 import { EngineProcess } from "./worker/process.ts";
 
 const DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct";
-const NO_ADVICE = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null } as const;
 // At 135 million 4-bit weights its second choices are poor: drawn from even at 0.2, it misses the capital of France.
-const DEFAULT_MODEL_SAMPLING = { ...NO_ADVICE, temperature: 0 } as const;
+const DEFAULT_MODEL_SAMPLING = { ...NO_WISHES, temperature: 0 } as const;
 const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 
 export interface App extends AsyncDisposable {
@@ -79,7 +79,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const backend = new LocalBackend(catalog, text, new Scheduler(engine, queue), randomSeed);
   return {
     backend,
-    ...buildRouting({ store, settings, data_folder: config.data_folder, local: backend, catalog }),
+    ...buildRouting({ store, settings, config, local: backend, catalog }),
     openAudit: (report) => new StoredAudit(store, settings, Date.now, report),
     catalog,
     settings,
@@ -96,16 +96,26 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
 export interface RoutingParts {
   readonly store: Store;
   readonly settings: Settings;
-  readonly data_folder: string;
+  readonly config: Pick<Config, "data_folder" | "providers">;
   readonly local: Backend;
   readonly catalog: Pick<Catalog, "has">;
   readonly tuning?: Tuning;
 }
 
+/** With the keys of those that are stored sealed, as the settings say. */
+export function openProviders(
+  store: Store,
+  settings: Settings,
+  config: Pick<Config, "data_folder" | "providers">,
+): StoredProviders {
+  const file = join(config.data_folder, "secret");
+  const secret = settings.credentials_secret === "keychain" ? keychain() : secretFile(file);
+  return new StoredProviders(store, new Sealing(secret), Date.now, config.providers);
+}
+
 /** Everything between the door and whoever answers. */
-export function buildRouting({ store, settings, data_folder, local, catalog, tuning = TUNING }: RoutingParts) {
-  const secret = settings.credentials_secret === "keychain" ? keychain() : secretFile(join(data_folder, "secret"));
-  const providers = new StoredProviders(store, new Sealing(secret), Date.now);
+export function buildRouting({ store, settings, config, local, catalog, tuning = TUNING }: RoutingParts) {
+  const providers = openProviders(store, settings, config);
   const rules = new StoredRules(store, Date.now);
   const guard = new AddressGuard(resolveHost, () => performance.now());
   const router = new Router({
@@ -145,7 +155,7 @@ export function findModels(
   default_model: string | null,
 ): { catalog: Catalog; wanted: readonly string[] } {
   const own = default_model === null ? [] : [defaultModel(default_model)];
-  const cached: CatalogModel[] = cachedModels(config.hub_folder).map((found) => ({ ...found, sampling: NO_ADVICE }));
+  const cached: CatalogModel[] = cachedModels(config.hub_folder).map((found) => ({ ...found, sampling: NO_WISHES }));
   const known = new Map([...cached, ...own].map((model) => [model.name, model]));
   const named = distinct(given.map((name) => known.get(name) ?? atPath(name)));
   const catalog = new Catalog([...named, ...own, ...cached]);
@@ -172,7 +182,7 @@ function defaultModel(path: string): CatalogModel {
 
 function atPath(path: string): CatalogModel {
   const found = modelAt(path);
-  return { ...found, sampling: NO_ADVICE };
+  return { ...found, sampling: NO_WISHES };
 }
 
 function changed(path: string): number {

@@ -65,7 +65,13 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     throw new Failure("unavailable", "Cannot answer here: there is no engine");
   };
   const local = { generate: absent, embed: absent, rerank: absent };
-  const parts = { store, settings, data_folder: folder, local, catalog: { has: () => false } };
+  const parts = {
+    store,
+    settings,
+    config: { data_folder: folder, providers: [] },
+    local,
+    catalog: { has: () => false },
+  };
   const { router, desk, providers } = buildRouting(parts);
   await providers.save({ name: "cloud", api_type: "openai", backend_type: "cloud", base_url }, "sk-bench");
   await providers.warm();

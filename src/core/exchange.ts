@@ -8,9 +8,12 @@ export type Protocol = "openai" | "anthropic" | "ollama";
 
 export type Endpoint = "chat" | "completions" | "responses" | "messages" | "embeddings" | "rerank" | "score";
 
+/** Of one request, answered together. */
+export type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
+
 /** What a request means, whoever wrote it. */
 export type Neutral =
-  | { readonly kind: "generation"; readonly request: GenerationRequest }
+  | { readonly kind: "generation"; readonly generations: Generations }
   | { readonly kind: "embedding"; readonly request: EmbedRequest }
   | { readonly kind: "rerank"; readonly request: RerankRequest };
 
@@ -30,8 +33,8 @@ export interface Call {
   neutral(): Neutral;
 }
 
-export interface CountedUsage extends Usage {
-  /** Of the prompt, those that were not computed again; null where nobody said. */
+export interface CountedUsage extends Omit<Usage, "cached_tokens"> {
+  /** null where nobody said. */
   readonly cached_tokens: number | null;
 }
 

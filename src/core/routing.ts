@@ -25,6 +25,12 @@ export interface ProviderSource {
   key(provider: string): Promise<string | null>;
 }
 
+/** One that is not stored: its key is told anew at each start. */
+export interface GivenProvider {
+  readonly provider: Provider;
+  readonly key: string | null;
+}
+
 export interface ProviderStore extends ProviderSource {
   /** `key`: undefined keeps the one there is, null removes it. */
   save(provider: Provider, key: string | null | undefined): Promise<void>;

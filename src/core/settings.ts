@@ -57,7 +57,7 @@ export interface TimeoutSettings {
 export interface RouteSettings {
   /** Off: nothing leaves this machine. */
   readonly enable_cloud_routing: "on" | "off";
-  /** Takes what no rule names and this machine lacks; "none": nobody does; "auto": who is found at the start. */
+  /** Takes what no rule names and this machine lacks; "none": nobody does. */
   readonly default_provider: string;
   /** Hosts that may be in a private network though their provider is not on this machine. */
   readonly private_hosts: readonly string[];
@@ -241,7 +241,7 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     group: "routing",
     form: { kind: "text" },
     otherwise: () => "none",
-    help: "the provider for models that no rule names and this machine lacks; auto finds a local one at the start",
+    help: "the provider for models that no rule names and this machine lacks; none for nobody",
   },
   private_hosts: {
     group: "routing",

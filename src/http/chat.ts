@@ -23,14 +23,11 @@ export function chatRoutes(parts: RouteParts) {
     endpoint: "chat",
     schema: chatRequestSchema,
     read: (body, request_id) => {
-      const { generation, wishes } = readChat(body, request_id);
+      const asked = readChat(body, request_id);
+      const { generation, delivery } = asked;
       const head = answerHead("chatcmpl", generation, parts.now(), parts.version);
-      return {
-        kind: "generation",
-        request: generation,
-        stream: wishes.stream,
-        writer: chatWriter(head, wishes.include_usage),
-      };
+      const writer = chatWriter(head, asked);
+      return { kind: "generation", generations: [generation], stream: delivery.stream, writer };
     },
   });
   return new Elysia({ normalize: false }).post("/v1/chat/completions", async ({ request }) => await answer(request), {

@@ -29,14 +29,11 @@ export function completionRoutes(parts: RouteParts) {
     endpoint: "completions",
     schema: completionRequestSchema,
     read: (body, request_id) => {
-      const { generation, wishes } = readCompletion(body, request_id);
-      const head = answerHead("cmpl", generation, parts.now(), parts.version);
-      return {
-        kind: "generation",
-        request: generation,
-        stream: wishes.stream,
-        writer: completionWriter(head, wishes.include_usage),
-      };
+      const asked = readCompletion(body, request_id);
+      const { generations, delivery } = asked;
+      const head = answerHead("cmpl", generations[0], parts.now(), parts.version);
+      const writer = completionWriter(head, asked);
+      return { kind: "generation", generations, stream: delivery.stream, writer };
     },
   });
   return new Elysia({ normalize: false }).post("/v1/completions", async ({ request }) => await answer(request), {

@@ -71,7 +71,7 @@ function callOf(
   value: unknown,
   asked: () => Asked,
 ): Omit<Call, "body"> {
-  const model = nonEmptyText(value, "model") ?? asked().request.model;
+  const model = nonEmptyText(value, "model") ?? modelOf(asked());
   exchange.model_asked = model;
   return {
     request_id: exchange.request_id,
@@ -107,8 +107,8 @@ async function respond(
       const wanted = asked();
       assert(wanted.kind === "generation", "events answer a generation");
       const events = new Events(reply.events, exchange);
-      if (wanted.stream) return stream(streamedAnswer(wanted.writer, events));
-      return json(exchange, await wholeAnswer(wanted.writer, events));
+      if (wanted.stream) return stream(streamedAnswer(wanted, events));
+      return json(exchange, await wholeAnswer(wanted, events));
     }
     case "embeddings": {
       const wanted = asked();
@@ -121,6 +121,10 @@ async function respond(
       return json(exchange, wanted.body(reply.scores));
     }
   }
+}
+
+function modelOf(asked: Asked): string {
+  return asked.kind === "generation" ? asked.generations[0].model : asked.request.model;
 }
 
 function json(exchange: Exchange, body: object): Response {

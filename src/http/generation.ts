@@ -1,14 +1,14 @@
 /** Answers with neutral events, whole or as server-sent events. Knows no dialect. */
 
 import { assert } from "../core/assert.ts";
-import type { Flow } from "../core/exchange.ts";
-import type { GenerationEvent, GenerationRequest } from "../core/generation.ts";
-import type { Answer, AnswerWriter } from "../wire/openai-answer.ts";
+import type { Flow, Generations } from "../core/exchange.ts";
+import type { DrawnReport, FinishReason, GenerationEvent } from "../core/generation.ts";
+import type { Answer, AnswerChoice, AnswerWriter } from "../wire/openai-answer.ts";
 import type { Exchange } from "./exchange.ts";
 
 export interface GenerationAsked {
   readonly kind: "generation";
-  readonly request: GenerationRequest;
+  readonly generations: Generations;
   readonly stream: boolean;
   readonly writer: AnswerWriter;
 }
@@ -35,27 +35,51 @@ export class Events {
     this.#last = value.kind;
     if (value.kind !== "start") this.#exchange.tokenCame();
     if (value.kind === "end") {
-      this.#exchange.trace.usage = { cached_tokens: null, ...value.usage };
+      this.#exchange.trace.usage = value.usage;
       await this.#events.return();
     }
     return value;
   }
 }
 
-export async function wholeAnswer(writer: AnswerWriter, events: Events): Promise<object> {
-  return writer.body(await collect(events));
+export async function wholeAnswer({ generations, writer }: GenerationAsked, events: Events): Promise<object> {
+  const parts = generations.flatMap(({ choices }) => Array.from({ length: choices }, () => new ChoiceParts()));
+  return writer.body(await collect(parts, events));
 }
 
-async function collect(events: Events): Promise<Answer> {
-  const texts: string[] = [];
+async function collect(parts: readonly ChoiceParts[], events: Events): Promise<Answer> {
   while (true) {
     const event = await events.next();
-    if (event.kind === "text") texts.push(event.text);
-    if (event.kind === "end") return { text: texts.join(""), reason: event.reason, usage: event.usage };
+    if (event.kind === "text" || event.kind === "finish") parts[event.choice]?.add(event);
+    if (event.kind === "end") return { choices: parts.map((choice) => choice.whole()), usage: event.usage };
   }
 }
 
-export async function* streamedAnswer(writer: AnswerWriter, events: Events): AsyncGenerator<string, void, undefined> {
+/** What has come of one choice. */
+class ChoiceParts {
+  readonly #texts: string[] = [];
+  readonly #tokens: DrawnReport[] = [];
+  #reason: FinishReason | null = null;
+
+  add(event: GenerationEvent & { kind: "text" | "finish" }): void {
+    if (event.kind === "finish") {
+      this.#reason = event.reason;
+      return;
+    }
+    this.#texts.push(event.text);
+    this.#tokens.push(...event.tokens);
+  }
+
+  whole(): AnswerChoice {
+    assert(this.#reason !== null, "a choice finishes before its answer ends");
+    return { text: this.#texts.join(""), tokens: this.#tokens, reason: this.#reason };
+  }
+}
+
+export async function* streamedAnswer(
+  { writer }: GenerationAsked,
+  events: Events,
+): AsyncGenerator<string, void, undefined> {
   while (true) {
     const event = await events.next();
     const chunks = writer.chunks(event);

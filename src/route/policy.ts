@@ -49,11 +49,11 @@ export function plan(question: Question, world: World): Plan {
 }
 
 /** Whether what is sent to it stays on this machine; an ordinary proxy here may send it on, so its kind must be known. */
-export function staysHere(provider: Provider): boolean {
+function staysHere(provider: Provider): boolean {
   return provider.backend_type !== "cloud" && isLoopback(new URL(provider.base_url).hostname);
 }
 
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   return host === "localhost" || host === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 

@@ -5,6 +5,7 @@ import type { Backend } from "../core/backend.ts";
 import type { Call, CountedUsage, Gateway, Reply, Trace } from "../core/exchange.ts";
 import { Failure, type FailureKind } from "../core/failure.ts";
 import type { Explanation, LocalState, Plan, ProviderSource, RoutingSettings, Rule, Stop } from "../core/routing.ts";
+import { generateTogether } from "../core/together.ts";
 import { begun } from "./begun.ts";
 import type { LocalWatch } from "./local-watch.ts";
 import { compilePattern } from "./pattern.ts";
@@ -89,7 +90,8 @@ export class Router implements Gateway {
     return await watch.waiting(model, async (): Promise<Reply> => {
       switch (neutral.kind) {
         case "generation": {
-          const events = await begun(iterated(local.generate({ ...neutral.request, model }, signal)));
+          const requests = neutral.generations.map((request) => ({ ...request, model }));
+          const events = await begun(generateTogether(local, requests, signal));
           assert(events !== null, "a backend ends every answer with a terminal event");
           return { kind: "events", events };
         }
@@ -135,10 +137,6 @@ export class Router implements Gateway {
 
 // English and code both have about four; the rest of a request's JSON makes this an upper bound.
 const BYTES_PER_TOKEN = 4;
-
-async function* iterated<Item>(items: AsyncIterable<Item>): AsyncGenerator<Item, void, undefined> {
-  yield* items;
-}
 
 /** Nothing was written. */
 function readOnly({ prompt_tokens }: { readonly prompt_tokens: number }): CountedUsage {

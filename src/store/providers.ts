@@ -3,7 +3,7 @@
 import { eq } from "drizzle-orm";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { Failure } from "../core/failure.ts";
-import type { ApiType, BackendType, KeyState, Provider, ProviderStore } from "../core/routing.ts";
+import type { ApiType, BackendType, GivenProvider, KeyState, Provider, ProviderStore } from "../core/routing.ts";
 import type { Store } from "./database.ts";
 import type { Sealing } from "./sealing.ts";
 
@@ -120,9 +120,4 @@ export class StoredProviders implements ProviderStore {
     const given = this.#given.map(({ provider }) => provider).filter((provider) => !names.has(provider.name));
     this.#all = [...stored, ...given];
   }
-}
-
-export interface GivenProvider {
-  readonly provider: Provider;
-  readonly key: string | null;
 }

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import type { SecretPlace } from "./secret.ts";
 
 // OWASP's advice for this function is 600,000; twice that costs half a second, once a start.
-export const ITERATIONS = 1_200_000;
+const ITERATIONS = 1_200_000;
 const KEY_BYTES = 32;
 const SALT_BYTES = 16;
 const IV_BYTES = 12;
@@ -65,7 +65,8 @@ export class Sealing {
   }
 
   async #newest(): Promise<string> {
-    const [known] = this.#secrets.length > 0 ? this.#secrets : await this.#place.read();
+    // Read anew: another command may have sealed all keys with a new one.
+    const [known] = await this.#place.read();
     const secret = known ?? newSecret();
     if (known === undefined) await this.#write([secret]);
     return secret;

@@ -10,7 +10,7 @@ import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { type Script, ScriptedBackend } from "../http/scripted-backend.ts";
 
-export const NO_WAITS: Tuning = { ...TUNING, backoff_ms: 1, retries_max: 0 };
+const NO_WAITS: Tuning = { ...TUNING, backoff_ms: 1, retries_max: 0 };
 const ANY_QUERY = { model: null, backend: null, status: null, key: null, from_ms: null, to_ms: null };
 
 export interface HouseWishes {
@@ -30,7 +30,7 @@ export function openHouse(wishes: HouseWishes) {
   const { router, desk, providers } = buildRouting({
     store,
     settings,
-    data_folder: wishes.folder,
+    config: { data_folder: wishes.folder, providers: [] },
     local: backend,
     catalog: { has: (name) => name === "tiny" },
     tuning: { ...NO_WAITS, ...wishes.tuning },

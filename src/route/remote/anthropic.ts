@@ -3,10 +3,16 @@
 import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
-import { Failure } from "../../core/failure.ts";
-import type { FinishReason, GenerationEvent, GenerationRequest, Message } from "../../core/generation.ts";
+import type {
+  FinishReason,
+  GenerationEvent,
+  GenerationRequest,
+  Message,
+  SamplingWishes,
+} from "../../core/generation.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
-import { readEvent, writtenSampling } from "./event-json.ts";
+import { counted, readEvent } from "./event-json.ts";
+import { spokenSampling, unspoken } from "./spoken-wishes.ts";
 import { faltering } from "./upstream-failure.ts";
 import { usageIn } from "./usage.ts";
 
@@ -14,6 +20,7 @@ const VERSION = "2023-06-01";
 // The protocol wants a number; this many every one of its models allows.
 const TOKENS_MAX_DEFAULT = 4096;
 const TEMPERATURE_MAX = 1;
+const SPOKEN = ["temperature", "top_p", "top_k"] as const;
 
 export const anthropicDialect: Dialect = {
   paths: { messages: "/messages" },
@@ -22,7 +29,7 @@ export const anthropicDialect: Dialect = {
     ...(key === null ? {} : { "x-api-key": key }),
   }),
   write(request, model) {
-    refuseUnspoken(request);
+    refuseHeat(request.sampling);
     const { system, messages } = spoken(request);
     const body = {
       model,
@@ -30,7 +37,7 @@ export const anthropicDialect: Dialect = {
       max_tokens: request.tokens_max ?? TOKENS_MAX_DEFAULT,
       ...(system === "" ? {} : { system }),
       messages,
-      ...writtenSampling(request.sampling),
+      ...spokenSampling(request, SPOKEN),
       ...(request.stop.length === 0 ? {} : { stop_sequences: request.stop }),
     };
     return { path: "/messages", body };
@@ -38,17 +45,9 @@ export const anthropicDialect: Dialect = {
   reader: () => new AnthropicReader(),
 };
 
-function refuseUnspoken({ sampling }: GenerationRequest): void {
-  for (const name of ["seed", "min_p"] as const) {
-    if (sampling[name] !== null) throw unspoken(name, "it has no such parameter");
-  }
-  if ((sampling.temperature ?? 0) > TEMPERATURE_MAX) {
-    throw unspoken("temperature", `it takes at most ${TEMPERATURE_MAX}, found ${sampling.temperature}`);
-  }
-}
-
-function unspoken(name: string, state: string): Failure {
-  return new Failure("unsupported", `Cannot use "${name}" with a provider of Anthropic's protocol: ${state}`, name);
+function refuseHeat({ temperature }: SamplingWishes): void {
+  if ((temperature ?? 0) <= TEMPERATURE_MAX) return;
+  throw unspoken("temperature", `it takes at most ${TEMPERATURE_MAX}, found ${temperature}`);
 }
 
 /** Its system text stands apart from the talk. */
@@ -88,7 +87,8 @@ class AnthropicReader implements EventReader {
       case "message_start":
         return [{ kind: "start", prompt_tokens: this.#usage?.prompt_tokens ?? 0 }];
       case "content_block_delta":
-        return value.delta?.type === "text_delta" ? [{ kind: "text", text: value.delta.text ?? "" }] : [];
+        if (value.delta?.type !== "text_delta") return [];
+        return [{ kind: "text", choice: 0, text: value.delta.text ?? "", tokens: [] }];
       case "message_delta":
         if (value.delta?.stop_reason) this.#reason = value.delta.stop_reason === "max_tokens" ? "length" : "stop";
         return [];
@@ -102,7 +102,9 @@ class AnthropicReader implements EventReader {
 
   end(): readonly GenerationEvent[] {
     if (!this.#ended) throw faltering("upstream", "Cannot read the provider: its stream ended early");
-    const { prompt_tokens, completion_tokens } = this.#usage ?? { prompt_tokens: 0, completion_tokens: 0 };
-    return [{ kind: "end", reason: this.#reason, usage: { prompt_tokens, completion_tokens } }];
+    return [
+      { kind: "finish", choice: 0, reason: this.#reason },
+      { kind: "end", usage: counted(this.#usage) },
+    ];
   }
 }

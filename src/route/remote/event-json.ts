@@ -1,8 +1,9 @@
-/** Reads and writes what the protocols of providers have in common. */
+/** Reads what the protocols of providers have in common. */
 
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
-import type { SamplingWishes } from "../../core/generation.ts";
+import type { CountedUsage } from "../../core/exchange.ts";
+import type { Usage } from "../../core/generation.ts";
 import { faltering } from "./upstream-failure.ts";
 
 /** The data of an event, checked; an error that it tells of is thrown. */
@@ -16,11 +17,13 @@ export function readEvent<Schema extends TSchema>(data: string, schema: TypeChec
   throw faltering("upstream", "Cannot read the provider: an event of its stream is not what its protocol says");
 }
 
-/** What the caller has said; the rest is left to the provider. */
-export function writtenSampling(sampling: SamplingWishes): Readonly<Record<string, number>> {
-  const said = Object.entries(sampling).filter((pair): pair is [string, number] => pair[1] !== null);
-  return Object.fromEntries(said);
+/** In what counting ends; a provider that told nothing has counted nothing. */
+export function counted(usage: CountedUsage | null): Usage {
+  const { prompt_tokens, completion_tokens, cached_tokens } = usage ?? NOTHING_TOLD;
+  return { prompt_tokens, completion_tokens, cached_tokens: cached_tokens ?? 0 };
 }
+
+const NOTHING_TOLD: CountedUsage = { prompt_tokens: 0, completion_tokens: 0, cached_tokens: null };
 
 const told = TypeCompiler.Compile(Type.Object({ error: Type.Object({ message: Type.String() }) }));
 const TOLD_MAX = 500;

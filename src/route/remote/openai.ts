@@ -5,9 +5,22 @@ import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
 import type { FinishReason, GenerationEvent, GenerationRequest } from "../../core/generation.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
-import { readEvent, writtenSampling } from "./event-json.ts";
+import { counted, readEvent } from "./event-json.ts";
+import { spokenSampling } from "./spoken-wishes.ts";
 import { faltering } from "./upstream-failure.ts";
 import { usageIn } from "./usage.ts";
+
+/** The last three are no parameters of OpenAI's own, but of most who speak its protocol; it refuses them itself. */
+const SPOKEN = [
+  "temperature",
+  "top_p",
+  "seed",
+  "frequency_penalty",
+  "presence_penalty",
+  "top_k",
+  "min_p",
+  "repetition_penalty",
+] as const;
 
 export const openaiDialect: Dialect = {
   paths: {
@@ -24,7 +37,7 @@ export const openaiDialect: Dialect = {
       model,
       stream: true,
       stream_options: { include_usage: true },
-      ...writtenSampling(request.sampling),
+      ...spokenSampling(request, SPOKEN),
       ...(request.tokens_max === null ? {} : { max_tokens: request.tokens_max }),
       ...(request.stop.length === 0 ? {} : { stop: request.stop }),
     };
@@ -70,14 +83,16 @@ class OpenaiReader implements EventReader {
     if (!this.#started) events.push({ kind: "start", prompt_tokens: this.#usage?.prompt_tokens ?? 0 });
     this.#started = true;
     const said = choice?.delta?.content ?? choice?.text ?? "";
-    if (said !== "") events.push({ kind: "text", text: said });
+    if (said !== "") events.push({ kind: "text", choice: 0, text: said, tokens: [] });
     if (choice?.finish_reason) this.#reason = choice.finish_reason === "length" ? "length" : "stop";
     return events;
   }
 
   end(): readonly GenerationEvent[] {
     if (this.#reason === null) throw faltering("upstream", "Cannot read the provider: its stream ended early");
-    const { prompt_tokens, completion_tokens } = this.#usage ?? { prompt_tokens: 0, completion_tokens: 0 };
-    return [{ kind: "end", reason: this.#reason, usage: { prompt_tokens, completion_tokens } }];
+    return [
+      { kind: "finish", choice: 0, reason: this.#reason },
+      { kind: "end", usage: counted(this.#usage) },
+    ];
   }
 }

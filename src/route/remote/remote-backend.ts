@@ -10,6 +10,7 @@ import type { Connection } from "./connection.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
 import { openaiDialect } from "./openai.ts";
 import { passBody, passStream } from "./passthrough.ts";
+import { unspoken } from "./spoken-wishes.ts";
 import { withModel } from "./top-level-model.ts";
 import type { Upstream } from "./upstream.ts";
 import { faltering } from "./upstream-failure.ts";
@@ -64,8 +65,10 @@ async function throughNeutral(
   upstream: Upstream,
   signal: AbortSignal,
 ): Promise<Reply> {
-  const { kind, request: wanted } = call.neutral();
-  if (kind !== "generation") throw unsupported(call, provider.name);
+  const neutral = call.neutral();
+  if (neutral.kind !== "generation") throw unsupported(call, provider.name);
+  const [wanted, another] = neutral.generations;
+  if (another !== undefined) throw unspoken("prompt", "it takes one at a time");
   const { path, body } = dialect.write(wanted, model);
   const request = {
     method: "POST",
