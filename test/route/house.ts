@@ -61,6 +61,7 @@ export function openHouse(wishes: HouseWishes) {
     database: join(wishes.folder, "bunsen.db"),
     store,
     backend,
+    router,
     providers,
     bugs,
     settings,

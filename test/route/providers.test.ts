@@ -3,6 +3,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { type Call, newTrace } from "../../src/core/exchange.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { readEvents } from "../http/scripted-backend.ts";
 import { type House, openHouse, until } from "./house.ts";
@@ -235,6 +236,50 @@ test("a chat of OpenAI's protocol is answered by a provider of Anthropic's, and 
   expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining("seed")]);
   expect(bodies).toHaveLength(1);
   expect(rows()).toMatchObject([{ status: "success", prompt_tokens: 13, completion_tokens: 6 }, { status: "error" }]);
+});
+
+test("a caller of Anthropic's protocol is passed through to a provider of it, with its headers and its counts", async () => {
+  const arrived: Request[] = [];
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    async fetch(request) {
+      arrived.push(request.clone());
+      return new Response(ANTHROPIC_STREAM, { headers: { "content-type": "text/event-stream" } });
+    },
+  });
+  open.push(async () => await server.stop(true));
+  const { set, router } = house();
+  const base_url = `http://127.0.0.1:${server.port}/v1`;
+  await set("providers", { name: "claude", api_type: "anthropic", base_url, api_key: KEY, backend_type: "cloud" });
+  const body =
+    '{ "thinking":{"type":"enabled","budget_tokens":1024}, "model": "claude:opus","messages":[],"stream":true }';
+  const trace = newTrace();
+  const call: Call = {
+    request_id: "req_1",
+    protocol: "anthropic",
+    endpoint: "messages",
+    model: "claude:opus",
+    body,
+    stream: true,
+    headers: { "anthropic-version": "2024-01-01", "anthropic-beta": "more" },
+    local_only: null,
+    neutral: () => {
+      throw new Error("what passes through is not understood");
+    },
+  };
+  const reply = await router.open(call, trace, new AbortController().signal);
+  if (reply.kind !== "stream") throw new Error(`Not a stream but ${reply.kind}`);
+  let text = "";
+  for (let next = await reply.pieces.next(); next.done !== true; next = await reply.pieces.next()) {
+    text += Buffer.from(next.value).toString();
+  }
+  expect(text).toBe(ANTHROPIC_STREAM);
+  expect(trace.usage).toEqual({ prompt_tokens: 13, completion_tokens: 6, cached_tokens: 4 });
+  const [request] = arrived;
+  expect(await request?.text()).toBe(body.replace("claude:opus", "opus"));
+  const seen = ["x-api-key", "anthropic-version", "anthropic-beta"].map((name) => request?.headers.get(name));
+  expect(seen).toEqual([KEY, "2024-01-01", "more"]);
 });
 
 describe("privacy", () => {
