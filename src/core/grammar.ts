@@ -1,0 +1,29 @@
+/** A compiled grammar as plain data: what an answer may be, byte by byte. Knows no tokens and where it came from. */
+
+/** A regular language over bytes. State 0 is the start; every state leads to an accepting one. */
+export interface Terminal {
+  /** Equal terminals have equal keys, in whichever grammar. */
+  readonly key: string;
+  /** The class of each byte: bytes of one class lead the same way from every state. */
+  readonly classes: Uint8Array;
+  readonly class_count: number;
+  /** (state, class) to the next state, or -1. */
+  readonly table: Int32Array;
+  /** 1 for each state where the text may end. */
+  readonly accepting: Uint8Array;
+  /** The text is `table`'s language over and over, then the byte `close`; null: it is that language once. */
+  readonly repeated: { readonly min: number; readonly max: number | null; readonly close: number } | null;
+}
+
+/** Nodes name each other by place, so a grammar may be recursive, though never on the left. */
+export type GrammarNode =
+  | { readonly kind: "terminal"; readonly terminal: number }
+  | { readonly kind: "sequence"; readonly parts: readonly number[] }
+  | { readonly kind: "choice"; readonly parts: readonly number[] }
+  | { readonly kind: "repeat"; readonly part: number; readonly min: number; readonly max: number | null };
+
+export interface CompiledGrammar {
+  readonly terminals: readonly Terminal[];
+  readonly nodes: readonly GrammarNode[];
+  readonly root: number;
+}
