@@ -1,4 +1,13 @@
-/** A compiled grammar as plain data: what an answer may be, byte by byte. Knows no tokens and where it came from. */
+/** What an answer must be: as its caller says it, and compiled to plain data, byte by byte. Knows no tokens. */
+
+export type Constraint =
+  /** The JSON text of a value that satisfies it. */
+  | { readonly kind: "json_schema"; readonly schema: unknown }
+  /** A match from beginning to end, in ECMAScript's notation. */
+  | { readonly kind: "regex"; readonly expression: string }
+  | { readonly kind: "choice"; readonly texts: readonly string[] }
+  /** Rules in GBNF, from `root` on. */
+  | { readonly kind: "grammar"; readonly source: string };
 
 /** A regular language over bytes. State 0 is the start; every state leads to an accepting one. */
 export interface Terminal {

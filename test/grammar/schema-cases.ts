@@ -66,7 +66,11 @@ function plain(value: number): string {
 
 /** An object whose keys are in an order of their own: a plain one puts numbers first. */
 class Ordered {
-  constructor(readonly entries: readonly (readonly [string, unknown])[]) {}
+  readonly entries: readonly (readonly [string, unknown])[];
+
+  constructor(entries: readonly (readonly [string, unknown])[]) {
+    this.entries = entries;
+  }
 }
 
 function entriesOf(value: object): readonly (readonly [string, unknown])[] {

@@ -7,7 +7,9 @@ const DATE = [
   "(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29",
 ].join("|");
 const TIME = "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,9})?(?:Z|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)";
-const LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
+// Without two hyphens in the third and fourth place: such labels stand for other texts that have rules of their own.
+const LABEL =
+  "(?:[A-Za-z0-9](?:[A-Za-z0-9-]?[A-Za-z0-9])?|[A-Za-z0-9][A-Za-z0-9-](?:[A-Za-z0-9][A-Za-z0-9-]|-[A-Za-z0-9])(?:[A-Za-z0-9-]{0,58}[A-Za-z0-9])?|[A-Za-z0-9][A-Za-z0-9-][A-Za-z0-9]{2})";
 const BYTE = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
 const IPV4 = `${BYTE}(?:\\.${BYTE}){3}`;
 const GROUP = "[0-9A-Fa-f]{1,4}";
@@ -24,11 +26,14 @@ const IPV6 = [
   `(?:(?:${GROUP}:){0,6}${GROUP})?::`,
 ].join("|");
 const URI_CHARACTER = "(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})";
+const FIRST_SEGMENT = URI_CHARACTER.replace(";=:@", ";=@");
 const AUTHORITY = "(?:(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*@)?(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+(?::\\d{1,5})?";
 const PATH = `(?:/${URI_CHARACTER}*)*`;
 const QUERY = `(?:\\?(?:${URI_CHARACTER}|[/?])*)?(?:#(?:${URI_CHARACTER}|[/?])*)?`;
 const URI = `[A-Za-z][A-Za-z0-9+.-]*:(?://${AUTHORITY}${PATH}|/?${URI_CHARACTER}+${PATH})${QUERY}`;
 const ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]";
+
+const POINTER = "(?:/(?:[^~/]|~[01])*)*";
 
 const FORMATS: ReadonlyMap<string, string> = new Map([
   ["date", DATE],
@@ -43,10 +48,18 @@ const FORMATS: ReadonlyMap<string, string> = new Map([
   ["ipv4", IPV4],
   ["ipv6", IPV6],
   ["uri", URI],
-  ["uri-reference", `(?:${URI})|(?://${AUTHORITY})?${PATH}${QUERY}|${URI_CHARACTER}+${PATH}${QUERY}`],
+  ["uri-reference", `(?:${URI})|(?://${AUTHORITY}${PATH}|(?:/(?:${URI_CHARACTER}+${PATH})?)?|${FIRST_SEGMENT}+${PATH})${QUERY}`],
   ["uuid", "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"],
-  ["json-pointer", "(?:/(?:[^~/]|~[01])*)*"],
+  ["json-pointer", POINTER],
+  ["relative-json-pointer", `(?:0|[1-9][0-9]{0,9})(?:#|${POINTER})`],
 ]);
+
+/** Formats of the standard whose rules no expression holds. */
+const BEYOND: ReadonlySet<string> = new Set(["idn-email", "idn-hostname", "iri", "iri-reference", "uri-template", "regex"]);
+
+export function isBeyondExpressions(format: string): boolean {
+  return BEYOND.has(format);
+}
 
 export function formatExpression(format: string): string | null {
   const expression = FORMATS.get(format);

@@ -2,7 +2,7 @@
 
 import { Failure } from "../../core/failure.ts";
 import type { Budget } from "./budget.ts";
-import { formatExpression } from "./formats.ts";
+import { formatExpression, isBeyondExpressions } from "./formats.ts";
 import {
   ANY_TEXT,
   containing,
@@ -112,6 +112,9 @@ export class Keywords {
     const { pattern, format } = schema;
     let language = ANY_TEXT;
     if (typeof pattern === "string") language = this.#matching(part, "pattern", pattern);
+    if (typeof format === "string" && isBeyondExpressions(format)) {
+      throw refusal(part, "format", `"${format}" is not enforced`);
+    }
     const expression = typeof format === "string" ? formatExpression(format) : null;
     if (expression !== null) {
       language = intersection(language, containing(parseRegex(expression), this.#budget), this.#budget);

@@ -67,11 +67,9 @@ export class SchemaDocument {
     for (let seen = 0; waiting.length > 0; seen++) {
       const part = waiting.pop();
       if (part === undefined || seen > PARTS_MAX) return;
-      if (!isContainer(part.schema)) continue;
-      if (isObject(part.schema)) this.#name(part, part.schema);
-      for (const key of Object.keys(part.schema)) {
-        if (key !== "enum" && key !== "const") waiting.push(this.child(part, key));
-      }
+      if (!isObject(part.schema)) continue;
+      this.#name(part, part.schema);
+      for (const path of schemasIn(part.schema)) waiting.push(this.child(part, ...path));
     }
   }
 
@@ -83,6 +81,42 @@ export class SchemaDocument {
     }
     const id = schema["$id"] ?? schema["id"];
     if (typeof id === "string" && id.startsWith("#")) this.#named.set(`${part.base}${id}`, part);
+  }
+}
+
+const HOLD_ONE = [
+  "additionalItems",
+  "additionalProperties",
+  "contains",
+  "else",
+  "if",
+  "items",
+  "not",
+  "propertyNames",
+  "then",
+  "unevaluatedItems",
+  "unevaluatedProperties",
+];
+const HOLD_MANY = [
+  "$defs",
+  "allOf",
+  "anyOf",
+  "definitions",
+  "dependencies",
+  "dependentSchemas",
+  "items",
+  "oneOf",
+  "patternProperties",
+  "prefixItems",
+  "properties",
+];
+
+/** Paths to the schemas in a schema. What an unknown keyword holds is none. */
+function* schemasIn(schema: JsonObject): Generator<string[]> {
+  for (const keyword of HOLD_ONE) if (isObject(schema[keyword])) yield [keyword];
+  for (const keyword of HOLD_MANY) {
+    const inner = schema[keyword];
+    if (inner !== undefined && isContainer(inner)) for (const key of Object.keys(inner)) yield [keyword, key];
   }
 }
 

@@ -111,6 +111,10 @@ export class SchemaShapes {
     for (const keyword of REFUSED) {
       if (schema[keyword] !== undefined) throw refusal(part, keyword, "the keyword is not enforced");
     }
+    const dialect = schema["$schema"];
+    if (typeof dialect === "string" && !dialect.includes("json-schema.org/")) {
+      throw refusal(part, "$schema", `the dialect "${dialect}" is not known`);
+    }
     let shapes: readonly Shape[] = this.#keywords.shapes(part, schema);
     for (const [keyword, apply] of this.#applicators) {
       const operand = schema[keyword];
