@@ -5,12 +5,12 @@
 
 import { assert } from "../core/assert.ts";
 import type { EngineSettings } from "../core/engine-settings.ts";
-import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
-import type { FinishReason, Sampling } from "../core/generation.ts";
+import { type FailureRecord, toRecord } from "../core/failure.ts";
+import type { RowStep } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { PRIORITY } from "../core/priority.ts";
-import { evaluate, fromBytes, fromTokens, type MlxArray } from "../mlx/array.ts";
-import { slice, take } from "../mlx/ops.ts";
+import { evaluate, fromBytes, fromTokens } from "../mlx/array.ts";
+import { take } from "../mlx/ops.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { Model } from "../models/family.ts";
 import { Step } from "../models/step.ts";
@@ -19,25 +19,16 @@ import type { BlockFiles } from "./block-files.ts";
 import { NO_TIER } from "./block-store.ts";
 import { DiskTier } from "./disk-tier.ts";
 import { blockBytes, KvPool } from "./kv-pool.ts";
-import { bestTokens, isGreedy, sample } from "./sampler.ts";
+import { type Draw, type SampledRow, Sampler, SamplerMemory } from "./sampler.ts";
+import { StepLogits } from "./step-logits.ts";
 
-export interface NewRow {
+export interface NewRow extends SampledRow {
   readonly id: number;
-  readonly prompt_ids: readonly number[];
-  readonly sampling: Sampling;
   readonly tokens_max: number;
-  readonly stop_token_ids: readonly number[];
 }
 
 export type RowOutcome =
-  | {
-      readonly kind: "progress";
-      readonly id: number;
-      readonly token_ids: readonly number[];
-      /** Prompt tokens that needed not be computed. */
-      readonly cached_tokens: number;
-      readonly finish: FinishReason | null;
-    }
+  | (RowStep & { readonly kind: "progress"; readonly id: number })
   | { readonly kind: "failed"; readonly id: number; readonly failure: FailureRecord };
 
 /** Where the blocks of a model are kept beyond its engine's life. */
@@ -57,7 +48,10 @@ export class Engine implements Disposable {
   readonly #disk: DiskTier | null;
   readonly #drafts: boolean;
   #steps = 0;
-  readonly #sampling = new Map<number, Sampling>();
+  readonly #samplers = new Map<number, Sampler>();
+  readonly #memory: SamplerMemory;
+  /** For one output's logits on the host. */
+  readonly #logits: Float32Array;
   readonly #now: () => number;
 
   /** `now` tells milliseconds. */
@@ -74,11 +68,13 @@ export class Engine implements Disposable {
     this.#pool = new KvPool(model.cache_shape, blocks_max);
     this.#disk = disk === null ? null : new DiskTier(disk.files, disk.key, this.#pool, block_bytes);
     this.#batcher = new Batcher({ ...settings, blocks_max, restored_blocks_max }, this.#disk ?? NO_TIER);
+    this.#memory = new SamplerMemory(model.vocabulary_size);
+    this.#logits = new Float32Array(model.vocabulary_size);
     this.#now = now;
   }
 
   get rows(): number {
-    return this.#sampling.size;
+    return this.#samplers.size;
   }
 
   /** Tokens of prompt and answer that one row may have. */
@@ -92,7 +88,7 @@ export class Engine implements Disposable {
 
   /** Throws a `Failure` when the row could never finish. */
   add(row: NewRow): void {
-    const { id, prompt_ids, tokens_max, sampling } = row;
+    const { id, prompt_ids, tokens_max } = row;
     const limits = {
       tokens_max,
       stop_token_ids: new Set(row.stop_token_ids),
@@ -100,13 +96,13 @@ export class Engine implements Disposable {
       drafts: this.#drafts,
     };
     this.#batcher.join(id, prompt_ids, limits, this.#now());
-    this.#sampling.set(id, sampling);
+    this.#samplers.set(id, new Sampler(row, this.#memory));
   }
 
   /** Frees the row; one that has ended already is no matter. */
   remove(id: number): void {
     this.#batcher.leave(id);
-    this.#sampling.delete(id);
+    this.#samplers.delete(id);
   }
 
   /** One forward pass: a token for every decoding row, and as much of the prompts as the gap allows. */
@@ -145,8 +141,8 @@ export class Engine implements Disposable {
     this.#pool[Symbol.dispose]();
   }
 
-  /** The logits of all outputs, part by part: (outputs, vocabulary), or null when no part has one. */
-  #forward(parts: readonly Part[]): MlxArray | null {
+  /** The logits of all outputs, part by part, or null when no part has one. */
+  #forward(parts: readonly Part[]): StepLogits | null {
     using step = new Step(
       parts.map(({ start, blocks, token_ids }) => ({ start, blocks, count: token_ids.length })),
       this.#pool.layers,
@@ -162,19 +158,16 @@ export class Engine implements Disposable {
     using wanted = take(hidden, numbers, 0);
     const logits = this.#model.logits(wanted);
     evaluate(logits, hidden);
-    return logits;
+    return new StepLogits(logits, this.#logits);
   }
 
-  #draw(parts: readonly Part[], logits: MlxArray | null): RowOutcome[] {
-    const greedy = parts.some((part) => part.outputs > 0 && isGreedy(this.#samplingOf(part)));
-    const best = logits !== null && greedy ? bestTokens(logits) : new Uint32Array();
+  #draw(parts: readonly Part[], logits: StepLogits | null): RowOutcome[] {
     let first = 0;
     return parts.map((part) => {
       const place = first;
       first += part.outputs;
       try {
-        const drawn_ids = logits === null ? [] : this.#drawPart(part, logits, best, place);
-        return this.#commit(part, drawn_ids);
+        return this.#commit(part, logits === null ? [] : this.#drawPart(part, logits, place));
       } catch (error) {
         return this.#fail(part, error);
       }
@@ -182,43 +175,35 @@ export class Engine implements Disposable {
   }
 
   /** What the part's outputs give: drafts as long as the model draws the same, and then the token it draws. */
-  #drawPart(part: Part, logits: MlxArray, best: Uint32Array, place: number): number[] {
-    const sampling = this.#samplingOf(part);
-    const drawn_ids: number[] = [];
+  #drawPart(part: Part, logits: StepLogits, place: number): Draw[] {
+    const sampler = this.#samplers.get(part.id);
+    assert(sampler !== undefined, "a row that steps has a sampler");
+    const draws: Draw[] = [];
     const drafts = part.token_ids.slice(part.token_ids.length - part.outputs + 1);
     for (let output = 0; output < part.outputs; output++) {
-      const row = place + output;
       const step = this.#batcher.drawn(part.id) + output;
-      const token = isGreedy(sampling) ? best[row] : this.#sample(logits, row, sampling, step);
-      assert(token !== undefined, "every output has a best token");
-      drawn_ids.push(token);
-      if (token !== drafts[output]) break;
+      const draw = sampler.takesBest(step)
+        ? { token_id: logits.bestToken(place + output), logprob: null }
+        : sampler.draw(logits.read(place + output), step);
+      draws.push(draw);
+      if (draw.token_id !== drafts[output]) break;
     }
-    return drawn_ids;
+    return draws;
   }
 
-  #sample(logits: MlxArray, row: number, sampling: Sampling, step: number): number {
-    using own = slice(logits, [row, 0], [row + 1, this.#model.vocabulary_size]);
-    return sample(own, sampling, step);
-  }
-
-  #commit(part: Part, drawn_ids: readonly number[]): RowOutcome {
+  #commit(part: Part, draws: readonly Draw[]): RowOutcome {
     const { id } = part;
-    const cached_tokens = this.#batcher.cachedTokens(id);
+    const drawn_ids = draws.map((draw) => draw.token_id);
     const { token_ids, finish } = this.#batcher.commit(part, drawn_ids);
+    const cached_tokens = this.#batcher.cachedTokens(id);
+    const logprobs = draws.slice(0, token_ids.length).flatMap((draw) => draw.logprob ?? []);
     if (finish !== null) this.remove(id);
-    return { kind: "progress", id, token_ids, cached_tokens, finish };
+    return { kind: "progress", id, token_ids, logprobs, cached_tokens, finish };
   }
 
   #fail({ id }: Part, error: unknown): RowOutcome {
     this.remove(id);
     return { kind: "failed", id, failure: toRecord(error, "engine") };
-  }
-
-  #samplingOf(part: Part): Sampling {
-    const sampling = this.#sampling.get(part.id);
-    if (sampling === undefined) throw new Failure("engine", `Cannot draw: row ${part.id} has left`);
-    return sampling;
   }
 }
 

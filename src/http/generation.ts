@@ -1,8 +1,8 @@
 /** Runs one generation and answers with it, whole or as server-sent events. Knows no dialect. */
 
 import { assert } from "../core/assert.ts";
-import type { GenerationEvent, GenerationRequest } from "../core/generation.ts";
-import type { Answer, AnswerWriter } from "../wire/openai-answer.ts";
+import type { DrawnReport, FinishReason, GenerationEvent, GenerationRequest } from "../core/generation.ts";
+import type { Answer, AnswerChoice, AnswerWriter } from "../wire/openai-answer.ts";
 import { isBug, streamProblem } from "../wire/problem.ts";
 import type { ServerParts } from "./parts.ts";
 
@@ -16,7 +16,7 @@ export interface Asked {
 export async function answer(parts: ServerParts, asked: Asked, signal: AbortSignal): Promise<Response> {
   const running = new Running(parts, asked.generation, signal);
   const first = await running.next();
-  if (!asked.stream) return Response.json(asked.writer.body(await collect(running, first)));
+  if (!asked.stream) return Response.json(asked.writer.body(await collect(asked, running, first)));
   const messages = streamMessages(parts, asked, running, first);
   return new Response(eventStream(messages, running, parts.unread_ms_max), { headers: STREAM_HEADERS });
 }
@@ -29,15 +29,36 @@ const STREAM_HEADERS = {
   "x-accel-buffering": "no", // a proxy of nginx's kind would hold events back
 };
 
-async function collect(running: Running, first: GenerationEvent): Promise<Answer> {
-  const texts: string[] = [];
+async function collect({ generation }: Asked, running: Running, first: GenerationEvent): Promise<Answer> {
+  const parts = Array.from({ length: generation.choices }, () => new ChoiceParts());
   try {
     for (let event = first; ; event = await running.next()) {
-      if (event.kind === "text") texts.push(event.text);
-      if (event.kind === "end") return { text: texts.join(""), reason: event.reason, usage: event.usage };
+      if (event.kind === "text" || event.kind === "finish") parts[event.choice]?.add(event);
+      if (event.kind === "end") return { choices: parts.map((choice) => choice.whole()), usage: event.usage };
     }
   } finally {
     running.leave();
+  }
+}
+
+/** What has come of one choice. */
+class ChoiceParts {
+  readonly #texts: string[] = [];
+  readonly #tokens: DrawnReport[] = [];
+  #reason: FinishReason | null = null;
+
+  add(event: GenerationEvent & { kind: "text" | "finish" }): void {
+    if (event.kind === "finish") {
+      this.#reason = event.reason;
+      return;
+    }
+    this.#texts.push(event.text);
+    this.#tokens.push(...event.tokens);
+  }
+
+  whole(): AnswerChoice {
+    assert(this.#reason !== null, "a choice finishes before its answer ends");
+    return { text: this.#texts.join(""), tokens: this.#tokens, reason: this.#reason };
   }
 }
 

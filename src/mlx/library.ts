@@ -14,7 +14,6 @@ const table = {
   ...symbols.fast,
   ...symbols.metal,
   ...symbols.ops,
-  ...symbols.random,
   ...symbols.stream,
   ...symbols.string,
   ...symbols.transforms,

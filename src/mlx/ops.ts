@@ -12,15 +12,10 @@ export interface Quantization {
 }
 
 export const add = binary("mlx_add");
-export const divide = binary("mlx_divide");
-export const less = binary("mlx_less");
 export const matmul = binary("mlx_matmul");
-export const minimum = binary("mlx_minimum");
 export const multiply = binary("mlx_multiply");
 
 /** Along `axis`, which stays with length 1. */
-export const max = reduction("mlx_max_axis");
-export const min = reduction("mlx_min_axis");
 
 /** Index of the greatest value along `axis`, uint32; the axis is dropped. */
 export function argmax(a: MlxArray, axis: number): MlxArray {
@@ -38,12 +33,6 @@ export function concatenate(arrays: readonly MlxArray[], axis: number): MlxArray
   return withVector(arrays, (vector) =>
     fromSlot("mlx_concatenate_axis", native.mlx_concatenate_axis(emptySlot(), vector, axis, stream)),
   );
-}
-
-/** Running sum along `axis` from its end; each place without its own value. */
-export function cumsumAfter(a: MlxArray, axis: number): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_cumsum", native.mlx_cumsum(emptySlot(), a.handle, axis, true, false, stream));
 }
 
 /** `weight` (rows, columns · bits / 32) back to (rows, columns) in the dtype of `scales`. */
@@ -178,28 +167,9 @@ export function transpose(a: MlxArray, axes: readonly number[]): MlxArray {
   );
 }
 
-export function where(condition: MlxArray, yes: MlxArray, no: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_where", native.mlx_where(emptySlot(), condition.handle, yes.handle, no.handle, stream));
-}
-
 export function zeros(shape: readonly number[], dtype: Dtype): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_zeros", native.mlx_zeros(emptySlot(), integers(shape), shape.length, dtypes[dtype], stream));
-}
-
-/** The state of a random draw, from a 64-bit seed. */
-export function randomKey(seed: bigint): MlxArray {
-  return fromSlot("mlx_random_key", library().native.mlx_random_key(emptySlot(), seed));
-}
-
-/** One index along the last axis, drawn with the probabilities softmax(logits). */
-export function categorical(logits: MlxArray, key: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot(
-    "mlx_random_categorical",
-    native.mlx_random_categorical(emptySlot(), logits.handle, -1, key.handle, stream),
-  );
 }
 
 const absent = 0n;
@@ -214,19 +184,12 @@ function integers(values: readonly number[]): Int32Array {
   return Int32Array.from(values);
 }
 
-type BinaryOperation = "mlx_add" | "mlx_divide" | "mlx_less" | "mlx_matmul" | "mlx_minimum" | "mlx_multiply";
+type BinaryOperation = "mlx_add" | "mlx_matmul" | "mlx_multiply";
 
 /** An operation on two arrays whose shapes agree or broadcast. */
 function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxArray {
   return (a, b) => {
     const { native, stream } = library();
     return fromSlot(operation, native[operation](emptySlot(), a.handle, b.handle, stream));
-  };
-}
-
-function reduction(operation: "mlx_max_axis" | "mlx_min_axis"): (a: MlxArray, axis: number) => MlxArray {
-  return (a, axis) => {
-    const { native, stream } = library();
-    return fromSlot(operation, native[operation](emptySlot(), a.handle, axis, true, stream));
   };
 }

@@ -66,20 +66,11 @@ export const symbols = {
     mlx_astype: alongAxis,
     mlx_concatenate_axis: alongAxis,
     mlx_contiguous: { args: [slot, handle, "bool", handle], returns: failed },
-    mlx_cumsum: {
-      args: [slot, handle, "i32", "bool", "bool", handle],
-      returns: failed,
-    },
     mlx_dequantize: {
       args: [slot, handle, handle, handle, optional, optional, "ptr", handle, optional, handle],
       returns: failed,
     },
-    mlx_divide: binary,
-    mlx_less: binary,
     mlx_matmul: binary,
-    mlx_max_axis: reduction,
-    mlx_min_axis: reduction,
-    mlx_minimum: binary,
     mlx_multiply: binary,
     mlx_quantized_matmul: {
       args: [slot, handle, handle, handle, handle, "bool", optional, optional, "ptr", handle],
@@ -109,18 +100,7 @@ export const symbols = {
       returns: failed,
     },
     mlx_transpose_axes: shaped,
-    mlx_where: {
-      args: [slot, handle, handle, handle, handle],
-      returns: failed,
-    },
     mlx_zeros: { args: [slot, "ptr", size, "i32", handle], returns: failed },
-  },
-  random: {
-    mlx_random_categorical: {
-      args: [slot, handle, "i32", handle, handle],
-      returns: failed,
-    },
-    mlx_random_key: { args: [slot, "u64"], returns: failed },
   },
   stream: {
     mlx_default_cpu_stream_new: { args: [], returns: handle },

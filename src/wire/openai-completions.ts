@@ -2,7 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import type { GenerationEvent, GenerationRequest, Prompt } from "../core/generation.ts";
+import type { DrawnReport, GenerationEvent, Prompt } from "../core/generation.ts";
 import {
   type AnswerHead,
   type AnswerWriter,
@@ -12,13 +12,22 @@ import {
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
-import { EXAMPLE_MODEL, sharedParameters, strictObject, type Wishes, wishesOf } from "./openai-parameters.ts";
+import { completionLogprobs, completionLogprobsSchema } from "./openai-logprobs.ts";
+import {
+  type AskedAnswer,
+  deliveryOf,
+  EXAMPLE_MODEL,
+  LOGPROBS_MAX,
+  sharedParameters,
+  tokenId,
+  wishesOf,
+} from "./openai-parameters.ts";
+import { optional, strictObject } from "./schema.ts";
 import { called } from "./violation.ts";
 
 /** What OpenAI's route does without a limit: a raw text seldom ends by itself. */
 const TOKENS_MAX_DEFAULT = 16;
 
-const tokenId = Type.Integer({ minimum: 0 });
 const tokenIds = Type.Array(Type.Union([tokenId, Type.String(), Type.Array(tokenId)]), {
   minItems: 1,
   description: "The ids of its tokens. Several prompts are understood, but not supported yet.",
@@ -26,21 +35,27 @@ const tokenIds = Type.Array(Type.Union([tokenId, Type.String(), Type.Array(token
 });
 
 export const completionRequestSchema = strictObject(
-  { prompt: Type.Union([Type.String(), tokenIds]), ...sharedParameters },
-  ["best_of", "echo", "frequency_penalty", "logit_bias", "logprobs", "n", "presence_penalty", "suffix", "user"],
+  {
+    prompt: Type.Union([Type.String(), tokenIds]),
+    ...sharedParameters,
+    logprobs: optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: LOGPROBS_MAX,
+        description: "Tell how likely each token of the answer was, and so many of the likeliest in its place.",
+      }),
+    ),
+  },
+  ["best_of", "echo", "suffix", "user"],
   { examples: [{ model: EXAMPLE_MODEL, prompt: "The capital of France is", max_tokens: 8 }] },
 );
 
 type CompletionRequest = Static<typeof completionRequestSchema>;
 
-export function readCompletion(
-  body: CompletionRequest,
-  request_id: string,
-): { generation: GenerationRequest; wishes: Wishes } {
-  const wishes = wishesOf(body, TOKENS_MAX_DEFAULT);
+export function readCompletion(body: CompletionRequest, request_id: string): AskedAnswer {
   const prompt = toPrompt(body.prompt);
-  const { sampling, tokens_max, stop } = wishes;
-  return { generation: { request_id, model: body.model, prompt, sampling, tokens_max, stop }, wishes };
+  const wishes = wishesOf(body, TOKENS_MAX_DEFAULT, body.logprobs ?? null);
+  return { generation: { request_id, model: body.model, prompt, ...wishes }, delivery: deliveryOf(body) };
 }
 
 function toPrompt(prompt: CompletionRequest["prompt"]): Prompt {
@@ -51,30 +66,36 @@ function toPrompt(prompt: CompletionRequest["prompt"]): Prompt {
   throw new Failure("unsupported", `Cannot use "prompt": ${state}`, "prompt");
 }
 
-export function completionWriter(head: AnswerHead, include_usage: boolean): AnswerWriter {
-  const write = chunkWriter(head, "text_completion", include_usage);
-  const choice = (text: string, finish_reason: string | null) => ({ index: 0, text, logprobs: null, finish_reason });
+export function completionWriter(head: AnswerHead, { generation, delivery }: AskedAnswer): AnswerWriter {
+  const write = chunkWriter<object>(head, "text_completion", delivery.include_usage);
+  const told = (tokens: readonly DrawnReport[]) => (generation.logprobs === null ? null : completionLogprobs(tokens));
   return {
-    body: ({ text, reason, usage }) => ({
+    body: ({ choices, usage }) => ({
       ...head,
       object: "text_completion",
-      choices: [choice(text, reason)],
+      choices: choices.map(({ text, tokens, reason }, index) => {
+        return { index, text, logprobs: told(tokens), finish_reason: reason };
+      }),
       usage: usageBody(usage),
     }),
     chunks: (event: GenerationEvent) => {
       switch (event.kind) {
         case "start":
           return [];
-        case "text":
-          return [write.choice(choice(event.text, null))];
+        case "text": {
+          const { choice: index, text, tokens } = event;
+          return [write.choice({ index, text, logprobs: told(tokens), finish_reason: null })];
+        }
+        case "finish":
+          return [write.choice({ index: event.choice, text: "", logprobs: null, finish_reason: event.reason })];
         case "end":
-          return [write.choice(choice("", event.reason)), ...write.end(event.usage)];
+          return write.end(event.usage);
       }
     },
   };
 }
 
-const choiceProperties = { index: Type.Integer(), text: Type.String(), logprobs: Type.Null() };
+const choiceProperties = { index: Type.Integer(), text: Type.String(), logprobs: completionLogprobsSchema };
 
 export const completionBodySchema = bodySchema(
   "text_completion",

@@ -3,7 +3,7 @@
 import type { LoadedModel } from "../core/backend.ts";
 import type { EngineSettings } from "../core/engine-settings.ts";
 import type { FailureRecord } from "../core/failure.ts";
-import type { FinishReason, Sampling } from "../core/generation.ts";
+import type { RowStep, Sampling } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 
 export interface RowStart {
@@ -11,17 +11,17 @@ export interface RowStart {
   readonly model: string;
   readonly prompt_ids: readonly number[];
   readonly sampling: Sampling;
+  /** How many of the likeliest tokens are told with each drawn one; null: nothing is told. */
+  readonly logprobs: number | null;
   readonly tokens_max: number;
+  /** No stop token is drawn before so many others. */
+  readonly tokens_min: number;
   /** A row ends when one of these is drawn; that token is not reported. */
   readonly stop_token_ids: readonly number[];
 }
 
-export interface RowProgress {
+export interface RowProgress extends RowStep {
   readonly id: number;
-  readonly token_ids: readonly number[];
-  /** Prompt tokens that needed not be computed. */
-  readonly cached_tokens: number;
-  readonly finish: FinishReason | null;
 }
 
 /** What an engine is made of. */

@@ -1,12 +1,12 @@
 /** Chat completions and completions through the front door. */
 
 import { describe, expect, test } from "bun:test";
-import { hello, readEvents, ScriptedBackend, serverOf, USAGE } from "./scripted-backend.ts";
+import { PLAIN_ANSWER } from "../../src/core/generation.ts";
+import { hello, readEvents, ScriptedBackend, serverOf, USAGE, USAGE_BODY } from "./scripted-backend.ts";
 
 const CHAT = "/v1/chat/completions";
 const COMPLETIONS = "/v1/completions";
 const HI = { model: "tiny", messages: [{ role: "user", content: "hi" }] };
-const TOTAL = { ...USAGE, total_tokens: 7 };
 const HEAD = { created: 1_763_000_000, model: "tiny", system_fingerprint: "bunsen-1.2.3" };
 
 function fresh() {
@@ -46,7 +46,7 @@ describe("an answer", () => {
           finish_reason: "stop",
         },
       ],
-      usage: TOTAL,
+      usage: USAGE_BODY,
     });
   });
 
@@ -57,7 +57,7 @@ describe("an answer", () => {
       id: "cmpl-000000000001",
       object: "text_completion",
       choices: [{ index: 0, text: "Hello, wörld", logprobs: null, finish_reason: "stop" }],
-      usage: TOTAL,
+      usage: USAGE_BODY,
     });
   });
 
@@ -65,7 +65,8 @@ describe("an answer", () => {
     const { post } = serverOf(
       new ScriptedBackend(async function* () {
         yield { kind: "start", prompt_tokens: 5 };
-        yield { kind: "end", reason: "length", usage: USAGE };
+        yield { kind: "finish", choice: 0, reason: "length" };
+        yield { kind: "end", usage: USAGE };
       }),
     );
     const chat = await (await post(CHAT, HI)).json();
@@ -100,7 +101,7 @@ describe("a stream", () => {
     const body = { ...HI, stream: true, stream_options: { include_usage: true } };
     expect(await readEvents(await fresh().post(CHAT, body))).toEqual([
       ...choices.map((choice) => ({ ...head, choices: [choice], usage: null })),
-      { ...head, choices: [], usage: TOTAL },
+      { ...head, choices: [], usage: USAGE_BODY },
       "[DONE]",
     ]);
   });
@@ -120,7 +121,7 @@ describe("a stream", () => {
     ];
     expect(await readEvents(await fresh().post(COMPLETIONS, body))).toEqual([
       ...texts.map((choice) => ({ ...completion_head, choices: [choice], usage: null })),
-      { ...completion_head, choices: [], usage: TOTAL },
+      { ...completion_head, choices: [], usage: USAGE_BODY },
       "[DONE]",
     ]);
   });
@@ -130,7 +131,7 @@ describe("a stream", () => {
     const { post } = serverOf(
       new ScriptedBackend(async function* () {
         for await (const event of hello()) {
-          if (event.kind === "end") await gate.promise;
+          if (event.kind === "finish") await gate.promise;
           yield event;
         }
       }),
@@ -159,8 +160,6 @@ test("a stream that nobody reads makes no event but its first, and cancelling it
 });
 
 describe("what the backend is asked", () => {
-  const NO_WISHES = { temperature: null, top_p: null, top_k: null, min_p: null, seed: null };
-
   async function asked(path: string, body: object) {
     const { backend, post } = fresh();
     const response = await post(path, body);
@@ -173,9 +172,7 @@ describe("what the backend is asked", () => {
       request_id: "req_000000000001",
       model: "tiny",
       prompt: { kind: "messages", messages: [{ role: "user", content: "hi" }] },
-      sampling: NO_WISHES,
-      tokens_max: null,
-      stop: [],
+      ...PLAIN_ANSWER,
     });
   });
 

@@ -23,7 +23,14 @@ export const EXPLANATION = {
     cached: { token_id: 8, text_before: "what is", text_after: " that" },
   },
 };
-export const USAGE = { prompt_tokens: 5, completion_tokens: 2 };
+export const USAGE = { prompt_tokens: 5, cached_tokens: 3, completion_tokens: 2 };
+/** The same in an answer. */
+export const USAGE_BODY = {
+  prompt_tokens: 5,
+  completion_tokens: 2,
+  total_tokens: 7,
+  prompt_tokens_details: { cached_tokens: 3 },
+};
 
 /** Follows its script; remembers what it was asked, and how each answer ended. */
 export class ScriptedBackend implements Backend {
@@ -63,11 +70,17 @@ export class ScriptedBackend implements Backend {
   }
 }
 
+/** A piece of the only choice, of whose tokens nothing is told. */
+export function said(text: string): GenerationEvent {
+  return { kind: "text", choice: 0, text, tokens: [] };
+}
+
 export async function* hello(): AsyncGenerator<GenerationEvent, void, undefined> {
   yield { kind: "start", prompt_tokens: 5 };
-  yield { kind: "text", text: "Hello" };
-  yield { kind: "text", text: ", wörld" };
-  yield { kind: "end", reason: "stop", usage: USAGE };
+  yield said("Hello");
+  yield said(", wörld");
+  yield { kind: "finish", choice: 0, reason: "stop" };
+  yield { kind: "end", usage: USAGE };
 }
 
 /** Begins and then says a word every so often, for ever. */
@@ -75,7 +88,7 @@ export async function* endless(_: GenerationRequest, signal: AbortSignal): Async
   yield { kind: "start", prompt_tokens: 5 };
   while (!signal.aborted) {
     await Bun.sleep(5);
-    yield { kind: "text", text: "word " };
+    yield said("word ");
   }
 }
 

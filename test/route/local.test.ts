@@ -3,7 +3,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Failure } from "../../src/core/failure.ts";
-import type { GenerationEvent, GenerationRequest, Message } from "../../src/core/generation.ts";
+import {
+  type GenerationEvent,
+  type GenerationRequest,
+  type Message,
+  NO_WISHES,
+  PLAIN_ANSWER,
+} from "../../src/core/generation.ts";
 import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { Scheduler } from "../../src/schedule/scheduler.ts";
@@ -14,7 +20,6 @@ import { fixture, prepareFixtures } from "../models/fixtures.ts";
 import { engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 
-const NO_WISHES = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null };
 const NEVER = new AbortController().signal;
 
 /** Every token is one letter; the text decides nothing. */
@@ -30,6 +35,7 @@ class Letters implements TextClient {
       vocabulary: {
         bytes: Uint8Array.from({ length: 256 }, (_, id) => 97 + (id % 26)),
         offsets: Uint32Array.from({ length: 257 }, (_, id) => id),
+        names: new Map(),
         strips_leading_space: false,
       },
       token_bytes_max: 3,
@@ -78,9 +84,8 @@ function request(changes: Partial<GenerationRequest> = {}): GenerationRequest {
     request_id: "req_0",
     model: "untied",
     prompt: { kind: "text", text: "any" },
-    sampling: NO_WISHES,
+    ...PLAIN_ANSWER,
     tokens_max: 10,
-    stop: [],
     ...changes,
   };
 }
@@ -93,18 +98,24 @@ async function failure(asked: GenerationRequest): Promise<Failure> {
   return (await events(asked).catch((error: unknown) => error)) as Failure;
 }
 
-test("an answer is one start, texts, and one end that counts its tokens", async () => {
+test("an answer is one start, texts, one finish, and one end that counts its tokens", async () => {
   const all = await events(request());
   expect(all[0]).toEqual({ kind: "start", prompt_tokens: 3 });
-  expect(all.at(-1)).toEqual({ kind: "end", reason: "length", usage: { prompt_tokens: 3, completion_tokens: 10 } });
-  expect(all.slice(1, -1).every((event) => event.kind === "text")).toBe(true);
+  expect(all.slice(-2)).toEqual([
+    { kind: "finish", choice: 0, reason: "length" },
+    { kind: "end", usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 10 } },
+  ]);
+  expect(all.slice(1, -2).every((event) => event.kind === "text")).toBe(true);
 });
 
 test("the answer ends where the context does", async () => {
   const all = await events(
     request({ prompt: { kind: "tokens", token_ids: new Array(508).fill(5) }, tokens_max: null }),
   );
-  expect(all.at(-1)).toEqual({ kind: "end", reason: "length", usage: { prompt_tokens: 508, completion_tokens: 4 } });
+  expect(all.slice(-2)).toMatchObject([
+    { kind: "finish", reason: "length" },
+    { kind: "end", usage: { prompt_tokens: 508, completion_tokens: 4 } },
+  ]);
 });
 
 test("a token beyond the model's table is refused, whoever made it", async () => {

@@ -4,6 +4,7 @@ import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
+import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import type { FromEngine, RowProgress, RowStart } from "../../src/worker/messages.ts";
 import { scratchFolder } from "../formats/scratch.ts";
@@ -11,7 +12,7 @@ import { fixture, prepareFixtures } from "../models/fixtures.ts";
 import { engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 
-const GREEDY = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
+const GREEDY = { ...PLAIN_SAMPLING, temperature: 0, seed: 0 };
 const FOLDER = scratchFolder();
 const NEVER = new AbortController().signal;
 
@@ -38,7 +39,8 @@ function startClient(parts = engineParts(FOLDER)): EngineClient {
 
 function row(model: string, changes: Partial<RowStart> = {}): Omit<RowStart, "id"> {
   const { prompt_ids } = fixture(model).expected;
-  return { model, prompt_ids, sampling: GREEDY, tokens_max: 20, stop_token_ids: [], ...changes };
+  const limits = { tokens_max: 20, tokens_min: 0, stop_token_ids: [] };
+  return { model, prompt_ids, sampling: GREEDY, logprobs: null, ...limits, ...changes };
 }
 
 async function tokens(rows: AsyncIterable<RowProgress>): Promise<number[]> {
