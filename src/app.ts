@@ -49,19 +49,26 @@ export async function buildApp(
     settings: { ...defaultEngineSettings(totalmem()), ...config.engine, ...engine_settings },
     blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
   });
-  const text = startTextWorker(new URL("./text/main.ts", import.meta.url).href);
+  const startText = (silence_ms_max?: number) =>
+    startTextWorker(new URL("./text/main.ts", import.meta.url).href, silence_ms_max);
+  const text = startText();
+  const grammars = startText(COMPILE_MS_MAX);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   return {
-    backend: new LocalBackend(catalog, text, new Scheduler(engine), randomSeed),
+    backend: new LocalBackend(catalog, { text, grammars }, new Scheduler(engine), randomSeed),
     catalog,
     engine,
     wanted,
     async [Symbol.asyncDispose]() {
       text.close();
+      grammars.close();
       await engine.close();
     },
   };
 }
+
+// What compiling may take is bounded in steps, some seconds; a text that takes longer to check hangs in its own pattern.
+const COMPILE_MS_MAX = 20_000;
 
 /** Given models first, then the default one, then what Hugging Face's cache holds. */
 export function findModels(

@@ -1,5 +1,7 @@
 /** The neutral nouns every dialect and every backend speak. Knows no wire format and no tokenizer. */
 
+import type { Constraint } from "./grammar.ts";
+
 export interface Message {
   readonly role: "system" | "user" | "assistant";
   readonly content: string;
@@ -96,6 +98,8 @@ export interface GenerationWishes {
   readonly stop_token_ids: readonly number[];
   /** The model's own end tokens do not end the answer. */
   readonly ignore_eos: boolean;
+  /** What the answer must be from its beginning to its end; null: anything. */
+  readonly constraint: Constraint | null;
 }
 
 export const PLAIN_ANSWER: GenerationWishes = {
@@ -107,6 +111,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   stop: [],
   stop_token_ids: [],
   ignore_eos: false,
+  constraint: null,
 };
 
 export interface GenerationRequest extends GenerationWishes {

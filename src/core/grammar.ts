@@ -1,6 +1,9 @@
 /** What an answer must be: as its caller says it, and compiled to plain data, byte by byte. Knows no tokens. */
 
-export type Constraint =
+/** `parameter`: the field of the request that says it. */
+export type Constraint = { readonly parameter: string } & Form;
+
+type Form =
   /** The JSON text of a value that satisfies it. */
   | { readonly kind: "json_schema"; readonly schema: unknown }
   /** A match from beginning to end, in ECMAScript's notation. */
@@ -8,6 +11,12 @@ export type Constraint =
   | { readonly kind: "choice"; readonly texts: readonly string[] }
   /** Rules in GBNF, from `root` on. */
   | { readonly kind: "grammar"; readonly source: string };
+
+/** The bytes of all tokens one after another; `offsets[id] … offsets[id + 1]` is a token's part, empty where it has no text. */
+export interface TokenBytes {
+  readonly bytes: Uint8Array;
+  readonly offsets: Uint32Array;
+}
 
 /** A regular language over bytes. State 0 is the start; every state leads to an accepting one. */
 export interface Terminal {
@@ -32,6 +41,8 @@ export type GrammarNode =
   | { readonly kind: "repeat"; readonly part: number; readonly min: number; readonly max: number | null };
 
 export interface CompiledGrammar {
+  /** Compiled from the same, it is the same. */
+  readonly key: string;
   readonly terminals: readonly Terminal[];
   readonly nodes: readonly GrammarNode[];
   readonly root: number;

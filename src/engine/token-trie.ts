@@ -1,10 +1,6 @@
 /** The tokens of a vocabulary by their bytes, as a tree in one list. Knows no grammar. */
 
-/** The bytes of all tokens one after another; `offsets[id] … offsets[id + 1]` is a token's part, empty where it has no text. */
-export interface TokenBytes {
-  readonly bytes: Uint8Array;
-  readonly offsets: Uint32Array;
-}
+import type { TokenBytes } from "../core/grammar.ts";
 
 /** Nodes in the order of a walk that goes down first; node 0 is the root. */
 export class TokenTrie {

@@ -3,8 +3,8 @@
 import type { LoadedModel } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
-import type { EngineClient } from "../worker/client.ts";
-import type { RowProgress, RowStart } from "../worker/messages.ts";
+import type { EngineClient, RowRequest } from "../worker/client.ts";
+import type { RowProgress } from "../worker/messages.ts";
 import type { CatalogModel } from "./catalog.ts";
 
 // Rows that wait or run. Each gets its share of the engine, so beyond this all are too slow to be of use.
@@ -26,7 +26,7 @@ export class Scheduler {
     return this.#engine.explain(model.name, prompt_ids);
   }
 
-  async *generate(row: Omit<RowStart, "id">, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
+  async *generate(row: RowRequest, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
     if (this.#rows >= ROWS_MAX) {
       throw new Failure(
         "overloaded",

@@ -1,6 +1,7 @@
 /** Everything the main thread and the text worker say to each other. */
 
 import type { FailureRecord } from "../core/failure.ts";
+import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
 import type { Message } from "../core/generation.ts";
 
 /** What decoding needs, in a form that moves between threads without a copy. */
@@ -34,13 +35,19 @@ export type TextCall =
       readonly now_ms: number;
       readonly tokens_max: number;
     }
-  | { readonly kind: "encode_text"; readonly path: string; readonly text: string; readonly tokens_max: number };
+  | { readonly kind: "encode_text"; readonly path: string; readonly text: string; readonly tokens_max: number }
+  /** `alphabet`: the bytes that the model's tokens can spell one by one. */
+  | { readonly kind: "compile"; readonly constraint: Constraint; readonly alphabet: readonly number[] }
+  | { readonly kind: "check"; readonly constraint: Constraint; readonly text: string };
 
 /** What a call of a kind answers. */
 export interface TextAnswers {
   readonly load: TextModel;
   readonly encode_chat: number[];
   readonly encode_text: number[];
+  readonly compile: CompiledGrammar;
+  /** How the text departs from what it must be, or null. */
+  readonly check: string | null;
 }
 
 export interface ToText {

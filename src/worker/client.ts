@@ -5,6 +5,7 @@
 
 import type { LoadedModel } from "../core/backend.ts";
 import { Failure, fromRecord } from "../core/failure.ts";
+import type { TokenBytes } from "../core/grammar.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { EngineParts, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
@@ -12,6 +13,11 @@ import type { EngineParts, FromEngine, RowProgress, RowStart, ToEngine } from ".
 export interface EngineDevice {
   readonly mlx_version: string;
   readonly device: string;
+}
+
+/** A row, and what its model's tokens spell when it has a grammar. */
+export interface RowRequest extends Omit<RowStart, "id"> {
+  readonly tokens: TokenBytes | null;
 }
 
 interface Pending<Value> {
@@ -31,6 +37,8 @@ interface Life {
   readonly loads: Map<string, Pending<LoadedModel>>;
   readonly rows: Map<number, Inbox<RowProgress>>;
   readonly explanations: Map<number, Pending<PrefixMatch>>;
+  /** The models whose tokens it knows. */
+  readonly spelled: Set<string>;
 }
 
 export class EngineClient {
@@ -62,7 +70,7 @@ export class EngineClient {
   }
 
   /** Runs one row to its end. The row is freed when the caller returns early or `signal` aborts. */
-  async *generate(start: Omit<RowStart, "id">, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
+  async *generate({ tokens, ...start }: RowRequest, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
     signal.throwIfAborted();
     const life = this.#alive();
     this.#last_id += 1;
@@ -72,6 +80,10 @@ export class EngineClient {
     life.rows.set(id, inbox);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
+      if (start.grammar !== null && tokens !== null && !life.spelled.has(start.model)) {
+        life.spelled.add(start.model);
+        post(life, { kind: "tokens", model: start.model, tokens });
+      }
       post(life, { kind: "generate", row: { ...start, id } });
       yield* inbox;
     } finally {
@@ -113,6 +125,7 @@ export class EngineClient {
       loads: new Map(),
       rows: new Map(),
       explanations: new Map(),
+      spelled: new Set(),
     };
     life.worker.addEventListener("message", (event: MessageEvent<FromEngine>) => receive(life, event.data));
     // Without an error listener a worker that cannot start would be waited for without end.

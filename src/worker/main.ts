@@ -39,6 +39,9 @@ self.onmessage = (event: MessageEvent<ToEngine>) => {
     case "load":
       send(load(message.model, message.path));
       break;
+    case "tokens":
+      residents.get(message.model)?.engine.learnTokens(message.tokens);
+      break;
     case "generate":
       generate(message.row);
       break;

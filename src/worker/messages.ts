@@ -4,6 +4,7 @@ import type { LoadedModel } from "../core/backend.ts";
 import type { EngineSettings } from "../core/engine-settings.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { RowStep, Sampling } from "../core/generation.ts";
+import type { CompiledGrammar, TokenBytes } from "../core/grammar.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 
 export interface RowStart {
@@ -18,6 +19,8 @@ export interface RowStart {
   readonly tokens_min: number;
   /** A row ends when one of these is drawn; that token is not reported. */
   readonly stop_token_ids: readonly number[];
+  /** What the answer's text must follow, and ends with; null: anything. */
+  readonly grammar: CompiledGrammar | null;
 }
 
 export interface RowProgress extends RowStep {
@@ -36,6 +39,8 @@ export interface EngineParts {
 export type ToEngine =
   | { readonly kind: "start"; readonly parts: EngineParts }
   | { readonly kind: "load"; readonly model: string; readonly path: string }
+  /** What a model's tokens spell: sent once, before its first row with a grammar. */
+  | { readonly kind: "tokens"; readonly model: string; readonly tokens: TokenBytes }
   | { readonly kind: "generate"; readonly row: RowStart }
   | { readonly kind: "abort"; readonly id: number }
   | { readonly kind: "explain"; readonly id: number; readonly model: string; readonly prompt_ids: readonly number[] }

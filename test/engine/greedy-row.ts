@@ -7,4 +7,5 @@ export const GREEDY_ROW = {
   logprobs: null,
   tokens_min: 0,
   stop_token_ids: [],
+  grammar: null,
 };

@@ -13,7 +13,7 @@ import {
 import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { Scheduler } from "../../src/schedule/scheduler.ts";
-import type { Reader, TextClient } from "../../src/text/client.ts";
+import { type Reader, startTextWorker, type TextClient } from "../../src/text/client.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
@@ -65,6 +65,7 @@ const FOLDER = scratchFolder();
 let backend: LocalBackend;
 let engine: EngineClient;
 let text: Letters;
+const grammars = startTextWorker(join(ROOT, "src/text/main.ts"));
 
 beforeAll(() => {
   prepareFixtures();
@@ -74,10 +75,13 @@ beforeAll(() => {
 beforeEach(() => {
   const model = { name: "untied", path: fixture("untied").path, changed_s: 0, sampling: NO_WISHES };
   text = new Letters();
-  backend = new LocalBackend(new Catalog([model]), text, new Scheduler(engine), () => 7);
+  backend = new LocalBackend(new Catalog([model]), { text, grammars }, new Scheduler(engine), () => 7);
 });
 
-afterAll(() => engine.close());
+afterAll(() => {
+  grammars.close();
+  return engine.close();
+});
 
 function request(changes: Partial<GenerationRequest> = {}): GenerationRequest {
   return {

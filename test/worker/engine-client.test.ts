@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
 import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
-import { EngineClient } from "../../src/worker/client.ts";
+import { EngineClient, type RowRequest } from "../../src/worker/client.ts";
 import type { FromEngine, RowProgress, RowStart } from "../../src/worker/messages.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
@@ -37,9 +37,9 @@ function startClient(parts = engineParts(FOLDER)): EngineClient {
   return client;
 }
 
-function row(model: string, changes: Partial<RowStart> = {}): Omit<RowStart, "id"> {
+function row(model: string, changes: Partial<RowRequest> = {}): RowRequest {
   const { prompt_ids } = fixture(model).expected;
-  const limits = { tokens_max: 20, tokens_min: 0, stop_token_ids: [] };
+  const limits = { tokens_max: 20, tokens_min: 0, stop_token_ids: [], grammar: null, tokens: null };
   return { model, prompt_ids, sampling: GREEDY, logprobs: null, ...limits, ...changes };
 }
 

@@ -4,6 +4,9 @@ import { assert } from "../../core/assert.ts";
 import type { CompiledGrammar, GrammarNode, Terminal } from "../../core/grammar.ts";
 import type { Budget } from "./budget.ts";
 
+/** Still without a key. */
+export type Grammar = Omit<CompiledGrammar, "key">;
+
 export class GrammarBuilder {
   readonly #nodes: (GrammarNode | null)[] = [];
   readonly #terminals: Terminal[] = [];
@@ -48,7 +51,7 @@ export class GrammarBuilder {
   }
 
   /** Without what has no text; null when nothing is left. */
-  finish(root: number): CompiledGrammar | null {
+  finish(root: number): Grammar | null {
     const nodes = this.#nodes.map((node) => {
       assert(node !== null, "every node is written");
       return node;

@@ -1,9 +1,10 @@
 /** Compiles what a caller wants an answer to be. Knows no model but the bytes its tokens can spell. */
 
+import { createHash } from "node:crypto";
 import { Failure } from "../../core/failure.ts";
 import type { CompiledGrammar, Constraint } from "../../core/grammar.ts";
 import { Budget } from "./budget.ts";
-import { GrammarBuilder } from "./builder.ts";
+import { type Grammar, GrammarBuilder } from "./builder.ts";
 import { gbnfGrammar } from "./gbnf.ts";
 import { jsonGrammar } from "./json-grammar.ts";
 import { type Language, matching, texts } from "./language.ts";
@@ -13,6 +14,11 @@ import { type Alphabet, plainTerminal } from "./terminals.ts";
 
 /** Throws a `Failure` that says what cannot be enforced. */
 export function compileGrammar(constraint: Constraint, alphabet: Alphabet): CompiledGrammar {
+  const key = createHash("sha256").update(JSON.stringify(constraint)).digest("base64");
+  return { key, ...grammarOf(constraint, alphabet) };
+}
+
+function grammarOf(constraint: Constraint, alphabet: Alphabet): Grammar {
   switch (constraint.kind) {
     case "json_schema":
       return jsonGrammar(constraint.schema as Json, alphabet, new Budget("schema"));
@@ -41,7 +47,7 @@ function regular(
   what: string,
   alphabet: Alphabet,
   budget: Budget,
-): CompiledGrammar {
+): Grammar {
   const builder = new GrammarBuilder(budget);
   const root = builder.terminal(plainTerminal(languageOf(budget), alphabet, budget));
   const grammar = builder.finish(root);

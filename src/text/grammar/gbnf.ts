@@ -1,15 +1,14 @@
 /** Reads grammars in the notation of llama.cpp (GBNF), and in the EBNF of W3C that is written the same way. */
 
 import { Failure } from "../../core/failure.ts";
-import type { CompiledGrammar } from "../../core/grammar.ts";
 import type { Budget } from "./budget.ts";
-import { GrammarBuilder } from "./builder.ts";
+import { type Grammar, GrammarBuilder } from "./builder.ts";
 import { ANY_CHARACTER, type Expression, literal, outside, type Ranges, united } from "./expression.ts";
 import { matching } from "./language.ts";
 import { type Alphabet, plainTerminal } from "./terminals.ts";
 
 /** `root` is where a text begins. */
-export function gbnfGrammar(source: string, alphabet: Alphabet, budget: Budget): CompiledGrammar {
+export function gbnfGrammar(source: string, alphabet: Alphabet, budget: Budget): Grammar {
   const rules = new Reader(source).rules();
   return new Writer(rules, alphabet, budget).write();
 }
@@ -197,7 +196,7 @@ class Writer {
     refuseLeftRecursion(rules);
   }
 
-  write(): CompiledGrammar {
+  write(): Grammar {
     if (!this.#rules.has("root")) throw refuse('it has no rule "root"');
     const grammar = this.#builder.finish(this.#node({ kind: "name", name: "root" }));
     if (grammar === null) throw refuse("no text that the model can write follows it");

@@ -1,9 +1,8 @@
 /** Writes the grammar of the JSON texts that a schema lets through: names in the schema's order, then other keys. */
 
 import { Failure } from "../../core/failure.ts";
-import type { CompiledGrammar } from "../../core/grammar.ts";
 import type { Budget } from "./budget.ts";
-import { GrammarBuilder } from "./builder.ts";
+import { type Grammar, GrammarBuilder } from "./builder.ts";
 import { ANY_TEXT, difference, isEmpty, type Language, matching, ofLength, texts } from "./language.ts";
 import { parseRegex } from "./regex.ts";
 import type { Json } from "./schema-document.ts";
@@ -20,7 +19,7 @@ import {
   valueOf,
 } from "./shapes.ts";
 
-export function jsonGrammar(schema: Json, alphabet: Alphabet, budget: Budget): CompiledGrammar {
+export function jsonGrammar(schema: Json, alphabet: Alphabet, budget: Budget): Grammar {
   return new JsonGrammar(schema, alphabet, budget).write();
 }
 
@@ -54,7 +53,7 @@ class JsonGrammar {
     };
   }
 
-  write(): CompiledGrammar {
+  write(): Grammar {
     const grammar = this.#builder.finish(this.#value(this.#shapes.root));
     if (grammar !== null) return grammar;
     throw new Failure("invalid_request", "Cannot enforce the schema: no value that the model can write satisfies it");
