@@ -13,7 +13,11 @@ export class TokenGrammar {
   readonly trie: TokenTrie;
 
   /** `known`: terminals of other grammars on the same vocabulary. */
-  constructor({ nodes, root, terminals }: Omit<CompiledGrammar, "key">, trie: TokenTrie, known: Map<string, TerminalTokens>) {
+  constructor(
+    { nodes, root, terminals }: Omit<CompiledGrammar, "key">,
+    trie: TokenTrie,
+    known: Map<string, TerminalTokens>,
+  ) {
     this.nodes = nodes;
     this.root = root;
     this.trie = trie;

@@ -90,7 +90,8 @@ export class LocalBackend implements Backend, PrefixCache {
 
   async #check(constraint: Constraint, answer: string, signal: AbortSignal): Promise<void> {
     const departure = await this.#grammars.check(constraint, answer, signal);
-    if (departure !== null) throw new Failure("engine", `Cannot finish the answer: it is not what was asked: ${departure}`);
+    if (departure !== null)
+      throw new Failure("engine", `Cannot finish the answer: it is not what was asked: ${departure}`);
   }
 
   async #read(request: GenerationRequest, signal: AbortSignal) {

@@ -1,9 +1,9 @@
 /** The text worker: answers one call after another. Tokenizers and templates live here so that the server never waits for them. */
 
 import { toRecord } from "../core/failure.ts";
-import type { FromText, TextAnswers, TextCall, ToText } from "./messages.ts";
 import { departure } from "./grammar/check.ts";
 import { compileGrammar } from "./grammar/compile.ts";
+import type { FromText, TextAnswers, TextCall, ToText } from "./messages.ts";
 import { LoadedText } from "./model.ts";
 
 declare const self: Worker;
@@ -13,7 +13,10 @@ const loaded = new Map<string, LoadedText>();
 self.addEventListener("message", (event: MessageEvent<ToText>) => {
   try {
     const value = answer(event.data);
-    const moved = typeof value === "object" && value !== null && "vocabulary" in value ? [value.vocabulary.bytes.buffer, value.vocabulary.offsets.buffer] : [];
+    const moved =
+      typeof value === "object" && value !== null && "vocabulary" in value
+        ? [value.vocabulary.bytes.buffer, value.vocabulary.offsets.buffer]
+        : [];
     post({ kind: "answer", value }, moved);
   } catch (error) {
     post({ kind: "failed", failure: toRecord(error, "unavailable") });

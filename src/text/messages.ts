@@ -1,8 +1,8 @@
 /** Everything the main thread and the text worker say to each other. */
 
 import type { FailureRecord } from "../core/failure.ts";
-import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
 import type { Message } from "../core/generation.ts";
+import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
 
 /** What decoding needs, in a form that moves between threads without a copy. */
 export interface Vocabulary {

@@ -11,14 +11,20 @@ const CHOICES_MAX = 1000;
 const jsonSchema = Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Boolean()], {
   description: "A JSON Schema; a keyword in it that cannot be enforced is refused by its name.",
 });
-const regex = Type.String({ minLength: 1, description: "An expression as in ECMAScript that the whole answer matches." });
+const regex = Type.String({
+  minLength: 1,
+  description: "An expression as in ECMAScript that the whole answer matches.",
+});
 const choice = Type.Array(Type.String({ minLength: 1 }), {
   minItems: 1,
   maxItems: CHOICES_MAX,
   description: "The answer is one of these texts.",
   ...called("texts"),
 });
-const grammar = Type.String({ minLength: 1, description: "A grammar in GBNF; an answer is what its rule `root` says." });
+const grammar = Type.String({
+  minLength: 1,
+  description: "A grammar in GBNF; an answer is what its rule `root` says.",
+});
 
 /** Also of raw completions. */
 export const constraintParameters = {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
 import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
 import { EngineClient, type RowRequest } from "../../src/worker/client.ts";
-import type { FromEngine, RowProgress, RowStart } from "../../src/worker/messages.ts";
+import type { FromEngine, RowProgress } from "../../src/worker/messages.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
 import { engineParts } from "../open-mlx.ts";

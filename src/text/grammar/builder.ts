@@ -75,7 +75,11 @@ export class GrammarBuilder {
           return { kind: node.kind, parts: node.parts.map(move) };
       }
     });
-    return { nodes: moved, terminals: [...terminals.keys()].flatMap((place) => this.#terminals[place] ?? []), root: move(root) };
+    return {
+      nodes: moved,
+      terminals: [...terminals.keys()].flatMap((place) => this.#terminals[place] ?? []),
+      root: move(root),
+    };
   }
 
   #add(node: GrammarNode | null): number {

@@ -26,7 +26,13 @@ function validatorOf(schema: unknown): Validate | null {
   const bare = typeof schema === "object" && schema !== null ? { ...schema, $schema: undefined } : schema;
   for (const unicodeRegExp of [true, false]) {
     // Formats are the grammar's; six digits behind the point are more than a sum of cents is off by.
-    const options = { strict: false, validateFormats: false, logger: false, multipleOfPrecision: 6, unicodeRegExp } as const;
+    const options = {
+      strict: false,
+      validateFormats: false,
+      logger: false,
+      multipleOfPrecision: 6,
+      unicodeRegExp,
+    } as const;
     try {
       return new Ajv2020(options).compile(bare as object);
     } catch {}

@@ -42,12 +42,7 @@ function expressionOf(source: string): (budget: Budget) => Language {
   };
 }
 
-function regular(
-  languageOf: (budget: Budget) => Language,
-  what: string,
-  alphabet: Alphabet,
-  budget: Budget,
-): Grammar {
+function regular(languageOf: (budget: Budget) => Language, what: string, alphabet: Alphabet, budget: Budget): Grammar {
   const builder = new GrammarBuilder(budget);
   const root = builder.terminal(plainTerminal(languageOf(budget), alphabet, budget));
   const grammar = builder.finish(root);

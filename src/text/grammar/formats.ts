@@ -27,7 +27,8 @@ const IPV6 = [
 ].join("|");
 const URI_CHARACTER = "(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})";
 const FIRST_SEGMENT = URI_CHARACTER.replace(";=:@", ";=@");
-const AUTHORITY = "(?:(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*@)?(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+(?::\\d{1,5})?";
+const AUTHORITY =
+  "(?:(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*@)?(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+(?::\\d{1,5})?";
 const PATH = `(?:/${URI_CHARACTER}*)*`;
 const QUERY = `(?:\\?(?:${URI_CHARACTER}|[/?])*)?(?:#(?:${URI_CHARACTER}|[/?])*)?`;
 const URI = `[A-Za-z][A-Za-z0-9+.-]*:(?://${AUTHORITY}${PATH}|/?${URI_CHARACTER}+${PATH})${QUERY}`;
@@ -48,14 +49,24 @@ const FORMATS: ReadonlyMap<string, string> = new Map([
   ["ipv4", IPV4],
   ["ipv6", IPV6],
   ["uri", URI],
-  ["uri-reference", `(?:${URI})|(?://${AUTHORITY}${PATH}|(?:/(?:${URI_CHARACTER}+${PATH})?)?|${FIRST_SEGMENT}+${PATH})${QUERY}`],
+  [
+    "uri-reference",
+    `(?:${URI})|(?://${AUTHORITY}${PATH}|(?:/(?:${URI_CHARACTER}+${PATH})?)?|${FIRST_SEGMENT}+${PATH})${QUERY}`,
+  ],
   ["uuid", "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"],
   ["json-pointer", POINTER],
   ["relative-json-pointer", `(?:0|[1-9][0-9]{0,9})(?:#|${POINTER})`],
 ]);
 
 /** Formats of the standard whose rules no expression holds. */
-const BEYOND: ReadonlySet<string> = new Set(["idn-email", "idn-hostname", "iri", "iri-reference", "uri-template", "regex"]);
+const BEYOND: ReadonlySet<string> = new Set([
+  "idn-email",
+  "idn-hostname",
+  "iri",
+  "iri-reference",
+  "uri-template",
+  "regex",
+]);
 
 export function isBeyondExpressions(format: string): boolean {
   return BEYOND.has(format);

@@ -46,7 +46,7 @@ class Reader {
     while (this.#at < this.#source.length) {
       const name = this.#take(NAME);
       this.#skip();
-      if (name === null || this.#take(/::?=/y) === null) throw this.#error('a rule is `name ::= …`');
+      if (name === null || this.#take(/::?=/y) === null) throw this.#error("a rule is `name ::= …`");
       if (rules.has(name)) throw refuse(`it has two rules "${name}"`);
       rules.set(name, this.#choice());
       this.#take(/;/y);

@@ -7,7 +7,6 @@ import { ANY_TEXT, difference, isEmpty, type Language, matching, ofLength, texts
 import { parseRegex } from "./regex.ts";
 import type { Json } from "./schema-document.ts";
 import { SchemaShapes } from "./schema-shapes.ts";
-import { type Alphabet, characterTerminal, plainTerminal, stringTerminal } from "./terminals.ts";
 import {
   type ArrayShape,
   both,
@@ -18,6 +17,7 @@ import {
   valueAt,
   valueOf,
 } from "./shapes.ts";
+import { type Alphabet, characterTerminal, plainTerminal, stringTerminal } from "./terminals.ts";
 
 export function jsonGrammar(schema: Json, alphabet: Alphabet, budget: Budget): Grammar {
   return new JsonGrammar(schema, alphabet, budget).write();
@@ -184,7 +184,10 @@ class JsonGrammar {
       if (known !== undefined) return known;
       const node = this.#builder.reserve();
       states.set(key, node);
-      this.#builder.define(node, { kind: "choice", parts: comma ? afterMember(place, written) : member(place, written) });
+      this.#builder.define(node, {
+        kind: "choice",
+        parts: comma ? afterMember(place, written) : member(place, written),
+      });
       return node;
     };
     const afterMember = (place: number, written: number): number[] => {

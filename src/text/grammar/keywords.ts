@@ -14,7 +14,7 @@ import {
   texts,
   union,
 } from "./language.ts";
-import { bounded, integers, multiples, numbers } from "./numbers.ts";
+import { allNumbers, bounded, multiples } from "./numbers.ts";
 import { parseRegex, RegexError } from "./regex.ts";
 import { isObject, type Json, type JsonObject, type SchemaPart } from "./schema-document.ts";
 import {
@@ -52,8 +52,8 @@ export class Keywords {
   constructor(inner: Numbers, budget: Budget) {
     this.#numbers = inner;
     this.#budget = budget;
-    this.#numeric = numbers(budget);
-    this.#integral = integers(budget);
+    this.#numeric = allNumbers().numbers;
+    this.#integral = allNumbers().integers;
     this.plain = { kind: "plain", language: union(this.#numeric, texts(["null", "true", "false"], budget), budget) };
   }
 
@@ -78,7 +78,8 @@ export class Keywords {
     const numeric = NUMERIC.some((keyword) => schema[keyword] !== undefined);
     if (types === null && !numeric) return this.plain.language;
     const language = texts(words, this.#budget);
-    if (types === null || types.has("number")) return union(language, this.#number(part, schema, this.#numeric), this.#budget);
+    if (types === null || types.has("number"))
+      return union(language, this.#number(part, schema, this.#numeric), this.#budget);
     if (types.has("integer")) return union(language, this.#number(part, schema, this.#integral), this.#budget);
     return language;
   }
@@ -165,10 +166,19 @@ export class Keywords {
     const { regions, matched } = this.#regions(part, patterns, rest);
     const names = new Map<string, Value>();
     for (const name of isObject(properties) ? Object.keys(properties) : []) {
-      names.set(name, [...this.#numbers.child(part, "properties", name), ...matched(name)].sort((a, b) => a - b));
+      names.set(
+        name,
+        [...this.#numbers.child(part, "properties", name), ...matched(name)].sort((a, b) => a - b),
+      );
     }
     const all = Array.isArray(required) ? required.filter((name) => typeof name === "string") : [];
-    return { ...ANY_OBJECT, names, regions, required: new Set(all), ...bounds(schema, "minProperties", "maxProperties") };
+    return {
+      ...ANY_OBJECT,
+      names,
+      regions,
+      required: new Set(all),
+      ...bounds(schema, "minProperties", "maxProperties"),
+    };
   }
 
   /** Keys by which of the patterns they match; what none matches is `rest`. */

@@ -243,15 +243,21 @@ const PHASES = 3;
 export function determinize(machine: Machine, start: number, budget: Budget): Language {
   const sets: (readonly number[])[] = [];
   const known = new Map<string, number>();
+  // Many edges lead to one place, and what is reached from there may be much.
+  const known_seeds = new Map<string, number>();
   const edges: Edge[][] = [];
   const accepting: boolean[] = [];
   const state = (seeds: readonly number[]): number => {
+    const name = seeds.join();
+    const same = known_seeds.get(name);
+    if (same !== undefined) return same;
     const members = reach(machine, seeds, budget);
     const key = members.join();
-    const found = known.get(key);
-    if (found !== undefined) return found;
-    known.set(key, sets.length);
-    return sets.push(members) - 1;
+    const found = known.get(key) ?? sets.length;
+    known.set(key, found);
+    known_seeds.set(name, found);
+    if (found === sets.length) sets.push(members);
+    return found;
   };
   state([start * PHASES + BEGIN]);
   for (let index = 0; index < sets.length; index++) {
@@ -260,14 +266,10 @@ export function determinize(machine: Machine, start: number, budget: Budget): La
     accepting.push(members.some((member) => Math.floor(member / PHASES) === machine.accept));
     const open = members.filter((member) => member % PHASES !== END);
     const all = open.flatMap((member) => machine.places[Math.floor(member / PHASES)]?.edges ?? []);
-    const seeds_known = new Map<string, number>();
     const own: Edge[] = [];
     for (const { low, high, targets } of parted(all)) {
       budget.spend(targets.length);
-      const key = targets.join();
-      const to = seeds_known.get(key) ?? state(targets.map((target) => target * PHASES + MIDDLE));
-      seeds_known.set(key, to);
-      own.push({ low, high, to });
+      own.push({ low, high, to: state(targets.map((target) => target * PHASES + MIDDLE)) });
     }
     edges.push(own);
   }

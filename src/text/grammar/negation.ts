@@ -2,7 +2,17 @@
 
 import type { Budget } from "./budget.ts";
 import { ANY_TEXT, difference, isEmpty } from "./language.ts";
-import { ANY_ARRAY, ANY_OBJECT, ANY_STRING, ANY_VALUE, type ArrayShape, type ObjectShape, type Shape, type Value, valueOf } from "./shapes.ts";
+import {
+  ANY_ARRAY,
+  ANY_OBJECT,
+  ANY_STRING,
+  ANY_VALUE,
+  type ArrayShape,
+  type ObjectShape,
+  type Shape,
+  type Value,
+  valueOf,
+} from "./shapes.ts";
 
 /** `any`: a shape of each kind with all its values. `none`: no value. null: the opposite has no such form. */
 export function negations(shape: Shape, any: readonly Shape[], none: Value, budget: Budget): readonly Shape[] | null {

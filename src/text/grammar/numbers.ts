@@ -3,7 +3,7 @@
  * double. Knows no schema.
  */
 
-import type { Budget } from "./budget.ts";
+import { Budget } from "./budget.ts";
 import { choice, type Expression, literal, repeat, sequence } from "./expression.ts";
 import { type Edge, intersection, type Language, matching, union } from "./language.ts";
 import { parseRegex } from "./regex.ts";
@@ -22,12 +22,16 @@ const FRACTION_SOURCE = [
   }),
 ].join("|");
 
-export function integers(budget: Budget): Language {
-  return matching(parseRegex(INTEGER_SOURCE), budget);
-}
+/** Nearly every schema needs both, and they take some 20 ms: made once. */
+let known: { readonly integers: Language; readonly numbers: Language } | null = null;
 
-export function numbers(budget: Budget): Language {
-  return matching(parseRegex(`${INTEGER_SOURCE}|${FRACTION_SOURCE}`), budget);
+export function allNumbers(): { readonly integers: Language; readonly numbers: Language } {
+  const budget = new Budget("numbers");
+  known ??= {
+    integers: matching(parseRegex(INTEGER_SOURCE), budget),
+    numbers: matching(parseRegex(`${INTEGER_SOURCE}|${FRACTION_SOURCE}`), budget),
+  };
+  return known;
 }
 
 /** A bound as digits; null when it has more than can be compared. */
@@ -71,7 +75,7 @@ export function bounded(bound: number, side: "min" | "max", exclusive: boolean, 
   const parts: Expression[] = [negative ? sequence(minus, own) : own];
   if (side === "min" && negative) parts.push(any);
   if (side === "max" && !negative) parts.push(sequence(minus, any));
-  return intersection(matching(choice(...parts), budget), numbers(budget), budget);
+  return intersection(matching(choice(...parts), budget), allNumbers().numbers, budget);
 }
 
 const DIGIT = parseRegex("[0-9]");
@@ -93,7 +97,9 @@ function compared({ whole, fraction }: Decimal, beyond: (digit: number) => Expre
   for (const [place, digit] of digits.entries()) {
     const prefix = place < point ? whole.slice(0, place) : `${whole}.${fraction.slice(0, place - point)}`;
     const behind =
-      place < point ? sequence(repeat(DIGIT, point - place - 1, point - place - 1), ANY_FRACTION) : repeat(DIGIT, 0, null);
+      place < point
+        ? sequence(repeat(DIGIT, point - place - 1, point - place - 1), ANY_FRACTION)
+        : repeat(DIGIT, 0, null);
     parts.push(sequence(literal(prefix), beyond(digit), behind));
   }
   return parts;
@@ -154,7 +160,10 @@ function remainders(modulus: number, scale: number): Language {
     for (let rest = 0; rest < modulus; rest++) {
       const behind = places - 1;
       const point: Edge[] = places === 0 ? [{ low: 0x2e, high: 0x2e, to: state(1, rest) }] : [];
-      edges.push([...point, ...(places === 0 || behind < scale ? digitsFrom(places === 0 ? 0 : places + 1, rest) : [])]);
+      edges.push([
+        ...point,
+        ...(places === 0 || behind < scale ? digitsFrom(places === 0 ? 0 : places + 1, rest) : []),
+      ]);
       const missing = places === 0 ? scale : scale - behind;
       accepting.push((rest * 10 ** missing) % modulus === 0 && places !== 1);
     }

@@ -1,14 +1,6 @@
 /** Reads the regular expressions of ECMAScript, as far as a finite automaton matches them. Knows no schema. */
 
-import {
-
-  CODE_POINT_MAX,
-  type Expression,
-  one,
-  outside,
-  type Ranges,
-  united,
-} from "./expression.ts";
+import { CODE_POINT_MAX, type Expression, one, outside, type Ranges, united } from "./expression.ts";
 
 /** What an expression uses that cannot be enforced; the message says what. */
 export class RegexError extends Error {}
@@ -270,23 +262,39 @@ class Parser {
 
 const PROPERTIES = new Map<string, Ranges>();
 
-/** Asks the runtime about every code point, once: some 30 ms. */
+/** Asks the runtime about every code point, once. */
 function rangesOfProperty(name: string): Ranges | null {
   const known = PROPERTIES.get(name);
   if (known !== undefined) return known;
-  let expression: RegExp;
+  let runs: RegExp;
   try {
-    expression = new RegExp(`^\\p{${name}}$`, "u");
+    runs = new RegExp(`\\p{${name}}+`, "gu");
   } catch {
     return null;
   }
-  const ranges: [number, number][] = [];
-  for (let code = 0; code <= CODE_POINT_MAX; code++) {
-    if (!expression.test(String.fromCodePoint(code))) continue;
-    const last = ranges.at(-1);
-    if (last !== undefined && last[1] === code - 1) last[1] = code;
-    else ranges.push([code, code]);
+  const found: [number, number][] = [];
+  for (const [first, last] of PLANES) {
+    const text = charactersBetween(first, last);
+    const units = first > 0xffff ? 2 : 1;
+    for (const { 0: run, index } of text.matchAll(runs)) {
+      const low = first + index / units;
+      found.push([low, low + run.length / units - 1]);
+    }
   }
+  const ranges = united(found);
   PROPERTIES.set(name, ranges);
   return ranges;
+}
+
+/** Code points of one length in UTF-16, without surrogates. */
+const PLANES = [
+  [0x0, 0xd7ff],
+  [0xe000, 0xffff],
+  [0x10000, CODE_POINT_MAX],
+] as const;
+
+function charactersBetween(first: number, last: number): string {
+  let text = "";
+  for (let code = first; code <= last; code++) text += String.fromCodePoint(code);
+  return text;
 }

@@ -49,7 +49,10 @@ export class SchemaDocument {
     const found = owner === undefined || !fragment.startsWith("/") ? null : this.#follow(owner, fragment);
     if (found !== null) return found;
     const state = `"${reference}" names nothing in it`;
-    throw new Failure("invalid_request", `Cannot enforce the schema: "$ref" at ${part.pointer || "its root"}: ${state}`);
+    throw new Failure(
+      "invalid_request",
+      `Cannot enforce the schema: "$ref" at ${part.pointer || "its root"}: ${state}`,
+    );
   }
 
   #follow(owner: SchemaPart, fragment: string): SchemaPart | null {

@@ -130,8 +130,14 @@ export class SchemaShapes {
     ["const", (part, operand) => this.#oneOfValues(part, "const", [operand])],
     ["enum", (part, operand) => this.#oneOfValues(part, "enum", Array.isArray(operand) ? operand : [])],
     ["$ref", (part, operand) => this.#referred(part, String(operand))],
-    ["allOf", (part, operand) => this.#children(part, "allOf", operand).reduce<readonly Shape[]>(
-      (shapes, value) => this.#meetAll(shapes, this.shapes(value)), this.#any)],
+    [
+      "allOf",
+      (part, operand) =>
+        this.#children(part, "allOf", operand).reduce<readonly Shape[]>(
+          (shapes, value) => this.#meetAll(shapes, this.shapes(value)),
+          this.#any,
+        ),
+    ],
     ["anyOf", (part, operand) => this.#children(part, "anyOf", operand).flatMap((value) => this.shapes(value))],
     ["oneOf", (part, operand) => this.#oneOf(part, operand)],
     ["not", (part) => this.#negate(this.shapes(this.#child(part, "not")), part)],
@@ -163,7 +169,10 @@ export class SchemaShapes {
     if (strings.some((text) => !text.isWellFormed())) throw refusal(part, keyword, "a text in it is not well-formed");
     const shapes: Shape[] = [];
     if (words.length > 0) {
-      const language = texts(words.filter((word) => word !== null), this.#budget);
+      const language = texts(
+        words.filter((word) => word !== null),
+        this.#budget,
+      );
       shapes.push({ kind: "plain", language });
     }
     if (strings.length > 0) shapes.push({ ...ANY_STRING, language: texts(strings, this.#budget) });
@@ -195,7 +204,8 @@ export class SchemaShapes {
 
   #conditional(part: SchemaPart, schema: JsonObject): readonly Shape[] {
     const condition = this.shapes(this.#child(part, "if"));
-    const branch = (keyword: string) => (schema[keyword] === undefined ? this.#any : this.shapes(this.#child(part, keyword)));
+    const branch = (keyword: string) =>
+      schema[keyword] === undefined ? this.#any : this.shapes(this.#child(part, keyword));
     if (schema["then"] === undefined && schema["else"] === undefined) return this.#any;
     return [
       ...this.#meetAll(condition, branch("then")),

@@ -114,7 +114,8 @@ function* sequences(low: number, high: number): Generator<readonly ByteRange[]> 
   for (const [first, last] of PARTS) {
     const from = Math.max(low, first);
     const to = Math.min(high, last);
-    if (from <= to) yield* evenSequences(Buffer.from(String.fromCodePoint(from)), Buffer.from(String.fromCodePoint(to)));
+    if (from <= to)
+      yield* evenSequences(Buffer.from(String.fromCodePoint(from)), Buffer.from(String.fromCodePoint(to)));
   }
 }
 

@@ -49,14 +49,16 @@ export function* writings(value: unknown, schema: unknown): Generator<string> {
   }
 }
 
-const ORDERS_MAX = 150;
+const ORDERS_MAX = 60;
 
 /** JSON without exponents. */
 function write(value: unknown): string {
   if (typeof value === "number" && /e/.test(String(value))) return plain(value);
   if (Array.isArray(value)) return `[${value.map(write).join()}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(value);
-  return `{${entriesOf(value).map(([key, inner]) => `${JSON.stringify(key)}:${write(inner)}`).join()}}`;
+  return `{${entriesOf(value)
+    .map(([key, inner]) => `${JSON.stringify(key)}:${write(inner)}`)
+    .join()}}`;
 }
 
 function plain(value: number): string {
@@ -96,13 +98,13 @@ function inOrder(value: unknown, listed: ReadonlyMap<string, number>): unknown {
 
 function* orders(value: unknown): Generator<unknown> {
   if (Array.isArray(value)) {
-    for (const items of product(value.map((inner) => [...taken(orders(inner), 24)]))) yield items;
+    for (const items of product(value.map((inner) => [...taken(orders(inner), 6)]))) yield items;
     return;
   }
   if (typeof value !== "object" || value === null) return yield value;
   const entries = Object.entries(value);
   for (const keys of permutations(entries.map(([key]) => key))) {
-    const inner = keys.map((key) => [...taken(orders((value as Record<string, unknown>)[key]), 24)]);
+    const inner = keys.map((key) => [...taken(orders((value as Record<string, unknown>)[key]), 6)]);
     for (const values of product(inner)) yield new Ordered(keys.map((key, place) => [key, values[place]]));
   }
 }
