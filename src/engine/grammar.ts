@@ -103,12 +103,15 @@ export class GrammarMatcher {
       if (!readings.includes(reading)) readings.push(reading);
       behind.set(next, readings);
     }
-    for (const [next, readings] of behind) {
-      const place = this.#open([next], []);
-      for (const byte of firstBytes(place)) {
-        const inside = this.#step(place, byte);
-        for (const reading of readings) for (const node of reading.nodesBehind(byte)) this.#walk(node, inside, mask);
-      }
+    for (const [next, readings] of behind) this.#allowBehind(next, readings, mask);
+  }
+
+  /** Tokens that end a terminal and go on with what comes behind it. */
+  #allowBehind(next: number, readings: readonly Reading[], mask: Uint32Array): void {
+    const place = this.#open([next], []);
+    for (const byte of firstBytes(place)) {
+      const inside = this.#step(place, byte);
+      for (const reading of readings) for (const node of reading.nodesBehind(byte)) this.#walk(node, inside, mask);
     }
   }
 

@@ -10,12 +10,12 @@ import { SchemaShapes } from "./schema-shapes.ts";
 import {
   type ArrayShape,
   both,
+  memberValue,
   type ObjectShape,
   type Shape,
   type StringShape,
   type Value,
   valueAt,
-  valueOf,
 } from "./shapes.ts";
 import { type Alphabet, characterTerminal, plainTerminal, stringTerminal } from "./terminals.ts";
 
@@ -123,15 +123,13 @@ class JsonGrammar {
       const node = this.#builder.reserve();
       states.set(key, node);
       const ends = place >= shape.min && contained >= (containment?.min ?? 0);
-      const parts = ends ? [this.#builder.sequence()] : [];
-      if (max === null || place < max) {
-        for (const item of this.#itemsAt(shape, place, contained)) {
-          const next = after(Math.min(place + 1, places_max), item.contained);
-          const separator = place === 0 ? [] : [this.#marks[","]];
-          parts.push(this.#builder.sequence(...separator, item.node, next));
-        }
-      }
-      this.#builder.define(node, { kind: "choice", parts });
+      const separator = place === 0 ? [] : [this.#marks[","]];
+      const items = max === null || place < max ? this.#itemsAt(shape, place, contained) : [];
+      const parts = items.map((item) => {
+        const next = after(Math.min(place + 1, places_max), item.contained);
+        return this.#builder.sequence(...separator, item.node, next);
+      });
+      this.#builder.define(node, { kind: "choice", parts: ends ? [this.#builder.sequence(), ...parts] : parts });
       return node;
     };
     return contains.length === 0 && shape.prefix.length <= 1 ? this.#evenItems(shape) : after(0, 0);
@@ -204,7 +202,7 @@ class JsonGrammar {
       if (name === undefined) {
         return others.map((other) => this.#builder.sequence(other, members(true, place, after)));
       }
-      const own = this.#member(texts([name], this.#budget), valueOf(shape, name));
+      const own = this.#member(texts([name], this.#budget), memberValue(shape, name));
       const written_now = this.#builder.sequence(own, members(true, place + 1, after));
       return required.has(name) ? [written_now] : [written_now, members(false, place + 1, written)];
     };

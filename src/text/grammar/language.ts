@@ -132,20 +132,17 @@ function pairKey(a: number, b: number, right: Language): number {
 
 /** Both lists cut where either has an end; -1 where one has no edge. */
 function* overlay(left: readonly Edge[], right: readonly Edge[]): Generator<[number, number, number, number]> {
-  let [l, r, from] = [0, 0, 0];
-  while (l < left.length || r < right.length) {
-    const a = left[l];
-    const b = right[r];
-    from = Math.max(from, Math.min(a?.low ?? Number.POSITIVE_INFINITY, b?.low ?? Number.POSITIVE_INFINITY));
-    const in_a = a !== undefined && a.low <= from;
-    const in_b = b !== undefined && b.low <= from;
-    const end_a = a === undefined ? Number.POSITIVE_INFINITY : in_a ? a.high : a.low - 1;
-    const end_b = b === undefined ? Number.POSITIVE_INFINITY : in_b ? b.high : b.low - 1;
-    const to = Math.min(end_a, end_b);
-    yield [from, to, in_a ? a.to : -1, in_b ? b.to : -1];
-    from = to + 1;
-    if (a !== undefined && a.high < from) l += 1;
-    if (b !== undefined && b.high < from) r += 1;
+  const even = left.map((edge) => ({ ...edge, to: edge.to * 2 }));
+  const odd = right.map((edge) => ({ ...edge, to: edge.to * 2 + 1 }));
+  for (const { low, high, targets } of parted([...even, ...odd])) {
+    const from_left = targets.find((to) => to % 2 === 0);
+    const from_right = targets.find((to) => to % 2 === 1);
+    yield [
+      low,
+      high,
+      from_left === undefined ? -1 : from_left / 2,
+      from_right === undefined ? -1 : (from_right - 1) / 2,
+    ];
   }
 }
 

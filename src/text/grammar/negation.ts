@@ -8,10 +8,10 @@ import {
   ANY_STRING,
   ANY_VALUE,
   type ArrayShape,
+  memberValue,
   type ObjectShape,
   type Shape,
   type Value,
-  valueOf,
 } from "./shapes.ts";
 
 /** `any`: a shape of each kind with all its values. `none`: no value. null: the opposite has no such form. */
@@ -81,7 +81,7 @@ function objectOpposites(shape: ObjectShape, none: Value): readonly Shape[] | nu
   const all: ObjectShape[] = outsideBounds(ANY_OBJECT, { min, max });
   for (const name of required) all.push({ ...ANY_OBJECT, names: new Map([[name, none]]) });
   for (const [name] of names) {
-    for (const opposite of opposites(valueOf(shape, name))) {
+    for (const opposite of opposites(memberValue(shape, name))) {
       all.push({ ...ANY_OBJECT, names: new Map([[name, opposite]]), required: new Set([name]) });
     }
   }

@@ -41,7 +41,7 @@ interface Decimal {
   readonly fraction: string;
 }
 
-export function decimalOf(value: number): Decimal | null {
+function decimalOf(value: number): Decimal | null {
   const text = plainText(value);
   if (text === null) return null;
   const [whole = "0", fraction = ""] = text.replace("-", "").split(".");
@@ -143,30 +143,31 @@ export function multiples(factor: number, budget: Budget): Language | null {
 const MULTIPLE_STATES_MAX = 100_000;
 const EXACT_SOURCE = `0|-?[1-9][0-9]{0,${DIGITS_EXACT - 1}}|${FRACTION_SOURCE}`;
 
-/** Decimals whose digits, with `scale` of them behind the point, are a multiple of `modulus`. State 0 is the start. */
+/** Decimals whose digits, with `scale` of them behind the point, are a multiple of `modulus`. */
 function remainders(modulus: number, scale: number): Language {
-  const edges: Edge[][] = [];
-  const accepting: boolean[] = [];
-  // A state is a remainder and a place: no digit yet, before the point, behind it after so many digits.
-  const state = (places: number, rest: number) => 1 + places * modulus + rest;
-  const digitsFrom = (places: number, rest: number): Edge[] =>
+  // State 0 is the start; the others are a remainder and a place: 0 before the point, then 1 and one for each digit behind it.
+  const state = (place: number, rest: number) => 1 + place * modulus + rest;
+  const digitsTo = (place: number, rest: number): Edge[] =>
     Array.from({ length: 10 }, (_, digit) => {
       const code = 0x30 + digit;
-      return { low: code, high: code, to: state(places, (rest * 10 + digit) % modulus) };
+      return { low: code, high: code, to: state(place, (rest * 10 + digit) % modulus) };
     });
-  edges.push([{ low: 0x2d, high: 0x2d, to: 0 }, ...digitsFrom(0, 0)]);
-  accepting.push(false);
-  for (let places = 0; places <= scale + 1; places++) {
-    for (let rest = 0; rest < modulus; rest++) {
-      const behind = places - 1;
-      const point: Edge[] = places === 0 ? [{ low: 0x2e, high: 0x2e, to: state(1, rest) }] : [];
-      edges.push([
-        ...point,
-        ...(places === 0 || behind < scale ? digitsFrom(places === 0 ? 0 : places + 1, rest) : []),
-      ]);
-      const missing = places === 0 ? scale : scale - behind;
-      accepting.push((rest * 10 ** missing) % modulus === 0 && places !== 1);
-    }
-  }
-  return { edges, accepting };
+  const edgesOf = (place: number, rest: number): Edge[] => {
+    if (place === 0) return [{ low: 0x2e, high: 0x2e, to: state(1, rest) }, ...digitsTo(0, rest)];
+    return place > scale ? [] : digitsTo(place + 1, rest);
+  };
+  const accepts = (place: number, rest: number): boolean => {
+    const missing = place === 0 ? scale : scale + 1 - place;
+    return place !== 1 && (rest * 10 ** missing) % modulus === 0;
+  };
+  const states = Array.from({ length: (scale + 2) * modulus }, (_, index) => {
+    return [Math.floor(index / modulus), index % modulus] as const;
+  });
+  return {
+    edges: [
+      [{ low: 0x2d, high: 0x2d, to: 0 }, ...digitsTo(0, 0)],
+      ...states.map(([place, rest]) => edgesOf(place, rest)),
+    ],
+    accepting: [false, ...states.map(([place, rest]) => accepts(place, rest))],
+  };
 }

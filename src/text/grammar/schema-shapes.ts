@@ -13,10 +13,10 @@ import {
   ANY_STRING,
   ANY_VALUE,
   meet,
+  memberValue,
   type ObjectShape,
   type Shape,
   type Value,
-  valueOf,
 } from "./shapes.ts";
 
 // So many ways to be one value are beyond any schema that a person wrote.
@@ -268,7 +268,7 @@ export class SchemaShapes {
   #isImpossible(shape: Shape, depth: number): boolean {
     const isNothing = (value: Value) => value.length > 0 && depth > 0 && this.#isNothing(value, depth - 1);
     if (shape.kind === "array") return shape.prefix.slice(0, shape.min).some(isNothing);
-    if (shape.kind === "object") return [...shape.required].some((name) => isNothing(valueOf(shape, name)));
+    if (shape.kind === "object") return [...shape.required].some((name) => isNothing(memberValue(shape, name)));
     return false;
   }
 

@@ -74,7 +74,7 @@ export function both(left: Value, right: Value): Value {
 }
 
 /** What a name holds. */
-export function valueOf({ names, regions }: ObjectShape, name: string): Value {
+export function memberValue({ names, regions }: ObjectShape, name: string): Value {
   return names.get(name) ?? regions.find(({ keys }) => includes(keys, name))?.value ?? ANY_VALUE;
 }
 
@@ -115,7 +115,7 @@ function meetObjects(left: ObjectShape, right: ObjectShape, budget: Budget): Obj
   const bounds = meetBounds(left, right);
   if (bounds === null) return null;
   const all = new Set([...left.names.keys(), ...right.names.keys()]);
-  const names = new Map([...all].map((name) => [name, both(valueOf(left, name), valueOf(right, name))]));
+  const names = new Map([...all].map((name) => [name, both(memberValue(left, name), memberValue(right, name))]));
   const regions = left.regions.flatMap((a) =>
     right.regions.flatMap((b) => {
       const keys = intersection(a.keys, b.keys, budget);

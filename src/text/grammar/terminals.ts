@@ -80,17 +80,17 @@ const SHORT_ESCAPES: ReadonlyMap<number, string> = new Map([
 
 function addEscaped(addBytes: AddBytes, low: number, high: number, next: number): number[] {
   const begins: number[] = [];
-  const escape = (code: number) => {
+  const addEscape = (code: number) => {
     const short = SHORT_ESCAPES.get(code);
     const text = short === undefined ? `\\u${code.toString(16).padStart(4, "0")}` : `\\${short}`;
     const bytes = Array.from(text, (character) => character.charCodeAt(0));
     begins.push(bytes.reduceRight((to, byte) => addBytes(byte, byte, to), next));
   };
-  for (let code = low; code <= Math.min(high, FIRST_PRINTABLE - 1); code++) escape(code);
+  for (let code = low; code <= Math.min(high, FIRST_PRINTABLE - 1); code++) addEscape(code);
   let from = Math.max(low, FIRST_PRINTABLE);
   for (const code of [QUOTE, BACKSLASH]) {
     if (code < from || code > high) continue;
-    escape(code);
+    addEscape(code);
     begins.push(...addPlain(addBytes, from, code - 1, next));
     from = code + 1;
   }
