@@ -18,6 +18,9 @@ export interface TokenBias {
   readonly bias: number;
 }
 
+/** More than any context has. */
+export const ALL_TOKENS = Number.MAX_SAFE_INTEGER;
+
 // OpenAI's limits, and what it says of them: "a ban or exclusive selection of the relevant token".
 export const BIAS_BAN = -100;
 export const BIAS_FORCE = 100;
@@ -30,6 +33,8 @@ export interface Sampling {
   readonly frequency_penalty: number;
   /** Taken once from the logit of a token that is in the answer. */
   readonly presence_penalty: number;
+  /** The penalties look at so many of the last tokens; `ALL_TOKENS` at every one. */
+  readonly penalty_window: number;
   readonly logit_bias: readonly TokenBias[];
   /** 0 is greedy. */
   readonly temperature: number;
@@ -53,6 +58,7 @@ export const PLAIN_SAMPLING: Omit<Sampling, "seed"> = {
   repetition_penalty: 1,
   frequency_penalty: 0,
   presence_penalty: 0,
+  penalty_window: ALL_TOKENS,
   logit_bias: [],
   temperature: 1,
   top_k: 0,
@@ -70,6 +76,7 @@ export const NO_WISHES: SamplingWishes = {
   repetition_penalty: null,
   frequency_penalty: null,
   presence_penalty: null,
+  penalty_window: null,
   logit_bias: null,
   temperature: null,
   top_k: null,
@@ -100,6 +107,8 @@ export interface GenerationWishes {
   readonly ignore_eos: boolean;
   /** What the answer must be from its beginning to its end; null: anything. */
   readonly constraint: Constraint | null;
+  /** The prompt's text stands before each answer. */
+  readonly echo: boolean;
 }
 
 export const PLAIN_ANSWER: GenerationWishes = {
@@ -112,6 +121,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   stop_token_ids: [],
   ignore_eos: false,
   constraint: null,
+  echo: false,
 };
 
 export interface GenerationRequest extends GenerationWishes {

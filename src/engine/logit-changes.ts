@@ -10,17 +10,29 @@ export interface ChangedRow {
   readonly stop_token_ids: readonly number[];
 }
 
+interface Seen {
+  readonly all: number;
+  /** How many of them are the answer's. */
+  readonly drawn: number;
+}
+
 export class LogitChanges {
   readonly #row: ChangedRow;
   readonly #penalises: boolean;
-  /** How often a token was drawn; those of the prompt are there when repetition counts. */
-  readonly #drawn: Map<number, number>;
+  /** Prompt and answer. The prompt is left out when only what was drawn counts. */
+  readonly #tokens: number[];
+  readonly #prompt_tokens: number;
+  /** How often the tokens of the window are there. */
+  readonly #seen = new Map<number, Seen>();
 
   constructor(row: ChangedRow) {
     const { repetition_penalty, frequency_penalty, presence_penalty } = row.sampling;
     this.#row = row;
     this.#penalises = repetition_penalty !== 1 || frequency_penalty !== 0 || presence_penalty !== 0;
-    this.#drawn = new Map(repetition_penalty === 1 ? [] : row.prompt_ids.map((id) => [id, 0]));
+    this.#tokens = repetition_penalty === 1 ? [] : [...row.prompt_ids];
+    this.#prompt_tokens = this.#tokens.length;
+    const first = Math.max(0, this.#prompt_tokens - row.sampling.penalty_window);
+    for (let place = first; place < this.#prompt_tokens; place++) this.#count(place, 1);
   }
 
   /** `step` counts the row's drawn tokens. */
@@ -30,7 +42,10 @@ export class LogitChanges {
   }
 
   observe(token: number): void {
-    if (this.#penalises) this.#drawn.set(token, (this.#drawn.get(token) ?? 0) + 1);
+    if (!this.#penalises) return;
+    const place = this.#tokens.push(token) - 1;
+    this.#count(place, 1);
+    this.#count(place - this.#row.sampling.penalty_window, -1);
   }
 
   apply(logits: Float32Array, step: number): void {
@@ -43,11 +58,20 @@ export class LogitChanges {
   /** Repetition as in CTRL (Keskar et al. 2019, arXiv:1909.05858), the others as OpenAI defines them. */
   #penalise(logits: Float32Array): void {
     const { repetition_penalty, frequency_penalty, presence_penalty } = this.#row.sampling;
-    for (const [id, times] of this.#drawn) {
+    for (const [id, { drawn }] of this.#seen) {
       const logit = logits[id] ?? 0;
       const repeated = logit > 0 ? logit / repetition_penalty : logit * repetition_penalty;
-      logits[id] = times === 0 ? repeated : repeated - frequency_penalty * times - presence_penalty;
+      logits[id] = drawn === 0 ? repeated : repeated - frequency_penalty * drawn - presence_penalty;
     }
+  }
+
+  /** Adds the token at a place to what is seen, or takes it from there. */
+  #count(place: number, times: 1 | -1): void {
+    const id = this.#tokens[place];
+    if (id === undefined) return; // the window is not full yet
+    const { all, drawn } = this.#seen.get(id) ?? { all: 0, drawn: 0 };
+    if (all + times === 0) this.#seen.delete(id);
+    else this.#seen.set(id, { all: all + times, drawn: drawn + (place < this.#prompt_tokens ? 0 : times) });
   }
 }
 

@@ -19,7 +19,10 @@ export function describeDraw(logits: Float32Array, token_id: number, count: numb
 function logSumOfExponentials(logits: Float32Array): number {
   const best = logits[bestToken(logits)] ?? 0;
   let sum = 0;
-  for (const logit of logits) if (logit - best >= EXPONENT_MIN) sum += exponential(logit - best);
+  for (let id = 0; id < logits.length; id++) {
+    const distance = (logits[id] ?? 0) - best;
+    if (distance >= EXPONENT_MIN) sum += exponential(distance);
+  }
   return best + Math.log(sum);
 }
 

@@ -22,7 +22,7 @@ export function chatRoutes(parts: RouteParts) {
       const { generation, delivery } = asked;
       const head = answerHead("chatcmpl", generation, parts.now(), parts.version);
       const writer = chatWriter(head, asked);
-      return await answer(parts, { generation, stream: delivery.stream, writer }, request.signal);
+      return await answer(parts, { generations: [generation], stream: delivery.stream, writer }, request.signal);
     },
     { body: chatRequestSchema, parse: "json", detail },
   );

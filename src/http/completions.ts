@@ -25,10 +25,10 @@ export function completionRoutes(parts: RouteParts) {
     "/v1/completions",
     async ({ body, request }) => {
       const asked = readCompletion(body, parts.ids.of(request));
-      const { generation, delivery } = asked;
-      const head = answerHead("cmpl", generation, parts.now(), parts.version);
+      const { generations, delivery } = asked;
+      const head = answerHead("cmpl", generations[0], parts.now(), parts.version);
       const writer = completionWriter(head, asked);
-      return await answer(parts, { generation, stream: delivery.stream, writer }, request.signal);
+      return await answer(parts, { generations, stream: delivery.stream, writer }, request.signal);
     },
     { body: completionRequestSchema, parse: "json", detail },
   );

@@ -2,19 +2,23 @@
 
 import { assert } from "../core/assert.ts";
 import type { DrawnReport, FinishReason, GenerationEvent, GenerationRequest } from "../core/generation.ts";
+import { generateTogether } from "../core/together.ts";
 import type { Answer, AnswerChoice, AnswerWriter } from "../wire/openai-answer.ts";
 import { isBug, streamProblem } from "../wire/problem.ts";
 import type { ServerParts } from "./parts.ts";
 
+type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
+
 export interface Asked {
-  readonly generation: GenerationRequest;
+  /** Of one request, answered together. */
+  readonly generations: Generations;
   readonly stream: boolean;
   readonly writer: AnswerWriter;
 }
 
 /** Throws what the backend throws before its first event; only after that a stream is begun. */
 export async function answer(parts: ServerParts, asked: Asked, signal: AbortSignal): Promise<Response> {
-  const running = new Running(parts, asked.generation, signal);
+  const running = new Running(parts, asked.generations, signal);
   const first = await running.next();
   if (!asked.stream) return Response.json(asked.writer.body(await collect(asked, running, first)));
   const messages = streamMessages(parts, asked, running, first);
@@ -29,8 +33,8 @@ const STREAM_HEADERS = {
   "x-accel-buffering": "no", // a proxy of nginx's kind would hold events back
 };
 
-async function collect({ generation }: Asked, running: Running, first: GenerationEvent): Promise<Answer> {
-  const parts = Array.from({ length: generation.choices }, () => new ChoiceParts());
+async function collect({ generations }: Asked, running: Running, first: GenerationEvent): Promise<Answer> {
+  const parts = generations.flatMap(({ choices }) => Array.from({ length: choices }, () => new ChoiceParts()));
   try {
     for (let event = first; ; event = await running.next()) {
       if (event.kind === "text" || event.kind === "finish") parts[event.choice]?.add(event);
@@ -96,7 +100,7 @@ function eventStream(
 
 async function* streamMessages(
   parts: ServerParts,
-  { generation, writer }: Asked,
+  { generations, writer }: Asked,
   running: Running,
   first: GenerationEvent,
 ): AsyncGenerator<string, void, undefined> {
@@ -109,8 +113,9 @@ async function* streamMessages(
     yield "data: [DONE]\n\n";
   } catch (error) {
     if (running.left) return;
-    if (isBug(error)) parts.reportBug(error, generation.request_id);
-    yield dataLine(streamProblem(error, generation.request_id));
+    const [{ request_id }] = generations;
+    if (isBug(error)) parts.reportBug(error, request_id);
+    yield dataLine(streamProblem(error, request_id));
   } finally {
     running.leave();
   }
@@ -126,8 +131,8 @@ class Running {
   readonly #abort = new AbortController();
   #last: GenerationEvent["kind"] | null = null;
 
-  constructor(parts: ServerParts, generation: GenerationRequest, client: AbortSignal) {
-    this.#events = parts.backend.generate(generation, this.#abort.signal)[Symbol.asyncIterator]();
+  constructor(parts: ServerParts, generations: Generations, client: AbortSignal) {
+    this.#events = generateTogether(parts.backend, generations, this.#abort.signal);
     if (client.aborted) this.leave();
     else client.addEventListener("abort", () => this.leave(), { once: true });
   }

@@ -13,7 +13,7 @@ import type { GrammarClient, TextClient } from "../text/client.ts";
 import type { Vocabulary } from "../text/messages.ts";
 import { type ChoiceStep, checkedSteps, choiceSteps, Words } from "./choice.ts";
 import { inWords } from "./prefix.ts";
-import { promptTokens } from "./prompt.ts";
+import { promptText, promptTokens } from "./prompt.ts";
 import { resolveSampling } from "./sampling.ts";
 
 export class LocalBackend implements Backend, PrefixCache {
@@ -73,7 +73,7 @@ export class LocalBackend implements Backend, PrefixCache {
       return constraint === null ? steps : checkedSteps(steps, (answer) => this.#check(constraint, answer, signal));
     });
     try {
-      yield* answerEvents(choices, prompt_ids.length);
+      yield* answerEvents(choices, prompt_ids.length, request.echo ? promptText(request.prompt, text.vocabulary) : "");
     } finally {
       left.abort(); // of several choices others may still run
     }
@@ -107,12 +107,16 @@ export class LocalBackend implements Backend, PrefixCache {
 async function* answerEvents(
   choices: readonly AsyncIterable<ChoiceStep>[],
   prompt_tokens: number,
+  echo: string,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
   let started = false;
   let cached_tokens = prompt_tokens;
   let completion_tokens = 0;
   for await (const [choice, step] of interleave(choices)) {
-    if (!started) yield { kind: "start", prompt_tokens };
+    if (!started) {
+      yield { kind: "start", prompt_tokens };
+      if (echo !== "") yield* choices.map((_, choice) => ({ kind: "text", choice, text: echo, tokens: [] }) as const);
+    }
     started = true;
     cached_tokens = Math.min(cached_tokens, step.cached_tokens); // what one choice computed the others only share
     completion_tokens += step.tokens_drawn;

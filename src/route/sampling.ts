@@ -11,6 +11,7 @@ export function resolveSampling(wishes: readonly Partial<SamplingWishes>[], seed
     repetition_penalty: pick("repetition_penalty"),
     frequency_penalty: pick("frequency_penalty"),
     presence_penalty: pick("presence_penalty"),
+    penalty_window: pick("penalty_window"),
     logit_bias: pick("logit_bias"),
     temperature: pick("temperature"),
     top_k: pick("top_k"),

@@ -15,7 +15,7 @@ export interface AskedAnswer {
 }
 
 /** How the answer is sent. */
-interface Delivery {
+export interface Delivery {
   readonly stream: boolean;
   readonly include_usage: boolean;
 }
@@ -97,6 +97,7 @@ export function wishesOf(
     stop_token_ids: body.stop_token_ids ?? [],
     ignore_eos: body.ignore_eos ?? false,
     constraint: constraintOf(body),
+    echo: false,
   };
 }
 

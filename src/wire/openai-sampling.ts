@@ -2,7 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import { BIAS_BAN, BIAS_FORCE, type SamplingWishes, type TokenBias } from "../core/generation.ts";
+import { ALL_TOKENS, BIAS_BAN, BIAS_FORCE, type SamplingWishes, type TokenBias } from "../core/generation.ts";
 import { optional } from "./schema.ts";
 
 // All of them are looked at for every token of the answer. OpenAI takes 300.
@@ -36,6 +36,9 @@ export const samplingParameters = {
       description: "Divides the positive and multiplies the negative logits of tokens in the prompt or the answer.",
     }),
   ),
+  repeat_last_n: optional(
+    Type.Integer({ minimum: -1, description: "The penalties look at so many of the last tokens; -1 at every one." }),
+  ),
   logit_bias: optional(
     Type.Record(Type.String(), Type.Number({ minimum: BIAS_BAN, maximum: BIAS_FORCE }), {
       description: `Added to the logits of at most ${BIASES_MAX} tokens, by their ids; ${BIAS_BAN} bans a token, ${BIAS_FORCE} leaves no other.`,
@@ -57,6 +60,7 @@ export function samplingOf(body: Static<typeof sampling>): SamplingWishes {
     repetition_penalty: body.repetition_penalty ?? null,
     frequency_penalty: body.frequency_penalty ?? null,
     presence_penalty: body.presence_penalty ?? null,
+    penalty_window: body.repeat_last_n === -1 ? ALL_TOKENS : (body.repeat_last_n ?? null),
     logit_bias: body.logit_bias ? biasesOf(body.logit_bias) : null,
     temperature: body.temperature ?? null,
     top_k: body.top_k ?? null,

@@ -145,6 +145,15 @@ describe("penalties", () => {
     expect(drawn({ repetition_penalty: 1.3 }, 3, [], negative)).toEqual([0, 1, 0]); // -1.3 and -1.56
   });
 
+  test("with a window forget a token that has left it, of the prompt or of the answer", () => {
+    const once = { repetition_penalty: 1.3, penalty_window: 1 };
+    expect(drawn(once, 3, [0])).toEqual([1, 0, 1]);
+    expect(drawn(once, 3, [0, 2])).toEqual([0, 1, 0]);
+    expect(drawn({ presence_penalty: 2, penalty_window: 2 }, 5, [0, 0])).toEqual([0, 1, 0, 0, 1]);
+    expect(drawn({ frequency_penalty: 0.3, penalty_window: 2 }, 6)).toEqual([0, 0, 1, 0, 0, 1]);
+    expect(drawn({ presence_penalty: 2, repetition_penalty: 5, penalty_window: 0 }, 3, [0])).toEqual([0, 0, 0]);
+  });
+
   test("are not taken from the logits that others see", () => {
     const logits = Float32Array.of(1, 2, 3);
     samplerOf({ presence_penalty: 2, logit_bias: [{ token_id: 2, bias: -100 }] }, 3, { prompt_ids: [1] }).draw(

@@ -1,8 +1,8 @@
 /** Chat completions and completions through the front door. */
 
 import { describe, expect, test } from "bun:test";
-import { PLAIN_ANSWER } from "../../src/core/generation.ts";
-import { hello, readEvents, ScriptedBackend, serverOf, USAGE, USAGE_BODY } from "./scripted-backend.ts";
+import { ALL_TOKENS, PLAIN_ANSWER } from "../../src/core/generation.ts";
+import { hello, readEvents, ScriptedBackend, saying, serverOf, USAGE, USAGE_BODY } from "./scripted-backend.ts";
 
 const CHAT = "/v1/chat/completions";
 const COMPLETIONS = "/v1/completions";
@@ -161,8 +161,8 @@ test("a stream that nobody reads makes no event but its first, and cancelling it
 
 describe("what the backend is asked", () => {
   async function asked(path: string, body: object) {
-    const { backend, post } = fresh();
-    const response = await post(path, body);
+    const backend = new ScriptedBackend(saying);
+    const response = await serverOf(backend).post(path, body);
     expect(await response.text()).not.toContain("error");
     return backend.last;
   }
@@ -191,18 +191,43 @@ describe("what the backend is asked", () => {
     [COMPLETIONS, { model: "tiny", prompt: "x" }],
   ] as const) {
     test(`${path} passes on every parameter, zero included`, async () => {
-      const sampling = { temperature: 0, top_p: 0, top_k: 0, min_p: 0, seed: 0 };
+      const zeros = { temperature: 0, top_p: 0, top_k: 0, min_p: 0, typical_p: 0, seed: 0 };
+      const none = { presence_penalty: 0, frequency_penalty: 0, xtc_probability: 0, xtc_threshold: 0 };
+      const sampling = { ...zeros, ...none };
       const request = await asked(path, { ...body, ...sampling, max_tokens: 7, stop: "\n", stream: false });
       expect(request).toMatchObject({ sampling, tokens_max: 7, stop: ["\n"] });
-      const others = { temperature: 2, top_p: 1, top_k: 40, min_p: 0.05, seed: -9 };
+      const penalties = { presence_penalty: -2, frequency_penalty: 2, repetition_penalty: 1.1 };
+      const filters = { typical_p: 0.9, xtc_probability: 0.5, xtc_threshold: 0.2 };
+      const others = { temperature: 2, top_p: 1, top_k: 40, min_p: 0.05, seed: -9, ...penalties, ...filters };
       const other = await asked(path, { ...body, ...others, max_completion_tokens: 8, stop: ["a", "b", "c", "d"] });
       expect(other).toMatchObject({ sampling: others, tokens_max: 8, stop: ["a", "b", "c", "d"] });
     });
 
+    test(`${path} passes on a window of the penalties and biases by token`, async () => {
+      const logit_bias = { 50: -100, 7: 3.5 };
+      const windows = [0, 64, -1].map(async (repeat_last_n) => {
+        const { sampling } = await asked(path, { ...body, repeat_last_n, logit_bias });
+        expect(sampling.logit_bias?.toSorted((one, other) => one.token_id - other.token_id)).toEqual([
+          { token_id: 7, bias: 3.5 },
+          { token_id: 50, bias: -100 },
+        ]);
+        return sampling.penalty_window;
+      });
+      expect(await Promise.all(windows)).toEqual([0, 64, ALL_TOKENS]);
+    });
+
+    test(`${path} passes on what ends an answer, and how many there are`, async () => {
+      const ends = { min_tokens: 3, stop_token_ids: [1, 2], ignore_eos: true };
+      const request = await asked(path, { ...body, ...ends, n: 2 });
+      expect(request).toMatchObject({ tokens_min: 3, stop_token_ids: [1, 2], ignore_eos: true, choices: 2 });
+    });
+
     test(`${path} takes null for absent`, async () => {
       const names = ["temperature", "top_p", "top_k", "min_p", "seed", "stop", "stream", "stream_options"];
-      const limits = ["max_tokens", "max_completion_tokens"];
-      const nulls = Object.fromEntries([...names, ...limits].map((name) => [name, null]));
+      const limits = ["max_tokens", "max_completion_tokens", "min_tokens", "n", "stop_token_ids", "ignore_eos"];
+      const penalties = ["presence_penalty", "frequency_penalty", "repetition_penalty", "repeat_last_n", "logit_bias"];
+      const filters = ["typical_p", "xtc_probability", "xtc_threshold", "logprobs"];
+      const nulls = Object.fromEntries([...names, ...limits, ...penalties, ...filters].map((name) => [name, null]));
       expect(await asked(path, { ...body, ...nulls })).toEqual(await asked(path, body));
     });
 

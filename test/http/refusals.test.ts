@@ -147,16 +147,32 @@ describe("a chat is refused for", () => {
 });
 
 describe("a completion is refused for", () => {
-  const several = "several prompts in one request are not supported yet, expected one text or the ids of its tokens";
-  const PROMPT = "a text or an array of token ids that is not empty";
+  const PROMPT = "a text or an array of token ids or prompts that is not empty";
   const cases: typeof SHARED = [
     ...SHARED,
     [{ prompt: undefined }, missing("prompt", PROMPT)],
     [{ prompt: null }, wrong("prompt", `expected ${PROMPT}, found null`)],
-    [{ prompt: [] }, wrong("prompt", "expected an array of token ids that is not empty, found an array of 0 items")],
+    [
+      { prompt: [] },
+      wrong("prompt", "expected an array of token ids or prompts that is not empty, found an array of 0 items"),
+    ],
     [{ prompt: [3, -1] }, wrong("prompt[1]", "expected an integer of at least 0, found -1")],
-    [{ prompt: ["one", "two"] }, notYet("prompt", several)],
-    [{ prompt: [[1], [2]] }, notYet("prompt", several)],
+    [{ prompt: ["one", 2] }, wrong("prompt", "expected token ids or prompts, found both")],
+    [
+      { prompt: ["one", []] },
+      wrong("prompt[1]", "expected an array of token ids that is not empty, found an array of 0 items"),
+    ],
+    [
+      { prompt: new Array(17).fill("x"), n: 4 },
+      wrong("prompt", "expected at most 64 answers to all prompts, found 68"),
+    ],
+    [{ best_of: 2, n: 3 }, wrong("best_of", '"n" says 3, found 2')],
+    [{ best_of: 21 }, wrong("best_of", "expected an integer from 1 to 20, found 21")],
+    [{ best_of: 2, stream: true }, wrong("best_of", "which answers are the best shows at their end: it has no stream")],
+    [{ echo: "yes" }, wrong("echo", 'expected true or false, found "yes"')],
+    [{ echo: true, logprobs: 0 }, notYet("echo", 'with "logprobs" it is not supported yet')],
+    [{ logprobs: true }, wrong("logprobs", "expected an integer from 0 to 20, found true")],
+    [{ logprobs: 21 }, wrong("logprobs", "expected an integer from 0 to 20, found 21")],
     [{ messages: [] }, wrong("messages", "there is no such parameter")],
   ];
   for (const [change, expected] of cases) {
