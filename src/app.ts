@@ -5,18 +5,24 @@ import { totalmem } from "node:os";
 import { join } from "node:path";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
-import { defaultEngineSettings, type EngineSettings } from "./core/engine-settings.ts";
 import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
+import type { EngineSettings, Settings } from "./core/settings.ts";
 import { cachedModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { findLibrary } from "./mlx/discovery.ts";
 import { unpackParts } from "./parts.ts";
 import { LocalBackend } from "./route/local.ts";
 import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
+import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
+import { openStore } from "./store/database.ts";
+import { LiveSettings } from "./store/live-settings.ts";
+import { StoredSettings } from "./store/settings.ts";
 import { startTextWorker } from "./text/client.ts";
 import { EngineClient } from "./worker/client.ts";
+import { ENGINE_COMMAND, type EnginePort } from "./worker/messages.ts";
+import { EngineProcess } from "./worker/process.ts";
 
 const DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct";
 // At 135 million 4-bit weights its second choices are poor: drawn from even at 0.2, it misses the capital of France.
@@ -26,17 +32,18 @@ const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 export interface App extends AsyncDisposable {
   readonly backend: LocalBackend;
   readonly catalog: Catalog;
+  /** What holds now. */
+  readonly settings: Settings;
   readonly engine: EngineClient;
   /** Names to make resident at the start: those given on the command line, else the default model. */
   readonly wanted: readonly string[];
 }
 
-/** `models`: paths or names, as given on the command line; `engine` what was said there, before the environment. */
-export async function buildApp(
-  config: Config,
-  models: readonly string[],
-  engine_settings: Partial<EngineSettings> = {},
-): Promise<App> {
+/** `models`: paths or names, as given on the command line. */
+export async function buildApp(config: Config, models: readonly string[]): Promise<App> {
+  const store = openStore(config.data_folder);
+  const live = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
+  const settings = live.values;
   const parts = await unpackParts(config.data_folder);
   const { catalog, wanted } = findModels(config, models, parts.default_model);
   const homebrew_folders = process.platform === "darwin" ? HOMEBREW_FOLDERS : [];
@@ -44,9 +51,9 @@ export async function buildApp(
     { named: config.mlx_library, own_folder: parts.library_folder, homebrew_folders },
     process.platform,
   );
-  const engine = new EngineClient(() => new Worker(new URL("./worker/main.ts", import.meta.url).href), {
+  const engine = new EngineClient(() => startEngine(settings.isolation), {
     library,
-    settings: { ...defaultEngineSettings(totalmem()), ...config.engine, ...engine_settings },
+    settings,
     blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
   });
   const startText = (silence_ms_max?: number) =>
@@ -55,20 +62,37 @@ export async function buildApp(
   const grammars = startText(COMPILE_MS_MAX);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   return {
-    backend: new LocalBackend(catalog, { text, grammars }, new Scheduler(engine), randomSeed),
+    backend: new LocalBackend(
+      catalog,
+      { text, grammars },
+      new Scheduler(engine, new RequestQueue(settings, () => performance.now())),
+      randomSeed,
+    ),
     catalog,
+    settings,
     engine,
     wanted,
     async [Symbol.asyncDispose]() {
       text.close();
       grammars.close();
       await engine.close();
+      store[Symbol.dispose]();
     },
   };
 }
 
 // What compiling may take is bounded in steps, some seconds; a text that takes longer to check hangs in its own pattern.
 const COMPILE_MS_MAX = 20_000;
+/** `./worker/main.ts` as a thread, or in this program's hidden command. */
+export function startEngine(isolation: EngineSettings["isolation"]): EnginePort {
+  if (isolation === "worker") return new Worker(new URL("./worker/main.ts", import.meta.url).href);
+  const is_compiled = Bun.embeddedFiles.length > 0;
+  return new EngineProcess([
+    process.execPath,
+    ...(is_compiled ? [] : [join(import.meta.dir, "main.ts")]),
+    ENGINE_COMMAND,
+  ]);
+}
 
 /** Given models first, then the default one, then what Hugging Face's cache holds. */
 export function findModels(

@@ -1,9 +1,19 @@
-/** The only reader of the environment. */
+/** Where everything lies and what was said of every setting. The only reader of the environment. */
 
+import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { ENGINE_SETTING_NAMES, type EngineSettings, parseSetting } from "./core/engine-settings.ts";
 import { Failure } from "./core/failure.ts";
+import { nearest } from "./core/nearest.ts";
+import {
+  checkSetting,
+  parseSetting,
+  SETTING_NAMES,
+  type SettingLayer,
+  type SettingName,
+  type Settings,
+  unknownSetting,
+} from "./core/settings.ts";
 
 export interface Config {
   /** Where unpacked parts and all state are kept. */
@@ -12,35 +22,108 @@ export interface Config {
   readonly mlx_library: string | null;
   /** Hugging Face's cache of downloaded repositories. */
   readonly hub_folder: string;
-  /** What the environment says of the engine. */
-  readonly engine: Partial<EngineSettings>;
+  /** What the file, the environment and the command line say now, in this order. */
+  readonly layers: () => readonly SettingLayer[];
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** What the command line says. */
+export interface Flags {
+  /** The file of settings; null: `bunsen.toml` or `bunsen.json` in the data folder, if there is one. */
+  readonly config_file: string | null;
+  readonly settings: Partial<Settings>;
+}
+
+const NO_FLAGS: Flags = { config_file: null, settings: {} };
+
+/** Variables that are no settings, and what each is. */
+export const PLACES: Readonly<Record<string, string>> = {
+  BUNSEN_HOME: "where unpacked parts, the prefix cache and stored settings are kept; ~/.bunsen unless set",
+  BUNSEN_MLX_LIBRARY: "an mlx-c library to use in place of the built-in one",
+  BUNSEN_KERNELS: "the set of kernels on Linux, in place of the best that runs: avx512vnni, avx512, avx2, portable",
+};
+
 /** An empty variable counts as absent. `homeOfUser`: what the system knows, without the environment. */
-export function readConfig(environment: Environment = process.env, homeOfUser: () => string = homedir): Config {
+export function readConfig(
+  flags: Flags = NO_FLAGS,
+  environment: Environment = process.env,
+  homeOfUser: () => string = homedir,
+): Config {
   const read = (name: string) => environment[name] || null;
   const home = read("HOME") ?? systemHome(homeOfUser);
   const cache = read("XDG_CACHE_HOME") ?? join(home, ".cache");
   const hub_home = read("HF_HOME") ?? join(cache, "huggingface");
+  const data_folder = read("BUNSEN_HOME") ?? join(home, ".bunsen");
   return {
-    data_folder: read("BUNSEN_HOME") ?? join(home, ".bunsen"),
+    data_folder,
     mlx_library: read("BUNSEN_MLX_LIBRARY"),
     hub_folder: read("HF_HUB_CACHE") ?? join(hub_home, "hub"),
-    engine: readEngine(read),
+    layers: () => [
+      ...fileLayer(flags.config_file, data_folder),
+      { values: readEnvironment(environment), origin: variableOf },
+      { values: flags.settings, origin: optionOf },
+    ],
   };
 }
 
 /** BUNSEN_ROWS_MAX for `rows_max`, and so each. */
-function readEngine(read: (name: string) => string | null): Partial<EngineSettings> {
-  const found = ENGINE_SETTING_NAMES.flatMap((setting) => {
-    const name = `BUNSEN_${setting.toUpperCase()}`;
-    const text = read(name);
+export function variableOf(setting: string): string {
+  return `BUNSEN_${setting.toUpperCase()}`;
+}
+
+/** --rows-max for `rows_max`, and so each. */
+export function optionOf(setting: string): string {
+  return `--${setting.replaceAll("_", "-")}`;
+}
+
+function readEnvironment(environment: Environment): Partial<Settings> {
+  const names = new Map(SETTING_NAMES.map((setting) => [variableOf(setting), setting]));
+  const own = Object.entries(environment).filter(([name, text]) => name.startsWith("BUNSEN_") && Boolean(text));
+  const said = own.flatMap(([name, text = ""]) => {
+    const setting = names.get(name);
+    // Those of tests are no part of the program.
+    if (setting === undefined && !(name in PLACES) && !name.startsWith("BUNSEN_TEST_")) {
+      throw unknownSetting("the environment", name, nearest(name, [...names.keys(), ...Object.keys(PLACES)]));
+    }
     const refuse = (state: string) => new Failure("invalid_request", `Cannot use ${name}=${text}: ${state}`);
-    return text === null ? [] : [[setting, parseSetting(setting, text, refuse)] as const];
+    return setting === undefined ? [] : [[setting, parseSetting(setting, text, refuse)] as const];
   });
-  return Object.fromEntries(found);
+  return Object.fromEntries(said);
+}
+
+const FILE_NAMES = ["bunsen.toml", "bunsen.json"];
+
+function fileLayer(named: string | null, data_folder: string): SettingLayer[] {
+  const found = FILE_NAMES.map((name) => join(data_folder, name)).find((path) => existsSync(path));
+  const path = named ?? found;
+  return path === undefined ? [] : [{ values: readFile(path), origin: () => path }];
+}
+
+function readFile(path: string): Partial<Settings> {
+  const said = Object.entries(parseFile(path)).map(([name, value]) => {
+    const setting = SETTING_NAMES.find((known) => known === name);
+    if (setting === undefined) throw unknownSetting(path, name, nearest(name, SETTING_NAMES));
+    return [setting, checkSetting(setting, value, refusal(path, setting, value))] as const;
+  });
+  return Object.fromEntries(said);
+}
+
+function refusal(path: string, setting: SettingName, value: unknown): (state: string) => Failure {
+  return (state) =>
+    new Failure("invalid_request", `Cannot use ${setting} = ${JSON.stringify(value)} in ${path}: ${state}`, setting);
+}
+
+function parseFile(path: string): object {
+  try {
+    const text = readFileSync(path, "utf8");
+    const parsed: unknown = path.endsWith(".json") ? JSON.parse(text) : Bun.TOML.parse(text);
+    if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return parsed;
+  } catch (error) {
+    const [reason = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+    throw new Failure("invalid_request", `Cannot read the settings in ${path}: ${reason}`);
+  }
+  throw new Failure("invalid_request", `Cannot read the settings in ${path}: it must hold names with values`);
 }
 
 /** A container may run as a user whom its system does not know. */

@@ -1,5 +1,6 @@
 /** The executable's door: picks the command, and turns trouble into one sentence and an exit code. */
 
+import { config } from "./cli/config.ts";
 import { models } from "./cli/models.ts";
 import { help, parseOptions, UsageError } from "./cli/options.ts";
 import { run } from "./cli/run.ts";
@@ -7,19 +8,23 @@ import { serve } from "./cli/serve.ts";
 import { printVersion } from "./cli/version.ts";
 import { readConfig } from "./config.ts";
 import { Failure } from "./core/failure.ts";
+import { ENGINE_COMMAND } from "./worker/messages.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
 
 async function main(words: readonly string[]): Promise<void> {
   const { command, ...options } = parseOptions(words);
+  const settled = () => readConfig(options);
   switch (command) {
     case "serve":
-      return await serve(readConfig(), options);
+      return await serve(settled(), options);
     case "run":
-      return await run(readConfig(), options);
+      return await run(settled(), options);
     case "models":
-      return await models(readConfig(), options);
+      return await models(settled(), options);
+    case "config":
+      return config(settled(), options);
     case "version":
       return printVersion(options);
     case "help":
@@ -37,7 +42,10 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 process.stderr.on("error", () => undefined);
 
 try {
-  await main(process.argv.slice(2));
+  const words = process.argv.slice(2);
+  // Only then: whatever else this program does, MLX stays out of its main thread.
+  if (words[0] === ENGINE_COMMAND) await import("./worker/main.ts");
+  else await main(words);
 } catch (error) {
   if (!(error instanceof Failure || error instanceof UsageError)) throw error;
   process.stderr.write(`bunsen: ${error.message}\n`);

@@ -1,7 +1,8 @@
 /** Opens the built MLX library once for all tests of one process. */
 
 import { join } from "node:path";
-import { defaultEngineSettings, type EngineSettings } from "../src/core/engine-settings.ts";
+import { PRIORITY } from "../src/core/priority.ts";
+import { defaultSettings, type EngineSettings } from "../src/core/settings.ts";
 import { findLibrary } from "../src/mlx/discovery.ts";
 import { openExtras } from "../src/mlx/extras.ts";
 import { openLibrary } from "../src/mlx/library.ts";
@@ -19,7 +20,9 @@ export const LIBRARY = findLibrary(
 
 export const WITH_EXTRAS = process.env["BUNSEN_TEST_EXTRAS"] !== "off";
 
-export const ENGINE_SETTINGS = defaultEngineSettings(2 ** 30);
+export const AT_ONCE = { priority: PRIORITY.normal, waited_ms: 0 } as const;
+
+export const ENGINE_SETTINGS = defaultSettings(2 ** 30);
 
 /** An engine that keeps its blocks in `folder`. */
 export function engineParts(folder: string, settings: Partial<EngineSettings> = {}): EngineParts {

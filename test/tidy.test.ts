@@ -38,7 +38,7 @@ const ENGINE_THREAD = { path: "src/worker/main.ts", imports: ["engine", "models"
 const OWNERS: readonly { readonly package: RegExp; readonly owners: readonly string[] }[] = [
   { package: /^ajv(?:\/.+)?$/, owners: ["text"] },
   { package: /^(?:elysia|@elysiajs\/.+|swagger-ui-dist\/.+)$/, owners: ["http"] },
-  { package: /^@sinclair\/typebox(?:\/.+)?$/, owners: ["http", "wire", "config.ts"] },
+  { package: /^@sinclair\/typebox(?:\/.+)?$/, owners: ["http", "wire", "store", "config.ts"] },
   { package: /^bun:ffi$/, owners: ["mlx"] },
   { package: /^@huggingface\/.+$/, owners: ["text"] },
   { package: /^(?:bun:sqlite|drizzle-orm(?:\/.+)?)$/, owners: ["store"] },

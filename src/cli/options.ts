@@ -1,11 +1,13 @@
 /** Reads the command line. Every option is known to its command, or refused. */
 
 import { parseArgs } from "node:util";
-import { ENGINE_SETTING_NAMES, type EngineSettings, parseSetting } from "../core/engine-settings.ts";
+import { optionOf, PLACES } from "../config.ts";
+import { nearest } from "../core/nearest.ts";
+import { parseSetting, SETTING_NAMES, SETTINGS, type SettingName, type Settings } from "../core/settings.ts";
 
 export class UsageError extends Error {}
 
-const COMMANDS = ["serve", "run", "models", "version", "help"] as const;
+const COMMANDS = ["serve", "run", "models", "config", "version", "help"] as const;
 type Command = (typeof COMMANDS)[number];
 
 export interface Options {
@@ -13,79 +15,49 @@ export interface Options {
   /** What follows the command and is not an option. */
   readonly words: readonly string[];
   readonly models: readonly string[];
-  readonly host: string;
-  readonly port: number;
   readonly json: boolean;
-  readonly engine: Partial<EngineSettings>;
+  /** `config` prints every variable in place of what is set. */
+  readonly example: boolean;
+  readonly config_file: string | null;
+  readonly settings: Partial<Settings>;
 }
 
-const DEFAULT_HOST = "127.0.0.1";
-const DEFAULT_PORT = 10_240;
+const SETTING_OPTIONS = SETTING_NAMES.map((name) => optionOf(name).slice(2));
 
 const ALLOWED: Readonly<Record<Command, readonly string[]>> = {
-  serve: ["model", "host", "port", "json", ...ENGINE_SETTING_NAMES.map(optionOf)],
-  run: ["model"],
-  models: ["model", "json"],
+  serve: ["model", "json", "config", ...SETTING_OPTIONS],
+  run: ["model", "config"],
+  models: ["model", "json", "config"],
+  config: ["json", "example", "config", ...SETTING_OPTIONS],
   version: ["json"],
   help: [],
 };
 
-const KINDS = {
+interface OptionKind {
+  readonly type: "string" | "boolean";
+  readonly multiple?: boolean;
+  readonly short?: string;
+}
+
+const KINDS: Readonly<Record<string, OptionKind>> = {
   model: { type: "string", multiple: true },
-  host: { type: "string" },
-  port: { type: "string" },
   json: { type: "boolean" },
-  "rows-max": { type: "string" },
-  "decode-gap-ms-target": { type: "string" },
-  "chunk-tokens-max": { type: "string" },
-  "draft-tokens-max": { type: "string" },
-  "kv-bytes-max": { type: "string" },
-  "kv-disk-bytes-max": { type: "string" },
+  config: { type: "string" },
+  example: { type: "boolean" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
-} as const;
-
-const HELP = `Bunsen, a local AI server in one executable
-
-  bunsen serve            answer on http://${DEFAULT_HOST}:${DEFAULT_PORT}
-  bunsen run [PROMPT]     chat in the terminal; a pipe is read as the prompt
-  bunsen models           list the models it can serve
-  bunsen version          print the version
-  bunsen help             print this
-
-  --model PATH|NAME       a model folder, a GGUF file, or a name that "bunsen models" lists
-                          (without it the built-in model; serve and models take several)
-  --port NUMBER           serve: the port, ${DEFAULT_PORT} unless given, 0 for any free one
-  --host ADDRESS          serve: the address, ${DEFAULT_HOST} unless given
-  --json                  serve, models, version: print for programs
-
-  serve also takes, and each may be set for good as BUNSEN_ROWS_MAX and so on:
-  --rows-max NUMBER       requests that are answered in one step, 16 unless given; the others wait
-  --decode-gap-ms-target NUMBER
-                          how long a new prompt may hold up running answers, 100 ms unless given
-  --chunk-tokens-max NUMBER
-                          tokens of prompts in one step while no answer runs, 512 unless given
-  --draft-tokens-max NUMBER
-                          tokens guessed from an answer's own text and verified in one step, 0 to 8; none
-                          unless given
-  --kv-bytes-max BYTES    memory for what was read and answered, of each model (4GiB, say; an eighth of
-                          the machine's unless given)
-  --kv-disk-bytes-max BYTES
-                          disk for what was read before, kept over restarts; 4GiB unless given, 0 for none
-
-  BUNSEN_HOME             where unpacked parts are kept, ~/.bunsen unless set
-  BUNSEN_MLX_LIBRARY      an mlx-c library to use in place of the built-in one
-  HF_HUB_CACHE, HF_HOME   where Hugging Face keeps downloaded models
-`;
+  ...Object.fromEntries(SETTING_OPTIONS.map((name) => [name, { type: "string" } as const])),
+};
 
 export function parseOptions(words: readonly string[]): Options {
   const { values, positionals } = parse(words);
-  const command = chooseCommand(values, positionals);
+  const flag = (name: string) => values[name] === true;
+  const command = chooseCommand({ help: flag("help"), version: flag("version") }, positionals);
   for (const name of Object.keys(values)) {
     if (name === "help" || name === "version") continue;
     if (!ALLOWED[command].includes(name)) throw new UsageError(`Cannot use --${name} with "${command}"`);
   }
-  const models = values.model ?? [];
+  const models = [values["model"] ?? []].flat().map(String);
   if (command === "run" && models.length > 1) {
     throw new UsageError(`Cannot use --model ${models.length} times with "run": one model answers`);
   }
@@ -97,15 +69,47 @@ export function parseOptions(words: readonly string[]): Options {
     command,
     words: rest,
     models,
-    host: values.host ?? DEFAULT_HOST,
-    port: readPort(values.port),
-    json: values.json ?? false,
-    engine: readEngine(values),
+    json: flag("json"),
+    example: flag("example"),
+    config_file: typeof values["config"] === "string" ? values["config"] : null,
+    settings: readSettings(values),
   };
 }
 
 export function help(): void {
-  process.stdout.write(HELP);
+  process.stdout.write(`Bunsen, a local AI server in one executable
+
+  bunsen serve            answer on http://127.0.0.1:10240
+  bunsen run [PROMPT]     chat in the terminal; a pipe is read as the prompt
+  bunsen models           list the models it can serve
+  bunsen config           print each setting, and where it was set (--example: as variables, to begin with)
+  bunsen version          print the version
+  bunsen help             print this
+
+  --model PATH|NAME       a model folder, a GGUF file, or a name that "bunsen models" lists
+                          (without it the built-in model; serve and models take several)
+  --config FILE           settings as TOML or JSON; bunsen.toml in BUNSEN_HOME unless given
+  --json                  serve, models, config, version: print for programs
+
+  Settings, as options of serve, as variables (BUNSEN_ROWS_MAX and so on) and in the file (rows_max):
+${SETTING_NAMES.map(helpOf).join("\n")}
+
+${Object.entries(PLACES).map(paragraph).join("\n")}
+${paragraph(["HF_HUB_CACHE, HF_HOME", "where Hugging Face keeps downloaded models"])}
+`);
+}
+
+const HELP_INDENT = 26;
+
+function helpOf(name: SettingName): string {
+  return paragraph([optionOf(name), SETTINGS[name].help]);
+}
+
+function paragraph([name, help]: readonly [string, string]): string {
+  const title = `  ${name}`;
+  return title.length < HELP_INDENT - 1
+    ? `${title.padEnd(HELP_INDENT)}${help}`
+    : `${title}\n${" ".repeat(HELP_INDENT)}${help}`;
 }
 
 function parse(words: readonly string[]) {
@@ -130,8 +134,11 @@ interface GivenOption {
 
 function fault({ name, value, inlineValue }: GivenOption, is_repeated: boolean): string | null {
   const kind = Object.entries(KINDS).find(([known]) => known === name)?.[1];
-  if (kind === undefined) return "there is no such option";
-  if (is_repeated && !("multiple" in kind)) return "it is given twice";
+  if (kind === undefined) {
+    const near = nearest(name, Object.keys(KINDS));
+    return near === null ? "there is no such option" : `there is no such option, perhaps --${near} was meant`;
+  }
+  if (is_repeated && kind.multiple !== true) return "it is given twice";
   if (kind.type === "boolean") return value === undefined ? null : "it takes no value";
   if (value === undefined) return "it needs a value";
   if (value === "") return "its value is empty";
@@ -139,31 +146,21 @@ function fault({ name, value, inlineValue }: GivenOption, is_repeated: boolean):
   return value.startsWith("-") && inlineValue !== true ? `it needs a value, and "${value}" looks like an option` : null;
 }
 
-function chooseCommand(flags: { help?: boolean; version?: boolean }, words: readonly string[]): Command {
-  if (flags.help === true || (words.length === 0 && flags.version !== true)) return "help";
-  if (flags.version === true) return "version";
+function chooseCommand(flags: { help: boolean; version: boolean }, words: readonly string[]): Command {
+  if (flags.help || (words.length === 0 && !flags.version)) return "help";
+  if (flags.version) return "version";
   const command = COMMANDS.find((name) => name === words[0]);
   if (command !== undefined) return command;
   throw new UsageError(`Cannot do "${words[0]}": the commands are ${COMMANDS.join(", ")}`);
 }
 
-function optionOf(setting: string): string {
-  return setting.replaceAll("_", "-");
-}
-
-function readEngine(values: Readonly<Record<string, unknown>>): Partial<EngineSettings> {
-  const given = ENGINE_SETTING_NAMES.flatMap((setting) => {
-    const text = values[optionOf(setting)];
+function readSettings(values: Readonly<Record<string, unknown>>): Partial<Settings> {
+  const given = SETTING_NAMES.flatMap((setting) => {
+    const option = optionOf(setting);
+    const text = values[option.slice(2)];
     if (typeof text !== "string") return [];
-    const refuse = (state: string) => new UsageError(`Cannot use --${optionOf(setting)} ${text}: ${state}`);
+    const refuse = (state: string) => new UsageError(`Cannot use ${option} ${text}: ${state}`);
     return [[setting, parseSetting(setting, text, refuse)] as const];
   });
   return Object.fromEntries(given);
-}
-
-function readPort(text: string | undefined): number {
-  if (text === undefined) return DEFAULT_PORT;
-  const port = Number(text);
-  if (/^\d+$/.test(text) && port <= 65_535) return port;
-  throw new UsageError(`Cannot use --port ${text}: it must be a number from 0 to 65535`);
 }

@@ -10,8 +10,9 @@ import { VERSION } from "./version.ts";
 
 export async function serve(config: Config, options: Omit<Options, "command">): Promise<void> {
   const started_ms = performance.now();
-  refuseOpenAddress(options.host);
-  await using app = await buildApp(config, options.models, options.engine);
+  await using app = await buildApp(config, options.models);
+  const { host, port } = app.settings;
+  refuseOpenAddress(host);
   const server = createServer({
     backend: app.backend,
     models: app.catalog,
@@ -22,7 +23,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     unread_ms_max: UNREAD_MS_MAX,
     reportBug: (error, request_id) => process.stderr.write(`${request_id} ${Bun.inspect(error)}\n`),
   });
-  const { url, stop } = listen(server, { host: options.host, port: options.port });
+  const { url, stop } = listen(server, { host, port });
   const stopped = untilStopped();
   const announce = async () => {
     const { mlx_version, device } = await app.engine.device();

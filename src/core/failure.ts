@@ -11,16 +11,26 @@ export type FailureKind =
   | "unavailable" // the model or the engine cannot serve until its owner mends it: a damaged file, a missing library
   | "engine"; // the engine or the text worker died, or a step failed
 
-/** `parameter` names the field of the request at fault, in the caller's words, or is null. */
+/**
+ * `parameter` names the field of the request at fault, in the caller's words, or is null; `retry_after_s` says when
+ * to try again where that is known.
+ */
 export class Failure extends Error {
   readonly kind: FailureKind;
   readonly parameter: string | null;
+  readonly retry_after_s: number | null;
 
-  constructor(kind: FailureKind, message: string, parameter: string | null = null) {
+  constructor(
+    kind: FailureKind,
+    message: string,
+    parameter: string | null = null,
+    retry_after_s: number | null = null,
+  ) {
     super(message);
     this.name = "Failure";
     this.kind = kind;
     this.parameter = parameter;
+    this.retry_after_s = retry_after_s;
   }
 }
 

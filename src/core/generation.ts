@@ -1,6 +1,7 @@
 /** The neutral nouns every dialect and every backend speak. Knows no wire format and no tokenizer. */
 
 import type { Constraint } from "./grammar.ts";
+import { PRIORITY, type Priority } from "./priority.ts";
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";
@@ -109,6 +110,7 @@ export interface GenerationWishes {
   readonly constraint: Constraint | null;
   /** The prompt's text stands before each answer. */
   readonly echo: boolean;
+  readonly priority: Priority;
 }
 
 export const PLAIN_ANSWER: GenerationWishes = {
@@ -122,6 +124,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   ignore_eos: false,
   constraint: null,
   echo: false,
+  priority: PRIORITY.normal,
 };
 
 export interface GenerationRequest extends GenerationWishes {

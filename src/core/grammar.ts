@@ -23,12 +23,12 @@ export interface Terminal {
   /** Equal terminals have equal keys, in whichever grammar. */
   readonly key: string;
   /** The class of each byte: bytes of one class lead the same way from every state. */
-  readonly classes: Uint8Array;
+  readonly classes: readonly number[];
   readonly class_count: number;
   /** (state, class) to the next state, or -1. */
-  readonly table: Int32Array;
+  readonly table: readonly number[];
   /** 1 for each state where the text may end. */
-  readonly accepting: Uint8Array;
+  readonly accepting: readonly number[];
   /** The text is `table`'s language over and over, then the byte `close`; null: it is that language once. */
   readonly repeated: { readonly min: number; readonly max: number | null; readonly close: number } | null;
 }

@@ -4,13 +4,11 @@ import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { FinishReason } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
+import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
 import { blocksFor, Row, type RowLimits } from "./row.ts";
 import { StepCost, type StepLoad } from "./step-cost.ts";
-
-// Ageing of 0.1 a second: a class of priority is worth ten seconds of waiting.
-const CLASS_MS = 10_000;
 
 // Copying a block costs about as much as computing a few tokens.
 const COPY_TOKENS_MIN = 8;
@@ -31,12 +29,12 @@ export interface Part {
 export interface Plan extends StepLoad {
   readonly parts: readonly Part[];
   /** From block to block: a row goes on in a copy of what another may still write to. */
-  readonly copies: readonly { readonly from: number; readonly to: number }[];
+  readonly copies: readonly { readonly id: number; readonly from: number; readonly to: number }[];
 }
 
 interface OpenPlan extends Plan {
   readonly parts: Part[];
-  readonly copies: { from: number; to: number }[];
+  readonly copies: { id: number; from: number; to: number }[];
   decode_rows: number;
   extra_tokens: number;
   restored_blocks: number;
@@ -50,6 +48,8 @@ export interface Committed {
 
 export interface BatcherSettings {
   readonly blocks_max: number;
+  /** Blocks kept for what they contain while no row holds them. */
+  readonly cached_blocks_max: number;
   /** Rows that step together; the others wait. */
   readonly rows_max: number;
   /** How long a step may take while rows decode: prompts get what that leaves. */
@@ -75,7 +75,7 @@ export class Batcher {
   constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER) {
     assert(settings.chunk_tokens_max >= BLOCK_TOKENS, "a chunk holds a block");
     this.#settings = settings;
-    this.#store = new BlockStore(settings.blocks_max, tier);
+    this.#store = new BlockStore(settings.blocks_max, tier, settings.cached_blocks_max);
     this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
 
@@ -101,7 +101,7 @@ export class Batcher {
       const held = `the cache holds ${blocks_max * BLOCK_TOKENS} tokens`;
       throw new Failure("context_overflow", `Cannot start the request: ${asked}, ${held}`);
     }
-    const row = new Row(id, prompt_ids, limits, { ms: now_ms + limits.priority * CLASS_MS, order: this.#joined++ });
+    const row = new Row(id, prompt_ids, limits, { ms: rankMs(limits.urgency, now_ms), order: this.#joined++ });
     this.#rows.set(id, row);
     insertByRank(this.#waiting, row);
   }
@@ -275,7 +275,7 @@ export class Batcher {
     if (tokens < COPY_TOKENS_MIN || this.#spare() < 1) return;
     this.#store.share(best.from); // until the plan is complete, so that nobody is given it meanwhile
     const to = this.#store.take();
-    plan.copies.push({ from: best.from, to });
+    plan.copies.push({ id: row.id, from: best.from, to });
     row.blocks.push(to);
     row.length += tokens;
   }

@@ -4,12 +4,12 @@
  */
 
 import { assert } from "../core/assert.ts";
-import type { EngineSettings } from "../core/engine-settings.ts";
 import { type FailureRecord, toRecord } from "../core/failure.ts";
 import type { RowStep } from "../core/generation.ts";
 import type { CompiledGrammar, TokenBytes } from "../core/grammar.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
-import { PRIORITY } from "../core/priority.ts";
+import type { Urgency } from "../core/priority.ts";
+import type { EngineSettings } from "../core/settings.ts";
 import { evaluate, fromBytes, fromTokens } from "../mlx/array.ts";
 import { take } from "../mlx/ops.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
@@ -29,6 +29,7 @@ export interface NewRow extends SampledRow {
   /** What the answer's text must follow; null: anything. */
   readonly grammar: CompiledGrammar | null;
   readonly tokens_max: number;
+  readonly urgency: Urgency;
 }
 
 export type RowOutcome =
@@ -44,6 +45,10 @@ export interface Disk {
 
 // A disk of 500 MB/s gives them in 32 ms.
 const RESTORED_BYTES_MAX = 16 * 2 ** 20;
+
+// What was read stays in memory as long as it is no more than this; the disk holds more for less.
+const CACHED_BYTES_MIN = 64 * 2 ** 20;
+const CACHED_SHARE_OF_WEIGHTS = 2;
 
 export class Engine implements Disposable {
   readonly #model: Model;
@@ -72,7 +77,10 @@ export class Engine implements Disposable {
     this.#drafts = settings.draft_tokens_max > 0;
     this.#pool = new KvPool(model.cache_shape, blocks_max);
     this.#disk = disk === null ? null : new DiskTier(disk.files, disk.key, this.#pool, block_bytes);
-    this.#batcher = new Batcher({ ...settings, blocks_max, restored_blocks_max }, this.#disk ?? NO_TIER);
+    const cached_bytes_max = Math.max(CACHED_BYTES_MIN, CACHED_SHARE_OF_WEIGHTS * model.bytes_resident);
+    const cached_blocks_max = Math.floor(cached_bytes_max / block_bytes);
+    const limits = { blocks_max, cached_blocks_max, restored_blocks_max };
+    this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER);
     this.#memory = new SamplerMemory(model.vocabulary_size);
     this.#logits = new Float32Array(model.vocabulary_size);
     this.#now = now;
@@ -104,7 +112,7 @@ export class Engine implements Disposable {
     const limits = {
       tokens_max,
       stop_token_ids: new Set(row.stop_token_ids),
-      priority: PRIORITY.normal,
+      urgency: row.urgency,
       drafts: this.#drafts,
     };
     this.#batcher.join(id, prompt_ids, limits, this.#now());
@@ -125,13 +133,13 @@ export class Engine implements Disposable {
     try {
       this.#pool.cover(Math.max(...plan.parts.flatMap((part) => part.blocks)));
       this.#pool.copy(plan.copies);
-      using logits = this.#forward(plan.parts);
-      const outcomes = this.#draw(plan.parts, logits);
-      this.#batcher.observe(plan, this.#now() - began_ms);
-      return outcomes;
     } catch (error) {
-      return plan.parts.map((part) => this.#fail(part, error));
+      const ids = new Set([...plan.parts, ...plan.copies].map(({ id }) => id));
+      return [...ids].map((id) => this.#fail(id, error));
     }
+    const outcomes = this.#run(plan.parts);
+    if (outcomes.every(({ kind }) => kind === "progress")) this.#batcher.observe(plan, this.#now() - began_ms);
+    return outcomes;
   }
 
   /** Why a prompt would, or would not, be found in the cache. */
@@ -151,6 +159,23 @@ export class Engine implements Disposable {
 
   [Symbol.dispose](): void {
     this.#pool[Symbol.dispose]();
+  }
+
+  /**
+   * A pass that fails is run again in halves, down to the rows that are at fault; the others go on. It may be, since what
+   * it had written of its positions is written again, and nothing is committed before it is through.
+   */
+  #run(parts: readonly Part[]): RowOutcome[] {
+    let computed: StepLogits | null;
+    try {
+      computed = this.#forward(parts);
+    } catch (error) {
+      if (parts.length === 1) return parts.map(({ id }) => this.#fail(id, error));
+      const middle = Math.ceil(parts.length / 2);
+      return [...this.#run(parts.slice(0, middle)), ...this.#run(parts.slice(middle))];
+    }
+    using logits = computed;
+    return this.#draw(parts, logits);
   }
 
   /** The logits of all outputs, part by part, or null when no part has one. */
@@ -181,7 +206,7 @@ export class Engine implements Disposable {
       try {
         return this.#commit(part, logits === null ? [] : this.#drawPart(part, logits, place));
       } catch (error) {
-        return this.#fail(part, error);
+        return this.#fail(part.id, error);
       }
     });
   }
@@ -213,7 +238,7 @@ export class Engine implements Disposable {
     return { kind: "progress", id, token_ids, logprobs, cached_tokens, finish };
   }
 
-  #fail({ id }: Part, error: unknown): RowOutcome {
+  #fail(id: number, error: unknown): RowOutcome {
     this.remove(id);
     return { kind: "failed", id, failure: toRecord(error, "engine") };
   }

@@ -1,7 +1,7 @@
 /** One sequence in the batch: its tokens and the blocks that hold them. Knows nothing of other rows. */
 
 import { assert } from "../core/assert.ts";
-import type { Priority } from "../core/priority.ts";
+import type { Urgency } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import { type BlockContent, chainHash } from "./block-store.ts";
 import { Drafter } from "./drafter.ts";
@@ -10,7 +10,7 @@ export interface RowLimits {
   readonly tokens_max: number;
   /** A row ends when one of these is drawn; that token is not reported. */
   readonly stop_token_ids: ReadonlySet<number>;
-  readonly priority: Priority;
+  readonly urgency: Urgency;
   /** Whether the row's next tokens may be guessed and verified together. */
   readonly drafts: boolean;
 }
@@ -18,7 +18,7 @@ export interface RowLimits {
 export class Row {
   readonly id: number;
   readonly limits: RowLimits;
-  /** Lower goes first, `order` among equals. All rows age alike, so who goes before whom never changes. */
+  /** Lower goes first, `order` among equals. */
   readonly rank: { readonly ms: number; readonly order: number };
   readonly prompt_tokens: number;
   /** The prompt, then what was drawn. */

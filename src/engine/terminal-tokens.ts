@@ -12,17 +12,30 @@ export interface Reading {
   nodesBehind(byte: number): Iterable<number>;
 }
 
+/** A terminal as it is read fastest. */
+interface Automaton extends Omit<Terminal, "classes" | "table" | "accepting"> {
+  readonly classes: Uint8Array;
+  readonly table: Int32Array;
+  readonly accepting: Uint8Array;
+}
+
 // Readings of 6 KB and more.
 const READINGS_MAX = 1000;
 
 export class TerminalTokens {
-  readonly #terminal: Terminal;
+  readonly #terminal: Automaton;
   readonly #trie: TokenTrie;
   readonly #states: number;
   readonly #readings = new Map<number, TokenReading>();
 
   constructor(terminal: Terminal, trie: TokenTrie) {
-    this.#terminal = terminal;
+    const { classes, table, accepting } = terminal;
+    this.#terminal = {
+      ...terminal,
+      classes: Uint8Array.from(classes),
+      table: Int32Array.from(table),
+      accepting: Uint8Array.from(accepting),
+    };
     this.#trie = trie;
     this.#states = terminal.accepting.length + 1; // one more: behind the closing byte
   }

@@ -24,9 +24,9 @@ import { ArrayKeeper, type Weights } from "./weights.ts";
 // The group of every block type that is an MLX affine group.
 const GROUP_SIZE = 32;
 
-export function openGguf(path: string): { config: ModelConfig; weights: Weights } {
+export function openGguf(path: string, told: () => void): { config: ModelConfig; weights: Weights } {
   const file = readGguf(path);
-  const weights = new GgufWeights(file, architectureOf(file));
+  const weights = new GgufWeights(file, architectureOf(file), told);
   return { config: weights.config, weights };
 }
 
@@ -36,10 +36,11 @@ class GgufWeights implements Weights {
   readonly #architecture: Architecture;
   readonly #tensors: ReadonlyMap<string, GgufTensor>;
   readonly #bytes: FileBytes;
-  readonly #keeper = new ArrayKeeper();
+  readonly #keeper: ArrayKeeper;
   #scratch = new Uint8Array();
 
-  constructor(file: GgufFile, architecture: Architecture) {
+  constructor(file: GgufFile, architecture: Architecture, told: () => void) {
+    this.#keeper = new ArrayKeeper(told);
     this.file = file.path;
     this.#architecture = architecture;
     this.#tensors = file.tensors;

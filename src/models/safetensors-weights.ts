@@ -11,8 +11,8 @@ import type { Linear } from "./layers.ts";
 import { quantizationOf, refuseForeignQuantization } from "./quantization.ts";
 import { ArrayKeeper, type Weights } from "./weights.ts";
 
-export function openSafetensors(folder: string, config: ModelConfig): Weights {
-  return new SafetensorsWeights(folder, config);
+export function openSafetensors(folder: string, config: ModelConfig, told: () => void): Weights {
+  return new SafetensorsWeights(folder, config, told);
 }
 
 class SafetensorsWeights implements Weights {
@@ -20,9 +20,10 @@ class SafetensorsWeights implements Weights {
   readonly #config: ModelConfig;
   readonly #tensors: ReadonlyMap<string, SafetensorsTensor>;
   readonly #files = new Map<string, FileBytes>();
-  readonly #keeper = new ArrayKeeper();
+  readonly #keeper: ArrayKeeper;
 
-  constructor(folder: string, config: ModelConfig) {
+  constructor(folder: string, config: ModelConfig, told: () => void) {
+    this.#keeper = new ArrayKeeper(told);
     this.file = folder;
     this.#config = config;
     refuseForeignQuantization(config, folder);

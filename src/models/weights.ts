@@ -20,7 +20,13 @@ export interface Weights extends Disposable {
 /** Keeps what was loaded until the model goes. Arrays are computed when they come in, so no file stays open for later. */
 export class ArrayKeeper implements Disposable {
   readonly #arrays = new DisposableStack();
+  readonly #told: () => void;
   #bytes = 0;
+
+  /** `told` of each array that is kept. */
+  constructor(told: () => void) {
+    this.#told = told;
+  }
 
   get bytes_resident(): number {
     return this.#bytes;
@@ -35,6 +41,7 @@ export class ArrayKeeper implements Disposable {
   view(array: MlxArray): MlxArray {
     this.#arrays.use(array);
     evaluate(array);
+    this.#told();
     return array;
   }
 

@@ -64,6 +64,7 @@ export class LocalBackend implements Backend, PrefixCache {
       tokens_max: Math.min(request.tokens_max ?? room, room),
       tokens_min: request.tokens_min,
       stop_token_ids: [...(request.ignore_eos ? [] : text.stop_token_ids), ...request.stop_token_ids],
+      priority: request.priority,
     };
     const left = new AbortController();
     const ended = AbortSignal.any([signal, left.signal]);

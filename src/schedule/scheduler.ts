@@ -1,21 +1,25 @@
-/** Decides whether a row may start, and makes its model resident first. Knows tokens, not text. */
+/** Decides when a row may start, and makes its model resident first. Knows tokens, not text. */
 
 import type { LoadedModel } from "../core/backend.ts";
-import { Failure } from "../core/failure.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
+import type { Priority } from "../core/priority.ts";
 import type { EngineClient, RowRequest } from "../worker/client.ts";
 import type { RowProgress } from "../worker/messages.ts";
 import type { CatalogModel } from "./catalog.ts";
+import type { RequestQueue } from "./queue.ts";
 
-// Rows that wait or run. Each gets its share of the engine, so beyond this all are too slow to be of use.
-const ROWS_MAX = 64;
+/** A row that has not waited yet. */
+export interface AskedRow extends Omit<RowRequest, "urgency"> {
+  readonly priority: Priority;
+}
 
 export class Scheduler {
   readonly #engine: EngineClient;
-  #rows = 0;
+  readonly #queue: RequestQueue;
 
-  constructor(engine: EngineClient) {
+  constructor(engine: EngineClient, queue: RequestQueue) {
     this.#engine = engine;
+    this.#queue = queue;
   }
 
   resident(model: CatalogModel): Promise<LoadedModel> {
@@ -26,18 +30,9 @@ export class Scheduler {
     return this.#engine.explain(model.name, prompt_ids);
   }
 
-  async *generate(row: RowRequest, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
-    if (this.#rows >= ROWS_MAX) {
-      throw new Failure(
-        "overloaded",
-        `Cannot take the request: ${this.#rows} are being answered, at most ${ROWS_MAX} may be`,
-      );
-    }
-    this.#rows += 1;
-    try {
-      yield* this.#engine.generate(row, signal);
-    } finally {
-      this.#rows -= 1;
-    }
+  async *generate(asked: AskedRow, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
+    const { priority, ...row } = asked;
+    using place = await this.#queue.enter(row.model, priority, signal);
+    yield* this.#engine.generate({ ...row, urgency: { priority, waited_ms: place.waited_ms } }, signal);
   }
 }

@@ -3,6 +3,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { DrawnReport, GenerationEvent, Message } from "../core/generation.ts";
+import { PRIORITY } from "../core/priority.ts";
 import {
   type AnswerHead,
   type AnswerWriter,
@@ -47,9 +48,18 @@ const message = strictObject(
   ["name", "audio", "tool_calls", "tool_call_id", "function_call"],
 );
 
+/** How OpenAI lets a request say how urgent it is. */
+const TIERS = { auto: PRIORITY.normal, default: PRIORITY.normal, flex: PRIORITY.low, priority: PRIORITY.high } as const;
+
+const serviceTier = Type.Union(
+  [Type.Literal("auto"), Type.Literal("default"), Type.Literal("flex"), Type.Literal("priority")],
+  { ...notYet("scale"), description: "Who goes first when requests wait: `priority`, then `default`, then `flex`." },
+);
+
 export const chatRequestSchema = strictObject(
   {
     messages: Type.Array(message, { minItems: 1, ...called("messages") }),
+    service_tier: optional(serviceTier),
     ...sharedParameters,
     response_format: responseFormat,
     logprobs: optional(Type.Boolean({ description: "Tell how likely each token of the answer was." })),
@@ -71,7 +81,6 @@ export const chatRequestSchema = strictObject(
     "prompt_cache_retention",
     "reasoning_effort",
     "safety_identifier",
-    "service_tier",
     "store",
     "tool_choice",
     "tools",
@@ -86,7 +95,7 @@ type ChatRequest = Static<typeof chatRequestSchema>;
 
 export function readChat(body: ChatRequest, request_id: string): AskedAnswer {
   const prompt = { kind: "messages", messages: body.messages.map(toMessage) } as const;
-  const wishes = wishesOf(body, null, logprobsOf(body));
+  const wishes = { ...wishesOf(body, null, logprobsOf(body)), priority: TIERS[body.service_tier ?? "auto"] };
   return { generation: { request_id, model: body.model, prompt, ...wishes }, delivery: deliveryOf(body) };
 }
 

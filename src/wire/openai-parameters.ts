@@ -3,6 +3,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest, GenerationWishes } from "../core/generation.ts";
+import { PRIORITY } from "../core/priority.ts";
 import { constraintOf, constraintParameters } from "./openai-constraint.ts";
 import { samplingOf, samplingParameters } from "./openai-sampling.ts";
 import { optional, strictObject } from "./schema.ts";
@@ -98,6 +99,7 @@ export function wishesOf(
     ignore_eos: body.ignore_eos ?? false,
     constraint: constraintOf(body),
     echo: false,
+    priority: PRIORITY.normal,
   };
 }
 

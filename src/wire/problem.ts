@@ -33,6 +33,7 @@ export function problem(error: unknown, request_id: string, instance: string): P
   const inner = errorObject(error, request_id);
   const type = `urn:bunsen:problem:${kind.replaceAll("_", "-")}`;
   const headers: Record<string, string> = { "content-type": "application/problem+json", ...advice };
+  if (error instanceof Failure && error.retry_after_s !== null) headers["retry-after"] = String(error.retry_after_s);
   if (error instanceof Refusal && error.allow.length > 0) headers["allow"] = error.allow.join(", ");
   return { status, headers, body: { type, title, status, detail: inner.message, instance, request_id, error: inner } };
 }

@@ -1,6 +1,6 @@
 /**
- * The main thread's side of the engine: one worker, restarted when it died.
- * A dead engine ends its rows and loads with a typed failure; the next call starts a new one.
+ * The main thread's side of the engine: one at a time, watched by its progress, started again when it died or got stuck.
+ * What had not begun by then is asked again of the next engine, once and unseen; what had ends with a typed failure.
  */
 
 import type { LoadedModel } from "../core/backend.ts";
@@ -8,7 +8,7 @@ import { Failure, fromRecord } from "../core/failure.ts";
 import type { TokenBytes } from "../core/grammar.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
-import type { EngineParts, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
+import type { EngineParts, EnginePort, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
 
 export interface EngineDevice {
   readonly mlx_version: string;
@@ -29,52 +29,115 @@ interface Pending<Value> {
 // Blocks that nobody saved yet go to the disk when the engine stops, the last used first: some 2 GB on a fast one.
 const STOP_MS_MAX = 3000;
 
-/** One life of the worker, with all that would be lost with it. */
+// Silence is counted in ticks, so that a machine that slept, or a server that was held up, does not take it for the engine's.
+const QUIET_TICKS_MAX = 4;
+
+/** One life of the engine, with all that would be lost with it. */
 interface Life {
-  readonly worker: Worker;
+  readonly port: EnginePort;
   readonly started: Pending<EngineDevice>;
   readonly stopped: Pending<void>;
   readonly loads: Map<string, Pending<LoadedModel>>;
+  /** Of these, which are still under way. */
+  readonly loading: Set<string>;
   readonly rows: Map<number, Inbox<RowProgress>>;
   readonly explanations: Map<number, Pending<PrefixMatch>>;
   /** The models whose tokens it knows. */
   readonly spelled: Set<string>;
+  readonly watch: NodeJS.Timeout;
+  /** Since its last message, while it has work. */
+  quiet_ticks: number;
+  ended: Failure | null;
 }
 
 export class EngineClient {
-  readonly #spawn: () => Worker;
+  readonly #spawn: () => EnginePort;
   readonly #parts: EngineParts;
+  readonly #paths = new Map<string, string>();
   #life: Life | null = null;
+  #is_closed = false;
   #last_id = 0;
 
-  /** `spawn` starts the worker's thread. */
-  constructor(spawn: () => Worker, parts: EngineParts) {
+  /** `spawn` starts the engine's thread or process. */
+  constructor(spawn: () => EnginePort, parts: EngineParts) {
     this.#spawn = spawn;
     this.#parts = parts;
   }
 
   /** Starts the engine if it is not running. Throws a `Failure` when MLX cannot be opened. */
   device(): Promise<EngineDevice> {
-    return this.#alive().started.promise;
+    return this.#ask((life) => life.started.promise);
   }
 
   /** Makes the model resident; loads it once in an engine's life, and again after a failed try. */
   load(model: string, path: string): Promise<LoadedModel> {
-    const life = this.#alive();
-    const known = life.loads.get(model);
-    if (known !== undefined) return known.promise;
-    const load = pending<LoadedModel>();
-    life.loads.set(model, load);
-    post(life, { kind: "load", model, path });
-    return load.promise;
+    this.#paths.set(model, path);
+    return this.#ask((life) => loaded(life, model, path));
   }
 
   /** Runs one row to its end. The row is freed when the caller returns early or `signal` aborts. */
-  async *generate({ tokens, ...start }: RowRequest, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
-    signal.throwIfAborted();
+  async *generate(start: RowRequest, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
+    for (let has_replayed = false; ; has_replayed = true) {
+      const life = this.#alive();
+      let has_begun = false;
+      try {
+        for await (const progress of this.#run(life, start, signal)) {
+          has_begun = true;
+          yield progress;
+        }
+        return;
+      } catch (error) {
+        if (has_begun || has_replayed || !this.#isLost(life, error)) throw error;
+      }
+    }
+  }
+
+  /** Why a prompt would, or would not, be found in the prefix cache. */
+  explain(model: string, prompt_ids: readonly number[]): Promise<PrefixMatch> {
+    return this.#ask((life) => {
+      const id = this.#nextId();
+      const explanation = pending<PrefixMatch>();
+      life.explanations.set(id, explanation);
+      post(life, { kind: "explain", id, model, prompt_ids });
+      return explanation.promise;
+    });
+  }
+
+  /** Lets the engine bring its cache to the disk first. */
+  async close(): Promise<void> {
+    this.#is_closed = true;
+    const life = this.#life;
+    if (life === null) return;
+    post(life, { kind: "stop" });
+    await Promise.race([life.stopped.promise, Bun.sleep(STOP_MS_MAX)]);
+    this.#bury(life, "it was closed");
+  }
+
+  /** What an engine lost is asked once more, of the next. */
+  async #ask<Value>(act: (life: Life) => Promise<Value>): Promise<Value> {
     const life = this.#alive();
-    this.#last_id += 1;
-    const id = this.#last_id;
+    try {
+      return await act(life);
+    } catch (error) {
+      if (!this.#isLost(life, error)) throw error;
+      return await act(this.#alive());
+    }
+  }
+
+  #isLost(life: Life, error: unknown): boolean {
+    return error === life.ended && !this.#is_closed;
+  }
+
+  async *#run(
+    life: Life,
+    { tokens, ...start }: RowRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<RowProgress, void, undefined> {
+    const path = this.#paths.get(start.model);
+    if (path !== undefined) await loaded(life, start.model, path); // one that came after a death holds nothing yet
+    signal.throwIfAborted();
+    if (life.ended !== null) throw life.ended;
+    const id = this.#nextId();
     const inbox = new Inbox<RowProgress>();
     const onAbort = () => inbox.fail(signal.reason);
     life.rows.set(id, inbox);
@@ -82,7 +145,8 @@ export class EngineClient {
     try {
       if (start.grammar !== null && tokens !== null && !life.spelled.has(start.model)) {
         life.spelled.add(start.model);
-        post(life, { kind: "tokens", model: start.model, tokens });
+        const bytes_base64 = Buffer.from(tokens.bytes).toString("base64");
+        post(life, { kind: "tokens", model: start.model, bytes_base64, offsets: [...tokens.offsets] });
       }
       post(life, { kind: "generate", row: { ...start, id } });
       yield* inbox;
@@ -92,65 +156,76 @@ export class EngineClient {
     }
   }
 
-  /** Why a prompt would, or would not, be found in the prefix cache. */
-  explain(model: string, prompt_ids: readonly number[]): Promise<PrefixMatch> {
-    const life = this.#alive();
+  #nextId(): number {
     this.#last_id += 1;
-    const id = this.#last_id;
-    const explanation = pending<PrefixMatch>();
-    life.explanations.set(id, explanation);
-    post(life, { kind: "explain", id, model, prompt_ids });
-    return explanation.promise;
-  }
-
-  /** Lets the engine bring its cache to the disk first. */
-  async close(): Promise<void> {
-    const life = this.#life;
-    if (life === null) return;
-    post(life, { kind: "stop" });
-    await Promise.race([life.stopped.promise, Bun.sleep(STOP_MS_MAX)]);
-    this.#bury(life, "it was closed");
+    return this.#last_id;
   }
 
   #alive(): Life {
+    if (this.#is_closed) throw new Failure("engine", "Cannot go on: the engine was closed");
     this.#life ??= this.#start();
     return this.#life;
   }
 
   #start(): Life {
     const life: Life = {
-      worker: this.#spawn(),
+      port: this.#spawn(),
       started: pending(),
       stopped: pending(),
       loads: new Map(),
+      loading: new Set(),
       rows: new Map(),
       explanations: new Map(),
       spelled: new Set(),
+      watch: setInterval(() => this.#watch(life), this.#parts.settings.stall_ms_max / QUIET_TICKS_MAX),
+      quiet_ticks: 0,
+      ended: null,
     };
-    life.worker.addEventListener("message", (event: MessageEvent<FromEngine>) => receive(life, event.data));
+    life.watch.unref();
+    life.port.addEventListener("message", (event) => receive(life, event.data));
     // Without an error listener a worker that cannot start would be waited for without end.
-    life.worker.addEventListener("error", (event) => this.#bury(life, event.message));
-    life.worker.addEventListener("close", () => this.#bury(life, "its thread ended"));
+    life.port.addEventListener("error", (event) => this.#bury(life, event.message));
+    life.port.addEventListener("close", () => this.#bury(life, "its thread ended"));
     post(life, { kind: "start", parts: this.#parts });
     return life;
   }
 
-  /** Ends everything the dead worker carried; the next call starts a new one. */
+  #watch(life: Life): void {
+    const is_idle = life.rows.size === 0 && life.loading.size === 0 && life.explanations.size === 0;
+    life.quiet_ticks = is_idle ? 0 : life.quiet_ticks + 1;
+    if (life.quiet_ticks <= QUIET_TICKS_MAX) return;
+    this.#bury(life, `it had work and made no progress for ${this.#parts.settings.stall_ms_max} ms`);
+  }
+
+  /** Ends everything the dead engine carried; the next call starts a new one. */
   #bury(life: Life, reason: string): void {
-    if (this.#life !== life) return;
-    this.#life = null;
+    if (life.ended !== null) return;
+    if (this.#life === life) this.#life = null;
     const failure = new Failure("engine", `Cannot go on: the engine stopped: ${reason}`);
+    life.ended = failure;
+    clearInterval(life.watch);
     life.started.reject(failure);
     life.stopped.resolve();
     for (const load of life.loads.values()) load.reject(failure);
     for (const explanation of life.explanations.values()) explanation.reject(failure);
     for (const row of life.rows.values()) row.fail(failure);
     life.rows.clear();
-    life.worker.terminate();
+    life.port.terminate();
   }
 }
 
+function loaded(life: Life, model: string, path: string): Promise<LoadedModel> {
+  const known = life.loads.get(model);
+  if (known !== undefined) return known.promise;
+  const load = pending<LoadedModel>();
+  life.loads.set(model, load);
+  life.loading.add(model);
+  post(life, { kind: "load", model, path });
+  return load.promise;
+}
+
 function receive(life: Life, message: FromEngine): void {
+  life.quiet_ticks = 0;
   switch (message.kind) {
     case "started":
       life.started.resolve(message);
@@ -158,10 +233,14 @@ function receive(life: Life, message: FromEngine): void {
     case "start_failed":
       life.started.reject(fromRecord(message.failure));
       break;
+    case "loading":
+      break;
     case "loaded":
+      life.loading.delete(message.loaded.model);
       life.loads.get(message.loaded.model)?.resolve(message.loaded);
       break;
     case "load_failed":
+      life.loading.delete(message.model);
       life.loads.get(message.model)?.reject(fromRecord(message.failure));
       life.loads.delete(message.model);
       break;
@@ -192,7 +271,7 @@ function deliver(life: Life, progress: RowProgress): void {
 }
 
 function post(life: Life, message: ToEngine): void {
-  life.worker.postMessage(message);
+  life.port.postMessage(message);
 }
 
 function pending<Value>(): Pending<Value> {

@@ -1,4 +1,7 @@
-/** The engine's thread: the only one that opens MLX. Turns messages into engine calls and steps into messages. */
+/**
+ * The engine's side of the boundary, a thread or a process: the only one that opens MLX. Turns messages into engine calls
+ * and steps into messages.
+ */
 
 import { assert } from "../core/assert.ts";
 import type { LoadedModel } from "../core/backend.ts";
@@ -6,7 +9,7 @@ import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
 import { BlockFiles } from "../engine/block-files.ts";
 import { blockKey } from "../engine/disk-tier.ts";
 import { Engine, type RowOutcome } from "../engine/engine.ts";
-import { openExtras } from "../mlx/extras.ts";
+import { openExtras, setFast, setThreads } from "../mlx/extras.ts";
 import { openLibrary } from "../mlx/library.ts";
 import type { Model } from "../models/family.ts";
 import { loadModel } from "../models/load.ts";
@@ -22,6 +25,9 @@ interface Resident {
 // So long without a row, and the prefix cache goes to the disk.
 const IDLE_MS = 1000;
 
+// A tenth of the shortest silence that may be taken for a stall.
+const LOADING_MS = 100;
+
 /** Once MLX is open. */
 let started: { readonly parts: EngineParts; readonly files: BlockFiles } | null = null;
 let start_failure: FailureRecord | null = null;
@@ -30,8 +36,17 @@ let stepping = false;
 let stopping = false;
 let idle: NodeJS.Timeout | null = null;
 
-self.onmessage = (event: MessageEvent<ToEngine>) => {
-  const message = event.data;
+if (Bun.isMainThread) speakToParent();
+else self.onmessage = (event: MessageEvent<ToEngine>) => receive(event.data);
+
+/** A process ends with its parent, however that ended, and leaves signals for a whole group to it. */
+function speakToParent(): void {
+  process.on("message", receive);
+  process.on("disconnect", () => process.exit());
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => undefined);
+}
+
+function receive(message: ToEngine): void {
   switch (message.kind) {
     case "start":
       send(start(message.parts));
@@ -40,7 +55,7 @@ self.onmessage = (event: MessageEvent<ToEngine>) => {
       send(load(message.model, message.path));
       break;
     case "tokens":
-      residents.get(message.model)?.engine.learnTokens(message.tokens);
+      learnTokens(message);
       break;
     case "generate":
       generate(message.row);
@@ -54,13 +69,15 @@ self.onmessage = (event: MessageEvent<ToEngine>) => {
     case "stop":
       void stop();
   }
-};
+}
 
 function start(parts: EngineParts): FromEngine {
   const { library, settings, blocks } = parts;
   try {
     const { version, device } = openLibrary(library);
     openExtras(library, true);
+    setThreads(settings.threads);
+    setFast(settings.precision === "fast");
     started = { parts, files: new BlockFiles(blocks.folder, settings.kv_disk_bytes_max, epochMs) };
     return { kind: "started", mlx_version: version, device };
   } catch (error) {
@@ -84,15 +101,30 @@ function load(name: string, path: string): FromEngine {
 function open(path: string): Resident {
   assert(started !== null, "the engine starts before it loads");
   const { parts, files } = started;
-  const model = loadModel(path);
+  const model = loadModel(path, tellLoading());
   const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape);
   return { model, engine: new Engine(model, parts.settings, () => performance.now(), { files, key }) };
+}
+
+/** A load is silent otherwise, and the engine would be taken for stuck. */
+function tellLoading(): () => void {
+  let told_ms = performance.now();
+  return () => {
+    if (performance.now() - told_ms < LOADING_MS) return;
+    told_ms = performance.now();
+    send({ kind: "loading" });
+  };
 }
 
 /** An engine that has just been started again holds nothing. */
 function explain({ id, model, prompt_ids }: ToEngine & { kind: "explain" }): FromEngine {
   const match = residents.get(model)?.engine.explain(prompt_ids) ?? { matched_tokens: 0, departure: null };
   return { kind: "explained", id, match };
+}
+
+function learnTokens({ model, bytes_base64, offsets }: ToEngine & { kind: "tokens" }): void {
+  const bytes = Uint8Array.from(Buffer.from(bytes_base64, "base64"));
+  residents.get(model)?.engine.learnTokens({ bytes, offsets: Uint32Array.from(offsets) });
 }
 
 function generate(row: RowStart): void {
@@ -141,7 +173,7 @@ function report(outcomes: readonly RowOutcome[]): void {
     if (outcome.kind === "failed") send({ kind: "row_failed", id: outcome.id, failure: outcome.failure });
     else if (outcome.token_ids.length > 0 || outcome.finish !== null) rows.push(outcome);
   }
-  if (rows.length > 0) send({ kind: "step", rows });
+  send({ kind: "step", rows });
 }
 
 function describe(name: string, { model, engine }: Resident): LoadedModel {
@@ -158,5 +190,6 @@ function record(message: string): FailureRecord {
 }
 
 function send(message: FromEngine): void {
-  self.postMessage(message);
+  if (Bun.isMainThread) process.send?.(message);
+  else self.postMessage(message);
 }

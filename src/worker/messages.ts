@@ -1,11 +1,12 @@
 /** Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another process. */
 
 import type { LoadedModel } from "../core/backend.ts";
-import type { EngineSettings } from "../core/engine-settings.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { RowStep, Sampling } from "../core/generation.ts";
-import type { CompiledGrammar, TokenBytes } from "../core/grammar.ts";
+import type { CompiledGrammar } from "../core/grammar.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
+import type { Urgency } from "../core/priority.ts";
+import type { EngineSettings } from "../core/settings.ts";
 
 export interface RowStart {
   readonly id: number;
@@ -21,6 +22,7 @@ export interface RowStart {
   readonly stop_token_ids: readonly number[];
   /** What the answer's text must follow, and ends with; null: anything. */
   readonly grammar: CompiledGrammar | null;
+  readonly urgency: Urgency;
 }
 
 export interface RowProgress extends RowStep {
@@ -36,11 +38,29 @@ export interface EngineParts {
   readonly blocks: { readonly folder: string; readonly version: string };
 }
 
+/** The word that makes the executable an engine, for the process that started it. */
+export const ENGINE_COMMAND = "engine-for-parent";
+
+/** Whatever the engine lives in: a Worker of the runtime is one. */
+export interface EnginePort {
+  postMessage(message: ToEngine): void;
+  addEventListener(type: "message", listener: (event: MessageEvent<FromEngine>) => void): void;
+  /** It ended, or could not start. */
+  addEventListener(type: "error", listener: (event: ErrorEvent) => void): void;
+  addEventListener(type: "close", listener: () => void): void;
+  terminate(): void;
+}
+
 export type ToEngine =
   | { readonly kind: "start"; readonly parts: EngineParts }
   | { readonly kind: "load"; readonly model: string; readonly path: string }
   /** What a model's tokens spell: sent once, before its first row with a grammar. */
-  | { readonly kind: "tokens"; readonly model: string; readonly tokens: TokenBytes }
+  | {
+      readonly kind: "tokens";
+      readonly model: string;
+      readonly bytes_base64: string;
+      readonly offsets: readonly number[];
+    }
   | { readonly kind: "generate"; readonly row: RowStart }
   | { readonly kind: "abort"; readonly id: number }
   | { readonly kind: "explain"; readonly id: number; readonly model: string; readonly prompt_ids: readonly number[] }
@@ -50,8 +70,11 @@ export type ToEngine =
 export type FromEngine =
   | { readonly kind: "started"; readonly mlx_version: string; readonly device: string }
   | { readonly kind: "start_failed"; readonly failure: FailureRecord }
+  /** Still at work on a load. */
+  | { readonly kind: "loading" }
   | { readonly kind: "loaded"; readonly loaded: LoadedModel }
   | { readonly kind: "load_failed"; readonly model: string; readonly failure: FailureRecord }
+  /** Also without a row, as progress: a chunk of a prompt went through. */
   | { readonly kind: "step"; readonly rows: readonly RowProgress[] }
   | { readonly kind: "row_failed"; readonly id: number; readonly failure: FailureRecord }
   | { readonly kind: "explained"; readonly id: number; readonly match: PrefixMatch }

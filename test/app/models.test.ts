@@ -9,7 +9,12 @@ import type { Config } from "../../src/config.ts";
 import { failureOf } from "../formats/scratch.ts";
 
 const FOLDER = mkdtempSync(join(tmpdir(), "bunsen-models-"));
-const NOTHING: Config = { data_folder: FOLDER, mlx_library: null, hub_folder: join(FOLDER, "no-hub"), engine: {} };
+const NOTHING: Config = {
+  data_folder: FOLDER,
+  mlx_library: null,
+  hub_folder: join(FOLDER, "no-hub"),
+  layers: () => [],
+};
 
 /** A file that is a model by its name, which is all that is looked at. */
 function file(...parts: string[]): string {

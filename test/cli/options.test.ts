@@ -19,19 +19,19 @@ test("options come with their command", () => {
     command: "serve",
     words: [],
     models: ["a", "b"],
-    host: "::1",
-    port: 0,
     json: true,
-    engine: {},
+    example: false,
+    config_file: null,
+    settings: { host: "::1", port: 0 },
   });
   const asked = parseOptions(["run", "--model", "a", "why", "--", "--not-an-option"]);
-  expect(asked).toMatchObject({ command: "run", words: ["why", "--not-an-option"], models: ["a"], port: 10_240 });
+  expect(asked).toMatchObject({ command: "run", words: ["why", "--not-an-option"], models: ["a"], settings: {} });
 });
 
 test("each setting of the engine is an option of serve", () => {
   const words = ["--rows-max", "2", "--decode-gap-ms-target=50", "--chunk-tokens-max", "64", "--draft-tokens-max", "8"];
-  const { engine } = parseOptions(["serve", ...words, "--kv-bytes-max", "1073741824", "--kv-disk-bytes-max=2GiB"]);
-  expect(engine).toEqual({
+  const { settings } = parseOptions(["serve", ...words, "--kv-bytes-max", "1073741824", "--kv-disk-bytes-max=2GiB"]);
+  expect(settings).toEqual({
     rows_max: 2,
     decode_gap_ms_target: 50,
     chunk_tokens_max: 64,
@@ -51,7 +51,7 @@ describe("a command line is refused by the option at fault", () => {
   const BYTES = "it must be a number of bytes, or of KiB, MiB or GiB as in 4GiB,";
   const HELP = 'see "bunsen help"';
   const cases: [string[], string][] = [
-    [["serve", "--prot", "1"], `Cannot use --prot: there is no such option; ${HELP}`],
+    [["serve", "--prot", "1"], `Cannot use --prot: there is no such option, perhaps --port was meant; ${HELP}`],
     [["serve", "-x"], `Cannot use -x: there is no such option; ${HELP}`],
     [["serve", "--constructor"], `Cannot use --constructor: there is no such option; ${HELP}`],
     [["serve", "--model"], `Cannot use --model: it needs a value; ${HELP}`],
@@ -63,8 +63,8 @@ describe("a command line is refused by the option at fault", () => {
     ],
     [["serve", "--json=yes"], `Cannot use --json: it takes no value; ${HELP}`],
     [["serve", "--port", "1", "--port=2"], `Cannot use --port: it is given twice; ${HELP}`],
-    [["serve", "--port", "65536"], "Cannot use --port 65536: it must be a number from 0 to 65535"],
-    [["serve", "--port=-1"], "Cannot use --port -1: it must be a number from 0 to 65535"],
+    [["serve", "--port", "65536"], "Cannot use --port 65536: it must be a whole number from 0 to 65535"],
+    [["serve", "--port=-1"], "Cannot use --port -1: it must be a whole number from 0 to 65535"],
     [["serve", "--rows-max", "0"], "Cannot use --rows-max 0: it must be a whole number from 1 to 64"],
     [["serve", "--rows-max", "2KiB"], "Cannot use --rows-max 2KiB: it must be a whole number from 1 to 64"],
     [
@@ -88,7 +88,7 @@ describe("a command line is refused by the option at fault", () => {
     [["run", "--json"], 'Cannot use --json with "run"'],
     [["run", "--model", "a", "--model", "b"], 'Cannot use --model 2 times with "run": one model answers'],
     [["serve", "now"], 'Cannot use "now": "serve" takes no words'],
-    [["sing"], 'Cannot do "sing": the commands are serve, run, models, version, help'],
+    [["sing"], 'Cannot do "sing": the commands are serve, run, models, config, version, help'],
   ];
   test.each(cases)("%j", (words, expected) => {
     expect(refusal(...words)).toBe(expected);

@@ -11,12 +11,13 @@ const text = (length: number, seed = 0) => Array.from({ length }, (_, index) => 
 const limits = (tokens_max: number, priority: Priority = PRIORITY.normal) => ({
   tokens_max,
   stop_token_ids: new Set([STOP]),
-  priority,
+  urgency: { priority, waited_ms: 0 },
   drafts: false,
 });
 
 const SETTINGS: BatcherSettings = {
   blocks_max: 64,
+  cached_blocks_max: 64,
   rows_max: 16,
   decode_gap_ms_target: 100,
   chunk_tokens_max: 256,
@@ -150,7 +151,7 @@ test("a prompt that is cached to its end computes its last token, in a copy of t
   step(rows);
   rows.join(2, text(64), limits(2), 0);
   const plan = step(rows);
-  expect(plan.copies).toEqual([{ from: 1, to: 2 }]);
+  expect(plan.copies).toEqual([{ id: 2, from: 1, to: 2 }]);
   expect(onlyPart(plan)).toEqual({ id: 2, start: 63, token_ids: text(64).slice(63), blocks: [0, 2], outputs: 1 });
   expect(rows.cachedTokens(2)).toBe(63);
   expect(onlyPart(rows.next()).blocks).toEqual([0, 1, 2]); // the copy held nothing new and was given back

@@ -1,6 +1,7 @@
 /** A row that wants the best tokens and nothing else: tests change what they are about. */
 
 import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
+import { AT_ONCE } from "../open-mlx.ts";
 
 export const GREEDY_ROW = {
   sampling: { ...PLAIN_SAMPLING, temperature: 0, seed: 0 },
@@ -8,4 +9,5 @@ export const GREEDY_ROW = {
   tokens_min: 0,
   stop_token_ids: [],
   grammar: null,
+  urgency: AT_ONCE,
 };

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { EngineSettings } from "../../src/core/engine-settings.ts";
+import type { EngineSettings } from "../../src/core/settings.ts";
 import { BlockFiles } from "../../src/engine/block-files.ts";
 import { blockKey } from "../../src/engine/disk-tier.ts";
 import { Engine } from "../../src/engine/engine.ts";

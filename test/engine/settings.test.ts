@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import type { EngineSettings } from "../../src/core/engine-settings.ts";
+import type { EngineSettings } from "../../src/core/settings.ts";
 import { BlockFiles } from "../../src/engine/block-files.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { blockBytes } from "../../src/engine/kv-pool.ts";

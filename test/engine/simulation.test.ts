@@ -35,6 +35,7 @@ class Load {
     const tier = this.model.tier(() => this.#random() < 0.1);
     const settings = {
       blocks_max,
+      cached_blocks_max: integer(this.#random, 0, blocks_max),
       rows_max: 16,
       decode_gap_ms_target: 50,
       chunk_tokens_max: 256,
@@ -77,7 +78,8 @@ class Load {
   #join(prompt_ids: readonly number[], tokens_max: number): void {
     const id = ++this.seen.joined;
     const priority = PRIORITIES[integer(this.#random, 0, 2)] ?? PRIORITY.normal;
-    const limits = { tokens_max, stop_token_ids: new Set([STOP]), priority, drafts: this.#random() < 0.7 };
+    const urgency = { priority, waited_ms: integer(this.#random, 0, 5_000) };
+    const limits = { tokens_max, stop_token_ids: new Set([STOP]), urgency, drafts: this.#random() < 0.7 };
     this.#batcher.join(id, prompt_ids, limits, this.#now_ms);
     this.#clients.set(id, { prompt_ids, tokens_max, joined_ms: this.#now_ms, answer_ids: [] });
   }

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { ALL_TOKENS, PLAIN_ANSWER } from "../../src/core/generation.ts";
+import { PRIORITY } from "../../src/core/priority.ts";
 import { hello, readEvents, ScriptedBackend, saying, serverOf, USAGE, USAGE_BODY } from "./scripted-backend.ts";
 
 const CHAT = "/v1/chat/completions";
@@ -174,6 +175,16 @@ describe("what the backend is asked", () => {
       prompt: { kind: "messages", messages: [{ role: "user", content: "hi" }] },
       ...PLAIN_ANSWER,
     });
+  });
+
+  test.each([
+    [null, PRIORITY.normal],
+    ["auto", PRIORITY.normal],
+    ["default", PRIORITY.normal],
+    ["flex", PRIORITY.low],
+    ["priority", PRIORITY.high],
+  ])("service_tier %p is a priority", async (service_tier, priority) => {
+    expect((await asked(CHAT, { ...HI, service_tier })).priority).toBe(priority);
   });
 
   test("a bare completion has OpenAI's limit of 16 tokens", async () => {

@@ -131,7 +131,7 @@ describe("several prompts", () => {
   });
 
   test("are refused together when one of them is, and the others end", async () => {
-    const backend = new ScriptedBackend(async function* (request, signal) {
+    const backend = new ScriptedBackend(async function* (request) {
       if (isText(request, "two")) {
         await Bun.sleep(5);
         throw new Failure("context_overflow", "Cannot fit the prompt: it is long");

@@ -234,7 +234,9 @@ export class Machine {
 const BEGIN = 0;
 const MIDDLE = 1;
 const END = 2;
-const PHASES = 3;
+/** Nothing was read, and nothing may be. */
+const EMPTY = 3;
+const PHASES = 4;
 
 /** The subsets of Rabin and Scott 1959, of places in their phases. */
 export function determinize(machine: Machine, start: number, budget: Budget): Language {
@@ -261,7 +263,7 @@ export function determinize(machine: Machine, start: number, budget: Budget): La
     const members = sets[index];
     assert(members !== undefined, "a state has a set");
     accepting.push(members.some((member) => Math.floor(member / PHASES) === machine.accept));
-    const open = members.filter((member) => member % PHASES !== END);
+    const open = members.filter((member) => member % PHASES <= MIDDLE);
     const all = open.flatMap((member) => machine.places[Math.floor(member / PHASES)]?.edges ?? []);
     const own: Edge[] = [];
     for (const { low, high, targets } of parted(all)) {
@@ -280,8 +282,8 @@ function reach(machine: Machine, seeds: readonly number[], budget: Budget): read
     const place = machine.places[Math.floor(member / PHASES)];
     const phase = member % PHASES;
     for (const to of place?.always ?? []) members.add(to * PHASES + phase);
-    for (const to of place?.at_end ?? []) members.add(to * PHASES + END);
-    if (phase === BEGIN) for (const to of place?.at_begin ?? []) members.add(to * PHASES + phase);
+    for (const to of place?.at_end ?? []) members.add(to * PHASES + (phase === MIDDLE || phase === END ? END : EMPTY));
+    if (phase === BEGIN || phase === EMPTY) for (const to of place?.at_begin ?? []) members.add(to * PHASES + phase);
   }
   budget.spend(members.size);
   return [...members].sort((a, b) => a - b);

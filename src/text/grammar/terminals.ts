@@ -159,7 +159,8 @@ function terminal(bytes: Language, budget: Budget): Terminal | null {
   }
   const accepting = Uint8Array.from(bytes.accepting, Number);
   const hash = createHash("sha256").update(classes).update(new Uint8Array(table.buffer)).update(accepting);
-  return { key: hash.digest("base64"), classes, class_count, table, accepting, repeated: null };
+  const key = hash.digest("base64");
+  return { key, classes: [...classes], class_count, table: [...table], accepting: [...accepting], repeated: null };
 }
 
 function byteTargets(edges: readonly Edge[]): Int32Array {

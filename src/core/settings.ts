@@ -1,0 +1,333 @@
+/**
+ * Everything the owner may set: one table, from which the file, the variables, the options and the routes derive.
+ * Knows neither where a value was said nor what it does.
+ */
+
+import { Failure } from "./failure.ts";
+
+export interface ServerSettings {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface EngineSettings {
+  /** Where the engine lives: in a thread of the server, or in a process that may die without it. */
+  readonly isolation: "worker" | "process";
+  /** Whether products with 4- and 8-bit weights keep float32's accuracy, or round activations to 8 bits. */
+  readonly precision: "exact" | "fast";
+  /** That compute; 0: as many as the machine has cores. */
+  readonly threads: number;
+  /** Rows that step together; the others wait. */
+  readonly rows_max: number;
+  /** Requests that wait, of all models together; beyond, they are refused. */
+  readonly queue_max: number;
+  /** An engine that shows no progress for so long, though it has work, is started again. */
+  readonly stall_ms_max: number;
+  /** How long a step may take while rows decode: prompts get what that leaves. */
+  readonly decode_gap_ms_target: number;
+  /** Prompt tokens in a step while no row decodes. */
+  readonly chunk_tokens_max: number;
+  /** Tokens that are guessed from a row's own text and verified in one step; 0: none. */
+  readonly draft_tokens_max: number;
+  /** Keys and values of all rows and of the prefix cache, for each model. */
+  readonly kv_bytes_max: number;
+  /** The prefix cache on disk, of all models together; 0: none. */
+  readonly kv_disk_bytes_max: number;
+}
+
+export interface PoolSettings {
+  readonly memory_limit_mode: "percent" | "gb";
+  /** Of the machine's memory, or in 10^9 bytes. */
+  readonly memory_limit_value: number;
+  readonly max_models: number;
+  readonly eviction_policy: "lru" | "lfu" | "ttl";
+  /** A model nobody asked for so long is unloaded; 0: none is. */
+  readonly ttl_s: number;
+  /** What a load does that does not fit: wait for room, fail at once, or fail unless idle models make room. */
+  readonly contention: "wait" | "fail" | "evict_idle";
+  /** Loaded at the start, and never evicted. */
+  readonly preload_models: readonly string[];
+}
+
+export interface TimeoutSettings {
+  readonly chat_timeout_s: number;
+  readonly completions_timeout_s: number;
+}
+
+export interface Settings extends ServerSettings, EngineSettings, PoolSettings, TimeoutSettings {}
+
+export type SettingName = keyof Settings;
+export type SettingGroup = "server" | "engine" | "pool" | "timeouts";
+
+export type SettingForm =
+  | { readonly kind: "count" | "bytes" | "number"; readonly least: number; readonly most: number }
+  | { readonly kind: "choice"; readonly of: readonly string[] }
+  | { readonly kind: "text" }
+  | { readonly kind: "texts" };
+
+export interface Setting<Value> {
+  readonly group: SettingGroup;
+  readonly form: SettingForm;
+  /** `memory_bytes`: of the machine. */
+  readonly otherwise: (memory_bytes: number) => Value;
+  readonly help: string;
+}
+
+// An eighth of the memory for each model's keys and values lets five models share what the others leave.
+const KV_SHARE_OF_MEMORY = 1 / 8;
+
+export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]> } = {
+  host: {
+    group: "server",
+    form: { kind: "text" },
+    otherwise: () => "127.0.0.1",
+    help: "the address to listen on",
+  },
+  port: {
+    group: "server",
+    form: { kind: "count", least: 0, most: 65_535 },
+    otherwise: () => 10_240,
+    help: "the port to listen on; 0 for any free one",
+  },
+  isolation: {
+    group: "engine",
+    form: { kind: "choice", of: ["worker", "process"] },
+    otherwise: () => "worker",
+    help: "where models run: in a thread, or in a process that may crash without the server",
+  },
+  precision: {
+    group: "engine",
+    form: { kind: "choice", of: ["exact", "fast"] },
+    otherwise: () => "exact",
+    help: "fast rounds what is multiplied with 4- and 8-bit weights to 8 bits, as most servers do (x86 with VNNI)",
+  },
+  threads: {
+    group: "engine",
+    form: { kind: "count", least: 0, most: 1024 }, // above, no machine has the cores
+    otherwise: () => 0,
+    help: "threads that compute on the processor; 0 for as many as it has cores",
+  },
+  rows_max: {
+    group: "engine",
+    form: { kind: "count", least: 1, most: 64 }, // as many as may be answered at once
+    otherwise: () => 16, // keeps two cores busy
+    help: "requests of a model that are answered in one step; the others wait",
+  },
+  queue_max: {
+    group: "engine",
+    form: { kind: "count", least: 0, most: 100_000 }, // above, whoever comes last waits for hours
+    otherwise: () => 256,
+    help: "requests that may wait; others are told to come again",
+  },
+  stall_ms_max: {
+    group: "engine",
+    form: { kind: "count", least: 1000, most: 3_600_000 }, // below, a start on a busy machine is taken for a stall
+    otherwise: () => 60_000,
+    help: "an engine without progress for so long is started again",
+  },
+  decode_gap_ms_target: {
+    group: "engine",
+    form: { kind: "count", least: 1, most: 10_000 }, // above, a stream seems to have ended
+    otherwise: () => 100, // a reader does not see a gap of a tenth of a second
+    help: "how long a new prompt may hold up running answers",
+  },
+  chunk_tokens_max: {
+    group: "engine",
+    // A block; above, a step takes seconds, and who left is noticed no earlier.
+    form: { kind: "count", least: 32, most: 8192 },
+    otherwise: () => 512,
+    help: "tokens of prompts in one step while no answer runs",
+  },
+  draft_tokens_max: {
+    group: "engine",
+    form: { kind: "count", least: 0, most: 8 },
+    otherwise: () => 0,
+    help: "tokens guessed from an answer's own text and verified in one step; 0 for none",
+  },
+  kv_bytes_max: {
+    group: "engine",
+    form: { kind: "bytes", least: 2 ** 20, most: 2 ** 40 }, // below, no model has a block; above, no machine has it
+    otherwise: (memory_bytes) => Math.floor(memory_bytes * KV_SHARE_OF_MEMORY),
+    help: "memory for what was read and answered, of each model",
+  },
+  kv_disk_bytes_max: {
+    group: "engine",
+    form: { kind: "bytes", least: 0, most: 2 ** 50 },
+    otherwise: () => 4 * 2 ** 30,
+    help: "disk for what was read before, of all models, kept over restarts; 0 for none",
+  },
+  memory_limit_mode: {
+    group: "pool",
+    form: { kind: "choice", of: ["percent", "gb"] },
+    otherwise: () => "percent",
+    help: "whether memory_limit_value is percent of the machine's memory, or GB (10^9 bytes)",
+  },
+  memory_limit_value: {
+    group: "pool",
+    form: { kind: "number", least: 0.001, most: 100_000 },
+    otherwise: () => 75, // the rest is the system's, the browser's and the server's own
+    help: "memory that all models together may take",
+  },
+  max_models: {
+    group: "pool",
+    form: { kind: "count", least: 1, most: 1000 },
+    otherwise: () => 8,
+    help: "models that are in memory at once",
+  },
+  eviction_policy: {
+    group: "pool",
+    form: { kind: "choice", of: ["lru", "lfu", "ttl"] },
+    otherwise: () => "lru",
+    help: "which idle model makes room: least recently used, least often used, or only one idle for ttl_s",
+  },
+  ttl_s: {
+    group: "pool",
+    form: { kind: "count", least: 0, most: 31_536_000 }, // a year
+    otherwise: () => 0,
+    help: "seconds without a request after which a model is unloaded; 0 for never",
+  },
+  contention: {
+    group: "pool",
+    form: { kind: "choice", of: ["wait", "fail", "evict_idle"] },
+    otherwise: () => "wait",
+    help: "a load that does not fit: waits until idle models make room, fails, or fails unless they do at once",
+  },
+  preload_models: {
+    group: "pool",
+    form: { kind: "texts" },
+    otherwise: () => [],
+    help: "models, with commas between, that are loaded at the start and never evicted",
+  },
+  chat_timeout_s: {
+    group: "timeouts",
+    form: { kind: "number", least: 0.001, most: 86_400 },
+    otherwise: () => 900,
+    help: "a chat is ended after so long",
+  },
+  completions_timeout_s: {
+    group: "timeouts",
+    form: { kind: "number", least: 0.001, most: 86_400 },
+    otherwise: () => 600,
+    help: "a completion is ended after so long",
+  },
+};
+
+export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
+
+export function settingsOf(group: SettingGroup): readonly SettingName[] {
+  return SETTING_NAMES.filter((name) => SETTINGS[name].group === group);
+}
+
+export function defaultSettings(memory_bytes: number): Settings {
+  const entries = SETTING_NAMES.map((name) => [name, SETTINGS[name].otherwise(memory_bytes)]);
+  return Object.fromEntries(entries) as unknown as Settings;
+}
+
+type Refuse = (state: string) => Error;
+
+/** A setting as it was written. `refuse` makes the error of why it cannot be. */
+export function parseSetting<Name extends SettingName>(name: Name, text: string, refuse: Refuse): Settings[Name] {
+  return checkSetting(name, fromText(SETTINGS[name].form, text), refuse);
+}
+
+/** A setting as JSON or TOML give it; bytes may also be written with their unit. */
+export function checkSetting<Name extends SettingName>(name: Name, value: unknown, refuse: Refuse): Settings[Name] {
+  const { form } = SETTINGS[name];
+  const given = form.kind === "bytes" && typeof value === "string" ? fromText(form, value) : value;
+  if (fits(form, given)) return given as Settings[Name];
+  throw refuse(`it must be ${expectation(form)}`);
+}
+
+function fromText(form: SettingForm, text: string): unknown {
+  switch (form.kind) {
+    case "count":
+      return /^\d+$/.test(text) ? Number(text) : text;
+    case "number":
+      return /^\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+    case "bytes": {
+      const [, digits, unit] = /^(\d+)(KiB|MiB|GiB)?$/.exec(text) ?? [];
+      return digits === undefined ? null : Number(digits) * (UNITS.get(unit ?? "") ?? 1);
+    }
+    case "texts":
+      return text.split(",").map((part) => part.trim());
+    default:
+      return text;
+  }
+}
+
+function fits(form: SettingForm, value: unknown): boolean {
+  switch (form.kind) {
+    case "count":
+    case "bytes":
+      return Number.isInteger(value) && isWithin(form, value);
+    case "number":
+      return Number.isFinite(value) && isWithin(form, value);
+    case "choice":
+      return form.of.some((known) => known === value);
+    case "text":
+      return isName(value);
+    case "texts":
+      return Array.isArray(value) && value.every(isName);
+  }
+}
+
+function isName(value: unknown): boolean {
+  return typeof value === "string" && value !== "";
+}
+
+function isWithin({ least, most }: { least: number; most: number }, value: unknown): boolean {
+  return typeof value === "number" && value >= least && value <= most;
+}
+
+function expectation(form: SettingForm): string {
+  switch (form.kind) {
+    case "count":
+      return `a whole number from ${form.least} to ${form.most}`;
+    case "number":
+      return `a number from ${form.least} to ${form.most}`;
+    case "bytes":
+      return `a number of bytes, or of KiB, MiB or GiB as in 4GiB, from ${form.least} to ${form.most}`;
+    case "choice":
+      return form.of.join(" or ");
+    case "text":
+      return "a text that is not empty";
+    case "texts":
+      return "a list of texts that are not empty";
+  }
+}
+
+const UNITS: ReadonlyMap<string, number> = new Map([
+  ["KiB", 2 ** 10],
+  ["MiB", 2 ** 20],
+  ["GiB", 2 ** 30],
+]);
+
+/** What one place says. `origin` names the place as its reader knows it. */
+export interface SettingLayer {
+  readonly values: Partial<Settings>;
+  readonly origin: (name: SettingName) => string;
+}
+
+export interface ResolvedSettings {
+  readonly values: Settings;
+  readonly origins: Readonly<Record<SettingName, string>>;
+}
+
+/** A later layer goes before an earlier one. */
+export function resolveSettings(layers: readonly SettingLayer[], memory_bytes: number): ResolvedSettings {
+  const defaults: SettingLayer = { values: defaultSettings(memory_bytes), origin: () => "default" };
+  const all = [defaults, ...layers];
+  const said = SETTING_NAMES.map((name) => {
+    const layer = all.findLast(({ values }) => values[name] !== undefined) ?? defaults;
+    return { name, value: layer.values[name], origin: layer.origin(name) };
+  });
+  return {
+    values: Object.fromEntries(said.map(({ name, value }) => [name, value])) as unknown as Settings,
+    origins: Object.fromEntries(said.map(({ name, origin }) => [name, origin])) as Record<SettingName, string>,
+  };
+}
+
+export function unknownSetting(place: string, name: string, near: string | null): Failure {
+  const advice = near === null ? "" : `, perhaps ${near} was meant`;
+  return new Failure("invalid_request", `Cannot use ${name} in ${place}: there is no such setting${advice}`, name);
+}

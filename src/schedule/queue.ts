@@ -1,0 +1,112 @@
+/** Who goes to the engine next: of the requests that wait for a model the most urgent. Knows no engine and no tokens. */
+
+import { Failure } from "../core/failure.ts";
+import { type Priority, rankMs } from "../core/priority.ts";
+
+export interface QueueSettings {
+  /** Requests of one model that run at once: as many as step together. */
+  readonly rows_max: number;
+  /** Requests that wait, of all models together. */
+  readonly queue_max: number;
+}
+
+/** Disposed when the request has ended. */
+export interface Place extends Disposable {
+  readonly waited_ms: number;
+}
+
+interface Waiter {
+  readonly rank_ms: number;
+  readonly start: () => void;
+}
+
+interface Lane {
+  running: number;
+  /** The most urgent first. */
+  readonly waiting: Waiter[];
+}
+
+// The pace of the last few ends, so that it follows what is asked now.
+const ENDS_MAX = 16;
+// OpenAI's clients go by their own count beyond a minute.
+const RETRY_S_MAX = 60;
+
+export class RequestQueue {
+  readonly #settings: QueueSettings;
+  readonly #now: () => number;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #ended_ms: number[] = [];
+
+  /** `now` tells milliseconds. */
+  constructor(settings: QueueSettings, now: () => number) {
+    this.#settings = settings;
+    this.#now = now;
+  }
+
+  get waiting(): number {
+    return [...this.#lanes.values()].reduce((sum, lane) => sum + lane.waiting.length, 0);
+  }
+
+  /** Waits for a place among the model's running requests. Throws a `Failure` when too many wait, or the signal's reason. */
+  async enter(model: string, priority: Priority, signal: AbortSignal): Promise<Place> {
+    signal.throwIfAborted();
+    const lane = this.#lane(model);
+    const came_ms = this.#now();
+    if (lane.running < this.#settings.rows_max) lane.running += 1;
+    else await this.#wait(lane, rankMs({ priority, waited_ms: 0 }, came_ms), signal);
+    const waited_ms = this.#now() - came_ms;
+    let has_ended = false;
+    const end = () => {
+      if (!has_ended) this.#end(model, lane);
+      has_ended = true;
+    };
+    return { waited_ms, [Symbol.dispose]: end };
+  }
+
+  #wait(lane: Lane, rank_ms: number, signal: AbortSignal): Promise<void> {
+    const { waiting } = this;
+    if (waiting >= this.#settings.queue_max) {
+      const state = `${waiting} wait already, at most ${this.#settings.queue_max} may`;
+      throw new Failure("overloaded", `Cannot take the request: ${state}`, null, this.#retryAfter(waiting));
+    }
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        lane.waiting.splice(lane.waiting.indexOf(waiter), 1);
+        reject(signal.reason);
+      };
+      const start = () => {
+        signal.removeEventListener("abort", onAbort);
+        resolve();
+      };
+      const waiter = { rank_ms, start };
+      signal.addEventListener("abort", onAbort, { once: true });
+      const behind = lane.waiting.findIndex((other) => rank_ms < other.rank_ms);
+      lane.waiting.splice(behind < 0 ? lane.waiting.length : behind, 0, waiter);
+    });
+  }
+
+  /** Its place goes to the next, who never sees it free: nobody can come between. */
+  #end(model: string, lane: Lane): void {
+    this.#ended_ms.push(this.#now());
+    if (this.#ended_ms.length > ENDS_MAX) this.#ended_ms.shift();
+    const next = lane.waiting.shift();
+    if (next === undefined) lane.running -= 1;
+    else next.start();
+    if (lane.running === 0) this.#lanes.delete(model);
+  }
+
+  /** When half of those who wait will have started, at the present pace. */
+  #retryAfter(waiting: number): number {
+    const [first_ms = this.#now()] = this.#ended_ms;
+    const pace_ms = (this.#now() - first_ms) / Math.max(1, this.#ended_ms.length);
+    return Math.min(RETRY_S_MAX, Math.max(1, Math.ceil((pace_ms * waiting) / 2 / 1000)));
+  }
+
+  #lane(model: string): Lane {
+    const known = this.#lanes.get(model);
+    if (known !== undefined) return known;
+    const lane = { running: 0, waiting: [] };
+    this.#lanes.set(model, lane);
+    return lane;
+  }
+}
