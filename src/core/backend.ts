@@ -1,10 +1,13 @@
 /** What can answer a request: this machine's engine today. */
 
+import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "./encoding.ts";
 import type { GenerationEvent, GenerationRequest } from "./generation.ts";
 
 export interface Backend {
   /** Ends with one terminal event or throws a `Failure`; aborting `signal` or returning early frees everything it holds. */
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>;
+  embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings>;
+  rerank(request: RerankRequest, signal: AbortSignal): Promise<Scores>;
 }
 
 /** A model as it is shown to a caller. */

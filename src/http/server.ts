@@ -9,12 +9,14 @@ import { readJson } from "./body.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import { docsRoutes } from "./docs.ts";
+import { embeddingRoutes } from "./embeddings.ts";
 import { healthRoutes } from "./health.ts";
 import { refuseForeign } from "./loopback.ts";
 import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
 import { prefixRoutes } from "./prefix.ts";
 import { RequestIds } from "./request-id.ts";
+import { rerankRoutes } from "./rerank.ts";
 
 export interface Server {
   handle(request: Request): Promise<Response>;
@@ -47,6 +49,8 @@ export function createServer(given: ServerParts): Server {
     .onParse(async ({ request }) => await readJson(request))
     .use(chatRoutes(parts))
     .use(completionRoutes(parts))
+    .use(embeddingRoutes(parts))
+    .use(rerankRoutes(parts))
     .use(modelRoutes(parts))
     .use(prefixRoutes(parts))
     .use(healthRoutes(parts))

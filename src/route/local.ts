@@ -1,6 +1,7 @@
 /** Answers on this machine: prompt to tokens, tokens to text. Knows no wire format and no thread. */
 
 import type { Backend, LoadedModel } from "../core/backend.ts";
+import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
 import type { GenerationEvent, GenerationRequest, Prompt, Sampling } from "../core/generation.ts";
 import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
@@ -14,6 +15,7 @@ import type { Vocabulary } from "../text/messages.ts";
 import { type ChoiceStep, checkedSteps, choiceSteps, Words } from "./choice.ts";
 import { inWords } from "./prefix.ts";
 import { promptText, promptTokens } from "./prompt.ts";
+import { embed, mustAnswer, type ReadingParts, rerank } from "./reading.ts";
 import { resolveSampling } from "./sampling.ts";
 
 export class LocalBackend implements Backend, PrefixCache {
@@ -47,6 +49,14 @@ export class LocalBackend implements Backend, PrefixCache {
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
     const { model, text, prompt_ids } = await this.#read(request, signal);
     return inWords(await this.#scheduler.explain(model, prompt_ids), prompt_ids, text.vocabulary);
+  }
+
+  async embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings> {
+    return await embed(request, this.#catalog.find(request.model), this.#reading, signal);
+  }
+
+  async rerank(request: RerankRequest, signal: AbortSignal): Promise<Scores> {
+    return await rerank(request, this.#catalog.find(request.model), this.#reading, signal);
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
@@ -95,9 +105,15 @@ export class LocalBackend implements Backend, PrefixCache {
       throw new Failure("engine", `Cannot finish the answer: it is not what was asked: ${departure}`);
   }
 
+  get #reading(): ReadingParts {
+    return { text: this.#text, scheduler: this.#scheduler };
+  }
+
   async #read(request: GenerationRequest, signal: AbortSignal) {
     const model = this.#catalog.find(request.model);
-    const [loaded, text] = await Promise.all([this.#scheduler.resident(model), this.#text.load(model.path)]);
+    const text = await this.#text.load(model.path);
+    mustAnswer(model.name, text);
+    const loaded = await this.#scheduler.resident(model);
     refuseForeign(request, loaded);
     const prompt_ids = await promptTokens(request.prompt, { path: model.path, loaded, text }, this.#text, signal);
     return { model, loaded, text, prompt_ids };

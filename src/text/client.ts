@@ -3,7 +3,16 @@
 import { Failure, fromRecord } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
 import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
-import type { FromText, TextAnswers, TextCall, TextModel, ToText, Vocabulary } from "./messages.ts";
+import type {
+  EncodedInput,
+  FromText,
+  Input,
+  TextAnswers,
+  TextCall,
+  TextModel,
+  ToText,
+  Vocabulary,
+} from "./messages.ts";
 
 export interface TextClient {
   /** `path`: a model folder or a GGUF file. Loads once; later calls return the same. */
@@ -11,6 +20,8 @@ export interface TextClient {
   encodeChat(path: string, messages: readonly Message[], reader?: Reader): Promise<number[]>;
   /** Special tokens in the text are recognised, and the model's own beginning token is put in front, as its tokenizer says. */
   encodeText(path: string, text: string, reader?: Reader): Promise<number[]>;
+  /** Each on its own within `tokens_max`; what is beyond is cut. */
+  encodeInputs(path: string, inputs: readonly Input[], reader: Reader): Promise<EncodedInput[]>;
   close(): void;
 }
 
@@ -86,6 +97,10 @@ class WorkerClient implements TextClient, GrammarClient {
 
   encodeText(path: string, text: string, { tokens_max, signal } = ANYONE): Promise<number[]> {
     return this.#call({ kind: "encode_text", path, text, tokens_max }, signal);
+  }
+
+  encodeInputs(path: string, inputs: readonly Input[], { tokens_max, signal }: Reader): Promise<EncodedInput[]> {
+    return this.#call({ kind: "encode_inputs", path, inputs, tokens_max }, signal);
   }
 
   async compile(constraint: Constraint, vocabulary: Vocabulary, signal: AbortSignal): Promise<CompiledGrammar> {

@@ -38,6 +38,8 @@ function charactersOf(call: TextCall): number {
       return call.messages.reduce((sum, { content }) => sum + content.length, 0);
     case "encode_text":
       return call.text.length;
+    case "encode_inputs":
+      return call.inputs.flat().reduce((sum, text) => sum + text.length, 0);
   }
 }
 
@@ -57,6 +59,8 @@ function answer({ call, left }: ToText): TextAnswers[keyof TextAnswers] {
       return compileGrammar(call.constraint, new Set(call.alphabet));
     case "check":
       return departure(call.constraint, call.text);
+    case "encode_inputs":
+      return open(call.path).encodeInputs(call.inputs, call.tokens_max, () => Atomics.load(left, 0) !== 0);
   }
 }
 

@@ -1,8 +1,10 @@
 /** Everything the main thread and the text worker say to each other. */
 
+import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
 import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
+import type { Purpose } from "../core/purpose.ts";
 
 /** What decoding needs, in a form that moves between threads without a copy. */
 export interface Vocabulary {
@@ -20,6 +22,7 @@ export interface TextModel {
   readonly vocabulary: Vocabulary;
   /** Of the longest token: no more of a text than this becomes one. */
   readonly token_bytes_max: number;
+  readonly purpose: Purpose;
   readonly has_chat_template: boolean;
   readonly stop_token_ids: readonly number[];
   /** The sampling values of `generation_config.json`; null where it says nothing. */
@@ -38,7 +41,22 @@ export type TextCall =
   | { readonly kind: "encode_text"; readonly path: string; readonly text: string; readonly tokens_max: number }
   /** `alphabet`: the bytes that the model's tokens can spell one by one. */
   | { readonly kind: "compile"; readonly constraint: Constraint; readonly alphabet: readonly number[] }
-  | { readonly kind: "check"; readonly constraint: Constraint; readonly text: string };
+  | { readonly kind: "check"; readonly constraint: Constraint; readonly text: string }
+  | {
+      readonly kind: "encode_inputs";
+      readonly path: string;
+      readonly inputs: readonly Input[];
+      readonly tokens_max: number;
+    };
+
+/** A text, or a query with what may answer it, for a model that reads. */
+export type Input = string | readonly [string, string];
+
+/** With all that the model wants around it, in at most so many tokens. */
+export interface EncodedInput extends EncoderText {
+  /** Whether it had more. */
+  readonly is_cut: boolean;
+}
 
 /** What a call of a kind answers. */
 export interface TextAnswers {
@@ -48,6 +66,7 @@ export interface TextAnswers {
   readonly compile: CompiledGrammar;
   /** How the text departs from what it must be, or null. */
   readonly check: string | null;
+  readonly encode_inputs: EncodedInput[];
 }
 
 export interface ToText {

@@ -4,7 +4,9 @@
  */
 
 import type { LoadedModel } from "../core/backend.ts";
+import type { EncoderText } from "../core/encoding.ts";
 import { Failure, fromRecord } from "../core/failure.ts";
+import { floatsFromBase64 } from "../core/floats.ts";
 import type { TokenBytes } from "../core/grammar.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
@@ -44,6 +46,7 @@ interface Life {
   readonly explanations: Map<number, Pending<PrefixMatch>>;
   /** The models whose tokens it knows. */
   readonly spelled: Set<string>;
+  readonly readings: Map<number, Pending<readonly Float32Array[]>>;
   readonly watch: NodeJS.Timeout;
   /** Since its last message, while it has work. */
   quiet_ticks: number;
@@ -92,6 +95,11 @@ export class EngineClient {
     }
   }
 
+  /** The numbers of each text. The engine drops the work when `signal` aborts. */
+  read(model: string, texts: readonly EncoderText[], signal: AbortSignal): Promise<readonly Float32Array[]> {
+    return this.#ask((life) => this.#read(life, { model, texts }, signal));
+  }
+
   /** Why a prompt would, or would not, be found in the prefix cache. */
   explain(model: string, prompt_ids: readonly number[]): Promise<PrefixMatch> {
     return this.#ask((life) => {
@@ -133,8 +141,7 @@ export class EngineClient {
     { tokens, ...start }: RowRequest,
     signal: AbortSignal,
   ): AsyncGenerator<RowProgress, void, undefined> {
-    const path = this.#paths.get(start.model);
-    if (path !== undefined) await loaded(life, start.model, path); // one that came after a death holds nothing yet
+    await this.#hold(life, start.model);
     signal.throwIfAborted();
     if (life.ended !== null) throw life.ended;
     const id = this.#nextId();
@@ -154,6 +161,37 @@ export class EngineClient {
       signal.removeEventListener("abort", onAbort);
       if (life.rows.delete(id)) post(life, { kind: "abort", id });
     }
+  }
+
+  async #read(
+    life: Life,
+    asked: { readonly model: string; readonly texts: readonly EncoderText[] },
+    signal: AbortSignal,
+  ): Promise<readonly Float32Array[]> {
+    await this.#hold(life, asked.model);
+    signal.throwIfAborted();
+    if (life.ended !== null) throw life.ended;
+    const id = this.#nextId();
+    const reading = pending<readonly Float32Array[]>();
+    const onAbort = () => {
+      reading.reject(signal.reason);
+      post(life, { kind: "abort", id });
+    };
+    life.readings.set(id, reading);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      post(life, { kind: "read", id, ...asked });
+      return await reading.promise;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      life.readings.delete(id);
+    }
+  }
+
+  /** An engine that came after a death holds nothing yet. */
+  async #hold(life: Life, model: string): Promise<void> {
+    const path = this.#paths.get(model);
+    if (path !== undefined) await loaded(life, model, path);
   }
 
   #nextId(): number {
@@ -177,6 +215,7 @@ export class EngineClient {
       rows: new Map(),
       explanations: new Map(),
       spelled: new Set(),
+      readings: new Map(),
       watch: setInterval(() => this.#watch(life), this.#parts.settings.stall_ms_max / QUIET_TICKS_MAX),
       quiet_ticks: 0,
       ended: null,
@@ -184,14 +223,14 @@ export class EngineClient {
     life.watch.unref();
     life.port.addEventListener("message", (event) => receive(life, event.data));
     // Without an error listener a worker that cannot start would be waited for without end.
-    life.port.addEventListener("error", (event) => this.#bury(life, event.message));
+    life.port.addEventListener("error", (event) => this.#bury(life, sentenceOf(event.message)));
     life.port.addEventListener("close", () => this.#bury(life, "its thread ended"));
     post(life, { kind: "start", parts: this.#parts });
     return life;
   }
 
   #watch(life: Life): void {
-    const is_idle = life.rows.size === 0 && life.loading.size === 0 && life.explanations.size === 0;
+    const is_idle = [life.rows, life.loading, life.readings, life.explanations].every(({ size }) => size === 0);
     life.quiet_ticks = is_idle ? 0 : life.quiet_ticks + 1;
     if (life.quiet_ticks <= QUIET_TICKS_MAX) return;
     this.#bury(life, `it had work and made no progress for ${this.#parts.settings.stall_ms_max} ms`);
@@ -207,11 +246,17 @@ export class EngineClient {
     life.started.reject(failure);
     life.stopped.resolve();
     for (const load of life.loads.values()) load.reject(failure);
+    for (const reading of life.readings.values()) reading.reject(failure);
     for (const explanation of life.explanations.values()) explanation.reject(failure);
     for (const row of life.rows.values()) row.fail(failure);
     life.rows.clear();
     life.port.terminate();
   }
+}
+
+/** A thread's error comes with the lines of source around it. */
+function sentenceOf(message: string): string {
+  return /^\w*error: (.+)$/im.exec(message)?.[1] ?? message;
 }
 
 function loaded(life: Life, model: string, path: string): Promise<LoadedModel> {
@@ -247,6 +292,12 @@ function receive(life: Life, message: FromEngine): void {
     case "row_failed":
       life.rows.get(message.id)?.fail(fromRecord(message.failure));
       life.rows.delete(message.id);
+      break;
+    case "read":
+      life.readings.get(message.id)?.resolve(message.values.map(floatsFromBase64));
+      break;
+    case "read_failed":
+      life.readings.get(message.id)?.reject(fromRecord(message.failure));
       break;
     case "explained":
       life.explanations.get(message.id)?.resolve(message.match);

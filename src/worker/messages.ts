@@ -1,6 +1,7 @@
 /** Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another process. */
 
 import type { LoadedModel } from "../core/backend.ts";
+import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { RowStep, Sampling } from "../core/generation.ts";
 import type { CompiledGrammar } from "../core/grammar.ts";
@@ -62,6 +63,8 @@ export type ToEngine =
       readonly offsets: readonly number[];
     }
   | { readonly kind: "generate"; readonly row: RowStart }
+  /** Texts to numbers. */
+  | { readonly kind: "read"; readonly id: number; readonly model: string; readonly texts: readonly EncoderText[] }
   | { readonly kind: "abort"; readonly id: number }
   | { readonly kind: "explain"; readonly id: number; readonly model: string; readonly prompt_ids: readonly number[] }
   /** Its last message. */
@@ -77,5 +80,8 @@ export type FromEngine =
   /** Also without a row, as progress: a chunk of a prompt went through. */
   | { readonly kind: "step"; readonly rows: readonly RowProgress[] }
   | { readonly kind: "row_failed"; readonly id: number; readonly failure: FailureRecord }
+  /** The numbers of each text, as core/floats.ts writes them. */
+  | { readonly kind: "read"; readonly id: number; readonly values: readonly string[] }
+  | { readonly kind: "read_failed"; readonly id: number; readonly failure: FailureRecord }
   | { readonly kind: "explained"; readonly id: number; readonly match: PrefixMatch }
   | { readonly kind: "stopped" };

@@ -41,6 +41,7 @@ class Letters implements TextClient {
         strips_leading_space: false,
       },
       token_bytes_max: 3,
+      purpose: { kind: "chat" } as const,
       has_chat_template: this.has_chat_template,
       stop_token_ids: this.stop_token_ids,
       sampling: { temperature: 0, top_k: null, top_p: null, min_p: null },
@@ -57,6 +58,10 @@ class Letters implements TextClient {
     this.asked.push(text);
     this.readers.push(reader);
     return this.encoded;
+  }
+
+  async encodeInputs() {
+    return [];
   }
 
   close() {}

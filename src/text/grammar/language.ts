@@ -280,13 +280,18 @@ function reach(machine: Machine, seeds: readonly number[], budget: Budget): read
   const members = new Set(seeds);
   for (const member of members) {
     const place = machine.places[Math.floor(member / PHASES)];
-    const phase = member % PHASES;
-    for (const to of place?.always ?? []) members.add(to * PHASES + phase);
-    for (const to of place?.at_end ?? []) members.add(to * PHASES + (phase === MIDDLE || phase === END ? END : EMPTY));
-    if (phase === BEGIN || phase === EMPTY) for (const to of place?.at_begin ?? []) members.add(to * PHASES + phase);
+    assert(place !== undefined, "a member has a place");
+    for (const next of movesFrom(place, member % PHASES)) members.add(next);
   }
   budget.spend(members.size);
   return [...members].sort((a, b) => a - b);
+}
+
+function* movesFrom({ always, at_begin, at_end }: Place, phase: number): Generator<number> {
+  for (const to of always) yield to * PHASES + phase;
+  const ended = phase === MIDDLE || phase === END ? END : EMPTY;
+  for (const to of at_end) yield to * PHASES + ended;
+  if (phase === BEGIN || phase === EMPTY) for (const to of at_begin) yield to * PHASES + phase;
 }
 
 interface Parted {
