@@ -13,6 +13,8 @@ export interface Quantization {
 
 export const add = binary("mlx_add");
 export const matmul = binary("mlx_matmul");
+export const maximum = binary("mlx_maximum");
+export const minimum = binary("mlx_minimum");
 export const multiply = binary("mlx_multiply");
 
 export const erf = unary("mlx_erf");
@@ -20,11 +22,19 @@ export const sigmoid = unary("mlx_sigmoid");
 export const tanh = unary("mlx_tanh");
 
 /** Along `axis`, which stays with length 1. */
+export const sum = reduction("mlx_sum_axis");
 
 /** Index of the greatest value along `axis`, uint32; the axis is dropped. */
 export function argmax(a: MlxArray, axis: number): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_argmax_axis", native.mlx_argmax_axis(emptySlot(), a.handle, axis, false, stream));
+}
+
+/** Indices along the last axis, uint32, so that those of the `k` greatest stand last, in no order. */
+export function argpartition(a: MlxArray, k: number): MlxArray {
+  const { native, stream } = library();
+  const operation = "mlx_argpartition_axis";
+  return fromSlot(operation, native[operation](emptySlot(), a.handle, -k, -1, stream));
 }
 
 export function astype(a: MlxArray, dtype: Dtype): MlxArray {
@@ -80,6 +90,45 @@ export function quantizedMatmul(
       present(how.group_size),
       present(how.bits),
       affine,
+      stream,
+    ),
+  );
+}
+
+/** Each of `x` (places, 1, 1, columns) by the matrices of `stack` (count, columns, rows) that `indices` (places, k) name: (places, k, 1, rows). */
+export function gatherMm(x: MlxArray, stack: MlxArray, indices: MlxArray): MlxArray {
+  const { native, stream } = library();
+  return fromSlot(
+    "mlx_gather_mm",
+    native.mlx_gather_mm(emptySlot(), x.handle, stack.handle, null, indices.handle, false, stream),
+  );
+}
+
+/** The same by the transposes of quantised matrices (count, rows, columns). */
+export function gatherQmm(
+  x: MlxArray,
+  weight: MlxArray,
+  scales: MlxArray,
+  biases: MlxArray,
+  indices: MlxArray,
+  how: Quantization,
+): MlxArray {
+  const { native, stream } = library();
+  return fromSlot(
+    "mlx_gather_qmm",
+    native.mlx_gather_qmm(
+      emptySlot(),
+      x.handle,
+      weight.handle,
+      scales.handle,
+      biases.handle,
+      null,
+      indices.handle,
+      true,
+      present(how.group_size),
+      present(how.bits),
+      affine,
+      false,
       stream,
     ),
   );
@@ -152,6 +201,15 @@ export function take(a: MlxArray, indices: MlxArray, axis: number): MlxArray {
   return fromSlot("mlx_take_axis", native.mlx_take_axis(emptySlot(), a.handle, indices.handle, axis, stream));
 }
 
+/** Along `axis`, the values at `indices`, whose shape the result has. */
+export function takeAlong(a: MlxArray, indices: MlxArray, axis: number): MlxArray {
+  const { native, stream } = library();
+  return fromSlot(
+    "mlx_take_along_axis",
+    native.mlx_take_along_axis(emptySlot(), a.handle, indices.handle, axis, stream),
+  );
+}
+
 /** The `k` greatest along `axis`, in no order. */
 export function topk(a: MlxArray, k: number, axis: number): MlxArray {
   const { native, stream } = library();
@@ -164,6 +222,11 @@ export function transpose(a: MlxArray, axes: readonly number[]): MlxArray {
     "mlx_transpose_axes",
     native.mlx_transpose_axes(emptySlot(), a.handle, integers(axes), axes.length, stream),
   );
+}
+
+export function where(condition: MlxArray, yes: MlxArray, no: MlxArray): MlxArray {
+  const { native, stream } = library();
+  return fromSlot("mlx_where", native.mlx_where(emptySlot(), condition.handle, yes.handle, no.handle, stream));
 }
 
 export function zeros(shape: readonly number[], dtype: Dtype): MlxArray {
@@ -183,7 +246,7 @@ function integers(values: readonly number[]): Int32Array {
   return Int32Array.from(values);
 }
 
-type BinaryOperation = "mlx_add" | "mlx_matmul" | "mlx_multiply";
+type BinaryOperation = "mlx_add" | "mlx_matmul" | "mlx_maximum" | "mlx_minimum" | "mlx_multiply";
 
 /** An operation on two arrays whose shapes agree or broadcast. */
 function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxArray {
@@ -197,5 +260,12 @@ function unary(operation: "mlx_erf" | "mlx_sigmoid" | "mlx_tanh"): (a: MlxArray)
   return (a) => {
     const { native, stream } = library();
     return fromSlot(operation, native[operation](emptySlot(), a.handle, stream));
+  };
+}
+
+function reduction(operation: "mlx_sum_axis"): (a: MlxArray, axis: number) => MlxArray {
+  return (a, axis) => {
+    const { native, stream } = library();
+    return fromSlot(operation, native[operation](emptySlot(), a.handle, axis, true, stream));
   };
 }

@@ -67,6 +67,7 @@ export const symbols = {
   ops: {
     mlx_add: binary,
     mlx_argmax_axis: reduction,
+    mlx_argpartition_axis: { args: [slot, handle, "i32", "i32", handle], returns: failed },
     mlx_astype: alongAxis,
     mlx_concatenate_axis: alongAxis,
     mlx_contiguous: { args: [slot, handle, "bool", handle], returns: failed },
@@ -75,7 +76,14 @@ export const symbols = {
       returns: failed,
     },
     mlx_erf: unary,
+    mlx_gather_mm: { args: [slot, handle, handle, handle, handle, "bool", handle], returns: failed },
+    mlx_gather_qmm: {
+      args: [slot, handle, handle, handle, handle, handle, handle, "bool", optional, optional, "ptr", "bool", handle],
+      returns: failed,
+    },
     mlx_matmul: binary,
+    mlx_maximum: binary,
+    mlx_minimum: binary,
     mlx_multiply: binary,
     mlx_quantized_matmul: {
       args: [slot, handle, handle, handle, handle, "bool", optional, optional, "ptr", handle],
@@ -96,6 +104,8 @@ export const symbols = {
       returns: failed,
     },
     mlx_sort_axis: alongAxis,
+    mlx_sum_axis: reduction,
+    mlx_take_along_axis: { args: [slot, handle, handle, "i32", handle], returns: failed },
     mlx_take_axis: {
       args: [slot, handle, handle, "i32", handle],
       returns: failed,
@@ -106,6 +116,10 @@ export const symbols = {
       returns: failed,
     },
     mlx_transpose_axes: shaped,
+    mlx_where: {
+      args: [slot, handle, handle, handle, handle],
+      returns: failed,
+    },
     mlx_zeros: { args: [slot, "ptr", size, "i32", handle], returns: failed },
   },
   stream: {
