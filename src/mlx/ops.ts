@@ -22,7 +22,10 @@ export const sigmoid = unary("mlx_sigmoid");
 export const tanh = unary("mlx_tanh");
 
 /** Along `axis`, which stays with length 1. */
-export const sum = reduction("mlx_sum_axis");
+export function sum(a: MlxArray, axis: number): MlxArray {
+  const { native, stream } = library();
+  return fromSlot("mlx_sum_axis", native.mlx_sum_axis(emptySlot(), a.handle, axis, true, stream));
+}
 
 /** Index of the greatest value along `axis`, uint32; the axis is dropped. */
 export function argmax(a: MlxArray, axis: number): MlxArray {
@@ -260,12 +263,5 @@ function unary(operation: "mlx_erf" | "mlx_sigmoid" | "mlx_tanh"): (a: MlxArray)
   return (a) => {
     const { native, stream } = library();
     return fromSlot(operation, native[operation](emptySlot(), a.handle, stream));
-  };
-}
-
-function reduction(operation: "mlx_sum_axis"): (a: MlxArray, axis: number) => MlxArray {
-  return (a, axis) => {
-    const { native, stream } = library();
-    return fromSlot(operation, native[operation](emptySlot(), a.handle, axis, true, stream));
   };
 }
