@@ -5,14 +5,19 @@ import { totalmem } from "node:os";
 import { join } from "node:path";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
+import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
+import type { PrefixCache } from "./core/prefix.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
 import { cachedModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { findLibrary } from "./mlx/discovery.ts";
+import { Owner } from "./owner.ts";
 import { unpackParts } from "./parts.ts";
 import { LocalBackend } from "./route/local.ts";
+import { RunningRequests } from "./route/running.ts";
 import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
+import { type ModelHost, ModelPool } from "./schedule/pool.ts";
 import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import { openStore } from "./store/database.ts";
@@ -29,8 +34,13 @@ const NO_ADVICE = { temperature: null, top_k: null, top_p: null, min_p: null, se
 const DEFAULT_MODEL_SAMPLING = { ...NO_ADVICE, temperature: 0 } as const;
 const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 
+// A second more or less of an idle model's life is no matter.
+const SWEEP_MS = 500;
+
 export interface App extends AsyncDisposable {
-  readonly backend: LocalBackend;
+  readonly backend: Backend;
+  readonly prefix_cache: PrefixCache;
+  readonly owner: Owner;
   readonly catalog: Catalog;
   /** What holds now. */
   readonly settings: Settings;
@@ -57,19 +67,31 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
   });
   const text = startTextWorker(new URL("./text/main.ts", import.meta.url).href);
+  const host: ModelHost = {
+    measure: (path) => engine.measure(path),
+    load: (model, path, kv_bytes_max, told) => engine.load(model, path, kv_bytes_max, told),
+    unload: (model) => engine.unload(model),
+    prepare: async (path) => void (await text.load(path)),
+    forget: (path) => text.forget(path),
+  };
+  const pool = new ModelPool(host, settings, totalmem(), Date.now);
+  engine.limitMemory(pool.ledger.limit_bytes);
+  const queue = new RequestQueue(settings, () => performance.now());
+  const sweeps = setInterval(() => void pool.sweep(), SWEEP_MS);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const local = new LocalBackend(catalog, text, new Scheduler(engine, queue, pool), randomSeed);
+  const running = new RunningRequests(local, settings, Date.now);
+  const owner = new Owner({ catalog, pool, engine, queue, running, live, wanted });
   return {
-    backend: new LocalBackend(
-      catalog,
-      text,
-      new Scheduler(engine, new RequestQueue(settings, () => performance.now())),
-      randomSeed,
-    ),
+    backend: running,
+    prefix_cache: local,
+    owner,
     catalog,
     settings,
     engine,
     wanted,
     async [Symbol.asyncDispose]() {
+      clearInterval(sweeps);
       text.close();
       await engine.close();
       store[Symbol.dispose]();

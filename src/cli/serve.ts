@@ -1,6 +1,6 @@
 /** `bunsen serve`: answers until it is told to stop. */
 
-import { buildApp } from "../app.ts";
+import { type App, buildApp } from "../app.ts";
 import type { Config } from "../config.ts";
 import { Failure } from "../core/failure.ts";
 import { listen } from "../http/listen.ts";
@@ -16,7 +16,8 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
   const server = createServer({
     backend: app.backend,
     models: app.catalog,
-    prefix_cache: app.backend,
+    prefix_cache: app.prefix_cache,
+    owner: app.owner,
     requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,
     now: () => Date.now(),
     version: VERSION,
@@ -27,9 +28,11 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
   const stopped = untilStopped();
   const announce = async () => {
     const { mlx_version, device } = await app.engine.device();
-    for (const name of app.wanted) await app.backend.prepare(name);
+    for (const { model_id, reason } of await app.owner.begin()) {
+      if (reason !== null) process.stderr.write(`bunsen: Cannot preload "${model_id}": ${reason}\n`);
+    }
     const start_ms = Math.round(performance.now() - started_ms);
-    const start = { url, models: app.wanted, mlx_version, device, start_ms };
+    const start = { url, models: residents(app), mlx_version, device, start_ms };
     process.stdout.write(options.json ? `${JSON.stringify(start)}\n` : greeting(start));
   };
   // Listening comes first, so that a busy port is told before a model is loaded.
@@ -68,6 +71,10 @@ function greeting({ url, models, mlx_version, device, start_ms }: Start): string
     "  Ctrl-C stops it",
     "",
   ].join("\n");
+}
+
+function residents({ owner }: App): string[] {
+  return owner.status().loaded_models.map(({ model_id }) => model_id);
 }
 
 function untilStopped(): Promise<void> {

@@ -20,6 +20,17 @@ export interface ModelList {
   models(): readonly ModelRecord[];
 }
 
+/** What a model will take, as far as the headers of its files tell. */
+export interface ModelEstimate {
+  readonly weights_bytes: number;
+  /** Keys and values of as many rows as may run, each with a full context, within what the owner allows. */
+  readonly kv_bytes_max: number;
+  /** Keys and values without which it is of no use. */
+  readonly kv_bytes_min: number;
+  /** What its largest step takes beside. */
+  readonly step_bytes: number;
+}
+
 /** A model the engine holds in memory. */
 export interface LoadedModel {
   readonly model: string;

@@ -8,6 +8,9 @@ export type FailureKind =
   | "not_found" // no such model or route
   | "too_large" // the body is over the limit
   | "overloaded" // a queue is full; try again later
+  | "no_memory" // it does not fit beside what is in memory now
+  | "timeout" // the owner's limit of time is over
+  | "cancelled" // the owner ended it
   | "unavailable" // the model or the engine cannot serve until its owner mends it: a damaged file, a missing library
   | "engine"; // the engine or the text worker died, or a step failed
 

@@ -21,7 +21,7 @@ export async function answer(parts: ServerParts, asked: Asked, signal: AbortSign
   return new Response(eventStream(messages, running, parts.unread_ms_max), { headers: STREAM_HEADERS });
 }
 
-export const GENERATION_PROBLEMS = [400, 403, 404, 413, 415, 429, 500, 503] as const;
+export const GENERATION_PROBLEMS = [400, 403, 404, 408, 409, 413, 415, 429, 500, 503] as const;
 
 const STREAM_HEADERS = {
   "content-type": "text/event-stream; charset=utf-8",

@@ -1,6 +1,7 @@
 /** What the server is made of; the caller builds it. */
 
 import type { Backend, ModelList } from "../core/backend.ts";
+import type { OwnerDesk } from "../core/owner.ts";
 import type { PrefixCache } from "../core/prefix.ts";
 import type { RequestIds } from "./request-id.ts";
 
@@ -8,6 +9,7 @@ export interface ServerParts {
   readonly backend: Backend;
   readonly models: ModelList;
   readonly prefix_cache: PrefixCache;
+  readonly owner: OwnerDesk;
   readonly version: string;
   readonly requestId: () => string;
   /** Milliseconds since the epoch. */

@@ -5,6 +5,7 @@ import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { isBug, problem, Refusal } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
+import { adminRoutes } from "./admin.ts";
 import { readJson } from "./body.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
@@ -15,6 +16,7 @@ import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
 import { prefixRoutes } from "./prefix.ts";
 import { RequestIds } from "./request-id.ts";
+import { settingRoutes } from "./settings.ts";
 
 export interface Server {
   handle(request: Request): Promise<Response>;
@@ -49,6 +51,8 @@ export function createServer(given: ServerParts): Server {
     .use(completionRoutes(parts))
     .use(modelRoutes(parts))
     .use(prefixRoutes(parts))
+    .use(adminRoutes(parts))
+    .use(settingRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
   return { handle: async (request) => await app.handle(request), explain, routes: app.routes };

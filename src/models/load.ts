@@ -14,8 +14,8 @@ import type { Weights } from "./weights.ts";
 /** By `model_type` of the config. */
 const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => Model> = new Map([["llama", loadLlama]]);
 
-/** `path`: a Hugging Face folder or a GGUF file; `told` of each array that has come in. Throws a `Failure` that names the file and what is wrong with it. */
-export function loadModel(path: string, told: () => void = () => undefined): Model {
+/** `path`: a Hugging Face folder or a GGUF file; `told` of the bytes that have come in, with each array. Throws a `Failure` that names the file and what is wrong with it. */
+export function loadModel(path: string, told: (bytes: number) => void = () => undefined): Model {
   const { config, weights } = statSync(path).isDirectory() ? openFolder(path, told) : openGguf(path, told);
   try {
     const type = config["model_type"];
@@ -33,7 +33,7 @@ export function loadModel(path: string, told: () => void = () => undefined): Mod
   }
 }
 
-function openFolder(folder: string, told: () => void): { config: ModelConfig; weights: Weights } {
+function openFolder(folder: string, told: (bytes: number) => void): { config: ModelConfig; weights: Weights } {
   const file = join(folder, "config.json");
   const config = asObject(readJson(file));
   if (config === null) throw new Failure("unavailable", `Cannot load ${file}: it is not a JSON object`);

@@ -4,6 +4,7 @@ import type { Backend, LoadedModel } from "../core/backend.ts";
 import type { GenerationEvent, GenerationRequest, Prompt, Sampling, SamplingWishes } from "../core/generation.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Catalog } from "../schedule/catalog.ts";
+import type { Lease } from "../schedule/pool.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import type { TextClient } from "../text/client.ts";
 import { Detokenizer } from "../text/detokenizer.ts";
@@ -27,20 +28,16 @@ export class LocalBackend implements Backend, PrefixCache {
     this.#randomSeed = randomSeed;
   }
 
-  /** Makes a model resident before anyone asks for it. */
-  async prepare(name: string): Promise<LoadedModel> {
-    const model = this.#catalog.find(name);
-    const [loaded] = await Promise.all([this.#scheduler.resident(model), this.#text.load(model.path)]);
-    return loaded;
-  }
-
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
-    const { model, text, prompt_ids } = await this.#read(request, signal);
+    using lease = await this.#acquire(request, signal);
+    const { model, text, prompt_ids } = await this.#read(request, lease.loaded, signal);
     return inWords(await this.#scheduler.explain(model, prompt_ids), prompt_ids, text.vocabulary);
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
-    const { model, loaded, text, prompt_ids } = await this.#read(request, signal);
+    using lease = await this.#acquire(request, signal);
+    const { loaded } = lease;
+    const { model, text, prompt_ids } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
     const row = {
       model: model.name,
@@ -70,11 +67,15 @@ export class LocalBackend implements Backend, PrefixCache {
     }
   }
 
-  async #read(request: GenerationRequest, signal: AbortSignal) {
+  async #acquire(request: GenerationRequest, signal: AbortSignal): Promise<Lease> {
+    return await this.#scheduler.acquire(this.#catalog.find(request.model), signal);
+  }
+
+  async #read(request: GenerationRequest, loaded: LoadedModel, signal: AbortSignal) {
     const model = this.#catalog.find(request.model);
-    const [loaded, text] = await Promise.all([this.#scheduler.resident(model), this.#text.load(model.path)]);
+    const text = await this.#text.load(model.path);
     const prompt_ids = await promptTokens(request.prompt, { path: model.path, loaded, text }, this.#text, signal);
-    return { model, loaded, text, prompt_ids };
+    return { model, text, prompt_ids };
   }
 
   /** The caller's word first, then the model's files, then its authors' advice. */

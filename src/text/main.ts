@@ -26,6 +26,7 @@ const LONG_TEXT = 1_000_000;
 function charactersOf(call: TextCall): number {
   switch (call.kind) {
     case "load":
+    case "forget":
       return 0;
     case "encode_chat":
       return call.messages.reduce((sum, { content }) => sum + content.length, 0);
@@ -42,6 +43,9 @@ function answer({ call, left }: ToText): TextAnswers[keyof TextAnswers] {
   switch (call.kind) {
     case "load":
       return open(call.path).describe();
+    case "forget":
+      loaded.delete(call.path);
+      return [];
     case "encode_chat":
       return open(call.path).encodeChat(call.messages, new Date(call.now_ms), enough(call.tokens_max, left));
     case "encode_text":

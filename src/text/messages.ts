@@ -24,7 +24,7 @@ export interface TextModel {
 }
 
 export type TextCall =
-  | { readonly kind: "load"; readonly path: string }
+  | { readonly kind: "load" | "forget"; readonly path: string }
   | {
       readonly kind: "encode_chat";
       readonly path: string;
@@ -37,6 +37,7 @@ export type TextCall =
 /** What a call of a kind answers. */
 export interface TextAnswers {
   readonly load: TextModel;
+  readonly forget: readonly [];
   readonly encode_chat: number[];
   readonly encode_text: number[];
 }

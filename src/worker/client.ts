@@ -3,7 +3,7 @@
  * What had not begun by then is asked again of the next engine, once and unseen; what had ends with a typed failure.
  */
 
-import type { LoadedModel } from "../core/backend.ts";
+import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import { Failure, fromRecord } from "../core/failure.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
@@ -26,16 +26,30 @@ const STOP_MS_MAX = 3000;
 // Silence is counted in ticks, so that a machine that slept, or a server that was held up, does not take it for the engine's.
 const QUIET_TICKS_MAX = 4;
 
+/** What is to be loaded. */
+interface Order {
+  readonly model: string;
+  readonly path: string;
+  /** Of its keys and values. */
+  readonly kv_bytes_max: number;
+  /** Told of the bytes of weights that are in memory. */
+  readonly told: (bytes: number) => void;
+}
+
+type Load = Pending<LoadedModel> & Pick<Order, "told">;
+
 /** One life of the engine, with all that would be lost with it. */
 interface Life {
   readonly port: EnginePort;
   readonly started: Pending<EngineDevice>;
   readonly stopped: Pending<void>;
-  readonly loads: Map<string, Pending<LoadedModel>>;
+  readonly loads: Map<string, Load>;
   /** Of these, which are still under way. */
   readonly loading: Set<string>;
   readonly rows: Map<number, Inbox<RowProgress>>;
   readonly explanations: Map<number, Pending<PrefixMatch>>;
+  readonly measures: Map<number, Pending<ModelEstimate>>;
+  readonly unloads: Map<string, Pending<void>>;
   readonly watch: NodeJS.Timeout;
   /** Since its last message, while it has work. */
   quiet_ticks: number;
@@ -45,7 +59,8 @@ interface Life {
 export class EngineClient {
   readonly #spawn: () => EnginePort;
   readonly #parts: EngineParts;
-  readonly #paths = new Map<string, string>();
+  readonly #orders = new Map<string, Order>();
+  #memory_bytes_max: number | null = null;
   #life: Life | null = null;
   #is_closed = false;
   #last_id = 0;
@@ -62,9 +77,44 @@ export class EngineClient {
   }
 
   /** Makes the model resident; loads it once in an engine's life, and again after a failed try. */
-  load(model: string, path: string): Promise<LoadedModel> {
-    this.#paths.set(model, path);
-    return this.#ask((life) => loaded(life, model, path));
+  load(
+    model: string,
+    path: string,
+    kv_bytes_max: number = this.#parts.settings.kv_bytes_max,
+    told: (bytes: number) => void = () => undefined,
+  ): Promise<LoadedModel> {
+    const order = { model, path, kv_bytes_max, told };
+    this.#orders.set(model, order);
+    return this.#ask((life) => loaded(life, order));
+  }
+
+  /** Gives back all that the model takes. It has no rows; one that is not there is no matter. */
+  async unload(model: string): Promise<void> {
+    this.#orders.delete(model);
+    const life = this.#life;
+    if (life === null) return;
+    life.loads.delete(model);
+    const unload = pending<void>();
+    life.unloads.set(model, unload);
+    post(life, { kind: "unload", model });
+    await unload.promise;
+  }
+
+  /** What the model will take, from the headers of its files. */
+  measure(path: string): Promise<ModelEstimate> {
+    return this.#ask((life) => {
+      const id = this.#nextId();
+      const measure = pending<ModelEstimate>();
+      life.measures.set(id, measure);
+      post(life, { kind: "measure", id, path });
+      return measure.promise;
+    });
+  }
+
+  /** For all of MLX, in this life of the engine and the next. */
+  limitMemory(bytes: number): void {
+    this.#memory_bytes_max = bytes;
+    if (this.#life !== null) post(this.#life, { kind: "limit_memory", bytes });
   }
 
   /** Runs one row to its end. The row is freed when the caller returns early or `signal` aborts. */
@@ -98,11 +148,20 @@ export class EngineClient {
   /** Lets the engine bring its cache to the disk first. */
   async close(): Promise<void> {
     this.#is_closed = true;
+    await this.#end("it was closed");
+  }
+
+  /** The next call starts one with the settings as they are then. Nothing may be running. */
+  async restart(): Promise<void> {
+    await this.#end("it is started again");
+  }
+
+  async #end(reason: string): Promise<void> {
     const life = this.#life;
     if (life === null) return;
     post(life, { kind: "stop" });
     await Promise.race([life.stopped.promise, Bun.sleep(STOP_MS_MAX)]);
-    this.#bury(life, "it was closed");
+    this.#bury(life, reason);
   }
 
   /** What an engine lost is asked once more, of the next. */
@@ -125,8 +184,8 @@ export class EngineClient {
     start: Omit<RowStart, "id">,
     signal: AbortSignal,
   ): AsyncGenerator<RowProgress, void, undefined> {
-    const path = this.#paths.get(start.model);
-    if (path !== undefined) await loaded(life, start.model, path); // one that came after a death holds nothing yet
+    const order = this.#orders.get(start.model);
+    if (order !== undefined) await loaded(life, order); // one that came after a death holds nothing yet
     signal.throwIfAborted();
     if (life.ended !== null) throw life.ended;
     const id = this.#nextId();
@@ -163,6 +222,8 @@ export class EngineClient {
       loading: new Set(),
       rows: new Map(),
       explanations: new Map(),
+      measures: new Map(),
+      unloads: new Map(),
       watch: setInterval(() => this.#watch(life), this.#parts.settings.stall_ms_max / QUIET_TICKS_MAX),
       quiet_ticks: 0,
       ended: null,
@@ -173,11 +234,13 @@ export class EngineClient {
     life.port.addEventListener("error", (event) => this.#bury(life, event.message));
     life.port.addEventListener("close", () => this.#bury(life, "its thread ended"));
     post(life, { kind: "start", parts: this.#parts });
+    if (this.#memory_bytes_max !== null) post(life, { kind: "limit_memory", bytes: this.#memory_bytes_max });
     return life;
   }
 
   #watch(life: Life): void {
-    const is_idle = life.rows.size === 0 && life.loading.size === 0 && life.explanations.size === 0;
+    const asked = [life.rows, life.loading, life.explanations, life.measures, life.unloads];
+    const is_idle = asked.every(({ size }) => size === 0);
     life.quiet_ticks = is_idle ? 0 : life.quiet_ticks + 1;
     if (life.quiet_ticks <= QUIET_TICKS_MAX) return;
     this.#bury(life, `it had work and made no progress for ${this.#parts.settings.stall_ms_max} ms`);
@@ -194,19 +257,22 @@ export class EngineClient {
     life.stopped.resolve();
     for (const load of life.loads.values()) load.reject(failure);
     for (const explanation of life.explanations.values()) explanation.reject(failure);
+    for (const measure of life.measures.values()) measure.reject(failure);
+    // With the engine all it held is gone.
+    for (const unload of life.unloads.values()) unload.resolve();
     for (const row of life.rows.values()) row.fail(failure);
     life.rows.clear();
     life.port.terminate();
   }
 }
 
-function loaded(life: Life, model: string, path: string): Promise<LoadedModel> {
+function loaded(life: Life, { model, path, kv_bytes_max, told }: Order): Promise<LoadedModel> {
   const known = life.loads.get(model);
   if (known !== undefined) return known.promise;
-  const load = pending<LoadedModel>();
+  const load = { ...pending<LoadedModel>(), told };
   life.loads.set(model, load);
   life.loading.add(model);
-  post(life, { kind: "load", model, path });
+  post(life, { kind: "load", model, path, kv_bytes_max });
   return load.promise;
 }
 
@@ -220,6 +286,19 @@ function receive(life: Life, message: FromEngine): void {
       life.started.reject(fromRecord(message.failure));
       break;
     case "loading":
+      life.loads.get(message.model)?.told(message.bytes_done);
+      break;
+    case "unloaded":
+      life.unloads.get(message.model)?.resolve();
+      life.unloads.delete(message.model);
+      break;
+    case "measured":
+      life.measures.get(message.id)?.resolve(message.estimate);
+      life.measures.delete(message.id);
+      break;
+    case "measure_failed":
+      life.measures.get(message.id)?.reject(fromRecord(message.failure));
+      life.measures.delete(message.id);
       break;
     case "loaded":
       life.loading.delete(message.loaded.model);

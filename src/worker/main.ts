@@ -11,6 +11,8 @@ import { blockKey } from "../engine/disk-tier.ts";
 import { Engine, type RowOutcome } from "../engine/engine.ts";
 import { openExtras } from "../mlx/extras.ts";
 import { openLibrary } from "../mlx/library.ts";
+import { clearCache, limitMemory } from "../mlx/memory.ts";
+import { estimateModel } from "../models/estimate.ts";
 import type { Model } from "../models/family.ts";
 import { loadModel } from "../models/load.ts";
 import type { EngineParts, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
@@ -51,8 +53,17 @@ function receive(message: ToEngine): void {
     case "start":
       send(start(message.parts));
       break;
+    case "measure":
+      send(measure(message));
+      break;
     case "load":
-      send(load(message.model, message.path));
+      send(load(message));
+      break;
+    case "unload":
+      send(unload(message.model));
+      break;
+    case "limit_memory":
+      if (started !== null) limitMemory(message.bytes);
       break;
     case "generate":
       generate(message.row);
@@ -82,10 +93,19 @@ function start(parts: EngineParts): FromEngine {
   }
 }
 
-function load(name: string, path: string): FromEngine {
+function measure({ id, path }: ToEngine & { kind: "measure" }): FromEngine {
+  try {
+    assert(started !== null, "the engine starts before it measures");
+    return { kind: "measured", id, estimate: estimateModel(path, started.parts.settings) };
+  } catch (error) {
+    return { kind: "measure_failed", id, failure: start_failure ?? toRecord(error, "unavailable") };
+  }
+}
+
+function load({ model: name, path, kv_bytes_max }: ToEngine & { kind: "load" }): FromEngine {
   if (start_failure !== null) return { kind: "load_failed", model: name, failure: start_failure };
   try {
-    const resident = residents.get(name) ?? open(path);
+    const resident = residents.get(name) ?? open(name, path, kv_bytes_max);
     residents.set(name, resident);
     return { kind: "loaded", loaded: describe(name, resident) };
   } catch (error) {
@@ -93,21 +113,32 @@ function load(name: string, path: string): FromEngine {
   }
 }
 
-function open(path: string): Resident {
+/** Without rows: its answers have ended. */
+function unload(name: string): FromEngine {
+  const resident = residents.get(name);
+  residents.delete(name);
+  resident?.engine[Symbol.dispose]();
+  resident?.model[Symbol.dispose]();
+  clearCache();
+  return { kind: "unloaded", model: name };
+}
+
+function open(name: string, path: string, kv_bytes_max: number): Resident {
   assert(started !== null, "the engine starts before it loads");
   const { parts, files } = started;
-  const model = loadModel(path, tellLoading());
+  const model = loadModel(path, tellLoading(name));
   const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape);
-  return { model, engine: new Engine(model, parts.settings, () => performance.now(), { files, key }) };
+  const settings = { ...parts.settings, kv_bytes_max };
+  return { model, engine: new Engine(model, settings, () => performance.now(), { files, key }) };
 }
 
 /** A load is silent otherwise, and the engine would be taken for stuck. */
-function tellLoading(): () => void {
+function tellLoading(model: string): (bytes_done: number) => void {
   let told_ms = performance.now();
-  return () => {
+  return (bytes_done) => {
     if (performance.now() - told_ms < LOADING_MS) return;
     told_ms = performance.now();
-    send({ kind: "loading" });
+    send({ kind: "loading", model, bytes_done });
   };
 }
 

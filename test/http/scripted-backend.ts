@@ -7,6 +7,7 @@ import { Failure } from "../../src/core/failure.ts";
 import type { GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
 import { createServer } from "../../src/http/server.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
+import { ScriptedOwner } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
@@ -95,11 +96,13 @@ const NOW_MS = 1_763_000_000_999;
 /** `unread_ms_max`: long enough never to matter, unless it is the matter. */
 export function serverOf(backend: Backend, unread_ms_max = 60_000) {
   const bugs: { error: unknown; request_id: string }[] = [];
+  const owner = new ScriptedOwner();
   let count = 0;
   const app = createServer({
     backend,
     models: { models: () => MODELS },
     prefix_cache: { explain: async () => EXPLANATION },
+    owner,
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,
@@ -114,7 +117,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000) {
       headers: { "content-type": "application/json", ...headers },
       body: typeof body === "string" ? body : JSON.stringify(body),
     });
-  return { app, ask, post, bugs };
+  return { app, ask, post, bugs, owner };
 }
 
 /** The data of each event of a stream, parsed but for the last word `[DONE]`. */

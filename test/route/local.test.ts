@@ -15,6 +15,7 @@ import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
 import { engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
+import { poolOf } from "../schedule/pool-of.ts";
 
 const NO_WISHES = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null };
 const NEVER = new AbortController().signal;
@@ -53,6 +54,8 @@ class Letters implements TextClient {
     return this.encoded;
   }
 
+  forget() {}
+
   close() {}
 }
 
@@ -74,7 +77,7 @@ beforeEach(() => {
   backend = new LocalBackend(
     new Catalog([model]),
     text,
-    new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now())),
+    new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now()), poolOf(engine)),
     () => 7,
   );
 });
