@@ -10,7 +10,9 @@
 #include "mlp.h"
 #include "mlx/allocator.h"
 #include "primitive.h"
+#include "product.h"
 #include "repack.h"
+#include "threads.h"
 
 using namespace mlxc;
 
@@ -63,6 +65,19 @@ mx::array written(mx::Shape shape, mx::Dtype dtype) {
 }
 
 } // namespace
+
+int bunsen_set_threads(int count) {
+  return attempt([&] {
+    if (!bunsen::setThreads(static_cast<unsigned>(count))) {
+      throw std::logic_error("[bunsen] another number of threads is at work already");
+    }
+  });
+}
+
+int bunsen_set_fast(bool fast) {
+  bunsen::setFast(fast);
+  return 0;
+}
 
 int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s) {
   (void)s;

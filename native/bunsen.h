@@ -21,6 +21,12 @@ typedef struct bunsen_linear { void* ctx; } bunsen_linear;
 /* "name count" a line: how often an operation that has a kernel was left to MLX, since the library was opened. */
 int bunsen_fallbacks(mlx_string* res);
 
+/* How many threads work, the calling one included; 0: as many as the machine has cores. An error once another number works. */
+int bunsen_set_threads(int count);
+
+/* Whether products of 4- and 8-bit weights may carry activations in 8 bits (true) or 24 (false, as at the start). Where the machine multiplies floats instead it changes nothing. */
+int bunsen_set_fast(bool fast);
+
 /* An array whose memory nobody has written, and which the machine gives only as it is written. */
 int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s);
 

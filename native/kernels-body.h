@@ -316,12 +316,11 @@ void multiply(const Tile& tile) {
 
 #if defined(BUNSEN_HAS_BYTE_PRODUCTS)
 
-// The greatest first digit leaves room for the rounding of those behind it.
-constexpr float DIGITS_GREATEST = 127 * 65536.0f;
-
-void digitize(const Matrix& matrix, const float* x, std::int8_t* digits, float* units, float* sums) {
+void digitize(
+    const Matrix& matrix, const float* x, int digits_each, std::int8_t* digits, float* units, float* sums) {
   const int size = matrix.group_size;
-  for (int group = 0; group < matrix.groups(); group++, x += size, digits += DIGITS * size) {
+  const float most = digits_each == DIGITS_FAST ? 127 : 127 * 65536.0f; // leaves room for the rounding of the digits behind
+  for (int group = 0; group < matrix.groups(); group++, x += size, digits += digits_each * size) {
     Floats top = spread(0);
     Floats poison = spread(0); // NaN where x is not finite
     for (int at = 0; at < size; at += LANES) {
@@ -330,11 +329,11 @@ void digitize(const Matrix& matrix, const float* x, std::int8_t* digits, float* 
     }
     const float not_finite = sum(poison);
     if (not_finite != 0) { // also true of NaN
-      std::memset(digits, 0, std::size_t(DIGITS) * size);
+      std::memset(digits, 0, std::size_t(digits_each) * size);
       units[group] = sums[group] = not_finite;
       continue;
     }
-    const float unit = greatest(top) / DIGITS_GREATEST;
+    const float unit = greatest(top) / most;
     const Floats inverse = spread(unit >= std::numeric_limits<float>::min() ? 1 / unit : 0);
     Words total = spreadWord(0);
     for (int at = 0; at < size; at += LANES) {
@@ -342,7 +341,7 @@ void digitize(const Matrix& matrix, const float* x, std::int8_t* digits, float* 
       total = addWords(total, value);
       // four bits unpack as the even elements of eight and then the odd ones, bytes in their order
       if (matrix.bits == 4) value = evenThenOdd(value);
-      for (int digit = DIGITS - 1; digit >= 0; digit--) {
+      for (int digit = digits_each - 1; digit >= 0; digit--) {
         const Words last = shiftRightSigned(shiftLeft(value, 24), 24);
         storeBytes(digits + digit * size + at, last);
         value = shiftRightSigned(subtractWords(value, last), 8);
@@ -371,7 +370,7 @@ struct DigitRows {
 };
 
 /** The products of `groups` with ROWS rows of digits; totals[row][lane] goes on. */
-template <int BITS, int SIZE, int ROWS>
+template <int BITS, int SIZE, int DIGITS, int ROWS>
 inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* totals) {
   Floats total[ROWS];
   for (int row = 0; row < ROWS; row++) total[row] = load(totals + row * LANES);
@@ -401,8 +400,11 @@ inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* tota
     const Floats scale = load(groups.scales + group * LANES);
     const Floats bias = load(groups.biases + group * LANES);
     for (int row = 0; row < ROWS; row++) {
-      const Floats high = toFloats(addWords(shiftLeft(sum[row][0], 8), sum[row][1]));
-      const Floats all = multiplyAdd(high, spread(256), toFloats(sum[row][2]));
+      Floats all = toFloats(sum[row][0]);
+      if constexpr (DIGITS == DIGITS_EXACT) {
+        const Floats high = toFloats(addWords(shiftLeft(sum[row][0], 8), sum[row][1]));
+        all = multiplyAdd(high, spread(256), toFloats(sum[row][2]));
+      }
       const std::size_t at = row * x.groups_stride + group;
       total[row] = multiplyAdd(multiply(all, spread(x.units[at])), scale, total[row]);
       total[row] = multiplyAdd(bias, spread(x.sums[at]), total[row]);
@@ -411,7 +413,7 @@ inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* tota
   for (int row = 0; row < ROWS; row++) store(totals + row * LANES, total[row]);
 }
 
-template <int BITS, int SIZE>
+template <int BITS, int SIZE, int DIGITS>
 void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals) {
   const Matrix& matrix = strip.matrix;
   alignas(64) float room[SPAN / 32 * BITS * LANES];
@@ -430,7 +432,7 @@ void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals
       const std::size_t at = row * groups_stride + first;
       const DigitRows rows = {
           x.digits + at * SIZE * DIGITS, x.units + at, x.sums + at, digits_stride, groups_stride};
-      multiplyGroups<BITS, SIZE, ROWS>(groups, rows, totals + row * LANES);
+      multiplyGroups<BITS, SIZE, DIGITS, ROWS>(groups, rows, totals + row * LANES);
     };
     int row = 0;
     for (; row + 4 <= count; row += 4) some.template operator()<4>(row);
@@ -440,7 +442,7 @@ void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals
   }
 }
 
-template <int BITS>
+template <int BITS, int DIGITS>
 void multiplyStrips(
     const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride) {
   for (int row = first; row < last; row += LANES) {
@@ -448,9 +450,9 @@ void multiplyStrips(
     for (int index = 0; index < count; index++) store(totals + index * LANES, spread(0));
     const Strip strip = {matrix, row};
     switch (matrix.group_size) {
-      case 32: multiplyStrip<BITS, 32>(strip, x, count, totals); break;
-      case 64: multiplyStrip<BITS, 64>(strip, x, count, totals); break;
-      case 128: multiplyStrip<BITS, 128>(strip, x, count, totals); break;
+      case 32: multiplyStrip<BITS, 32, DIGITS>(strip, x, count, totals); break;
+      case 64: multiplyStrip<BITS, 64, DIGITS>(strip, x, count, totals); break;
+      case 128: multiplyStrip<BITS, 128, DIGITS>(strip, x, count, totals); break;
     }
     const int some = least(LANES, last - row);
     for (int index = 0; index < count; index++) storeSome(y + index * y_stride + row, load(totals + index * LANES), some);
@@ -459,8 +461,12 @@ void multiplyStrips(
 
 void multiplyFew(
     const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride) {
-  if (matrix.bits == 4) multiplyStrips<4>(matrix, x, count, first, last, y, y_stride);
-  else multiplyStrips<8>(matrix, x, count, first, last, y, y_stride);
+  const auto by = [&]<int DIGITS>() {
+    if (matrix.bits == 4) multiplyStrips<4, DIGITS>(matrix, x, count, first, last, y, y_stride);
+    else multiplyStrips<8, DIGITS>(matrix, x, count, first, last, y, y_stride);
+  };
+  if (x.each == DIGITS_EXACT) by.template operator()<DIGITS_EXACT>();
+  else by.template operator()<DIGITS_FAST>();
 }
 
 #endif

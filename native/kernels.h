@@ -43,9 +43,14 @@ struct Matrix {
   }
 };
 
+/** How many digits make up one activation: three carry the 24 bits of a float, one is what most servers make do with. */
+constexpr int DIGITS_EXACT = 3;
+constexpr int DIGITS_FAST = 1;
+
 /** A few rows of activations in digits of eight bits, in the order in which weights unpack. */
 struct Digits {
-  std::int8_t* digits; // (rows, groups, DIGITS, group_size)
+  int each; // DIGITS_EXACT or DIGITS_FAST
+  std::int8_t* digits; // (rows, groups, each, group_size)
   float* units; // (rows, groups): what one of the last digit is worth
   float* sums; // (rows, groups): what the digits of a group are worth together
 };
@@ -72,7 +77,8 @@ struct Kernels {
   void (*multiply)(const Tile& tile);
 
   /** The product of up to FEW_ROWS rows by bytes, or null where the machine has no such instruction. Bits are 4 or 8. */
-  void (*digitize)(const Matrix& matrix, const float* x, std::int8_t* digits, float* units, float* sums);
+  void (*digitize)(
+      const Matrix& matrix, const float* x, int digits_each, std::int8_t* digits, float* units, float* sums);
   /** y[i * y_stride + row] for the rows first … last of the weights, `first` a multiple of 16. */
   void (*multiplyFew)(
       const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride);
@@ -108,9 +114,6 @@ struct Kernels {
   /** How many of the first, in steps of 64, are less than `bound`. A NaN is not. */
   int (*skipBelow)(const float* x, int size, float bound);
 };
-
-/** How many digits make up one activation: three carry the 24 bits of a float. */
-constexpr int DIGITS = 3;
 
 /**
  * Those that suit this machine best, or those named by BUNSEN_KERNELS: avx512vnni, avx512, avx2, portable.

@@ -3,6 +3,7 @@
 #include "product.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -17,6 +18,8 @@ constexpr std::size_t WORTH_SHARING = 1 << 17;
 // Chunks in a product that fills all threads: few, as the first rows of each are not fetched ahead, yet some to even out.
 constexpr std::size_t CHUNKS = 8;
 
+std::atomic<bool> is_fast{false};
+
 bool goesByBytes(const Kernels& set, const Matrix& matrix) {
   return set.digitize != nullptr && (matrix.bits == 4 || matrix.bits == 8);
 }
@@ -30,17 +33,18 @@ class DigitForms {
   void prepare(const Matrix& matrix) {
     if (find(matrix) != nullptr) return;
     const std::size_t groups = std::size_t(count_) * matrix.groups();
+    const int digits_each = is_fast ? DIGITS_FAST : DIGITS_EXACT;
     Form& form = forms_.emplace_back();
     form.bits = matrix.bits;
     form.group_size = matrix.group_size;
-    form.bytes.reset(new std::int8_t[groups * matrix.group_size * DIGITS]);
+    form.bytes.reset(new std::int8_t[groups * matrix.group_size * digits_each]);
     form.floats.reset(new float[2 * groups]);
-    form.digits = {form.bytes.get(), form.floats.get(), form.floats.get() + groups};
+    form.digits = {digits_each, form.bytes.get(), form.floats.get(), form.floats.get() + groups};
     eachRow(count_, 4 * std::size_t(matrix.columns), [&](int row) {
       const std::size_t at = std::size_t(row) * matrix.groups();
       set_.digitize(
-          matrix, x_ + row * x_stride_, form.digits.digits + at * matrix.group_size * DIGITS, form.digits.units + at,
-          form.digits.sums + at);
+          matrix, x_ + row * x_stride_, digits_each, form.digits.digits + at * matrix.group_size * digits_each,
+          form.digits.units + at, form.digits.sums + at);
     });
   }
 
@@ -88,7 +92,7 @@ void multiplyByBytes(const Kernels& set, const Chunk& chunk, const Digits& x, in
   const std::size_t groups = product->matrix.groups();
   for (int row = 0; row < count; row += FEW_ROWS) {
     const std::size_t at = row * groups;
-    const Digits rows = {x.digits + at * product->matrix.group_size * DIGITS, x.units + at, x.sums + at};
+    const Digits rows = {x.each, x.digits + at * product->matrix.group_size * x.each, x.units + at, x.sums + at};
     float* y = product->y + row * product->y_stride;
     set.multiplyFew(product->matrix, rows, std::min(FEW_ROWS, count - row), first, last, y, product->y_stride);
   }
@@ -126,6 +130,10 @@ std::vector<Chunk> cut(std::initializer_list<Product> products) {
 }
 
 } // namespace
+
+void setFast(bool fast) {
+  is_fast = fast;
+}
 
 void multiply(const float* x, std::size_t x_stride, int count, std::initializer_list<Product> products) {
   const Kernels& set = kernels();

@@ -20,6 +20,12 @@ struct Product {
 /** `x` has `count` rows of the matrices' columns, `x_stride` apart. Returns when all are done. */
 void multiply(const float* x, std::size_t x_stride, int count, std::initializer_list<Product> products);
 
+/**
+ * Whether products by bytes carry an activation in one digit of eight bits, relative to the greatest of its group: a
+ * lossy form. Holds for all products from the next one on.
+ */
+void setFast(bool fast);
+
 /** Runs work(row) for each of `count` rows, on several threads when there are `floats` enough in a row to pay for it. */
 template <class Work>
 void eachRow(int count, std::size_t floats, Work work);

@@ -46,7 +46,7 @@ struct Work {
 
 class Pool {
  public:
-  Pool() : helpers_(std::max(1u, std::thread::hardware_concurrency()) - 1) {
+  explicit Pool(unsigned threads) : helpers_(threads - 1) {
     for (unsigned index = 0; index < helpers_; index++) std::thread([this] { serve(); }).detach();
   }
 
@@ -101,11 +101,26 @@ class Pool {
   const unsigned helpers_;
 };
 
+std::atomic<unsigned> threads_wanted{0};
+std::atomic<bool> at_work{false};
+
+Pool* makePool() {
+  at_work = true;
+  const unsigned wanted = threads_wanted;
+  return new Pool(wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency()));
+}
+
 } // namespace
+
+bool setThreads(unsigned count) {
+  if (at_work) return count == threads_wanted;
+  threads_wanted = count;
+  return true;
+}
 
 void parallel(std::size_t chunks, const std::function<void(std::size_t)>& task) {
   // Never destroyed: its threads may still wait when the process ends.
-  static Pool* pool = new Pool();
+  static Pool* pool = makePool();
   if (pool->takes(chunks)) {
     pool->run(chunks, task);
     return;

@@ -13,4 +13,7 @@ namespace bunsen {
  */
 void parallel(std::size_t chunks, const std::function<void(std::size_t)>& task);
 
+/** How many threads there are, the calling one included; 0: as many as the machine has cores. False once others work. */
+bool setThreads(unsigned count);
+
 } // namespace bunsen

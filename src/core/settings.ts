@@ -13,6 +13,10 @@ export interface ServerSettings {
 export interface EngineSettings {
   /** Where the engine lives: in a thread of the server, or in a process that may die without it. */
   readonly isolation: "worker" | "process";
+  /** Whether products with 4- and 8-bit weights keep float32's accuracy, or round activations to 8 bits. */
+  readonly precision: "exact" | "fast";
+  /** That compute; 0: as many as the machine has cores. */
+  readonly threads: number;
   /** Rows that step together; the others wait. */
   readonly rows_max: number;
   /** Requests that wait, of all models together; beyond, they are refused. */
@@ -90,6 +94,18 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "choice", of: ["worker", "process"] },
     otherwise: () => "worker",
     help: "where models run: in a thread, or in a process that may crash without the server",
+  },
+  precision: {
+    group: "engine",
+    form: { kind: "choice", of: ["exact", "fast"] },
+    otherwise: () => "exact",
+    help: "fast rounds what is multiplied with 4- and 8-bit weights to 8 bits, as most servers do (x86 with VNNI)",
+  },
+  threads: {
+    group: "engine",
+    form: { kind: "count", least: 0, most: 1024 }, // above, no machine has the cores
+    otherwise: () => 0,
+    help: "threads that compute on the processor; 0 for as many as it has cores",
   },
   rows_max: {
     group: "engine",

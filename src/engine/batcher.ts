@@ -48,6 +48,8 @@ export interface Committed {
 
 export interface BatcherSettings {
   readonly blocks_max: number;
+  /** Blocks kept for what they contain while no row holds them. */
+  readonly cached_blocks_max: number;
   /** Rows that step together; the others wait. */
   readonly rows_max: number;
   /** How long a step may take while rows decode: prompts get what that leaves. */
@@ -73,7 +75,7 @@ export class Batcher {
   constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER) {
     assert(settings.chunk_tokens_max >= BLOCK_TOKENS, "a chunk holds a block");
     this.#settings = settings;
-    this.#store = new BlockStore(settings.blocks_max, tier);
+    this.#store = new BlockStore(settings.blocks_max, tier, settings.cached_blocks_max);
     this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
 

@@ -29,6 +29,7 @@ export const NO_TIER: BlockTier = { evicted: () => {}, restore: () => false, has
 /** A block is free, or referenced, or cached: published and referenced by nobody. */
 export class BlockStore {
   readonly blocks_max: number;
+  readonly #cached_max: number;
   readonly #tier: BlockTier;
   /** A stack: the block given back last is the warmest, and low numbers are used before the pool need grow. */
   readonly #free: number[];
@@ -38,8 +39,10 @@ export class BlockStore {
   /** In the order of release. A chain is released from its end, so the oldest has no cached child. */
   readonly #cached = new Set<number>();
 
-  constructor(blocks_max: number, tier: BlockTier = NO_TIER) {
+  /** At most `cached_max` blocks are cached: those last released. */
+  constructor(blocks_max: number, tier: BlockTier = NO_TIER, cached_max: number = blocks_max) {
     this.blocks_max = blocks_max;
+    this.#cached_max = cached_max;
     this.#tier = tier;
     this.#free = Array.from({ length: blocks_max }, (_, index) => blocks_max - 1 - index);
     this.#references = new Array(blocks_max).fill(0);
@@ -77,6 +80,7 @@ export class BlockStore {
     if (references > 0) return;
     if (this.#contents[block] === null) this.#free.push(block);
     else this.#cached.add(block);
+    if (this.#cached.size > this.#cached_max) this.#evict();
   }
 
   /** The published block of this very content. A hash only points there: parent and tokens are compared. */
@@ -174,6 +178,7 @@ export class BlockStore {
       assert(this.#cached.has(block) === (!held && content !== null), `block ${block} is cached when only published`);
       if (content !== null) this.#checkContent(block, content, held);
     }
+    assert(this.#cached.size <= this.#cached_max, "no more blocks are cached than may be");
     const published = this.#contents.filter((content) => content !== null).length;
     assert(this.#published.size === published, "every published block is known by its hash");
   }

@@ -51,6 +51,10 @@ export interface Disk {
 // A disk of 500 MB/s gives them in 32 ms.
 const RESTORED_BYTES_MAX = 16 * 2 ** 20;
 
+// What was read stays in memory as long as it is no more than this; the disk holds more for less.
+const CACHED_BYTES_MIN = 64 * 2 ** 20;
+const CACHED_SHARE_OF_WEIGHTS = 2;
+
 export class Engine implements Disposable {
   readonly #model: Model;
   readonly #batcher: Batcher;
@@ -74,7 +78,10 @@ export class Engine implements Disposable {
     this.#drafts = settings.draft_tokens_max > 0;
     this.#pool = new KvPool(model.cache_shape, blocks_max);
     this.#disk = disk === null ? null : new DiskTier(disk.files, disk.key, this.#pool, block_bytes);
-    this.#batcher = new Batcher({ ...settings, blocks_max, restored_blocks_max }, this.#disk ?? NO_TIER);
+    const cached_bytes_max = Math.max(CACHED_BYTES_MIN, CACHED_SHARE_OF_WEIGHTS * model.bytes_resident);
+    const cached_blocks_max = Math.floor(cached_bytes_max / block_bytes);
+    const limits = { blocks_max, cached_blocks_max, restored_blocks_max };
+    this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER);
     this.#now = now;
   }
 

@@ -22,6 +22,16 @@ export function hasExtras(): boolean {
   return opened !== null;
 }
 
+/** How many threads compute, for all models of this process; 0: as many as the machine has cores. Before any computes. */
+export function setThreads(count: number): void {
+  if (opened !== null) check("bunsen_set_threads", opened.bunsen_set_threads(count));
+}
+
+/** Lets products of 4- and 8-bit weights carry activations in 8 bits in place of 24, for all models of this process. */
+export function setFast(fast: boolean): void {
+  opened?.bunsen_set_fast(fast);
+}
+
 /** A layer's numbers in the order of the native header: its weights, null for an absent one, its sizes and its factors. */
 export interface LayerParts {
   readonly weights: readonly (MlxArray | null)[];

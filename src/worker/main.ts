@@ -9,7 +9,7 @@ import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
 import { BlockFiles } from "../engine/block-files.ts";
 import { blockKey } from "../engine/disk-tier.ts";
 import { Engine, type RowOutcome } from "../engine/engine.ts";
-import { openExtras } from "../mlx/extras.ts";
+import { openExtras, setFast, setThreads } from "../mlx/extras.ts";
 import { openLibrary } from "../mlx/library.ts";
 import { clearCache, limitMemory } from "../mlx/memory.ts";
 import { estimateModel } from "../models/estimate.ts";
@@ -84,6 +84,8 @@ function start(parts: EngineParts): FromEngine {
   try {
     const { version, device } = openLibrary(library);
     openExtras(library, true);
+    setThreads(settings.threads);
+    setFast(settings.precision === "fast");
     started = { parts, files: new BlockFiles(blocks.folder, settings.kv_disk_bytes_max, epochMs) };
     return { kind: "started", mlx_version: version, device };
   } catch (error) {

@@ -17,6 +17,7 @@ const limits = (tokens_max: number, priority: Priority = PRIORITY.normal) => ({
 
 const SETTINGS: BatcherSettings = {
   blocks_max: 64,
+  cached_blocks_max: 64,
   rows_max: 16,
   decode_gap_ms_target: 100,
   chunk_tokens_max: 256,

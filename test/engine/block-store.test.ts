@@ -45,6 +45,18 @@ test("a published block is found by its content until it is evicted", () => {
   expect(store.counts).toEqual({ free: 2, cached: 0, referenced: 0 });
 });
 
+test("of what nobody holds, only so many blocks are kept, and the end of the oldest text goes first", () => {
+  const evicted: number[] = [];
+  const store = new BlockStore(8, { ...NO_TIER, evicted: (block) => evicted.push(block) }, 3);
+  const old = chain(store, [1, 2]);
+  const recent = chain(store, [3, 4]);
+  release(store, old);
+  release(store, recent);
+  expect(evicted).toEqual([old[1] ?? -1]);
+  expect(store.counts).toEqual({ free: 5, cached: 3, referenced: 0 });
+  store.checkIntegrity([]);
+});
+
 test("the same tokens after others are another content", () => {
   const store = new BlockStore(4);
   const [first = -1] = chain(store, [1, 2]);

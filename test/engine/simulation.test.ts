@@ -35,6 +35,7 @@ class Load {
     const tier = this.model.tier(() => this.#random() < 0.1);
     const settings = {
       blocks_max,
+      cached_blocks_max: integer(this.#random, 0, blocks_max),
       rows_max: 16,
       decode_gap_ms_target: 50,
       chunk_tokens_max: 256,

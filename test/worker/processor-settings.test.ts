@@ -1,0 +1,66 @@
+/** Settings of how the processor is used, observed in engines that are processes of their own. */
+
+import { afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { startEngine } from "../../src/app.ts";
+import type { EngineSettings } from "../../src/core/settings.ts";
+import { EngineClient } from "../../src/worker/client.ts";
+import type { EngineProcess } from "../../src/worker/process.ts";
+import { scratchFolder } from "../formats/scratch.ts";
+import { fixture, prepareFixtures } from "../models/fixtures.ts";
+import { AT_ONCE, engineParts } from "../open-mlx.ts";
+
+const FOLDER = scratchFolder();
+const MODELS = ["affine-4-32", "affine-4-64"] as const;
+const PROMPTS = Array.from({ length: 8 }, (_, seed) =>
+  Array.from({ length: 40 }, (_, at) => (at * 37 + seed * 101) % 256),
+);
+
+let client: EngineClient | null = null;
+
+beforeAll(prepareFixtures, 120_000);
+
+afterEach(async () => {
+  await client?.close();
+  client = null;
+});
+
+/** The tokens of two models that answer at once, and how many threads their engine has then. */
+async function run(settings: Partial<EngineSettings>): Promise<{ token_ids: number[][]; threads: number }> {
+  const port = startEngine("process") as EngineProcess;
+  const started = new EngineClient(() => port, engineParts(FOLDER, { ...settings, kv_disk_bytes_max: 0 }));
+  client = started;
+  for (const model of MODELS) await started.load(model, fixture(model).path);
+  const token_ids = await Promise.all(
+    MODELS.flatMap((model) => PROMPTS.map((prompt_ids) => answer(started, model, prompt_ids))),
+  );
+  const threads = readdirSync(`/proc/${port.pid}/task`).length;
+  await started.close();
+  return { token_ids, threads };
+}
+
+async function answer(started: EngineClient, model: string, prompt_ids: readonly number[]): Promise<number[]> {
+  const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
+  const row = { model, prompt_ids, sampling, tokens_max: 40, stop_token_ids: [], urgency: AT_ONCE };
+  const all: number[] = [];
+  for await (const { token_ids } of started.generate(row, new AbortController().signal)) all.push(...token_ids);
+  return all;
+}
+
+describe.if(process.platform === "linux")("on Linux", () => {
+  test("threads: so many compute, for however many models, and all give the same", async () => {
+    const [one, four] = [await run({ threads: 1 }), await run({ threads: 4 })];
+    expect(four.threads - one.threads).toBe(3);
+    expect(four.token_ids).toEqual(one.token_ids);
+  }, 60_000);
+
+  const multiplies_bytes = /\bavx512_vnni\b/.test(readFileSync("/proc/cpuinfo", "utf8"));
+  test.if(multiplies_bytes && !process.env["BUNSEN_KERNELS"])(
+    "precision: fast answers are others than exact ones",
+    async () => {
+      const [exact, fast] = [await run({ precision: "exact" }), await run({ precision: "fast" })];
+      expect(fast.token_ids).not.toEqual(exact.token_ids);
+    },
+    60_000,
+  );
+});
