@@ -35,6 +35,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     const start = { url, models: residents(app), mlx_version, device, start_ms };
     process.stdout.write(options.json ? `${JSON.stringify(start)}\n` : greeting(start));
   };
+  process.on("SIGHUP", () => void reload(app));
   // Listening comes first, so that a busy port is told before a model is loaded.
   try {
     await Promise.race([announce(), stopped]);
@@ -71,6 +72,17 @@ function greeting({ url, models, mlx_version, device, start_ms }: Start): string
     "  Ctrl-C stops it",
     "",
   ].join("\n");
+}
+
+/** As the reload route does; what is wrong is told, and all stays as it was. */
+async function reload({ owner }: App): Promise<void> {
+  try {
+    const { changed, needs_restart } = await owner.reload();
+    const later = needs_restart.length === 0 ? "" : `; from the next start on: ${needs_restart.join(", ")}`;
+    process.stderr.write(`bunsen: Settings read anew, changed: ${changed.join(", ") || "none"}${later}\n`);
+  } catch (error) {
+    process.stderr.write(`bunsen: ${error instanceof Failure ? error.message : Bun.inspect(error)}\n`);
+  }
 }
 
 function residents({ owner }: App): string[] {

@@ -1,7 +1,7 @@
 /** The owner's view of models, memory and requests: `/admin/…`, and the same under `/v1/admin/…`. */
 
 import type { TSchema } from "@sinclair/typebox";
-import { type DocumentDecoration, Elysia } from "elysia";
+import { Elysia } from "elysia";
 import { Failure } from "../core/failure.ts";
 import {
   adminHealthSchema,
@@ -32,16 +32,16 @@ const details = {
   reload: describe(TAG, "Read the settings anew", json(appliedSchema), [400, 403, 503]),
 };
 
+/** None of them takes one. */
+export const PATHS_WITHOUT_BODY = /^\/(?:v1\/)?admin\//;
+
 export function adminRoutes(parts: RouteParts) {
   const app = new Elysia({ normalize: false });
   for (const prefix of ["", "/v1"]) app.use(modelRoutes(prefix, parts)).use(requestRoutes(prefix, parts));
   return app;
 }
 
-/** The paths are documented once. */
-function shown(detail: DocumentDecoration, prefix: string) {
-  return { detail: { ...detail, hide: prefix !== "" } };
-}
+const hidden = { detail: { hide: true } };
 
 function modelRoutes(prefix: string, { owner }: RouteParts) {
   const idOf = (request: Request, before: string, after = "") => {
@@ -65,18 +65,16 @@ function modelRoutes(prefix: string, { owner }: RouteParts) {
   };
   return (
     new Elysia({ normalize: false, prefix })
-      .get("/admin/models/status", async () => owner.status(), shown(details.status, prefix))
-      .post("/admin/models/load/:id", async ({ request }) => await load(request), shown(details.load, prefix))
-      .post("/admin/models/unload/:id", async ({ request }) => await unload(request), shown(details.unload, prefix))
-      .get(
-        "/admin/models/:id/loading-progress",
-        async ({ request }) => await progress(request),
-        shown(details.progress, prefix),
-      )
+      .get("/admin/models/status", async () => owner.status(), { detail: details.status })
+      .post("/admin/models/load/:id", async ({ request }) => await load(request), { detail: details.load })
+      .post("/admin/models/unload/:id", async ({ request }) => await unload(request), { detail: details.unload })
+      .get("/admin/models/:id/loading-progress", async ({ request }) => await progress(request), {
+        detail: details.progress,
+      })
       // Ids with their slashes as they are.
-      .post("/admin/models/load/*", async ({ request }) => await load(request), { detail: { hide: true } })
-      .post("/admin/models/unload/*", async ({ request }) => await unload(request), { detail: { hide: true } })
-      .get("/admin/models/*", async ({ request }) => await progress(request), { detail: { hide: true } })
+      .post("/admin/models/load/*", async ({ request }) => await load(request), hidden)
+      .post("/admin/models/unload/*", async ({ request }) => await unload(request), hidden)
+      .get("/admin/models/*", async ({ request }) => await progress(request), hidden)
   );
 }
 
@@ -87,11 +85,11 @@ function requestRoutes(prefix: string, { owner, version }: RouteParts) {
     return { status: "cancelled", request_id };
   };
   return new Elysia({ normalize: false, prefix })
-    .get("/admin/health", async () => health(), shown(details.health, prefix))
-    .get("/admin/ledger", async () => owner.ledger(), shown(details.ledger, prefix))
-    .get("/admin/queue", async () => owner.queue(), shown(details.queue, prefix))
-    .delete("/admin/requests/:id", async ({ params }) => cancel(params.id), shown(details.cancel, prefix))
-    .post("/admin/reload-config", async () => await owner.reload(), shown(details.reload, prefix));
+    .get("/admin/health", async () => health(), { detail: details.health })
+    .get("/admin/ledger", async () => owner.ledger(), { detail: details.ledger })
+    .get("/admin/queue", async () => owner.queue(), { detail: details.queue })
+    .delete("/admin/requests/:id", async ({ params }) => cancel(params.id), { detail: details.cancel })
+    .post("/admin/reload-config", async () => await owner.reload(), { detail: details.reload });
 }
 
 const PROGRESS = "/loading-progress";

@@ -5,8 +5,8 @@ import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { isBug, problem, Refusal } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
-import { adminRoutes } from "./admin.ts";
-import { readJson } from "./body.ts";
+import { adminRoutes, PATHS_WITHOUT_BODY } from "./admin.ts";
+import { noBody, readJson } from "./body.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import { docsRoutes } from "./docs.ts";
@@ -46,7 +46,7 @@ export function createServer(given: ServerParts): Server {
       if (request.signal.aborted) return new Response(null, { status: CLIENT_LEFT });
       return explain(causeOf(error, request, app.routes), request);
     })
-    .onParse(async ({ request }) => await readJson(request))
+    .onParse(async ({ request }) => (takesNoBody(request) ? noBody(request) : await readJson(request)))
     .use(chatRoutes(parts))
     .use(completionRoutes(parts))
     .use(modelRoutes(parts))
@@ -56,6 +56,10 @@ export function createServer(given: ServerParts): Server {
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
   return { handle: async (request) => await app.handle(request), explain, routes: app.routes };
+}
+
+function takesNoBody(request: Request): boolean {
+  return PATHS_WITHOUT_BODY.test(pathOf(request));
 }
 
 /** As it was sent where it does not parse. */

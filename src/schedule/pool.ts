@@ -237,7 +237,7 @@ export class ModelPool {
   /** Reserves what the model needs, and gives the bytes its keys and values may take. */
   async #makeRoom(slot: Slot, estimate: ModelEstimate): Promise<number> {
     for (;;) {
-      const kv_bytes = this.#reserve(slot, estimate, estimate.kv_bytes_max);
+      const kv_bytes = this.#reserve(slot, estimate);
       if (kv_bytes !== null) return kv_bytes;
       const { contention } = this.#settings;
       const victim = contention === "fail" ? null : mostDispensable(this.#idle(), this.#settings, this.#now());
@@ -245,27 +245,20 @@ export class ModelPool {
         await this.#remove(victim);
         continue;
       }
-      const less = this.#reserve(slot, estimate, this.#kvLeft(estimate));
-      if (less !== null) return less;
       if (contention !== "wait" || !this.#mayMakeRoom(slot, estimate)) throw this.#refusal(slot.model.name, estimate);
       await this.#change.promise;
       if (slot.in_flight === 0) throw new Failure("cancelled", `Cannot load "${slot.model.name}": nobody waits for it`);
     }
   }
 
-  #reserve(
-    { model }: Slot,
-    { weights_bytes, step_bytes, kv_bytes_min }: ModelEstimate,
-    kv_bytes: number,
-  ): number | null {
-    if (kv_bytes < kv_bytes_min || !this.#hasPlace()) return null;
-    return this.ledger.reserve(model.name, { weights_bytes, kv_bytes, step_bytes }) === 0 ? kv_bytes : null;
-  }
-
-  #kvLeft({ weights_bytes, step_bytes, kv_bytes_max }: ModelEstimate): number {
+  /** For its keys and values a model takes half of what is left at most: the next one would have no room otherwise. */
+  #reserve({ model }: Slot, { weights_bytes, step_bytes, kv_bytes_min, kv_bytes_max }: ModelEstimate): number | null {
+    if (!this.#hasPlace()) return null;
     const steps = this.ledger.entries().map((entry) => entry.step_bytes);
     const more_step_bytes = Math.max(0, step_bytes - Math.max(0, ...steps));
-    return Math.min(kv_bytes_max, this.ledger.free_bytes - weights_bytes - more_step_bytes);
+    const left = this.ledger.free_bytes - weights_bytes - more_step_bytes;
+    const kv_bytes = Math.min(kv_bytes_max, Math.max(kv_bytes_min, Math.floor(left / 2)));
+    return this.ledger.reserve(model.name, { weights_bytes, kv_bytes, step_bytes }) === 0 ? kv_bytes : null;
   }
 
   /** Whether there is room for one more model by number. */
