@@ -135,6 +135,23 @@ int bunsen_rope_angles(
   });
 }
 
+int bunsen_gelu(mlx_array* res, const mlx_array x, const mlx_stream s) {
+  return forward(res, [&] {
+    const int rows = get(x).shape(0), columns = get(x).shape(1);
+    expect(get(x), {rows, columns}, mx::float32, "x");
+    return bunsen::operation(
+        "Gelu", {rows, columns}, mx::float32, {bunsen::inRows(get(x), get(s))}, get(s),
+        [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          return [=, from = inputs[0].data<float>(), to = out.data<float>()] {
+            bunsen::eachRow(rows, 8 * std::size_t(columns), [&](int row) {
+              const std::size_t at = std::size_t(row) * columns;
+              bunsen::kernels().gelu(from + at, columns, to + at);
+            });
+          };
+        });
+  });
+}
+
 bunsen_attention bunsen_attention_new(
     const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s) {
   return makeLayer<bunsen_attention, bunsen::Attention>(weights, numbers, factors, s);

@@ -36,6 +36,9 @@ int bunsen_repack(mlx_array* words, mlx_array* scales, mlx_array* biases, const 
 /* Cosines and sines of positions (tokens), int32, over wavelengths (pairs), times magnitude: (tokens, 2, pairs). */
 int bunsen_rope_angles(mlx_array* res, const mlx_array positions, const mlx_array wavelengths, float scale, float magnitude, const mlx_stream s);
 
+/* x (rows, columns) by the error function, without a change of shape. */
+int bunsen_gelu(mlx_array* res, const mlx_array x, const mlx_stream s);
+
 /* The weights of one attention layer, in the order of attention.h; an absent one has a null ctx. Null after an error. */
 bunsen_attention bunsen_attention_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s);
 int bunsen_attention_free(bunsen_attention layer);

@@ -596,6 +596,24 @@ void geluMultiply(const float* gate, const float* up, int size, float* y) {
   });
 }
 
+void gelu(const float* x, int size, float* y) {
+  // 1 - erf(z) for z >= 0 (Abramowitz and Stegun 7.1.26, off by 1.5e-7 at most); -|x| / sqrt(2) is -z
+  constexpr float TERMS[] = {1.061405429f, -1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f};
+  each(size, [&](int at, int some) {
+    const Floats part = loadSome(x + at, some);
+    const Floats size_of = greater(part, subtract(spread(0), part));
+    const Floats z = multiply(size_of, spread(0.7071067812f));
+    const Floats t = divide(spread(1), multiplyAdd(z, spread(0.3275911f), spread(1)));
+    Floats terms = spread(TERMS[0]);
+    for (int term = 1; term < 5; term++) terms = multiplyAdd(terms, t, spread(TERMS[term]));
+    const Floats rest = multiply(multiply(terms, t), exponential(multiply(z, subtract(spread(0), z))));
+    // x * cdf(x) = max(x, 0) - |x| * (1 - cdf(|x|))
+    const Floats positive = greater(part, spread(0));
+    const Floats lost = multiply(multiply(spread(0.5f), size_of), rest);
+    storeSome(y + at, subtract(positive, lost), some);
+  });
+}
+
 void add(const float* a, const float* b, int size, float* y) {
   each(size, [&](int at, int some) { storeSome(y + at, add(loadSome(a + at, some), loadSome(b + at, some)), some); });
 }
@@ -693,4 +711,4 @@ void hide(float* scores, const std::uint8_t* mask, int size) {
   const bunsen::Kernels bunsen::NAME##_kernels = {                                                         \
       #NAME, unpack, multiply, BUNSEN_BYTE_PRODUCTS, rmsNorm, layerNorm, softmax, siluMultiply,            \
       geluMultiply, add, scale, softCap, rotateHalves, soften, unpackRow, argmax, sigmoid, rotatePairs, hide, \
-      skipBelow}
+      skipBelow, gelu}

@@ -113,6 +113,8 @@ struct Kernels {
   void (*hide)(float* scores, const std::uint8_t* mask, int size);
   /** How many of the first, in steps of 64, are less than `bound`. A NaN is not. */
   int (*skipBelow)(const float* x, int size, float bound);
+  /** GELU by the error function. */
+  void (*gelu)(const float* x, int size, float* y);
 };
 
 /**

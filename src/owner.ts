@@ -156,10 +156,11 @@ export class Owner implements OwnerDesk {
 }
 
 function statusOf(resident: ResidentModel): ModelStatus {
-  const { model, state, preloaded, in_flight, uses, loaded, account, loaded_at_ms, last_used_ms } = resident;
+  const { model, purpose, state, preloaded, in_flight, uses, loaded, account, loaded_at_ms, last_used_ms } = resident;
   const size_bytes = account === null ? 0 : account.weights_bytes + account.kv_bytes;
   return {
     model_id: model.name,
+    model_type: purpose,
     state,
     size_bytes,
     size_gb: size_bytes / GB,

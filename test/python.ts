@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { ROOT } from "./root.ts";
 
-const PACKAGES = process.env["BUNSEN_TEST_PYTHON"] ?? join(ROOT, "build/python");
+export const PACKAGES = process.env["BUNSEN_TEST_PYTHON"] ?? join(ROOT, "build/python");
 
 /** Runs a script and gives what it printed; throws with what it complained of. */
 export function python(script: string, ...words: readonly string[]): string {

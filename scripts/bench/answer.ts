@@ -15,6 +15,8 @@ export interface Question {
 export interface Answer {
   readonly first_token_ms: number;
   readonly last_token_ms: number;
+  /** The longest time between two tokens. */
+  readonly gap_ms_max: number;
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
 }
@@ -50,12 +52,15 @@ interface Chunk {
 async function readStream(body: ReadableStream<Uint8Array>, asked_ms: number): Promise<Answer> {
   let first_token_ms: number | null = null;
   let last_token_ms = 0;
+  let gap_ms_max = 0;
   let usage: Chunk["usage"] = null;
   for await (const chunk of chunksOf(body)) {
     usage = chunk.usage ?? usage;
     if ((chunk.choices?.[0]?.delta?.content ?? "") === "") continue;
-    last_token_ms = performance.now() - asked_ms;
-    first_token_ms ??= last_token_ms;
+    const came_ms = performance.now() - asked_ms;
+    if (first_token_ms !== null) gap_ms_max = Math.max(gap_ms_max, came_ms - last_token_ms);
+    last_token_ms = came_ms;
+    first_token_ms ??= came_ms;
   }
   if (usage === null) throw new Error("the server reported no usage at the end of the stream");
   const { prompt_tokens, completion_tokens } = usage;
@@ -63,6 +68,7 @@ async function readStream(body: ReadableStream<Uint8Array>, asked_ms: number): P
   return {
     first_token_ms: first_token_ms ?? performance.now() - asked_ms,
     last_token_ms,
+    gap_ms_max,
     prompt_tokens,
     completion_tokens,
   };

@@ -11,7 +11,7 @@ const BUILD = join(ROOT, "build");
 
 /** When all is in place this only looks at files: a start must not wait for it. */
 export async function setUp({ oracles }) {
-  const steps = oracles ? [...STEPS, ORACLES] : STEPS;
+  const steps = oracles ? [...STEPS, ...ORACLES] : STEPS;
   if (pending(steps).length === 0) return;
   mkdirSync(BUILD, { recursive: true });
   await withLock(join(BUILD, "setup.lock"), async () => {

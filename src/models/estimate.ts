@@ -6,6 +6,7 @@ import type { ModelEstimate } from "../core/backend.ts";
 import type { EngineSettings } from "../core/settings.ts";
 import { readGguf } from "../formats/gguf.ts";
 import { asObject, readJson } from "../formats/json.ts";
+import { purposeOf } from "../formats/purpose.ts";
 import { readSafetensorsFolder } from "../formats/safetensors.ts";
 import { BLOCK_TOKENS } from "./block.ts";
 import type { ModelConfig } from "./config.ts";
@@ -24,11 +25,14 @@ export function estimateModel(path: string, settings: EngineSettings): ModelEsti
   const kv_token_bytes =
     2 * number("num_hidden_layers", 0) * number("num_key_value_heads", heads) * head_dim * FLOAT_BYTES;
   const context_length = number("max_position_embeddings", 0);
-  const kv_tokens_max = Math.ceil(context_length / BLOCK_TOKENS) * BLOCK_TOKENS * settings.rows_max;
+  const purpose = purposeOf(path).kind;
+  const rows = purpose === "chat" ? settings.rows_max : 1; // one text after another
+  const kv_tokens_max = Math.ceil(context_length / BLOCK_TOKENS) * BLOCK_TOKENS * rows;
   const step_floats =
     settings.chunk_tokens_max * (STREAMS * hidden + STREAMS * number("intermediate_size", 0)) +
     settings.rows_max * (1 + settings.draft_tokens_max) * number("vocab_size", 0);
   return {
+    purpose,
     weights_bytes,
     kv_bytes_max: Math.min(kv_token_bytes * kv_tokens_max, settings.kv_bytes_max),
     kv_bytes_min: kv_token_bytes * Math.min(context_length, TALK_TOKENS),

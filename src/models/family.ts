@@ -1,5 +1,6 @@
 /** What every family of models gives and gets. Knows no family. */
 
+import type { EncoderText } from "../core/encoding.ts";
 import type { MlxArray } from "../mlx/array.ts";
 import type { Step } from "./step.ts";
 
@@ -18,6 +19,21 @@ export interface Model extends Disposable {
   readonly bytes_resident: number;
   /** `token_ids` (tokens) of all the step's spans, one behind the other, to hidden states (tokens, hidden_size). */
   forward(token_ids: MlxArray, step: Step): MlxArray;
+  /** Hidden states as the head reads them: with the last norm, float32. */
+  normed(hidden: MlxArray): MlxArray;
   /** Hidden states (tokens, hidden_size) to float32 (tokens, vocabulary_size). */
   logits(hidden: MlxArray): MlxArray;
+}
+
+/** Reads whole texts, each token in sight of all others; continues none. */
+export interface Encoder extends Disposable {
+  readonly hidden_size: number;
+  /** Tokens of a text. */
+  readonly context_length: number;
+  readonly vocabulary_size: number;
+  readonly bytes_resident: number;
+  /** States (texts, longest, hidden_size), of which those behind a text's end mean nothing. Yields when a layer is computed. */
+  forward(texts: readonly EncoderText[]): Generator<void, MlxArray, void>;
+  /** First tokens' states (texts, hidden_size) to a score of each (texts, 1); null where the files have no such head. */
+  readonly classify: ((first: MlxArray) => MlxArray) | null;
 }

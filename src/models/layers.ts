@@ -1,7 +1,18 @@
 /** The layers families are made of, as functions over weights that a family owns. Knows no family and no file format. */
 
-import type { MlxArray } from "../mlx/array.ts";
-import { add, dequantize, matmul, multiply, type Quantization, quantizedMatmul, sigmoid, take } from "../mlx/ops.ts";
+import { type MlxArray, scalar } from "../mlx/array.ts";
+import { geluRows, hasExtras } from "../mlx/extras.ts";
+import {
+  add,
+  dequantize,
+  erf,
+  matmul,
+  multiply,
+  type Quantization,
+  quantizedMatmul,
+  sigmoid,
+  take,
+} from "../mlx/ops.ts";
 import { toActivationDtype } from "./dense.ts";
 
 /** A (rows, columns) matrix, dense or quantised in MLX's affine form; with a bias (rows) or none. */
@@ -60,6 +71,19 @@ export function swiglu(gate: MlxArray, up: MlxArray): MlxArray {
   using squashed = sigmoid(gate);
   using activated = multiply(gate, squashed);
   return multiply(activated, up);
+}
+
+/** `x` (tokens, columns) to x · Φ(x) by the error function (Hendrycks and Gimpel 2016, arXiv:1606.08415). */
+export function gelu(x: MlxArray): MlxArray {
+  if (hasExtras()) return geluRows(x);
+  using half = scalar(0.5);
+  using one = scalar(1);
+  using root = scalar(Math.SQRT1_2);
+  using scaled = multiply(x, root);
+  using error = erf(scaled);
+  using raised = add(error, one);
+  using share = multiply(raised, half);
+  return multiply(x, share);
 }
 
 function product(x: MlxArray, layer: Linear): MlxArray {

@@ -64,8 +64,9 @@ export function loadLlama(config: ModelConfig, weights: Weights): Model {
       }
       return hidden;
     },
+    normed: (hidden) => rmsNorm(hidden, norm, args.rms_norm_epsilon),
     logits(hidden) {
-      using normed = rmsNorm(hidden, norm, args.rms_norm_epsilon);
+      using normed = this.normed(hidden);
       return head.apply(normed);
     },
     [Symbol.dispose]: () => owned.dispose(),

@@ -3,34 +3,90 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../core/failure.ts";
+import type { ReadingPurpose } from "../core/purpose.ts";
 import { asObject, readJson } from "../formats/json.ts";
+import { purposeOf } from "../formats/purpose.ts";
+import { loadBert } from "./bert.ts";
 import type { ModelConfig } from "./config.ts";
-import type { Model } from "./family.ts";
+import type { Encoder, Model } from "./family.ts";
 import { openGguf } from "./gguf-weights.ts";
 import { loadLlama } from "./llama.ts";
 import { openSafetensors } from "./safetensors-weights.ts";
 import type { Weights } from "./weights.ts";
 
+/** By `model_type` of the config: those that read texts both ways. */
+const ENCODERS: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => Encoder> = new Map([
+  ["bert", loadBert],
+  ["roberta", loadBert],
+  ["xlm-roberta", loadBert],
+]);
+
 /** By `model_type` of the config. */
 const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => Model> = new Map([["llama", loadLlama]]);
 
+/** By what a model is for: one that answers is a decoder; one that reads may be either. */
+export type Opened =
+  | { readonly kind: "answers"; readonly model: Model }
+  | { readonly kind: "reads"; readonly purpose: ReadingPurpose; readonly model: Model }
+  | { readonly kind: "reads_both_ways"; readonly purpose: ReadingPurpose; readonly model: Encoder };
+
 /** `path`: a Hugging Face folder or a GGUF file; `told` of the bytes that have come in, with each array. Throws a `Failure` that names the file and what is wrong with it. */
+export function openModel(path: string, told: (bytes: number) => void = () => undefined): Opened {
+  const purpose = purposeOf(path);
+  const { config, weights } = openPath(path, told);
+  if (purpose.kind === "chat") return { kind: "answers", model: build(FAMILIES, config, weights) };
+  if (ENCODERS.has(String(config["model_type"]))) {
+    return { kind: "reads_both_ways", purpose, model: build(ENCODERS, config, weights) };
+  }
+  return { kind: "reads", purpose, model: build(FAMILIES, config, unprefixed(weights)) };
+}
+
+/** A decoder, whatever it is for. */
 export function loadModel(path: string, told: (bytes: number) => void = () => undefined): Model {
-  const { config, weights } = statSync(path).isDirectory() ? openFolder(path, told) : openGguf(path, told);
+  const { config, weights } = openPath(path, told);
+  return build(FAMILIES, config, unprefixed(weights));
+}
+
+function build<Built>(
+  families: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => Built>,
+  config: ModelConfig,
+  weights: Weights,
+): Built {
   try {
     const type = config["model_type"];
-    const family = FAMILIES.get(String(type));
+    const family = families.get(String(type));
     if (family !== undefined) {
       const model = family(config, weights);
       weights.release();
       return model;
     }
-    const known = [...FAMILIES.keys()].join(", ");
+    const known = [...families.keys()].join(", ");
     throw new Failure("unsupported", `Cannot load ${weights.file}: its family is "${type}", known: ${known}`);
   } catch (error) {
     weights[Symbol.dispose]();
     throw error;
   }
+}
+
+/** A decoder that was saved without its head, as embedding models are, has no "model." before its names. */
+function unprefixed(weights: Weights): Weights {
+  if (weights.has("model.embed_tokens.weight") || !weights.has("embed_tokens.weight")) return weights;
+  const bare = (name: string) => name.replace(/^model\./, "");
+  return {
+    file: weights.file,
+    get bytes_resident() {
+      return weights.bytes_resident;
+    },
+    has: (name) => weights.has(bare(name)),
+    release: () => weights.release(),
+    vector: (name, size) => weights.vector(bare(name), size),
+    linear: (name, rows, columns, bias) => weights.linear(bare(name), rows, columns, bias),
+    [Symbol.dispose]: () => weights[Symbol.dispose](),
+  };
+}
+
+function openPath(path: string, told: (bytes: number) => void): { config: ModelConfig; weights: Weights } {
+  return statSync(path).isDirectory() ? openFolder(path, told) : openGguf(path, told);
 }
 
 function openFolder(folder: string, told: (bytes: number) => void): { config: ModelConfig; weights: Weights } {

@@ -1,6 +1,7 @@
 /** Answers on this machine: prompt to tokens, tokens to text. Knows no wire format and no thread. */
 
 import type { Backend, LoadedModel } from "../core/backend.ts";
+import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import type { GenerationEvent, GenerationRequest, Prompt, Sampling, SamplingWishes } from "../core/generation.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Catalog } from "../schedule/catalog.ts";
@@ -11,6 +12,7 @@ import { Detokenizer } from "../text/detokenizer.ts";
 import { StopFinder } from "../text/stop.ts";
 import { inWords } from "./prefix.ts";
 import { promptTokens } from "./prompt.ts";
+import { embed, mustAnswer, type ReadingParts, rerank } from "./reading.ts";
 
 // OpenAI's defaults, where neither the caller nor the model says otherwise.
 const PLAIN_SAMPLING = { temperature: 1, top_k: 0, top_p: 1, min_p: 0 } as const;
@@ -32,6 +34,14 @@ export class LocalBackend implements Backend, PrefixCache {
     using lease = await this.#acquire(request, signal);
     const { model, text, prompt_ids } = await this.#read(request, lease.loaded, signal);
     return inWords(await this.#scheduler.explain(model, prompt_ids), prompt_ids, text.vocabulary);
+  }
+
+  async embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings> {
+    return await embed(request, this.#catalog.find(request.model), this.#reading, signal);
+  }
+
+  async rerank(request: RerankRequest, signal: AbortSignal): Promise<Scores> {
+    return await rerank(request, this.#catalog.find(request.model), this.#reading, signal);
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
@@ -67,8 +77,14 @@ export class LocalBackend implements Backend, PrefixCache {
     }
   }
 
+  get #reading(): ReadingParts {
+    return { text: this.#text, scheduler: this.#scheduler };
+  }
+
   async #acquire(request: GenerationRequest, signal: AbortSignal): Promise<Lease> {
-    return await this.#scheduler.acquire(this.#catalog.find(request.model), signal);
+    const model = this.#catalog.find(request.model);
+    mustAnswer(model.name, await this.#text.load(model.path));
+    return await this.#scheduler.acquire(model, signal);
   }
 
   async #read(request: GenerationRequest, loaded: LoadedModel, signal: AbortSignal) {

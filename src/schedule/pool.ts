@@ -28,6 +28,8 @@ export interface Lease extends Disposable {
 export interface ResidentModel {
   readonly model: CatalogModel;
   readonly state: "loading" | "ready" | "unloading";
+  /** null until its files were read. */
+  readonly purpose: ModelEstimate["purpose"] | null;
   readonly loaded: LoadedModel | null;
   readonly account: Account | null;
   readonly preloaded: boolean;
@@ -43,6 +45,7 @@ interface Slot {
   readonly progress: LoadingProgress;
   readonly loading: Promise<LoadedModel>;
   state: "loading" | "ready" | "unloading";
+  purpose: ModelEstimate["purpose"] | null;
   loaded: LoadedModel | null;
   preloaded: boolean;
   in_flight: number;
@@ -197,6 +200,7 @@ export class ModelPool {
       progress: new LoadingProgress(),
       loading,
       state: "loading",
+      purpose: null,
       loaded: null,
       preloaded: false,
       in_flight: 0,
@@ -214,6 +218,7 @@ export class ModelPool {
     const { name, path } = slot.model;
     try {
       const estimate = await this.#host.measure(path);
+      slot.purpose = estimate.purpose;
       const kv_bytes = await this.#inTurn(() => this.#makeRoom(slot, estimate));
       const bytes_total = estimate.weights_bytes;
       slot.progress.tell({ stage: "weights", bytes_done: 0, bytes_total });

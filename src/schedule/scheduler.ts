@@ -1,5 +1,6 @@
 /** Decides when a row may start, and makes its model resident first. Knows tokens, not text. */
 
+import type { EncoderText } from "../core/encoding.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Priority } from "../core/priority.ts";
 import type { EngineClient } from "../worker/client.ts";
@@ -10,6 +11,12 @@ import type { RequestQueue } from "./queue.ts";
 
 /** A row that has not waited yet. */
 export interface AskedRow extends Omit<RowStart, "id" | "urgency"> {
+  readonly priority: Priority;
+}
+
+export interface AskedTexts {
+  readonly model: string;
+  readonly texts: readonly EncoderText[];
   readonly priority: Priority;
 }
 
@@ -37,5 +44,11 @@ export class Scheduler {
     const { priority, ...row } = asked;
     using place = await this.#queue.enter(row.model, priority, signal);
     yield* this.#engine.generate({ ...row, urgency: { priority, waited_ms: place.waited_ms } }, signal);
+  }
+
+  /** The numbers of each text: its vector or its score. */
+  async read(texts: AskedTexts, signal: AbortSignal): Promise<readonly Float32Array[]> {
+    using _ = await this.#queue.enter(texts.model, texts.priority, signal);
+    return await this.#engine.read(texts.model, texts.texts, signal);
   }
 }

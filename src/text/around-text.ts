@@ -8,6 +8,13 @@ export interface Around {
   readonly after: readonly number[];
 }
 
+/** Of two texts that are read as one. */
+export interface AroundPair extends Around {
+  readonly between: readonly number[];
+  /** Whether the second text and what is after it are tokens of another type. */
+  readonly second_type: boolean;
+}
+
 export interface AroundWishes {
   /** null leaves it to the post-processor. */
   readonly add_bos: boolean | null;
@@ -30,7 +37,30 @@ export function aroundText(
   };
 }
 
+/** What the post-processor says; one that says nothing puts the texts together. */
+export function aroundPair(part: JsonPart | null): AroundPair {
+  switch (part?.textOrNull("type")) {
+    case "TemplateProcessing":
+      return pairTemplate(part);
+    case "BertProcessing": {
+      const sep = [pairId(part, "sep")];
+      return { before: [pairId(part, "cls")], between: sep, after: sep, second_type: true };
+    }
+    case "RobertaProcessing": {
+      const sep = pairId(part, "sep");
+      return { before: [pairId(part, "cls")], between: [sep, sep], after: [sep], second_type: false };
+    }
+    case "Sequence": {
+      const found = part.parts("processors").map(aroundPair);
+      return found.find(({ before, after }) => before.length + after.length > 0) ?? NOTHING_AROUND_PAIR;
+    }
+    default:
+      return NOTHING_AROUND_PAIR;
+  }
+}
+
 const NOTHING_AROUND: Around = { before: [], after: [] };
+const NOTHING_AROUND_PAIR: AroundPair = { ...NOTHING_AROUND, between: [], second_type: false };
 
 function wanted(ids: readonly number[], id: number, is_wanted: boolean, place: "first" | "last"): readonly number[] {
   const others = ids.filter((each) => each !== id);
@@ -70,6 +100,26 @@ function aroundTemplate(part: JsonPart): Around {
     else ids.push(...part.part("special_tokens").part(special.text("id")).tokenIds("ids"));
   }
   return { before, after };
+}
+
+/** `pair`: special tokens around the sequences A and B. */
+function pairTemplate(part: JsonPart): AroundPair {
+  const parts: number[][] = [[], [], []];
+  let place = 0;
+  let second_type = false;
+  for (const item of part.parts("pair")) {
+    const special = item.partOrNull("SpecialToken");
+    if (special !== null) {
+      parts[place]?.push(...part.part("special_tokens").part(special.text("id")).tokenIds("ids"));
+      continue;
+    }
+    const sequence = item.part("Sequence");
+    if (sequence.text("id") !== "AB".charAt(place)) throw part.unsupported("a pair that is not A and then B");
+    second_type = sequence.value("type_id") === 1;
+    place += 1;
+  }
+  const [before = [], between = [], after = []] = parts;
+  return { before, between, after, second_type };
 }
 
 /** `["[CLS]", 101]` */

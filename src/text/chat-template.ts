@@ -2,9 +2,14 @@
 
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { Failure } from "../core/failure.ts";
-import type { Message } from "../core/generation.ts";
 import { likePython, pythonStrip } from "./jinja-repairs.ts";
 import { strftime } from "./strftime.ts";
+
+/** A message in the role its template knows. */
+interface Written {
+  readonly role: string;
+  readonly content: string;
+}
 
 export class ChatTemplate {
   readonly #program: ReturnType<typeof parse>;
@@ -21,7 +26,7 @@ export class ChatTemplate {
   }
 
   /** The text before the answer. `now` is shown in local time. */
-  render(messages: readonly Message[], now: Date): string {
+  render(messages: readonly Written[], now: Date): string {
     const environment = new Environment();
     for (const [name, value] of Object.entries({ ...GLOBALS, ...this.#variables(messages, now) })) {
       environment.set(name, value);
@@ -34,7 +39,7 @@ export class ChatTemplate {
     }
   }
 
-  #variables(messages: readonly Message[], now: Date): Record<string, unknown> {
+  #variables(messages: readonly Written[], now: Date): Record<string, unknown> {
     return {
       ...Object.fromEntries(this.#named_tokens),
       messages: messages.map(({ role, content }) => ({ role, content })),

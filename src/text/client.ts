@@ -2,7 +2,7 @@
 
 import { Failure, fromRecord } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
-import type { FromText, TextAnswers, TextCall, TextModel, ToText } from "./messages.ts";
+import type { EncodedInput, FromText, Input, TextAnswers, TextCall, TextModel, ToText } from "./messages.ts";
 
 export interface TextClient {
   /** `path`: a model folder or a GGUF file. Loads once; later calls return the same. */
@@ -12,6 +12,8 @@ export interface TextClient {
   encodeText(path: string, text: string, reader?: Reader): Promise<number[]>;
   /** Frees what `load` made; the next call makes it again. */
   forget(path: string): void;
+  /** Each on its own within `tokens_max`; what is beyond is cut. */
+  encodeInputs(path: string, inputs: readonly Input[], reader: Reader): Promise<EncodedInput[]>;
   close(): void;
 }
 
@@ -79,6 +81,10 @@ class WorkerClient implements TextClient {
 
   encodeText(path: string, text: string, { tokens_max, signal } = ANYONE): Promise<number[]> {
     return this.#call({ kind: "encode_text", path, text, tokens_max }, signal);
+  }
+
+  encodeInputs(path: string, inputs: readonly Input[], { tokens_max, signal }: Reader): Promise<EncodedInput[]> {
+    return this.#call({ kind: "encode_inputs", path, inputs, tokens_max }, signal);
   }
 
   close(): void {

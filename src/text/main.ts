@@ -32,6 +32,8 @@ function charactersOf(call: TextCall): number {
       return call.messages.reduce((sum, { content }) => sum + content.length, 0);
     case "encode_text":
       return call.text.length;
+    case "encode_inputs":
+      return call.inputs.flat().reduce((sum, text) => sum + text.length, 0);
   }
 }
 
@@ -50,6 +52,8 @@ function answer({ call, left }: ToText): TextAnswers[keyof TextAnswers] {
       return open(call.path).encodeChat(call.messages, new Date(call.now_ms), enough(call.tokens_max, left));
     case "encode_text":
       return open(call.path).encodeText(call.text, enough(call.tokens_max, left));
+    case "encode_inputs":
+      return open(call.path).encodeInputs(call.inputs, call.tokens_max, () => Atomics.load(left, 0) !== 0);
   }
 }
 

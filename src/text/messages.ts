@@ -1,7 +1,9 @@
 /** Everything the main thread and the text worker say to each other. */
 
+import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
+import type { Purpose } from "../core/purpose.ts";
 
 /** What decoding needs, in a form that moves between threads without a copy. */
 export interface Vocabulary {
@@ -17,6 +19,7 @@ export interface TextModel {
   readonly vocabulary: Vocabulary;
   /** Of the longest token: no more of a text than this becomes one. */
   readonly token_bytes_max: number;
+  readonly purpose: Purpose;
   readonly has_chat_template: boolean;
   readonly stop_token_ids: readonly number[];
   /** The sampling values of `generation_config.json`; null where it says nothing. */
@@ -32,7 +35,22 @@ export type TextCall =
       readonly now_ms: number;
       readonly tokens_max: number;
     }
-  | { readonly kind: "encode_text"; readonly path: string; readonly text: string; readonly tokens_max: number };
+  | { readonly kind: "encode_text"; readonly path: string; readonly text: string; readonly tokens_max: number }
+  | {
+      readonly kind: "encode_inputs";
+      readonly path: string;
+      readonly inputs: readonly Input[];
+      readonly tokens_max: number;
+    };
+
+/** A text, or a query with what may answer it, for a model that reads. */
+export type Input = string | readonly [string, string];
+
+/** With all that the model wants around it, in at most so many tokens. */
+export interface EncodedInput extends EncoderText {
+  /** Whether it had more. */
+  readonly is_cut: boolean;
+}
 
 /** What a call of a kind answers. */
 export interface TextAnswers {
@@ -40,6 +58,7 @@ export interface TextAnswers {
   readonly forget: readonly [];
   readonly encode_chat: number[];
   readonly encode_text: number[];
+  readonly encode_inputs: EncodedInput[];
 }
 
 export interface ToText {

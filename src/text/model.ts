@@ -4,13 +4,16 @@ import { statSync } from "node:fs";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
+import type { Purpose } from "../core/purpose.ts";
 import { readGguf } from "../formats/gguf.ts";
+import { purposeOf } from "../formats/purpose.ts";
 import { ChatTemplate } from "./chat-template.ts";
 import { guard, unguard } from "./content-guard.ts";
 import { endOfTurnIds, isTurnMarker } from "./control-tokens.ts";
 import { readFolder } from "./folder.ts";
 import { readGgufSource } from "./gguf-source.ts";
-import type { TextModel, Vocabulary } from "./messages.ts";
+import { type InputEncoder, inputEncoder } from "./inputs.ts";
+import type { EncodedInput, Input, TextModel, Vocabulary } from "./messages.ts";
 import type { TextSource } from "./source.ts";
 import { type IsEnough, Tokenizer } from "./tokenizer.ts";
 import { vocabularyOf } from "./vocabulary.ts";
@@ -18,22 +21,27 @@ import { vocabularyOf } from "./vocabulary.ts";
 export class LoadedText {
   readonly #source: TextSource;
   readonly #tokenizer: Tokenizer;
+  readonly #purpose: Purpose;
+  #inputs: InputEncoder | null = null;
   #template: ChatTemplate | null = null;
 
   /** `path`: a model folder or a GGUF file. */
   constructor(path: string) {
     this.#source = readSource(path);
     this.#tokenizer = openTokenizer(this.#source);
+    this.#purpose = purposeOf(path);
   }
 
   describe(): TextModel {
     const { added_tokens } = this.#tokenizer;
-    const decoder = this.#source.tokenizer.partOrNull("decoder");
+    // A model that reads writes nothing, so how its tokens become text again does not matter.
+    const decoder = this.#purpose.kind === "chat" ? this.#source.tokenizer.partOrNull("decoder") : null;
     const vocabulary = vocabularyOf(decoder, this.#tokenizer.vocabulary, added_tokens);
     const added_bytes = added_tokens.map(({ content }) => Buffer.byteLength(content));
     return {
       vocabulary,
       token_bytes_max: Math.max(longestOf(vocabulary), ...added_bytes),
+      purpose: this.#purpose,
       has_chat_template: this.#source.chat_template !== null,
       stop_token_ids: this.#stopTokenIds(),
       sampling: this.#source.sampling,
@@ -52,9 +60,19 @@ export class LoadedText {
     return this.#tokenizer.encode(text, isEnough);
   }
 
+  /** For a model that reads, each input in at most `tokens_max`. */
+  encodeInputs(inputs: readonly Input[], tokens_max: number, hasLeft: () => boolean): EncodedInput[] {
+    assert(this.#purpose.kind !== "chat", "only a model that reads is given inputs");
+    this.#inputs ??= inputEncoder(this.#tokenizer, this.#purpose, () => this.#openTemplate());
+    const encode = this.#inputs;
+    return inputs.map((input) => encode(input, hasLeft() ? 0 : tokens_max, hasLeft));
+  }
+
   /** Opened when it is first needed: a model with a bad template still completes text. */
   #openTemplate(): ChatTemplate {
-    assert(this.#source.chat_template !== null, "only a model with a chat template is asked to chat");
+    if (this.#source.chat_template === null) {
+      throw new Failure("unsupported", "Cannot render the model's chat template: it has none", "messages");
+    }
     this.#template ??= new ChatTemplate(this.#source.chat_template, this.#source.named_tokens);
     return this.#template;
   }

@@ -5,7 +5,7 @@
 
 import type { Tokenizer as Library } from "@huggingface/tokenizers";
 import { type AddedToken, AddedTokens, type Admission, addedToken } from "./added-tokens.ts";
-import { type Around, type AroundWishes, aroundText } from "./around-text.ts";
+import { type Around, type AroundPair, type AroundWishes, aroundPair, aroundText } from "./around-text.ts";
 import type { JsonPart } from "./json-part.ts";
 import { openLibrary } from "./library.ts";
 import { WordCutter } from "./word-cutter.ts";
@@ -52,7 +52,8 @@ export class Tokenizer {
   readonly #control_texts: ReadonlySet<string>;
   readonly #text_view: View;
   readonly #chat_view: View;
-  readonly #around: Around;
+  readonly around: Around;
+  readonly around_pair: AroundPair;
   /** null: the model itself bounds its words. */
   readonly #cutter: WordCutter | null;
 
@@ -76,13 +77,25 @@ export class Tokenizer {
     // In a chat control tokens are looked for where their places are still those of the rendered text.
     this.#chat_view = this.#view((token) => isNormalized(token) && !this.#control.has(token), true);
     this.#cutter = this.#model.config.type === "WordPiece" ? null : new WordCutter(this.#model.tokens_to_ids);
-    this.#around = aroundText(json.partOrNull("post_processor"), extras, (content) => this.idOf(content));
+    this.around = aroundText(json.partOrNull("post_processor"), extras, (content) => this.idOf(content));
+    this.around_pair = aroundPair(json.partOrNull("post_processor"));
   }
 
   /** Added tokens in the text are recognised; the tokens that belong around a text are put there. */
   encode(text: string, isEnough: IsEnough = NEVER): number[] {
     const ids = this.#encode(text.toWellFormed(), this.#text_view, () => true, isEnough);
-    return [...this.#around.before, ...ids, ...this.#around.after];
+    return [...this.around.before, ...ids, ...this.around.after];
+  }
+
+  /** The first `tokens_max` with nothing around them; added tokens in the text are recognised. */
+  encodeBare(text: string, tokens_max: number, hasLeft: () => boolean): { ids: number[]; is_cut: boolean } {
+    const ids = this.#encode(
+      text.toWellFormed(),
+      this.#text_view,
+      () => true,
+      (tokens) => tokens > tokens_max || hasLeft(),
+    );
+    return { ids: ids.slice(0, tokens_max), is_cut: ids.length > tokens_max };
   }
 
   /** Nothing is put around the text, and no control token may span one of the `seams` (ascending offsets). */

@@ -9,6 +9,7 @@ const nullable = (schema: TSchema) => Type.Union([schema, Type.Null()]);
 
 const modelStatus = {
   model_id: Type.String({ examples: ["SmolLM2-135M-Instruct"] }),
+  model_type: nullable(Type.Union([Type.Literal("chat"), Type.Literal("embedding"), Type.Literal("reranker")])),
   state: Type.Union([Type.Literal("loading"), Type.Literal("ready"), Type.Literal("unloading")]),
   size_bytes: bytes("weights, and what its keys and values may take"),
   size_gb: Type.Number({ examples: [0.473] }),

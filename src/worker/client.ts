@@ -4,7 +4,9 @@
  */
 
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
+import type { EncoderText } from "../core/encoding.ts";
 import { Failure, fromRecord } from "../core/failure.ts";
+import { floatsFromBase64 } from "../core/floats.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { EngineParts, EnginePort, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
@@ -50,6 +52,7 @@ interface Life {
   readonly explanations: Map<number, Pending<PrefixMatch>>;
   readonly measures: Map<number, Pending<ModelEstimate>>;
   readonly unloads: Map<string, Pending<void>>;
+  readonly readings: Map<number, Pending<readonly Float32Array[]>>;
   readonly watch: NodeJS.Timeout;
   /** Since its last message, while it has work. */
   quiet_ticks: number;
@@ -134,6 +137,11 @@ export class EngineClient {
     }
   }
 
+  /** The numbers of each text. The engine drops the work when `signal` aborts. */
+  read(model: string, texts: readonly EncoderText[], signal: AbortSignal): Promise<readonly Float32Array[]> {
+    return this.#ask((life) => this.#read(life, { model, texts }, signal));
+  }
+
   /** Why a prompt would, or would not, be found in the prefix cache. */
   explain(model: string, prompt_ids: readonly number[]): Promise<PrefixMatch> {
     return this.#ask((life) => {
@@ -184,8 +192,7 @@ export class EngineClient {
     start: Omit<RowStart, "id">,
     signal: AbortSignal,
   ): AsyncGenerator<RowProgress, void, undefined> {
-    const order = this.#orders.get(start.model);
-    if (order !== undefined) await loaded(life, order); // one that came after a death holds nothing yet
+    await this.#hold(life, start.model);
     signal.throwIfAborted();
     if (life.ended !== null) throw life.ended;
     const id = this.#nextId();
@@ -200,6 +207,37 @@ export class EngineClient {
       signal.removeEventListener("abort", onAbort);
       if (life.rows.delete(id)) post(life, { kind: "abort", id });
     }
+  }
+
+  async #read(
+    life: Life,
+    asked: { readonly model: string; readonly texts: readonly EncoderText[] },
+    signal: AbortSignal,
+  ): Promise<readonly Float32Array[]> {
+    await this.#hold(life, asked.model);
+    signal.throwIfAborted();
+    if (life.ended !== null) throw life.ended;
+    const id = this.#nextId();
+    const reading = pending<readonly Float32Array[]>();
+    const onAbort = () => {
+      reading.reject(signal.reason);
+      post(life, { kind: "abort", id });
+    };
+    life.readings.set(id, reading);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      post(life, { kind: "read", id, ...asked });
+      return await reading.promise;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      life.readings.delete(id);
+    }
+  }
+
+  /** An engine that came after a death holds nothing yet. */
+  async #hold(life: Life, model: string): Promise<void> {
+    const order = this.#orders.get(model);
+    if (order !== undefined) await loaded(life, order);
   }
 
   #nextId(): number {
@@ -224,6 +262,7 @@ export class EngineClient {
       explanations: new Map(),
       measures: new Map(),
       unloads: new Map(),
+      readings: new Map(),
       watch: setInterval(() => this.#watch(life), this.#parts.settings.stall_ms_max / QUIET_TICKS_MAX),
       quiet_ticks: 0,
       ended: null,
@@ -231,7 +270,7 @@ export class EngineClient {
     life.watch.unref();
     life.port.addEventListener("message", (event) => receive(life, event.data));
     // Without an error listener a worker that cannot start would be waited for without end.
-    life.port.addEventListener("error", (event) => this.#bury(life, event.message));
+    life.port.addEventListener("error", (event) => this.#bury(life, sentenceOf(event.message)));
     life.port.addEventListener("close", () => this.#bury(life, "its thread ended"));
     post(life, { kind: "start", parts: this.#parts });
     if (this.#memory_bytes_max !== null) post(life, { kind: "limit_memory", bytes: this.#memory_bytes_max });
@@ -239,7 +278,7 @@ export class EngineClient {
   }
 
   #watch(life: Life): void {
-    const asked = [life.rows, life.loading, life.explanations, life.measures, life.unloads];
+    const asked = [life.rows, life.loading, life.explanations, life.readings, life.measures, life.unloads];
     const is_idle = asked.every(({ size }) => size === 0);
     life.quiet_ticks = is_idle ? 0 : life.quiet_ticks + 1;
     if (life.quiet_ticks <= QUIET_TICKS_MAX) return;
@@ -256,6 +295,7 @@ export class EngineClient {
     life.started.reject(failure);
     life.stopped.resolve();
     for (const load of life.loads.values()) load.reject(failure);
+    for (const reading of life.readings.values()) reading.reject(failure);
     for (const explanation of life.explanations.values()) explanation.reject(failure);
     for (const measure of life.measures.values()) measure.reject(failure);
     // With the engine all it held is gone.
@@ -264,6 +304,11 @@ export class EngineClient {
     life.rows.clear();
     life.port.terminate();
   }
+}
+
+/** A thread's error comes with the lines of source around it. */
+function sentenceOf(message: string): string {
+  return /^\w*error: (.+)$/im.exec(message)?.[1] ?? message;
 }
 
 function loaded(life: Life, { model, path, kv_bytes_max, told }: Order): Promise<LoadedModel> {
@@ -312,6 +357,12 @@ function receive(life: Life, message: FromEngine): void {
     case "row_failed":
       life.rows.get(message.id)?.fail(fromRecord(message.failure));
       life.rows.delete(message.id);
+      break;
+    case "read":
+      life.readings.get(message.id)?.resolve(message.values.map(floatsFromBase64));
+      break;
+    case "read_failed":
+      life.readings.get(message.id)?.reject(fromRecord(message.failure));
       break;
     case "explained":
       life.explanations.get(message.id)?.resolve(message.match);

@@ -6,23 +6,33 @@
 import { assert } from "../core/assert.ts";
 import type { LoadedModel } from "../core/backend.ts";
 import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
+import { floatsToBase64 } from "../core/floats.ts";
+import type { ReadingPurpose } from "../core/purpose.ts";
+import type { EngineSettings } from "../core/settings.ts";
 import { BlockFiles } from "../engine/block-files.ts";
+import { decoderReader } from "../engine/decoder-reader.ts";
 import { blockKey } from "../engine/disk-tier.ts";
+import { encoderReader } from "../engine/encoder-reader.ts";
 import { Engine, type RowOutcome } from "../engine/engine.ts";
+import { ReadingLane, type ReadOutcome } from "../engine/reading-lane.ts";
+import type { TextReader } from "../engine/text-reader.ts";
 import { openExtras, setFast, setThreads } from "../mlx/extras.ts";
 import { openLibrary } from "../mlx/library.ts";
 import { clearCache, limitMemory } from "../mlx/memory.ts";
 import { estimateModel } from "../models/estimate.ts";
 import type { Model } from "../models/family.ts";
-import { loadModel } from "../models/load.ts";
+import { type Opened, openModel } from "../models/load.ts";
 import type { EngineParts, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
 
 declare const self: Worker;
 
-interface Resident {
-  readonly model: Model;
-  readonly engine: Engine;
-}
+/** A model that answers has an engine, one that only reads a lane. */
+type Resident =
+  | { readonly kind: "engine"; readonly model: Model; readonly engine: Engine }
+  | { readonly kind: "lane"; readonly lane: ReadingLane };
+
+// How long texts are read at a time while nothing else waits: who leaves is noticed no later.
+const READ_MS = 50;
 
 // So long without a row, and the prefix cache goes to the disk.
 const IDLE_MS = 1000;
@@ -45,7 +55,14 @@ else self.onmessage = (event: MessageEvent<ToEngine>) => receive(event.data);
 function speakToParent(): void {
   process.on("message", receive);
   process.on("disconnect", () => process.exit());
+  // A listener of messages that throws does not end a process of Bun by itself.
+  for (const bug of ["uncaughtException", "unhandledRejection"] as const) process.on(bug, fallOver);
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => undefined);
+}
+
+function fallOver(error: unknown): void {
+  process.stderr.write(`${Bun.inspect(error)}\n`);
+  process.exit(1);
 }
 
 function receive(message: ToEngine): void {
@@ -68,8 +85,11 @@ function receive(message: ToEngine): void {
     case "generate":
       generate(message.row);
       break;
+    case "read":
+      readTexts(message);
+      break;
     case "abort":
-      for (const { engine } of residents.values()) engine.remove(message.id);
+      for (const resident of residents.values()) remove(resident, message.id);
       break;
     case "explain":
       send(explain(message));
@@ -119,8 +139,10 @@ function load({ model: name, path, kv_bytes_max }: ToEngine & { kind: "load" }):
 function unload(name: string): FromEngine {
   const resident = residents.get(name);
   residents.delete(name);
-  resident?.engine[Symbol.dispose]();
-  resident?.model[Symbol.dispose]();
+  if (resident?.kind === "engine") {
+    resident.engine[Symbol.dispose]();
+    resident.model[Symbol.dispose]();
+  } else resident?.lane[Symbol.dispose]();
   clearCache();
   return { kind: "unloaded", model: name };
 }
@@ -128,10 +150,24 @@ function unload(name: string): FromEngine {
 function open(name: string, path: string, kv_bytes_max: number): Resident {
   assert(started !== null, "the engine starts before it loads");
   const { parts, files } = started;
-  const model = loadModel(path, tellLoading(name));
-  const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape);
   const settings = { ...parts.settings, kv_bytes_max };
-  return { model, engine: new Engine(model, settings, () => performance.now(), { files, key }) };
+  const opened = openModel(path, tellLoading(name));
+  if (opened.kind === "answers") {
+    const { model } = opened;
+    const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape);
+    return { kind: "engine", model, engine: new Engine(model, settings, nowMs, { files, key }) };
+  }
+  try {
+    return { kind: "lane", lane: new ReadingLane(readerOf(opened, settings), nowMs) };
+  } catch (error) {
+    opened.model[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function readerOf(opened: Opened & { purpose: ReadingPurpose }, settings: EngineSettings): TextReader {
+  if (opened.kind === "reads_both_ways") return encoderReader(opened.model, opened.purpose);
+  return decoderReader(opened.model, opened.purpose, settings.kv_bytes_max);
 }
 
 /** A load is silent otherwise, and the engine would be taken for stuck. */
@@ -146,15 +182,18 @@ function tellLoading(model: string): (bytes_done: number) => void {
 
 /** An engine that has just been started again holds nothing. */
 function explain({ id, model, prompt_ids }: ToEngine & { kind: "explain" }): FromEngine {
-  const match = residents.get(model)?.engine.explain(prompt_ids) ?? { matched_tokens: 0, departure: null };
+  const resident = residents.get(model);
+  const match = resident?.kind === "engine" ? resident.engine.explain(prompt_ids) : NOTHING_HELD;
   return { kind: "explained", id, match };
 }
+
+const NOTHING_HELD = { matched_tokens: 0, departure: null } as const;
 
 function generate(row: RowStart): void {
   const resident = residents.get(row.model);
   try {
-    if (resident === undefined)
-      throw new Failure("engine", `Cannot generate: the engine holds no model "${row.model}"`);
+    if (resident?.kind !== "engine")
+      throw new Failure("engine", `Cannot generate: the engine holds no model "${row.model}" that answers`);
     resident.engine.add(row);
   } catch (error) {
     send({ kind: "row_failed", id: row.id, failure: toRecord(error, "engine") });
@@ -163,21 +202,67 @@ function generate(row: RowStart): void {
   if (!stepping) void run();
 }
 
-/** Steps while there are rows, model by model. Between two steps the thread looks at its messages, so an abort waits for one step at most. */
+function readTexts({ id, model, texts }: ToEngine & { kind: "read" }): void {
+  const resident = residents.get(model);
+  if (resident?.kind !== "lane") {
+    const failure = new Failure("engine", `Cannot read: the engine holds no model "${model}" for it`);
+    send({ kind: "read_failed", id, failure: toRecord(failure, "engine") });
+    return;
+  }
+  resident.lane.add(id, texts);
+  if (!stepping) void run();
+}
+
+function remove(resident: Resident, id: number): void {
+  if (resident.kind === "engine") resident.engine.remove(id);
+  else resident.lane.remove(id);
+}
+
+/**
+ * Steps while there are rows, model by model, and then reads texts in what is left of the answers' gap. After each the
+ * thread looks at its messages, so an abort waits for one of them at most.
+ */
 async function run(): Promise<void> {
   stepping = true;
   if (idle !== null) clearTimeout(idle);
-  for (let busy = true; busy; ) {
-    busy = false;
-    for (const { engine } of residents.values()) {
-      if (stopping || engine.rows === 0) continue;
-      busy = true;
-      report(engine.step());
-      await new Promise<void>((resolve) => setImmediate(resolve));
+  while (!stopping) {
+    const began_ms = nowMs();
+    const answering = kept("engine").filter(({ engine }) => engine.rows > 0);
+    const reading = kept("lane").filter(({ lane }) => lane.jobs > 0);
+    if (answering.length + reading.length === 0) break;
+    for (const { engine } of answering) {
+      if (engine.rows > 0) report(engine.step());
+      await messages();
+    }
+    for (const { lane } of reading) {
+      tell(answering.length > 0 ? lane.advance(gapLeft(began_ms), true) : lane.advance(READ_MS, false));
+      await messages();
     }
   }
   stepping = false;
   idle = setTimeout(() => void keepCached(), IDLE_MS);
+}
+
+function kept<Kind extends Resident["kind"]>(kind: Kind): (Resident & { kind: Kind })[] {
+  const isOf = (resident: Resident): resident is Resident & { kind: Kind } => resident.kind === kind;
+  return [...residents.values()].filter(isOf);
+}
+
+function messages(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function gapLeft(began_ms: number): number {
+  assert(started !== null, "the engine starts before it reads");
+  return Math.max(0, started.parts.settings.decode_gap_ms_target - (nowMs() - began_ms));
+}
+
+function tell(outcomes: readonly ReadOutcome[]): void {
+  for (const outcome of outcomes) {
+    if (outcome.kind === "failed") send({ kind: "read_failed", id: outcome.id, failure: outcome.failure });
+    else send({ kind: "read", id: outcome.id, values: outcome.values.map(floatsToBase64) });
+  }
+  if (outcomes.length === 0) send({ kind: "step", rows: [] });
 }
 
 async function stop(): Promise<void> {
@@ -187,7 +272,7 @@ async function stop(): Promise<void> {
 }
 
 async function keepCached(): Promise<void> {
-  for (const { engine } of residents.values()) await engine.keepCached();
+  for (const { engine } of kept("engine")) await engine.keepCached();
 }
 
 function report(outcomes: readonly RowOutcome[]): void {
@@ -199,9 +284,14 @@ function report(outcomes: readonly RowOutcome[]): void {
   send({ kind: "step", rows });
 }
 
-function describe(name: string, { model, engine }: Resident): LoadedModel {
-  const { vocabulary_size, bytes_resident } = model;
-  return { model: name, context_length: engine.context_length, vocabulary_size, bytes_resident };
+function describe(name: string, resident: Resident): LoadedModel {
+  const { vocabulary_size, bytes_resident } = resident.kind === "engine" ? resident.model : resident.lane.reader;
+  const { context_length } = resident.kind === "engine" ? resident.engine : resident.lane.reader;
+  return { model: name, context_length, vocabulary_size, bytes_resident };
+}
+
+function nowMs(): number {
+  return performance.now();
 }
 
 function epochMs(): number {

@@ -1,6 +1,7 @@
 /** Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another process. */
 
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
+import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { FinishReason, Sampling } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
@@ -57,6 +58,8 @@ export type ToEngine =
   /** For all of MLX, from now on. */
   | { readonly kind: "limit_memory"; readonly bytes: number }
   | { readonly kind: "generate"; readonly row: RowStart }
+  /** Texts to numbers. */
+  | { readonly kind: "read"; readonly id: number; readonly model: string; readonly texts: readonly EncoderText[] }
   | { readonly kind: "abort"; readonly id: number }
   | { readonly kind: "explain"; readonly id: number; readonly model: string; readonly prompt_ids: readonly number[] }
   /** Its last message. */
@@ -75,5 +78,8 @@ export type FromEngine =
   /** Also without a row, as progress: a chunk of a prompt went through. */
   | { readonly kind: "step"; readonly rows: readonly RowProgress[] }
   | { readonly kind: "row_failed"; readonly id: number; readonly failure: FailureRecord }
+  /** The numbers of each text, as core/floats.ts writes them. */
+  | { readonly kind: "read"; readonly id: number; readonly values: readonly string[] }
+  | { readonly kind: "read_failed"; readonly id: number; readonly failure: FailureRecord }
   | { readonly kind: "explained"; readonly id: number; readonly match: PrefixMatch }
   | { readonly kind: "stopped" };

@@ -30,9 +30,13 @@ test("options come with their command", () => {
 
 test("each setting of the engine is an option of serve", () => {
   const words = ["--rows-max", "2", "--decode-gap-ms-target=50", "--chunk-tokens-max", "64", "--draft-tokens-max", "8"];
+  words.push("--isolation", "process", "--queue-max", "9", "--stall-ms-max", "5000");
   const { settings } = parseOptions(["serve", ...words, "--kv-bytes-max", "1073741824", "--kv-disk-bytes-max=2GiB"]);
   expect(settings).toEqual({
+    isolation: "process",
     rows_max: 2,
+    queue_max: 9,
+    stall_ms_max: 5000,
     decode_gap_ms_target: 50,
     chunk_tokens_max: 64,
     draft_tokens_max: 8,
@@ -65,6 +69,7 @@ describe("a command line is refused by the option at fault", () => {
     [["serve", "--port", "1", "--port=2"], `Cannot use --port: it is given twice; ${HELP}`],
     [["serve", "--port", "65536"], "Cannot use --port 65536: it must be a whole number from 0 to 65535"],
     [["serve", "--port=-1"], "Cannot use --port -1: it must be a whole number from 0 to 65535"],
+    [["serve", "--isolation", "vm"], "Cannot use --isolation vm: it must be worker or process"],
     [["serve", "--rows-max", "0"], "Cannot use --rows-max 0: it must be a whole number from 1 to 64"],
     [["serve", "--rows-max", "2KiB"], "Cannot use --rows-max 2KiB: it must be a whole number from 1 to 64"],
     [

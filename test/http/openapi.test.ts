@@ -66,7 +66,7 @@ describe("the document", () => {
           expect(schema).toEqual({ $ref: "#/components/schemas/Problem" });
         }
         const streams = operation.responses["200"]?.content["text/event-stream"] !== undefined;
-        expect([path, streams]).toEqual([path, path.endsWith("/completions")]);
+        expect([path, streams]).toEqual([path, /\/(?:completions|loading-progress)$/.test(path)]);
       }
     }
   });

@@ -32,6 +32,12 @@ const KINDS: Record<FailureKind, Expected> = {
   engine: { status: 500, type: "server_error", code: "engine_error", retry_after: null },
 };
 
+test("a failure that knows when to try again says so", async () => {
+  const failure = new Failure("overloaded", "Cannot take the request: 256 wait already", null, 17);
+  const { post } = serverOf(new ScriptedBackend(failing(failure, 0)));
+  expect((await post(CHAT, HI)).headers.get("retry-after")).toBe("17");
+});
+
 describe("a failure before the first event", () => {
   for (const [kind, expected] of Object.entries(KINDS) as [FailureKind, Expected][]) {
     for (const stream of [false, true]) {

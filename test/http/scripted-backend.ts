@@ -3,6 +3,7 @@
 import type { Static } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { Backend, ModelRecord } from "../../src/core/backend.ts";
+import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/core/encoding.ts";
 import { Failure } from "../../src/core/failure.ts";
 import type { GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
 import { createServer } from "../../src/http/server.ts";
@@ -29,6 +30,7 @@ export const USAGE = { prompt_tokens: 5, completion_tokens: 2 };
 /** Follows its script; remembers what it was asked, and how each answer ended. */
 export class ScriptedBackend implements Backend {
   readonly requests: GenerationRequest[] = [];
+  readonly embedded: EmbedRequest[] = [];
   events = 0;
   aborted = 0;
   /** Generators that ran their clean-up. */
@@ -43,6 +45,16 @@ export class ScriptedBackend implements Backend {
     const request = this.requests.at(-1);
     if (request === undefined) throw new Error("The backend was not asked");
     return request;
+  }
+
+  async embed(request: EmbedRequest): Promise<Embeddings> {
+    this.embedded.push(request);
+    return { vectors: request.inputs.map((_, index) => Float32Array.of(index, 0.5, -1)), prompt_tokens: 7 };
+  }
+
+  /** The longer the second text, the better. */
+  async rerank(request: RerankRequest): Promise<Scores> {
+    return { scores: request.pairs.map(([, second]) => second.length / 100), prompt_tokens: 9 };
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {

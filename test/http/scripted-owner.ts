@@ -6,6 +6,7 @@ import { defaultSettings, settingsOf } from "../../src/core/settings.ts";
 const MEMORY = { limit_bytes: 1000, taken_bytes: 400, free_bytes: 600, process_bytes: 900 };
 const MODEL = {
   model_id: "some/model",
+  model_type: "chat",
   state: "ready",
   size_bytes: 400,
   size_gb: 4e-7,

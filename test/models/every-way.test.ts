@@ -11,10 +11,13 @@ const WAYS: readonly (readonly [string, Record<string, string>])[] = [
 test.if(process.platform === "linux").each(WAYS)(
   "models %s give mlx-lm's logits and tokens",
   (_, environment) => {
-    const run = Bun.spawnSync([process.execPath, "test", "./test/models/mlx-lm.test.ts"], {
-      cwd: ROOT,
-      env: { ...process.env, ...environment },
-    });
+    const run = Bun.spawnSync(
+      [process.execPath, "test", "./test/models/mlx-lm.test.ts", "./test/models/encoders.test.ts"],
+      {
+        cwd: ROOT,
+        env: { ...process.env, ...environment },
+      },
+    );
     const output = run.exitCode === 0 ? "" : `${run.stdout}${run.stderr}`;
     expect({ code: run.exitCode, output }).toEqual({ code: 0, output: "" });
   },

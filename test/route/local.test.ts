@@ -36,6 +36,7 @@ class Letters implements TextClient {
         strips_leading_space: false,
       },
       token_bytes_max: 3,
+      purpose: { kind: "chat" } as const,
       has_chat_template: this.has_chat_template,
       stop_token_ids: [],
       sampling: { temperature: 0, top_k: null, top_p: null, min_p: null },
@@ -55,6 +56,10 @@ class Letters implements TextClient {
   }
 
   forget() {}
+
+  async encodeInputs() {
+    return [];
+  }
 
   close() {}
 }

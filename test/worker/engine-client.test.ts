@@ -131,6 +131,21 @@ describe.each(["worker", "process"] as const)("in a %s", (isolation) => {
     expect(spawned.length).toBe(4);
   });
 
+  test("an engine that fails by a bug of ours is started again", async () => {
+    const client = startClient();
+    const { path, expected } = fixture("untied");
+    await client.load("untied", path);
+    const begun = client.generate(row("untied", { tokens_max: 400 }), NEVER);
+    await begun.next();
+    spawned[0]?.postMessage({ kind: "explain", id: 1, model: "untied", prompt_ids: null } as never);
+    const reason = isolation === "worker" ? "null is not an object" : "its process ended with code 1";
+    const failure = await failureOf(tokens(begun));
+    expect(failure).toStartWith(`Cannot go on: the engine stopped: ${reason}`);
+    expect(failure).not.toContain("\n");
+    expect(await tokens(client.generate(row("untied"), NEVER))).toEqual(expected.token_ids.slice(0, 20));
+    expect(spawned.length).toBe(2);
+  });
+
   test("after a death a model is resident again when it is asked for", async () => {
     const client = startClient();
     for (const name of ["untied", "biases"]) await client.load(name, fixture(name).path);

@@ -9,6 +9,7 @@ const send = (message: FromEngine) => self.postMessage(message);
 self.onmessage = ({ data }: MessageEvent<ToEngine>) => {
   if (data.kind === "load") void load(data.model, data.path === "/slow");
   if (data.kind === "generate") for (;;);
+  if (data.kind === "stop") send({ kind: "stopped" });
 };
 
 async function load(model: string, is_slow: boolean): Promise<void> {
