@@ -2,33 +2,47 @@
 
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { Failure } from "../core/failure.ts";
-import { likePython, pythonStrip } from "./jinja-repairs.ts";
+import { likePython, namesIn, pythonFunctions } from "./jinja-repairs.ts";
 import { strftime } from "./strftime.ts";
-
-/** A message in the role its template knows. */
-interface Written {
-  readonly role: string;
-  readonly content: string;
-}
 
 export class ChatTemplate {
   readonly #program: ReturnType<typeof parse>;
   readonly #named_tokens: ReadonlyMap<string, string>;
+  readonly #names: ReadonlySet<string>;
 
   /** `named_tokens`: "bos_token" and the like, which the template may print. Throws a `Failure` when it cannot be read. */
   constructor(source: string, named_tokens: ReadonlyMap<string, string>) {
     this.#named_tokens = named_tokens;
     try {
-      this.#program = likePython(parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true })));
+      const program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
+      this.#names = namesIn(program);
+      this.#program = likePython(program);
     } catch (error) {
       throw new Failure("unsupported", `Cannot read the model's chat template: ${sentence(error)}`, "messages");
     }
   }
 
-  /** The text before the answer. `now` is shown in local time. */
-  render(messages: readonly Written[], now: Date): string {
+  /** A template that never speaks of tools has to be told of them in the messages. */
+  get knowsTools(): boolean {
+    return this.#names.has("tools");
+  }
+
+  /** A caller's option has to be the template's: one that it does not know would do nothing. */
+  refuseUnknown(options: Readonly<Record<string, unknown>>): void {
+    const own = ["messages", "tools", "documents", "add_generation_prompt", ...this.#named_tokens.keys()];
+    for (const name of Object.keys(options)) {
+      const state = own.includes(name) ? "it is not an option" : "the model's chat template has no such option";
+      if (own.includes(name) || !this.#names.has(name) || name in GLOBALS) {
+        throw new Failure("invalid_request", `Cannot use "${name}": ${state}`, `chat_template_kwargs.${name}`);
+      }
+    }
+  }
+
+  /** The text before the answer. `now` is shown in local time; `options` are variables over those that every request has. */
+  render(messages: readonly object[], now: Date, options: Readonly<Record<string, unknown>> = {}): string {
     const environment = new Environment();
-    for (const [name, value] of Object.entries({ ...GLOBALS, ...this.#variables(messages, now) })) {
+    const variables = { ...GLOBALS, ...this.#variables(messages, now), ...options };
+    for (const [name, value] of Object.entries(variables)) {
       environment.set(name, value);
     }
     try {
@@ -39,10 +53,10 @@ export class ChatTemplate {
     }
   }
 
-  #variables(messages: readonly Written[], now: Date): Record<string, unknown> {
+  #variables(messages: readonly object[], now: Date): Record<string, unknown> {
     return {
       ...Object.fromEntries(this.#named_tokens),
-      messages: messages.map(({ role, content }) => ({ role, content })),
+      messages,
       add_generation_prompt: true,
       // transformers passes None for what a request does not have, and templates are written for that.
       tools: null,
@@ -66,7 +80,7 @@ const GLOBALS = {
   None: null,
   range,
   raise_exception: raise,
-  ...pythonStrip,
+  ...pythonFunctions,
 };
 
 /** The template's own refusal of a conversation: roles in a wrong order, most often. */

@@ -12,16 +12,28 @@ interface Node {
 
 /** Changes `program` in place. */
 export function likePython(program: Program): Program {
-  visit(program);
+  walk(program, repair);
   return program;
 }
 
+/** The names that a template speaks of, its own variables among them. */
+export function namesIn(program: Program): ReadonlySet<string> {
+  const names = new Set<string>();
+  walk(program, (node) => {
+    if (node.type === "Identifier") names.add(String(node["value"]));
+  });
+  return names;
+}
+
 /** What rewritten nodes call; no template can spell a name with a space. */
-export const pythonStrip = {
+export const pythonFunctions = {
   "python strip": strip,
   "python lstrip": stripLeft,
   "python rstrip": stripRight,
   // What is not defined prints nothing, so a filter trims "".
+  "python lookup": lookup,
+  "python repeat": (text: unknown, count: unknown) => textOf(text).repeat(Math.max(0, Number(count))),
+  "python repr": (value: unknown) => repr({ type: "ObjectValue", value }),
   "python trim": (text: unknown, characters?: unknown) => (text === undefined ? "" : strip(text, characters)),
 };
 
@@ -30,12 +42,13 @@ const STRIPS: ReadonlySet<string> = new Set(["strip", "lstrip", "rstrip"]);
 const SKIPS_UNDEFINED: ReadonlySet<string> = new Set(["length", "list"]);
 const SKIPS_NONE: ReadonlySet<string> = new Set(["selectattr", "rejectattr", "map"]);
 
-function visit(value: unknown): void {
-  if (Array.isArray(value)) for (const each of value) visit(each);
-  else if (value instanceof Map) for (const each of value) visit(each);
+/** `act` on every node, those within it first. */
+function walk(value: unknown, act: (node: Node) => void): void {
+  if (Array.isArray(value)) for (const each of value) walk(each, act);
+  else if (value instanceof Map) for (const each of value) walk(each, act);
   else if (isNode(value)) {
-    for (const field of Object.values(value)) visit(field);
-    repair(value);
+    for (const field of Object.values(value)) walk(field, act);
+    act(value);
   }
 }
 
@@ -49,8 +62,49 @@ function repair(node: Node): void {
       break;
     case "For":
       repairFor(node);
+      break;
+    case "ObjectLiteral":
+      repairLiteral(node);
+      break;
+    case "MemberExpression":
+      repairMember(node);
+      break;
+    case "BinaryExpression":
+      repairTimes(node);
   }
 }
+
+/** `"  " * depth`: the library multiplies numbers only. */
+function repairTimes(node: Node): void {
+  const { operator, left, right } = node;
+  if (!isNode(left) || !isNode(right) || (operator as { value: string }).value !== "*") return;
+  if (left.type !== "StringLiteral" && right.type !== "StringLiteral") return;
+  node.type = "CallExpression";
+  node["callee"] = identifier("python repeat");
+  node["args"] = left.type === "StringLiteral" ? [left, right] : [right, left];
+}
+
+/** `{512: 128}`: the library has texts as keys only. It becomes a list of pairs in the order of the keys. */
+function repairLiteral(node: Node): void {
+  const entries = [...(node["value"] as Map<Node, Node>)];
+  if (entries.length === 0 || !entries.every(([key]) => key.type === "IntegerLiteral")) return;
+  node.type = "ArrayLiteral";
+  const pairs = entries.sort(([a], [b]) => Number(a["value"]) - Number(b["value"]));
+  node["value"] = pairs.map((pair) => statement({ type: "ArrayLiteral", value: pair }));
+}
+
+/** `table[16384]`: beyond what the list has, a key of the pairs that it is made of. */
+function repairMember(node: Node): void {
+  const { computed, property, object } = node;
+  if (computed !== true || !isNode(property) || property.type !== "IntegerLiteral" || !isNode(object)) return;
+  if (object.type !== "Identifier" || Number(property["value"]) < PAIRED_KEY_MIN) return;
+  node.type = "CallExpression";
+  node["callee"] = identifier("python lookup");
+  node["args"] = [object, property];
+}
+
+/** No list of a template is asked for so late an item; a table with numbers for keys is. */
+const PAIRED_KEY_MIN = 1024;
 
 /** `text.strip("\n")`: the library ignores the argument. */
 function repairCall(node: Node): void {
@@ -74,13 +128,32 @@ function repairFilter(node: Node): void {
     node["callee"] = identifier("python trim");
     node["args"] = [node["operand"], ...(is_call ? argumentsOf(filter) : [])];
   }
+  // What `repairLiteral` made is sorted already.
+  if (name === "dictsort") keepIf(node, "x is mapping", node["operand"]);
+  if (name === "string" && !is_call) keepIf(node, "x is not mapping", call("python repr", node["operand"]));
   if (SKIPS_UNDEFINED.has(name)) node["operand"] = orNothing(node["operand"]);
   if (SKIPS_NONE.has(name)) node["operand"] = orNothing(node["operand"], ", true");
+}
+
+/** The filter stays where its operand is of that kind; elsewhere it is `other`. */
+function keepIf(node: Node, kind: "x is mapping" | "x is not mapping", other: unknown): void {
+  const [ternary] = parse(tokenize(`{{ 1 if ${kind} else 0 }}`)).body as unknown as Node[];
+  if (ternary === undefined || !isNode(ternary["condition"])) return;
+  ternary["condition"]["operand"] = node["operand"];
+  Object.assign(node, ternary, { trueExpr: statement({ ...node }), falseExpr: other });
+}
+
+function call(name: string, operand: unknown): Node {
+  return statement({ type: "CallExpression", callee: identifier(name), args: [operand] });
 }
 
 /** `for` over what is not defined runs no round; a round that is left keeps what it has printed. */
 function repairFor(node: Node): void {
   const { iterable } = node;
+  // `for a, b in [("x", "y")]`: the library takes lists apart, and no tuples.
+  if (isNode(iterable) && iterable.type === "ArrayLiteral") {
+    for (const pair of nodesOf(iterable["value"])) if (pair.type === "TupleLiteral") pair.type = "ArrayLiteral";
+  }
   if (isNode(iterable) && iterable.type === "SelectExpression") iterable["lhs"] = orNothing(iterable["lhs"]);
   else node["iterable"] = orNothing(iterable);
   const body = nodesOf(node["body"]);
@@ -170,6 +243,50 @@ function stripRight(text: unknown, characters?: unknown): string {
 function isStripped(character: string, characters: unknown): boolean {
   if (typeof characters === "string") return characters.includes(character);
   return SPACE.test(character) || SEPARATORS.includes(character);
+}
+
+/** A value of the library. */
+interface Value {
+  readonly type: string;
+  readonly value: unknown;
+}
+
+/** As Python prints what stands in a list or a dictionary. */
+function repr({ type, value }: Value): string {
+  switch (type) {
+    case "ObjectValue": {
+      const entries = [...(value as ReadonlyMap<string, Value>)];
+      return `{${entries.map(([key, each]) => `${quoted(key)}: ${repr(each)}`).join(", ")}}`;
+    }
+    case "ArrayValue":
+      return `[${(value as readonly Value[]).map(repr).join(", ")}]`;
+    case "StringValue":
+      return quoted(String(value));
+    case "BooleanValue":
+      return value === true ? "True" : "False";
+    case "FloatValue":
+      return Number.isInteger(value) ? `${value}.0` : String(value);
+    case "IntegerValue":
+      return String(value);
+    case "NullValue":
+      return "None";
+    default:
+      throw new Error(`a ${type} cannot be printed`);
+  }
+}
+
+function quoted(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const plain = text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll("\t", "\\t").replaceAll("\r", "\\r");
+  return quote + plain.replaceAll(quote, `\\${quote}`) + quote;
+}
+
+/** The pairs are the library's values. */
+function lookup(pairs: unknown, key: unknown): unknown {
+  const all: readonly { value: readonly { value: unknown }[] }[] = Array.isArray(pairs) ? pairs : [];
+  const found = all.find(({ value }) => Array.isArray(value) && value[0]?.value === key)?.value[1]?.value;
+  if (found === undefined) throw new Error(`there is no ${String(key)}`);
+  return found;
 }
 
 function textOf(value: unknown): string {

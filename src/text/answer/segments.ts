@@ -1,0 +1,209 @@
+/** The kinds of text in an answer: content, thoughts and calls, and the space between them. Knows no messages with headers. */
+
+import { CallWriter } from "./call-writer.ts";
+import { readCallObject, readCalls } from "./calls.ts";
+import type { EventList, ToolDefinition } from "./events.ts";
+import type { AnswerFormat, CallMarks, Marks } from "./formats.ts";
+import { type Input, NotACall, type Parse } from "./input.ts";
+
+export interface AnswerOptions {
+  readonly format: AnswerFormat;
+  readonly thoughts: readonly Marks[];
+  /** The prompt has begun this thought. */
+  readonly open_thought: Marks | null;
+  readonly tools: readonly ToolDefinition[];
+  /** Otherwise what would be a call is content. */
+  readonly reads_calls: boolean;
+  /** Otherwise thoughts are content, with their marks. */
+  readonly parts_reasoning: boolean;
+}
+
+/** The kinds of text in an answer, and what lies between them. */
+export class Segments {
+  readonly input: Input;
+  readonly writer: CallWriter;
+  readonly content: TrimmedText;
+  readonly options: AnswerOptions;
+  readonly #events: EventList;
+  readonly #marks: ReadonlyMap<string, Mark>;
+  /** Nothing but thoughts was said yet, or since the last call. */
+  #is_start = true;
+
+  constructor(input: Input, events: EventList, options: AnswerOptions) {
+    this.input = input;
+    this.options = options;
+    this.#events = events;
+    this.#marks = marksIn(options);
+    this.content = new TrimmedText((text) => {
+      this.#is_start = false;
+      events.add({ kind: "content", text });
+      input.settle();
+    });
+    this.writer = new CallWriter(input, (event) => {
+      if (event.kind === "call") this.#separate();
+      events.add(event);
+    });
+  }
+
+  *answer(): Parse {
+    const { open_thought, parts_reasoning } = this.options;
+    if (open_thought !== null && parts_reasoning) yield* this.#thought(open_thought);
+    else if (open_thought !== null) this.content.push(open_thought.open);
+    yield* this.text([]);
+    this.content.end();
+  }
+
+  /** Content, thoughts and calls, up to one of `stops`, or to the end (null). */
+  *text(stops: readonly string[]): Parse<string | null> {
+    const all = [...stops, ...this.#marks.keys()];
+    for (;;) {
+      const stop = yield* this.input.until(all, (text) => this.content.push(text));
+      if (stop === null || stops.includes(stop)) return stop;
+      const mark = this.#marks.get(stop);
+      if (mark !== undefined) yield* this.#at(mark, stop);
+    }
+  }
+
+  /** Text up to one of `stops`, as a thought. */
+  *reasoning(stops: readonly string[]): Parse<string | null> {
+    const thought = new TrimmedText((text) => this.#events.add({ kind: "reasoning", text }));
+    thought.drop();
+    const stop = yield* this.input.until(stops, (text) => thought.push(text));
+    if (stop === null) thought.end();
+    this.#separate();
+    return stop;
+  }
+
+  /** Runs the parse of a call; what is none comes back as content. */
+  *attempt(parse: Parse): Parse {
+    try {
+      yield* parse;
+    } catch (trouble) {
+      if (!(trouble instanceof NotACall)) throw trouble;
+      this.#recover(trouble);
+    }
+  }
+
+  #recover({ trouble, reason }: NotACall): void {
+    const is_cut = trouble === "unfinished" && this.writer.isOpen;
+    this.writer.abandon();
+    const text = this.input.takeUnsettled();
+    this.#events.add({ kind: "report", trouble, reason, text });
+    if (!is_cut) this.content.push(text);
+  }
+
+  *#at(mark: Mark, text: string): Parse {
+    const { input } = this;
+    if (mark.kind === "calls" || mark.kind === "bare") {
+      input.settle();
+      const start = input.position;
+      yield* this.attempt(this.#callsAt(mark, text));
+      if (input.position > start) return;
+    }
+    input.skip(text.length);
+    if (mark.kind === "around") return;
+    if (mark.kind === "thought" && this.#is_start && this.content.isBlank) yield* this.#thought(mark.marks);
+    else this.content.push(text);
+  }
+
+  *#callsAt(mark: Mark & { kind: "calls" | "bare" }, text: string): Parse {
+    if (mark.kind === "calls") {
+      this.input.skip(text.length - keptLength(text));
+      yield* readCalls(this.input, mark.marks, this.writer, this.#callOptions);
+    } else if (text !== "{") yield* readCalls(this.input, BARE_LIST, this.writer, this.#callOptions);
+    else if (this.#is_start && this.content.isBlank) yield* this.#bareObjects();
+  }
+
+  /** One, or more with semicolons between them. */
+  *#bareObjects(): Parse {
+    do {
+      yield* readCallObject(this.input, this.writer, this.#callOptions, true);
+      yield* this.input.space();
+      if (!(yield* this.input.take(";"))) return;
+      yield* this.input.space();
+    } while (yield* this.input.startsWith("{"));
+  }
+
+  *#thought({ open, close }: Marks): Parse {
+    yield* this.input.space();
+    // Some models begin again what the prompt has begun.
+    if (this.options.open_thought !== null) yield* this.input.take(open);
+    const calls = this.options.format.calls_end_thoughts ? this.options.format.calls.flatMap(({ opens }) => opens) : [];
+    const stop = yield* this.reasoning([close, ...calls]);
+    if (stop === close) this.input.skip(close.length);
+  }
+
+  /** What follows begins anew: space around it means nothing. */
+  #separate(): void {
+    this.content.drop();
+    this.#is_start = true;
+  }
+
+  get #callOptions() {
+    return { tools: this.options.tools, names_are_keys: this.options.format.names_are_keys };
+  }
+}
+
+/** Of a mark that is also the beginning of the call, or of the list of calls. */
+function keptLength(mark: string): number {
+  if (mark.endsWith("=")) return mark.length;
+  return mark.endsWith("[") ? 1 : 0;
+}
+
+type Mark =
+  | { readonly kind: "around" }
+  | { readonly kind: "thought"; readonly marks: Marks }
+  | { readonly kind: "calls"; readonly marks: CallMarks }
+  | { readonly kind: "bare" };
+
+const BARE_LIST: CallMarks = { opens: [], between: [], closes: [] };
+
+function marksIn({ format, thoughts, tools, reads_calls, parts_reasoning }: AnswerOptions): ReadonlyMap<string, Mark> {
+  const all = new Map<string, Mark>();
+  for (const text of format.around_content) all.set(text, { kind: "around" });
+  if (parts_reasoning) for (const marks of thoughts) all.set(marks.open, { kind: "thought", marks });
+  if (!reads_calls) return all;
+  for (const marks of format.calls) for (const open of marks.opens) all.set(open, { kind: "calls", marks });
+  if (format.bare === "python") for (const { name } of tools) all.set(`[${name}(`, { kind: "bare" });
+  if (format.bare === "json" && tools.length > 0) all.set("{", { kind: "bare" });
+  return all;
+}
+
+/** Text whose last white space is held back until more comes. */
+class TrimmedText {
+  readonly #write: (text: string) => void;
+  #held = "";
+  #is_said = false;
+  /** Nothing but space came since something else stood here. */
+  #is_fresh = false;
+
+  constructor(write: (text: string) => void) {
+    this.#write = write;
+  }
+
+  get isBlank(): boolean {
+    return this.#held.trim() === "";
+  }
+
+  push(text: string): void {
+    // Space between two parts of the text stays, as it keeps their words apart; before the first it means nothing.
+    const whole = this.#held + (this.#is_fresh && !this.#is_said ? text.trimStart() : text);
+    const end = whole.trimEnd().length;
+    this.#held = whole.slice(end);
+    if (end === 0) return;
+    this.#is_said = true;
+    this.#is_fresh = false;
+    this.#write(whole.slice(0, end));
+  }
+
+  /** Something else stands here, which the space around it belongs to. */
+  drop(): void {
+    this.#held = "";
+    this.#is_fresh = true;
+  }
+
+  end(): void {
+    if (this.#held !== "" && !this.#is_fresh) this.#write(this.#held);
+    this.#held = "";
+  }
+}
