@@ -17,7 +17,8 @@ self.addEventListener("message", (event: MessageEvent<ToText>) => {
     post({ kind: "failed", failure: toRecord(error, "unavailable") });
   }
   // Else what such a text took, a hundred times its size, stays with the process.
-  if (charactersOf(event.data.call) > LONG_TEXT) Bun.gc(true);
+  const { call } = event.data;
+  if (call.kind === "forget" || charactersOf(call) > LONG_TEXT) Bun.gc(true);
 });
 
 /** In UTF-16 units. Collecting takes some 50 ms, reading so much text a second. */

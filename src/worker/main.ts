@@ -144,6 +144,7 @@ function unload(name: string): FromEngine {
     resident.model[Symbol.dispose]();
   } else resident?.lane[Symbol.dispose]();
   clearCache();
+  Bun.gc(true); // what its files and its cache were in JavaScript would stay with the process for long
   return { kind: "unloaded", model: name };
 }
 
