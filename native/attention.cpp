@@ -26,6 +26,11 @@ void fetch(const float* block, int head_dim) {
   for (int at = 0; at < head_dim * BLOCK; at += LINE) __builtin_prefetch(block + at, 0, 2);
 }
 
+/** Of one head, or of all where the weight is as long. */
+int normSize(const std::optional<mx::array>& weight, int heads, int head_dim) {
+  return weight && weight->size() == std::size_t(heads) * head_dim ? heads * head_dim : head_dim;
+}
+
 [[noreturn]] void refuse(const char* what) {
   throw std::invalid_argument(std::string("[bunsen] attention: ") + what);
 }
@@ -70,8 +75,8 @@ Attention::Attention(
       k_(weights + K, numbers + K_FORM, hidden_, stream),
       v_(weights + V, numbers + V_FORM, hidden_, stream),
       o_(weights + O, numbers + O_FORM, heads_ * head_dim_, stream),
-      q_norm_(weights[Q_NORM], factors[EPSILON], head_dim_, stream),
-      k_norm_(weights[K_NORM], factors[EPSILON], head_dim_, stream),
+      q_norm_(weights[Q_NORM], factors[EPSILON], normSize(weights[Q_NORM], heads_, head_dim_), stream),
+      k_norm_(weights[K_NORM], factors[EPSILON], normSize(weights[K_NORM], kv_heads_, head_dim_), stream),
       post_norm_(weights[POST_NORM], factors[EPSILON], hidden_, stream) {
   if (kv_heads_ <= 0 || heads_ % kv_heads_ != 0) refuse("heads divide among key heads");
   if (rope_dims_ < 0 || rope_dims_ > head_dim_ || rope_dims_ % 2 != 0) refuse("dims rotate in pairs within a head");
@@ -146,12 +151,9 @@ void Attention::place(
   const float* turn = angles + std::size_t(token) * rope_dims_;
   const std::size_t block = span.blocks[position / BLOCK];
   const int slot = position % BLOCK;
-  for (int head = 0; head < heads_ + kv_heads_; head++) {
-    float* vector = heads.of(token, head, head_dim_);
-    const Norm& norm = head < heads_ ? q_norm_ : k_norm_;
-    if (norm) norm.apply(vector, 0, 1, vector, 0);
-    rotate(turn, vector);
-  }
+  if (q_norm_) q_norm_.applyAll(heads.of(token, 0, head_dim_), heads_ * head_dim_);
+  if (k_norm_) k_norm_.applyAll(heads.of(token, heads.keys_at, head_dim_), kv_heads_ * head_dim_);
+  for (int head = 0; head < heads_ + kv_heads_; head++) rotate(turn, heads.of(token, head, head_dim_));
   for (int head = 0; head < kv_heads_; head++) {
     const float* key = heads.of(token, heads.keys_at + head, head_dim_);
     const std::size_t at = (block * kv_heads_ + head) * head_dim_ * BLOCK;

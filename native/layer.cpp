@@ -117,6 +117,11 @@ void Norm::apply(const float* x, std::size_t x_stride, int count, float* y, std:
   });
 }
 
+void Norm::applyAll(float* x, int total) const {
+  const float* weight = weight_->data<float>();
+  for (int at = 0; at < total; at += size_) kernels().rmsNorm(x + at, weight, size_, epsilon_, x + at);
+}
+
 void close(const Norm& norm, const float* residual, float factor, int count, int size, float* y) {
   const Kernels& set = kernels();
   if (norm) norm.apply(y, size, count, y, size);

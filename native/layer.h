@@ -66,6 +66,9 @@ class Norm {
   /** `count` rows, x_stride and y_stride apart. */
   void apply(const float* x, std::size_t x_stride, int count, float* y, std::size_t y_stride) const;
 
+  /** Each part of `x` in place, as many as make up `total`. */
+  void applyAll(float* x, int total) const;
+
  private:
   std::optional<mx::array> weight_;
   float epsilon_;

@@ -1,4 +1,4 @@
-/** The gated feed-forward layer: residual + down(act(gate(norm(x))) * up(norm(x))). */
+/** The feed-forward layer: residual + down(act(gate(norm(x))) * up(norm(x))), or without a gate down(act(up(norm(x)))). */
 
 #pragma once
 
@@ -27,10 +27,11 @@ class Mlp {
   Activation activation_;
   float factor_;
   Norm norm_;
-  Linear gate_;
+  std::optional<Linear> gate_;
   Linear up_;
   Linear down_;
   Norm post_norm_;
+  std::vector<float> ones_; // what multiplies where there is no gate
 };
 
 } // namespace bunsen

@@ -7,6 +7,7 @@ import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
 import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
+import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
 import { cachedModels } from "./hub/cache.ts";
@@ -29,9 +30,8 @@ import { ENGINE_COMMAND, type EnginePort } from "./worker/messages.ts";
 import { EngineProcess } from "./worker/process.ts";
 
 const DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct";
-const NO_ADVICE = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null } as const;
 // At 135 million 4-bit weights its second choices are poor: drawn from even at 0.2, it misses the capital of France.
-const DEFAULT_MODEL_SAMPLING = { ...NO_ADVICE, temperature: 0 } as const;
+const DEFAULT_MODEL_SAMPLING = { ...NO_WISHES, temperature: 0 } as const;
 const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 
 // A second more or less of an idle model's life is no matter.
@@ -117,7 +117,7 @@ export function findModels(
   default_model: string | null,
 ): { catalog: Catalog; wanted: readonly string[] } {
   const own = default_model === null ? [] : [defaultModel(default_model)];
-  const cached: CatalogModel[] = cachedModels(config.hub_folder).map((found) => ({ ...found, sampling: NO_ADVICE }));
+  const cached: CatalogModel[] = cachedModels(config.hub_folder).map((found) => ({ ...found, sampling: NO_WISHES }));
   const known = new Map([...cached, ...own].map((model) => [model.name, model]));
   const named = distinct(given.map((name) => known.get(name) ?? atPath(name)));
   const catalog = new Catalog([...named, ...own, ...cached]);
@@ -144,7 +144,7 @@ function defaultModel(path: string): CatalogModel {
 
 function atPath(path: string): CatalogModel {
   const found = modelAt(path);
-  return { ...found, sampling: NO_ADVICE };
+  return { ...found, sampling: NO_WISHES };
 }
 
 function changed(path: string): number {

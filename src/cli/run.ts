@@ -5,11 +5,8 @@ import { buildApp } from "../app.ts";
 import type { Config } from "../config.ts";
 import type { Backend } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
-import type { Message } from "../core/generation.ts";
-import { PRIORITY } from "../core/priority.ts";
+import { type Message, PLAIN_ANSWER } from "../core/generation.ts";
 import type { Options } from "./options.ts";
-
-const NO_WISHES = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null } as const;
 
 export async function run(config: Config, options: Omit<Options, "command">): Promise<void> {
   await using app = await buildApp(config, options.models);
@@ -63,10 +60,7 @@ async function answer(
     request_id: "run",
     model,
     prompt: { kind: "messages", messages },
-    sampling: NO_WISHES,
-    tokens_max: null,
-    stop: [],
-    priority: PRIORITY.normal,
+    ...PLAIN_ANSWER,
   } as const;
   let said = "";
   try {

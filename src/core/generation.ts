@@ -1,6 +1,6 @@
 /** The neutral nouns every dialect and every backend speak. Knows no wire format and no tokenizer. */
 
-import type { Priority } from "./priority.ts";
+import { PRIORITY, type Priority } from "./priority.ts";
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";
@@ -12,46 +12,181 @@ export type Prompt =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "tokens"; readonly token_ids: readonly number[] };
 
+export interface TokenBias {
+  readonly token_id: number;
+  /** Added to the token's logit; `BIAS_BAN` forbids the token, `BIAS_FORCE` leaves only tokens with that bias. */
+  readonly bias: number;
+}
+
+/** More than any context has. */
+export const ALL_TOKENS = Number.MAX_SAFE_INTEGER;
+
+// OpenAI's limits, and what it says of them: "a ban or exclusive selection of the relevant token".
+export const BIAS_BAN = -100;
+export const BIAS_FORCE = 100;
+
 /** How the next token is drawn. Applied in the order of the fields; `seed` makes it repeatable. */
 export interface Sampling {
+  /** Divides positive logits and multiplies negative ones, of tokens in the prompt or the answer; 1 leaves them. */
+  readonly repetition_penalty: number;
+  /** Taken from a token's logit for each time it is in the answer. */
+  readonly frequency_penalty: number;
+  /** Taken once from the logit of a token that is in the answer. */
+  readonly presence_penalty: number;
+  /** The penalties look at so many of the last tokens; `ALL_TOKENS` at every one. */
+  readonly penalty_window: number;
+  readonly logit_bias: readonly TokenBias[];
   /** 0 is greedy. */
   readonly temperature: number;
   /** 0 keeps every token. */
   readonly top_k: number;
+  /** Keeps this much of the probability, of the tokens that surprise as much as one should expect; 1 keeps every token. */
+  readonly typical_p: number;
   /** 1 keeps every token. */
   readonly top_p: number;
   /** Share of the best token's probability below which a token is dropped; 0 keeps every token. */
   readonly min_p: number;
+  /** How often the likeliest tokens are dropped; 0 is never. */
+  readonly xtc_probability: number;
+  /** Of the tokens at least so probable, all but the least probable are dropped then. */
+  readonly xtc_threshold: number;
   readonly seed: number;
 }
+
+/** Draws from the model's own probabilities: OpenAI's defaults. */
+export const PLAIN_SAMPLING: Omit<Sampling, "seed"> = {
+  repetition_penalty: 1,
+  frequency_penalty: 0,
+  presence_penalty: 0,
+  penalty_window: ALL_TOKENS,
+  logit_bias: [],
+  temperature: 1,
+  top_k: 0,
+  typical_p: 1,
+  top_p: 1,
+  min_p: 0,
+  xtc_probability: 0,
+  xtc_threshold: 0.1,
+};
 
 /** What the caller said about sampling; null leaves it to the model. */
 export type SamplingWishes = { readonly [Field in keyof Sampling]: Sampling[Field] | null };
 
-export interface GenerationRequest {
-  readonly request_id: string;
-  readonly model: string;
-  readonly prompt: Prompt;
+export const NO_WISHES: SamplingWishes = {
+  repetition_penalty: null,
+  frequency_penalty: null,
+  presence_penalty: null,
+  penalty_window: null,
+  logit_bias: null,
+  temperature: null,
+  top_k: null,
+  typical_p: null,
+  top_p: null,
+  min_p: null,
+  xtc_probability: null,
+  xtc_threshold: null,
+  seed: null,
+};
+
+/** What a caller may ask of an answer. */
+export interface GenerationWishes {
   readonly sampling: SamplingWishes;
+  /** How many answers to the one prompt. */
+  readonly choices: number;
+  /** How many of the likeliest tokens are told with each drawn one; null: nothing is told of tokens. */
+  readonly logprobs: number | null;
   /** null: until the model stops or its context is full. */
   readonly tokens_max: number | null;
+  /** No token that ends the answer is drawn before so many others. */
+  readonly tokens_min: number;
   /** Generation ends before any of these texts; they are not part of the answer. */
   readonly stop: readonly string[];
+  /** Generation ends at any of these tokens, and at the model's own; they are not part of the answer. */
+  readonly stop_token_ids: readonly number[];
+  /** The model's own end tokens do not end the answer. */
+  readonly ignore_eos: boolean;
+  /** The prompt's text stands before each answer. */
+  readonly echo: boolean;
   readonly priority: Priority;
 }
 
-export interface Usage {
-  readonly prompt_tokens: number;
-  readonly completion_tokens: number;
+export const PLAIN_ANSWER: GenerationWishes = {
+  sampling: NO_WISHES,
+  choices: 1,
+  logprobs: null,
+  tokens_max: null,
+  tokens_min: 0,
+  stop: [],
+  stop_token_ids: [],
+  ignore_eos: false,
+  echo: false,
+  priority: PRIORITY.normal,
+};
+
+export interface GenerationRequest extends GenerationWishes {
+  readonly request_id: string;
+  readonly model: string;
+  readonly prompt: Prompt;
+}
+
+/** A token and the logarithm of its probability in its place. */
+export interface TokenLogprob {
+  readonly token_id: number;
+  readonly logprob: number;
+}
+
+/** A drawn token, with the likeliest ones in its place, the best first. */
+export interface DrawnLogprob extends TokenLogprob {
+  readonly top: readonly TokenLogprob[];
 }
 
 export type FinishReason = "stop" | "length";
 
+/** What a row has come to in one step. */
+export interface RowStep {
+  readonly token_ids: readonly number[];
+  /** Of each of these tokens, when the row asks for it. */
+  readonly logprobs: readonly DrawnLogprob[];
+  /** Prompt tokens that needed not be computed. */
+  readonly cached_tokens: number;
+  readonly finish: FinishReason | null;
+}
+
+/** A token and its probability in the caller's words. */
+export interface TokenReport {
+  /** What the token adds to the text; the name of a special one; bytes that are no text by themselves as `bytes:\xe2\x80`. */
+  readonly text: string;
+  /** null: the token adds nothing to the text. */
+  readonly bytes: readonly number[] | null;
+  readonly logprob: number;
+}
+
+export interface DrawnReport extends TokenReport {
+  /** Characters of the answer before it. */
+  readonly text_offset: number;
+  readonly top: readonly TokenReport[];
+}
+
+export interface Usage {
+  /** Of the one prompt, however many choices there are. */
+  readonly prompt_tokens: number;
+  /** How many of them needed not be computed. */
+  readonly cached_tokens: number;
+  readonly completion_tokens: number;
+}
+
 /**
- * A generation is one `start`, any number of `text`, then exactly one terminal: `end`, or a thrown `Failure`.
- * `text` never ends inside a character, and may stand for several tokens.
+ * A generation is one `start`, any number of `text`, one `finish` for each choice and no `text` of it behind, then exactly
+ * one terminal: `end`, or a thrown `Failure`. `text` never ends inside a character, and may stand for several tokens.
  */
 export type GenerationEvent =
   | { readonly kind: "start"; readonly prompt_tokens: number }
-  | { readonly kind: "text"; readonly text: string }
-  | { readonly kind: "end"; readonly reason: FinishReason; readonly usage: Usage };
+  | {
+      readonly kind: "text";
+      readonly choice: number;
+      readonly text: string;
+      /** The tokens that begin in this text, when `logprobs` asked for them. */
+      readonly tokens: readonly DrawnReport[];
+    }
+  | { readonly kind: "finish"; readonly choice: number; readonly reason: FinishReason }
+  | { readonly kind: "end"; readonly usage: Usage };

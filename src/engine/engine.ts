@@ -4,13 +4,13 @@
  */
 
 import { assert } from "../core/assert.ts";
-import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
-import type { FinishReason, Sampling } from "../core/generation.ts";
+import { type FailureRecord, toRecord } from "../core/failure.ts";
+import type { RowStep } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Urgency } from "../core/priority.ts";
 import type { EngineSettings } from "../core/settings.ts";
-import { evaluate, fromBytes, fromTokens, type MlxArray } from "../mlx/array.ts";
-import { slice, take } from "../mlx/ops.ts";
+import { evaluate, fromBytes, fromTokens } from "../mlx/array.ts";
+import { take } from "../mlx/ops.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { Model } from "../models/family.ts";
 import { Step } from "../models/step.ts";
@@ -19,26 +19,17 @@ import type { BlockFiles } from "./block-files.ts";
 import { NO_TIER } from "./block-store.ts";
 import { DiskTier } from "./disk-tier.ts";
 import { blockBytes, KvPool } from "./kv-pool.ts";
-import { bestTokens, isGreedy, sample } from "./sampler.ts";
+import { type Draw, type SampledRow, Sampler, SamplerMemory } from "./sampler.ts";
+import { StepLogits } from "./step-logits.ts";
 
-export interface NewRow {
+export interface NewRow extends SampledRow {
   readonly id: number;
-  readonly prompt_ids: readonly number[];
-  readonly sampling: Sampling;
   readonly tokens_max: number;
-  readonly stop_token_ids: readonly number[];
   readonly urgency: Urgency;
 }
 
 export type RowOutcome =
-  | {
-      readonly kind: "progress";
-      readonly id: number;
-      readonly token_ids: readonly number[];
-      /** Prompt tokens that needed not be computed. */
-      readonly cached_tokens: number;
-      readonly finish: FinishReason | null;
-    }
+  | (RowStep & { readonly kind: "progress"; readonly id: number })
   | { readonly kind: "failed"; readonly id: number; readonly failure: FailureRecord };
 
 /** Where the blocks of a model are kept beyond its engine's life. */
@@ -62,7 +53,10 @@ export class Engine implements Disposable {
   readonly #disk: DiskTier | null;
   readonly #drafts: boolean;
   #steps = 0;
-  readonly #sampling = new Map<number, Sampling>();
+  readonly #samplers = new Map<number, Sampler>();
+  readonly #memory: SamplerMemory;
+  /** For one output's logits on the host. */
+  readonly #logits: Float32Array;
   readonly #now: () => number;
 
   /** `now` tells milliseconds. */
@@ -82,11 +76,13 @@ export class Engine implements Disposable {
     const cached_blocks_max = Math.floor(cached_bytes_max / block_bytes);
     const limits = { blocks_max, cached_blocks_max, restored_blocks_max };
     this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER);
+    this.#memory = new SamplerMemory(model.vocabulary_size);
+    this.#logits = new Float32Array(model.vocabulary_size);
     this.#now = now;
   }
 
   get rows(): number {
-    return this.#sampling.size;
+    return this.#samplers.size;
   }
 
   /** Tokens of prompt and answer that one row may have. */
@@ -100,7 +96,7 @@ export class Engine implements Disposable {
 
   /** Throws a `Failure` when the row could never finish. */
   add(row: NewRow): void {
-    const { id, prompt_ids, tokens_max, sampling } = row;
+    const { id, prompt_ids, tokens_max } = row;
     const limits = {
       tokens_max,
       stop_token_ids: new Set(row.stop_token_ids),
@@ -108,13 +104,13 @@ export class Engine implements Disposable {
       drafts: this.#drafts,
     };
     this.#batcher.join(id, prompt_ids, limits, this.#now());
-    this.#sampling.set(id, sampling);
+    this.#samplers.set(id, new Sampler(row, this.#memory));
   }
 
   /** Frees the row; one that has ended already is no matter. */
   remove(id: number): void {
     this.#batcher.leave(id);
-    this.#sampling.delete(id);
+    this.#samplers.delete(id);
   }
 
   /** One forward pass: a token for every decoding row, and as much of the prompts as the gap allows. */
@@ -158,7 +154,7 @@ export class Engine implements Disposable {
    * it had written of its positions is written again, and nothing is committed before it is through.
    */
   #run(parts: readonly Part[]): RowOutcome[] {
-    let computed: MlxArray | null;
+    let computed: StepLogits | null;
     try {
       computed = this.#forward(parts);
     } catch (error) {
@@ -170,8 +166,8 @@ export class Engine implements Disposable {
     return this.#draw(parts, logits);
   }
 
-  /** The logits of all outputs, part by part: (outputs, vocabulary), or null when no part has one. */
-  #forward(parts: readonly Part[]): MlxArray | null {
+  /** The logits of all outputs, part by part, or null when no part has one. */
+  #forward(parts: readonly Part[]): StepLogits | null {
     using step = new Step(
       parts.map(({ start, blocks, token_ids }) => ({ start, blocks, count: token_ids.length })),
       this.#pool.layers,
@@ -187,19 +183,16 @@ export class Engine implements Disposable {
     using wanted = take(hidden, numbers, 0);
     const logits = this.#model.logits(wanted);
     evaluate(logits, hidden);
-    return logits;
+    return new StepLogits(logits, this.#logits);
   }
 
-  #draw(parts: readonly Part[], logits: MlxArray | null): RowOutcome[] {
-    const greedy = parts.some((part) => part.outputs > 0 && isGreedy(this.#samplingOf(part)));
-    const best = logits !== null && greedy ? bestTokens(logits) : new Uint32Array();
+  #draw(parts: readonly Part[], logits: StepLogits | null): RowOutcome[] {
     let first = 0;
     return parts.map((part) => {
       const place = first;
       first += part.outputs;
       try {
-        const drawn_ids = logits === null ? [] : this.#drawPart(part, logits, best, place);
-        return this.#commit(part, drawn_ids);
+        return this.#commit(part, logits === null ? [] : this.#drawPart(part, logits, place));
       } catch (error) {
         return this.#fail(part.id, error);
       }
@@ -207,43 +200,35 @@ export class Engine implements Disposable {
   }
 
   /** What the part's outputs give: drafts as long as the model draws the same, and then the token it draws. */
-  #drawPart(part: Part, logits: MlxArray, best: Uint32Array, place: number): number[] {
-    const sampling = this.#samplingOf(part);
-    const drawn_ids: number[] = [];
+  #drawPart(part: Part, logits: StepLogits, place: number): Draw[] {
+    const sampler = this.#samplers.get(part.id);
+    assert(sampler !== undefined, "a row that steps has a sampler");
+    const draws: Draw[] = [];
     const drafts = part.token_ids.slice(part.token_ids.length - part.outputs + 1);
     for (let output = 0; output < part.outputs; output++) {
-      const row = place + output;
       const step = this.#batcher.drawn(part.id) + output;
-      const token = isGreedy(sampling) ? best[row] : this.#sample(logits, row, sampling, step);
-      assert(token !== undefined, "every output has a best token");
-      drawn_ids.push(token);
-      if (token !== drafts[output]) break;
+      const draw = sampler.takesBest(step)
+        ? { token_id: logits.bestToken(place + output), logprob: null }
+        : sampler.draw(logits.read(place + output), step);
+      draws.push(draw);
+      if (draw.token_id !== drafts[output]) break;
     }
-    return drawn_ids;
+    return draws;
   }
 
-  #sample(logits: MlxArray, row: number, sampling: Sampling, step: number): number {
-    using own = slice(logits, [row, 0], [row + 1, this.#model.vocabulary_size]);
-    return sample(own, sampling, step);
-  }
-
-  #commit(part: Part, drawn_ids: readonly number[]): RowOutcome {
+  #commit(part: Part, draws: readonly Draw[]): RowOutcome {
     const { id } = part;
-    const cached_tokens = this.#batcher.cachedTokens(id);
+    const drawn_ids = draws.map((draw) => draw.token_id);
     const { token_ids, finish } = this.#batcher.commit(part, drawn_ids);
+    const cached_tokens = this.#batcher.cachedTokens(id);
+    const logprobs = draws.slice(0, token_ids.length).flatMap((draw) => draw.logprob ?? []);
     if (finish !== null) this.remove(id);
-    return { kind: "progress", id, token_ids, cached_tokens, finish };
+    return { kind: "progress", id, token_ids, logprobs, cached_tokens, finish };
   }
 
   #fail(id: number, error: unknown): RowOutcome {
     this.remove(id);
     return { kind: "failed", id, failure: toRecord(error, "engine") };
-  }
-
-  #samplingOf(part: Part): Sampling {
-    const sampling = this.#sampling.get(part.id);
-    if (sampling === undefined) throw new Failure("engine", `Cannot draw: row ${part.id} has left`);
-    return sampling;
   }
 }
 

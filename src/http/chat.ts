@@ -18,10 +18,11 @@ export function chatRoutes(parts: RouteParts) {
   return new Elysia({ normalize: false }).post(
     "/v1/chat/completions",
     async ({ body, request }) => {
-      const { generation, wishes } = readChat(body, parts.ids.of(request));
+      const asked = readChat(body, parts.ids.of(request));
+      const { generation, delivery } = asked;
       const head = answerHead("chatcmpl", generation, parts.now(), parts.version);
-      const writer = chatWriter(head, wishes.include_usage);
-      return await answer(parts, { generation, stream: wishes.stream, writer }, request.signal);
+      const writer = chatWriter(head, asked);
+      return await answer(parts, { generations: [generation], stream: delivery.stream, writer }, request.signal);
     },
     { body: chatRequestSchema, parse: "json", detail },
   );

@@ -24,10 +24,11 @@ export function completionRoutes(parts: RouteParts) {
   return new Elysia({ normalize: false }).post(
     "/v1/completions",
     async ({ body, request }) => {
-      const { generation, wishes } = readCompletion(body, parts.ids.of(request));
-      const head = answerHead("cmpl", generation, parts.now(), parts.version);
-      const writer = completionWriter(head, wishes.include_usage);
-      return await answer(parts, { generation, stream: wishes.stream, writer }, request.signal);
+      const asked = readCompletion(body, parts.ids.of(request));
+      const { generations, delivery } = asked;
+      const head = answerHead("cmpl", generations[0], parts.now(), parts.version);
+      const writer = completionWriter(head, asked);
+      return await answer(parts, { generations, stream: delivery.stream, writer }, request.signal);
     },
     { body: completionRequestSchema, parse: "json", detail },
   );

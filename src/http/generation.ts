@@ -1,22 +1,26 @@
 /** Runs one generation and answers with it, whole or as server-sent events. Knows no dialect. */
 
 import { assert } from "../core/assert.ts";
-import type { GenerationEvent, GenerationRequest } from "../core/generation.ts";
-import type { Answer, AnswerWriter } from "../wire/openai-answer.ts";
+import type { DrawnReport, FinishReason, GenerationEvent, GenerationRequest } from "../core/generation.ts";
+import { generateTogether } from "../core/together.ts";
+import type { Answer, AnswerChoice, AnswerWriter } from "../wire/openai-answer.ts";
 import { isBug, streamProblem } from "../wire/problem.ts";
 import type { ServerParts } from "./parts.ts";
 
+type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
+
 export interface Asked {
-  readonly generation: GenerationRequest;
+  /** Of one request, answered together. */
+  readonly generations: Generations;
   readonly stream: boolean;
   readonly writer: AnswerWriter;
 }
 
 /** Throws what the backend throws before its first event; only after that a stream is begun. */
 export async function answer(parts: ServerParts, asked: Asked, signal: AbortSignal): Promise<Response> {
-  const running = new Running(parts, asked.generation, signal);
+  const running = new Running(parts, asked.generations, signal);
   const first = await running.next();
-  if (!asked.stream) return Response.json(asked.writer.body(await collect(running, first)));
+  if (!asked.stream) return Response.json(asked.writer.body(await collect(asked, running, first)));
   const messages = streamMessages(parts, asked, running, first);
   return new Response(eventStream(messages, running, parts.unread_ms_max), { headers: STREAM_HEADERS });
 }
@@ -29,15 +33,36 @@ const STREAM_HEADERS = {
   "x-accel-buffering": "no", // a proxy of nginx's kind would hold events back
 };
 
-async function collect(running: Running, first: GenerationEvent): Promise<Answer> {
-  const texts: string[] = [];
+async function collect({ generations }: Asked, running: Running, first: GenerationEvent): Promise<Answer> {
+  const parts = generations.flatMap(({ choices }) => Array.from({ length: choices }, () => new ChoiceParts()));
   try {
     for (let event = first; ; event = await running.next()) {
-      if (event.kind === "text") texts.push(event.text);
-      if (event.kind === "end") return { text: texts.join(""), reason: event.reason, usage: event.usage };
+      if (event.kind === "text" || event.kind === "finish") parts[event.choice]?.add(event);
+      if (event.kind === "end") return { choices: parts.map((choice) => choice.whole()), usage: event.usage };
     }
   } finally {
     running.leave();
+  }
+}
+
+/** What has come of one choice. */
+class ChoiceParts {
+  readonly #texts: string[] = [];
+  readonly #tokens: DrawnReport[] = [];
+  #reason: FinishReason | null = null;
+
+  add(event: GenerationEvent & { kind: "text" | "finish" }): void {
+    if (event.kind === "finish") {
+      this.#reason = event.reason;
+      return;
+    }
+    this.#texts.push(event.text);
+    this.#tokens.push(...event.tokens);
+  }
+
+  whole(): AnswerChoice {
+    assert(this.#reason !== null, "a choice finishes before its answer ends");
+    return { text: this.#texts.join(""), tokens: this.#tokens, reason: this.#reason };
   }
 }
 
@@ -75,7 +100,7 @@ function eventStream(
 
 async function* streamMessages(
   parts: ServerParts,
-  { generation, writer }: Asked,
+  { generations, writer }: Asked,
   running: Running,
   first: GenerationEvent,
 ): AsyncGenerator<string, void, undefined> {
@@ -88,8 +113,9 @@ async function* streamMessages(
     yield "data: [DONE]\n\n";
   } catch (error) {
     if (running.left) return;
-    if (isBug(error)) parts.reportBug(error, generation.request_id);
-    yield dataLine(streamProblem(error, generation.request_id));
+    const [{ request_id }] = generations;
+    if (isBug(error)) parts.reportBug(error, request_id);
+    yield dataLine(streamProblem(error, request_id));
   } finally {
     running.leave();
   }
@@ -105,8 +131,8 @@ class Running {
   readonly #abort = new AbortController();
   #last: GenerationEvent["kind"] | null = null;
 
-  constructor(parts: ServerParts, generation: GenerationRequest, client: AbortSignal) {
-    this.#events = parts.backend.generate(generation, this.#abort.signal)[Symbol.asyncIterator]();
+  constructor(parts: ServerParts, generations: Generations, client: AbortSignal) {
+    this.#events = generateTogether(parts.backend, generations, this.#abort.signal);
     if (client.aborted) this.leave();
     else client.addEventListener("abort", () => this.leave(), { once: true });
   }

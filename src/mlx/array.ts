@@ -141,18 +141,28 @@ export function toFloat32(array: MlxArray): Float32Array {
   return new Float32Array(copyOf(array));
 }
 
+/** Fills `target` with the values of a float32 array, row-major, from value `start` on. */
+export function readFloat32(array: MlxArray, start: number, target: Float32Array): void {
+  assert(array.dtype === "float32", "readFloat32 reads float32 arrays");
+  withBytes(array, (bytes) => target.set(new Float32Array(bytes, start * target.BYTES_PER_ELEMENT, target.length)));
+}
+
 /** Part of the memory of a computed, row-major array, to read and to write; it is there as long as the array is. */
 export function memoryOf(array: MlxArray, offset: number, bytes: number): Uint8Array {
   return new Uint8Array(toArrayBuffer(addressOf(array), offset, bytes));
 }
 
 function copyOf(array: MlxArray): ArrayBuffer {
+  return withBytes(array, (bytes) => bytes.slice(0));
+}
+
+/** Lends the memory of the array's values, row-major; it is native and gone afterwards. */
+function withBytes<Result>(array: MlxArray, use: (bytes: ArrayBuffer) => Result): Result {
   const { native, stream } = library();
   using rows = fromSlot("mlx_contiguous", native.mlx_contiguous(emptySlot(), array.handle, false, stream));
   evaluate(rows);
   const bytes = rows.bytes;
-  if (bytes === 0) return new ArrayBuffer(0);
-  return toArrayBuffer(addressOf(rows), 0, bytes).slice(0);
+  return use(bytes === 0 ? new ArrayBuffer(0) : toArrayBuffer(addressOf(rows), 0, bytes));
 }
 
 function addressOf(array: MlxArray): Handle {

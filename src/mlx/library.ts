@@ -15,7 +15,6 @@ const table = {
   ...symbols.memory,
   ...symbols.metal,
   ...symbols.ops,
-  ...symbols.random,
   ...symbols.stream,
   ...symbols.string,
   ...symbols.transforms,

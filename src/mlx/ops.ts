@@ -12,9 +12,8 @@ export interface Quantization {
 }
 
 export const add = binary("mlx_add");
-export const divide = binary("mlx_divide");
-export const less = binary("mlx_less");
 export const matmul = binary("mlx_matmul");
+export const maximum = binary("mlx_maximum");
 export const minimum = binary("mlx_minimum");
 export const multiply = binary("mlx_multiply");
 
@@ -23,13 +22,22 @@ export const sigmoid = unary("mlx_sigmoid");
 export const tanh = unary("mlx_tanh");
 
 /** Along `axis`, which stays with length 1. */
-export const max = reduction("mlx_max_axis");
-export const min = reduction("mlx_min_axis");
+export function sum(a: MlxArray, axis: number): MlxArray {
+  const { native, stream } = library();
+  return fromSlot("mlx_sum_axis", native.mlx_sum_axis(emptySlot(), a.handle, axis, true, stream));
+}
 
 /** Index of the greatest value along `axis`, uint32; the axis is dropped. */
 export function argmax(a: MlxArray, axis: number): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_argmax_axis", native.mlx_argmax_axis(emptySlot(), a.handle, axis, false, stream));
+}
+
+/** Indices along the last axis, uint32, so that those of the `k` greatest stand last, in no order. */
+export function argpartition(a: MlxArray, k: number): MlxArray {
+  const { native, stream } = library();
+  const operation = "mlx_argpartition_axis";
+  return fromSlot(operation, native[operation](emptySlot(), a.handle, -k, -1, stream));
 }
 
 export function astype(a: MlxArray, dtype: Dtype): MlxArray {
@@ -42,12 +50,6 @@ export function concatenate(arrays: readonly MlxArray[], axis: number): MlxArray
   return withVector(arrays, (vector) =>
     fromSlot("mlx_concatenate_axis", native.mlx_concatenate_axis(emptySlot(), vector, axis, stream)),
   );
-}
-
-/** Running sum along `axis` from its end; each place without its own value. */
-export function cumsumAfter(a: MlxArray, axis: number): MlxArray {
-  const { native, stream } = library();
-  return fromSlot("mlx_cumsum", native.mlx_cumsum(emptySlot(), a.handle, axis, true, false, stream));
 }
 
 /** `weight` (rows, columns · bits / 32) back to (rows, columns) in the dtype of `scales`. */
@@ -91,6 +93,45 @@ export function quantizedMatmul(
       present(how.group_size),
       present(how.bits),
       affine,
+      stream,
+    ),
+  );
+}
+
+/** Each of `x` (places, 1, 1, columns) by the matrices of `stack` (count, columns, rows) that `indices` (places, k) name: (places, k, 1, rows). */
+export function gatherMm(x: MlxArray, stack: MlxArray, indices: MlxArray): MlxArray {
+  const { native, stream } = library();
+  return fromSlot(
+    "mlx_gather_mm",
+    native.mlx_gather_mm(emptySlot(), x.handle, stack.handle, null, indices.handle, false, stream),
+  );
+}
+
+/** The same by the transposes of quantised matrices (count, rows, columns). */
+export function gatherQmm(
+  x: MlxArray,
+  weight: MlxArray,
+  scales: MlxArray,
+  biases: MlxArray,
+  indices: MlxArray,
+  how: Quantization,
+): MlxArray {
+  const { native, stream } = library();
+  return fromSlot(
+    "mlx_gather_qmm",
+    native.mlx_gather_qmm(
+      emptySlot(),
+      x.handle,
+      weight.handle,
+      scales.handle,
+      biases.handle,
+      null,
+      indices.handle,
+      true,
+      present(how.group_size),
+      present(how.bits),
+      affine,
+      false,
       stream,
     ),
   );
@@ -163,6 +204,15 @@ export function take(a: MlxArray, indices: MlxArray, axis: number): MlxArray {
   return fromSlot("mlx_take_axis", native.mlx_take_axis(emptySlot(), a.handle, indices.handle, axis, stream));
 }
 
+/** Along `axis`, the values at `indices`, whose shape the result has. */
+export function takeAlong(a: MlxArray, indices: MlxArray, axis: number): MlxArray {
+  const { native, stream } = library();
+  return fromSlot(
+    "mlx_take_along_axis",
+    native.mlx_take_along_axis(emptySlot(), a.handle, indices.handle, axis, stream),
+  );
+}
+
 /** The `k` greatest along `axis`, in no order. */
 export function topk(a: MlxArray, k: number, axis: number): MlxArray {
   const { native, stream } = library();
@@ -187,20 +237,6 @@ export function zeros(shape: readonly number[], dtype: Dtype): MlxArray {
   return fromSlot("mlx_zeros", native.mlx_zeros(emptySlot(), integers(shape), shape.length, dtypes[dtype], stream));
 }
 
-/** The state of a random draw, from a 64-bit seed. */
-export function randomKey(seed: bigint): MlxArray {
-  return fromSlot("mlx_random_key", library().native.mlx_random_key(emptySlot(), seed));
-}
-
-/** One index along the last axis, drawn with the probabilities softmax(logits). */
-export function categorical(logits: MlxArray, key: MlxArray): MlxArray {
-  const { native, stream } = library();
-  return fromSlot(
-    "mlx_random_categorical",
-    native.mlx_random_categorical(emptySlot(), logits.handle, -1, key.handle, stream),
-  );
-}
-
 const absent = 0n;
 
 /** `mlx_optional_int`: the value in the low half, the flag above it. */
@@ -213,7 +249,7 @@ function integers(values: readonly number[]): Int32Array {
   return Int32Array.from(values);
 }
 
-type BinaryOperation = "mlx_add" | "mlx_divide" | "mlx_less" | "mlx_matmul" | "mlx_minimum" | "mlx_multiply";
+type BinaryOperation = "mlx_add" | "mlx_matmul" | "mlx_maximum" | "mlx_minimum" | "mlx_multiply";
 
 /** An operation on two arrays whose shapes agree or broadcast. */
 function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxArray {
@@ -227,12 +263,5 @@ function unary(operation: "mlx_erf" | "mlx_sigmoid" | "mlx_tanh"): (a: MlxArray)
   return (a) => {
     const { native, stream } = library();
     return fromSlot(operation, native[operation](emptySlot(), a.handle, stream));
-  };
-}
-
-function reduction(operation: "mlx_max_axis" | "mlx_min_axis"): (a: MlxArray, axis: number) => MlxArray {
-  return (a, axis) => {
-    const { native, stream } = library();
-    return fromSlot(operation, native[operation](emptySlot(), a.handle, axis, true, stream));
   };
 }

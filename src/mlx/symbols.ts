@@ -71,23 +71,22 @@ export const symbols = {
   ops: {
     mlx_add: binary,
     mlx_argmax_axis: reduction,
+    mlx_argpartition_axis: { args: [slot, handle, "i32", "i32", handle], returns: failed },
     mlx_astype: alongAxis,
     mlx_concatenate_axis: alongAxis,
     mlx_contiguous: { args: [slot, handle, "bool", handle], returns: failed },
-    mlx_cumsum: {
-      args: [slot, handle, "i32", "bool", "bool", handle],
-      returns: failed,
-    },
     mlx_dequantize: {
       args: [slot, handle, handle, handle, optional, optional, "ptr", handle, optional, handle],
       returns: failed,
     },
-    mlx_divide: binary,
     mlx_erf: unary,
-    mlx_less: binary,
+    mlx_gather_mm: { args: [slot, handle, handle, handle, handle, "bool", handle], returns: failed },
+    mlx_gather_qmm: {
+      args: [slot, handle, handle, handle, handle, handle, handle, "bool", optional, optional, "ptr", "bool", handle],
+      returns: failed,
+    },
     mlx_matmul: binary,
-    mlx_max_axis: reduction,
-    mlx_min_axis: reduction,
+    mlx_maximum: binary,
     mlx_minimum: binary,
     mlx_multiply: binary,
     mlx_quantized_matmul: {
@@ -109,6 +108,8 @@ export const symbols = {
       returns: failed,
     },
     mlx_sort_axis: alongAxis,
+    mlx_sum_axis: reduction,
+    mlx_take_along_axis: { args: [slot, handle, handle, "i32", handle], returns: failed },
     mlx_take_axis: {
       args: [slot, handle, handle, "i32", handle],
       returns: failed,
@@ -124,13 +125,6 @@ export const symbols = {
       returns: failed,
     },
     mlx_zeros: { args: [slot, "ptr", size, "i32", handle], returns: failed },
-  },
-  random: {
-    mlx_random_categorical: {
-      args: [slot, handle, "i32", handle, handle],
-      returns: failed,
-    },
-    mlx_random_key: { args: [slot, "u64"], returns: failed },
   },
   stream: {
     mlx_default_cpu_stream_new: { args: [], returns: handle },

@@ -2,18 +2,19 @@
 
 import { evaluate, fromBytes, type MlxArray } from "../mlx/array.ts";
 import { applyAttention, hasExtras, NativeLayer } from "../mlx/extras.ts";
-import { attend, rmsNorm } from "../mlx/fast.ts";
-import { add, concatenate, reshape, slice, sliceUpdate, take, transpose } from "../mlx/ops.ts";
+import { attend, type Mask } from "../mlx/fast.ts";
+import { concatenate, reshape, slice, sliceUpdate, take, transpose } from "../mlx/ops.ts";
 import { BLOCK_TOKENS } from "./block.ts";
-import { formOf, giveUp, type Linear, linear, weightsOf } from "./layers.ts";
+import { close, formOf, giveUp, type Linear, linear, type Norm, normalize, rowsOf, weightsOf } from "./layers.ts";
 import { type Rope, rotate } from "./rope.ts";
+import { attendCapped } from "./soft-cap.ts";
 import type { LayerCache, Span, Step } from "./step.ts";
 
 export interface AttentionParts {
   /** Which of the cache's layers is its own. */
   readonly layer: number;
-  readonly norm: MlxArray;
-  readonly norm_epsilon: number;
+  /** Absent where `x` comes normed. */
+  readonly norm?: Norm | undefined;
   readonly heads: number;
   readonly kv_heads: number;
   readonly head_dim: number;
@@ -24,77 +25,123 @@ export interface AttentionParts {
   readonly k: Linear;
   readonly v: Linear;
   readonly o: Linear;
+  /** Of each head, or of all heads together where its weight is as long. */
+  readonly q_norm?: Norm | undefined;
+  readonly k_norm?: Norm | undefined;
+  /** How many positions a query sees, its own the last; all where absent. */
+  readonly window?: number | undefined;
+  /** Scores are kept below this by a tanh. */
+  readonly soft_cap?: number | undefined;
+  /** A score of each head (heads) that takes its share of the softmax and gives nothing. */
+  readonly sinks?: MlxArray | undefined;
+  /** Of what comes out, before it is added. */
+  readonly post_norm?: Norm | undefined;
+  readonly residual_factor?: number | undefined;
 }
 
 export interface Attention extends Disposable {
-  /** `x` (tokens, hidden), unchanged in shape: x + o(attend(norm(x))). Keeps the tokens' keys and values in the step's cache. */
-  apply(x: MlxArray, step: Step): MlxArray;
+  /**
+   * `x` (tokens, hidden), unchanged in shape: residual + factor · post_norm(o(attend(norm(x)))). Keeps the tokens' keys
+   * and values in the step's cache.
+   */
+  apply(x: MlxArray, step: Step, residual?: MlxArray): MlxArray;
 }
 
 /** In one operation where the library has it, which then keeps the projections in a form of its own; else composed. */
 export function attention(parts: AttentionParts): Attention {
-  return hasExtras() ? fused(parts) : { apply: (x, step) => compose(x, parts, step), [Symbol.dispose]: () => {} };
+  if (hasExtras()) return fused(parts);
+  return { apply: (x, step, residual = x) => compose(x, residual, parts, step), [Symbol.dispose]: () => {} };
 }
 
 function fused(parts: AttentionParts): Attention {
-  const { norm, q, k, v, o, rope } = parts;
-  const [no_window, no_soft_cap, residual] = [0, 0, 1];
+  const { norm, q, k, v, o, rope, q_norm, k_norm, post_norm } = parts;
+  const own = norm?.kind === "rms" ? norm : undefined;
+  const norms = [q_norm, k_norm].map((each) => each?.weight ?? null);
   // in the order of native/attention.h
   const layer = new NativeLayer("attention", {
-    weights: [norm, ...weightsOf(q), ...weightsOf(k), ...weightsOf(v), ...weightsOf(o), null, null, null, null],
+    weights: [
+      ...[own?.weight ?? null, ...weightsOf(q), ...weightsOf(k), ...weightsOf(v), ...weightsOf(o)],
+      ...[...norms, parts.sinks ?? null, post_norm?.weight ?? null],
+    ],
     numbers: [
-      ...[norm.shape[0] ?? 0, parts.heads, parts.kv_heads, parts.head_dim, rope.dims, 0, no_window],
+      ...[rowsOf(o), parts.heads, parts.kv_heads, parts.head_dim, rope.dims],
+      ...[rope.pairs === "neighbours" ? 1 : 0, parts.window ?? 0],
       ...[...formOf(q), ...formOf(k), ...formOf(v), ...formOf(o)],
     ],
-    factors: [parts.norm_epsilon, parts.scale, no_soft_cap, residual],
+    factors: [
+      ...[(own ?? q_norm ?? k_norm ?? post_norm)?.epsilon ?? 0, parts.scale],
+      ...[parts.soft_cap ?? 0, parts.residual_factor ?? 1],
+    ],
   });
   giveUp(q, k, v, o);
   return {
-    apply: (x, step) => applyAttention(layer, x, x, step.cache(parts.layer), step.layout, step.angles(rope)),
+    apply(x, step, residual = x) {
+      using normed = norm === undefined || norm === own ? null : normalize(x, norm);
+      const cache = step.cache(parts.layer);
+      return applyAttention(layer, normed ?? x, residual, cache, step.layout, step.angles(rope));
+    },
     [Symbol.dispose]: () => layer[Symbol.dispose](),
   };
 }
 
-function compose(x: MlxArray, parts: AttentionParts, step: Step): MlxArray {
-  using normed = rmsNorm(x, parts.norm, parts.norm_epsilon);
-  using queries = linear(normed, parts.q);
-  using keys = linear(normed, parts.k);
-  using values = linear(normed, parts.v);
+function compose(x: MlxArray, residual: MlxArray, parts: AttentionParts, step: Step): MlxArray {
+  using normed = parts.norm === undefined ? null : normalize(x, parts.norm);
+  using queries = linear(normed ?? x, parts.q);
+  using keys = linear(normed ?? x, parts.k);
+  using values = linear(normed ?? x, parts.v);
+  using normed_queries = normWhole(queries, parts.q_norm);
+  using normed_keys = normWhole(keys, parts.k_norm);
   using stack = new DisposableStack();
-  const cache = step.cache(parts.layer);
-  const mixed = step.spans.map((span) => stack.use(attendSpan(queries, keys, values, span, parts, cache)));
+  const all = { queries: normed_queries ?? queries, keys: normed_keys ?? keys, values };
+  const mixed = step.spans.map((span) => stack.use(attendSpan(all, span, parts, step)));
   using joined = concatenate(mixed, 0);
   using projected = linear(joined, parts.o);
-  return add(x, projected);
+  return close(projected, residual, parts.post_norm, parts.residual_factor ?? 1);
 }
 
 /** One span's part: (count, heads · head_dim). */
 function attendSpan(
-  all_queries: MlxArray,
-  all_keys: MlxArray,
-  all_values: MlxArray,
+  all: { readonly queries: MlxArray; readonly keys: MlxArray; readonly values: MlxArray },
   span: Span,
-  { heads, kv_heads, head_dim, rope, scale }: AttentionParts,
-  cache: LayerCache,
+  parts: AttentionParts,
+  step: Step,
 ): MlxArray {
-  using query_heads = headsOf(all_queries, span, heads, head_dim);
-  using key_heads = headsOf(all_keys, span, kv_heads, head_dim);
-  using new_values = headsOf(all_values, span, kv_heads, head_dim);
+  const { heads, kv_heads, head_dim, rope, scale, soft_cap, window } = parts;
+  const cache = step.cache(parts.layer);
+  using query_heads = headsOf(all.queries, span, heads, head_dim, parts.q_norm);
+  using key_heads = headsOf(all.keys, span, kv_heads, head_dim, parts.k_norm);
+  using new_values = headsOf(all.values, span, kv_heads, head_dim);
   using queries = rotate(query_heads, rope, span.start);
   using new_keys = rotate(key_heads, rope, span.start);
   write(cache, new_keys, new_values, span);
   using keys = read(cache.keys, span, [1, 0, 3, 2]);
   using values = read(cache.values, span, [1, 0, 2, 3]);
-  using mixed = attend(queries, keys, values, scale, span.count === 1 ? "none" : "causal");
+  const mask: Mask =
+    window !== undefined && span.start + span.count > window
+      ? step.window(span, window)
+      : span.count === 1
+        ? "none"
+        : "causal";
+  using mixed =
+    soft_cap === undefined
+      ? attend(queries, keys, values, scale, mask, parts.sinks ?? null)
+      : attendCapped(queries, keys, values, scale, soft_cap, step.window(span, window ?? span.start + span.count));
   using by_position = transpose(mixed, [0, 2, 1, 3]);
   return reshape(by_position, [span.count, heads * head_dim]);
 }
 
+/** `x` (tokens, heads · head_dim) by a norm of all heads together; null where there is none or it is of each head. */
+function normWhole(x: MlxArray, norm: Norm | undefined): MlxArray | null {
+  return norm !== undefined && norm.weight.shape[0] === x.shape[1] ? normalize(x, norm) : null;
+}
+
 /** A span of (tokens, heads · head_dim) as (1, heads, count, head_dim). */
-function headsOf(x: MlxArray, { first, count }: Span, heads: number, head_dim: number): MlxArray {
+function headsOf(x: MlxArray, { first, count }: Span, heads: number, head_dim: number, norm?: Norm): MlxArray {
   using rows = slice(x, [first, 0], [first + count, heads * head_dim]);
   using split = reshape(rows, [1, count, heads, head_dim]);
-  return transpose(split, [0, 2, 1, 3]);
+  const of_each = norm !== undefined && norm.weight.shape[0] === head_dim && heads > 1;
+  using normed = of_each ? normalize(split, norm) : null;
+  return transpose(normed ?? split, [0, 2, 1, 3]);
 }
 
 /** Puts (1, kv_heads, count, head_dim) into the span's blocks, block by block. */

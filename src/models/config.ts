@@ -11,11 +11,12 @@ const DIMENSION_MAX = 2 ** 24;
 
 export class ConfigReader {
   readonly #fields: Readonly<Record<string, unknown>>;
-  readonly #file: string;
+  /** For messages. */
+  readonly file: string;
 
   constructor(fields: Readonly<Record<string, unknown>>, file: string) {
     this.#fields = fields;
-    this.#file = file;
+    this.file = file;
   }
 
   /** A whole number from 1 to 2^24. */
@@ -27,6 +28,14 @@ export class ConfigReader {
 
   dimensionOr(name: string, otherwise: number): number {
     return this.#absent(name) ? otherwise : this.dimension(name);
+  }
+
+  optionalDimension(name: string): number | undefined {
+    return this.#absent(name) ? undefined : this.dimension(name);
+  }
+
+  optionalPositive(name: string): number | undefined {
+    return this.#absent(name) ? undefined : this.positive(name);
   }
 
   positive(name: string): number {
@@ -56,18 +65,46 @@ export class ConfigReader {
     throw this.#refusal(name, "true or false");
   }
 
+  /** False where the field is absent. */
+  flag(name: string): boolean {
+    return this.booleanOr(name, false) === true;
+  }
+
   numbers(name: string, count: number): readonly number[] {
     const value = this.#fields[name];
     if (Array.isArray(value) && value.length === count && value.every((item) => Number.isFinite(item))) return value;
     throw this.#refusal(name, `${count} numbers`);
   }
 
+  /** `count` of them where it is given. */
+  numbersOr(name: string, count?: number): readonly number[] | null {
+    if (this.#absent(name)) return null;
+    const value = this.#fields[name];
+    return this.numbers(name, count ?? (Array.isArray(value) ? value.length : 0));
+  }
+
   object(name: string): ConfigReader | null {
     if (this.#absent(name)) return null;
     const value = this.#fields[name];
     const fields = asObject(value);
-    if (fields !== null) return new ConfigReader(fields, this.#file);
+    if (fields !== null) return new ConfigReader(fields, this.file);
     throw this.#refusal(name, "an object");
+  }
+
+  /** `count` words of `known`, or null where the field is absent. */
+  wordsOr<Word extends string>(name: string, count: number, known: readonly Word[]): readonly Word[] | null {
+    if (this.#absent(name)) return null;
+    const value: unknown = this.#fields[name];
+    const words = Array.isArray(value) ? value.flatMap((item) => known.find((word) => word === item) ?? []) : [];
+    if (Array.isArray(value) && words.length === count && value.length === count) return words;
+    throw this.#refusal(name, `${count} of ${known.join(" and ")}`);
+  }
+
+  /** Throws unless the field is absent or one of `known`: what else it may say is not computed here. */
+  only(name: string, ...known: readonly (string | number | boolean)[]): void {
+    const value = this.#fields[name];
+    if (this.#absent(name) || known.some((each) => each === value)) return;
+    throw this.#refusal(name, known.map((each) => JSON.stringify(each)).join(" or "));
   }
 
   #absent(name: string): boolean {
@@ -76,6 +113,6 @@ export class ConfigReader {
 
   #refusal(name: string, expected: string): Failure {
     const found = JSON.stringify(this.#fields[name])?.slice(0, 80) ?? "nothing";
-    return new Failure("unsupported", `Cannot load ${this.#file}: ${name} must be ${expected}, found ${found}`);
+    return new Failure("unsupported", `Cannot load ${this.file}: ${name} must be ${expected}, found ${found}`);
   }
 }

@@ -18,7 +18,7 @@ import { astype, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
-import type { Linear } from "./layers.ts";
+import type { Experts, Linear } from "./layers.ts";
 import { ArrayKeeper, type Weights } from "./weights.ts";
 
 // The group of every block type that is an MLX affine group.
@@ -60,13 +60,24 @@ class GgufWeights implements Weights {
     return this.#keeper.keep(this.#vector(this.#architecture.tensorName(name), size));
   }
 
+  linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[] {
+    const all = rows.reduce((sum, each) => sum + each, 0);
+    return this.#keeper.split(this.linear(name, all, columns, bias), rows);
+  }
+
   linear(name: string, rows: number, columns: number, bias: boolean): Linear {
     const tensor = this.#tensor(this.#architecture.tensorName(`${name}.weight`), [rows, columns]);
     const paired = this.#architecture.pairedHeads(name);
     const order = paired === null ? null : unpairedRows(paired, rows / paired);
     const { type } = tensor;
     const weight = isRepacked(type) ? this.#quantized(tensor, type, rows, columns, order) : this.#matrix(tensor, order);
-    return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null };
+    if (!bias) return { ...weight, bias: null };
+    const stored = this.#vector(this.#architecture.tensorName(`${name}.bias`), rows, order);
+    return { ...weight, bias: this.#keeper.keep(stored) };
+  }
+
+  experts(): Experts {
+    throw new Failure("unsupported", `Cannot load ${this.file}: mixtures of experts are not read from GGUF files`);
   }
 
   release(): void {
@@ -120,8 +131,8 @@ class GgufWeights implements Weights {
     return { kind: "dense", weight, transposed: this.#keeper.view(transpose(weight, [1, 0])) } as const;
   }
 
-  #vector(name: string, size: number): MlxArray {
-    using stored = this.#dense(this.#tensor(name, [size]));
+  #vector(name: string, size: number, order: Uint32Array | null = null): MlxArray {
+    using stored = this.#dense(this.#tensor(name, [size]), order);
     return toActivationDtype(stored);
   }
 

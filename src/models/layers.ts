@@ -2,8 +2,10 @@
 
 import { type MlxArray, scalar } from "../mlx/array.ts";
 import { geluRows, hasExtras } from "../mlx/extras.ts";
+import { layerNorm, rmsNorm } from "../mlx/fast.ts";
 import {
   add,
+  astype,
   dequantize,
   erf,
   matmul,
@@ -12,6 +14,7 @@ import {
   quantizedMatmul,
   sigmoid,
   take,
+  tanh,
 } from "../mlx/ops.ts";
 import { toActivationDtype } from "./dense.ts";
 
@@ -27,11 +30,38 @@ export type Linear = (
     }
 ) & { readonly bias: MlxArray | null };
 
+/** Matrices (rows, columns) of one shape, dense ones turned to (count, columns, rows); with biases (count, rows) or none. */
+export type Experts = (
+  | { readonly kind: "dense"; readonly turned: MlxArray }
+  | {
+      readonly kind: "quantized";
+      readonly weight: MlxArray;
+      readonly scales: MlxArray;
+      readonly biases: MlxArray;
+      readonly how: Quantization;
+    }
+) & { readonly bias: MlxArray | null };
+
+/** Of the last axis: by its mean square, or by its mean and variance. */
+export interface Norm {
+  readonly kind: "rms" | "layer";
+  readonly weight: MlxArray;
+  readonly bias: MlxArray | null;
+  readonly epsilon: number;
+}
+
+/** x · sigmoid(x), or GELU by its tanh formula. */
+export type Activation = "silu" | "gelu_tanh";
+
 /** The arrays of a layer in the order of native/layer.h. */
 export function weightsOf(layer: Linear): (MlxArray | null)[] {
   return layer.kind === "dense"
     ? [layer.weight, null, null, layer.bias]
     : [layer.weight, layer.scales, layer.biases, layer.bias];
+}
+
+export function rowsOf({ weight }: Linear): number {
+  return weight.shape[0] ?? 0;
 }
 
 /** Frees the weights: the library has made its own of them. */
@@ -66,11 +96,61 @@ export function embed(token_ids: MlxArray, table: Linear): MlxArray {
   return dequantize(weight, scales, biases, table.how);
 }
 
-/** silu(gate) · up, as in the SwiGLU feed-forward (Shazeer 2020, arXiv:2002.05202). */
-export function swiglu(gate: MlxArray, up: MlxArray): MlxArray {
-  using squashed = sigmoid(gate);
-  using activated = multiply(gate, squashed);
+export function normalize(x: MlxArray, { kind, weight, bias, epsilon }: Norm): MlxArray {
+  return kind === "rms" ? rmsNorm(x, weight, epsilon) : layerNorm(x, weight, bias, epsilon);
+}
+
+export function activate(x: MlxArray, activation: Activation): MlxArray {
+  return activation === "silu" ? silu(x) : geluTanh(x);
+}
+
+/** activate(gate) · up, as in the gated feed-forward layers (Shazeer 2020, arXiv:2002.05202). */
+export function gated(gate: MlxArray, up: MlxArray, activation: Activation): MlxArray {
+  using activated = activate(gate, activation);
   return multiply(activated, up);
+}
+
+/** residual + factor · norm(y) */
+export function close(y: MlxArray, residual: MlxArray, norm: Norm | undefined, factor: number): MlxArray {
+  using normed = norm === undefined ? null : normalize(y, norm);
+  using scaled = factor === 1 ? null : times(normed ?? y, factor);
+  return add(residual, scaled ?? normed ?? y);
+}
+
+export function plus(x: MlxArray, more: number): MlxArray {
+  using number = scalar(more);
+  using same = astype(number, x.dtype);
+  return add(x, same);
+}
+
+/** In the dtype of `x`. */
+export function times(x: MlxArray, factor: number): MlxArray {
+  using number = scalar(factor);
+  using same = astype(number, x.dtype);
+  return multiply(x, same);
+}
+
+/** cap · tanh(x / cap) */
+export function softCap(x: MlxArray, cap: number): MlxArray {
+  using small = times(x, 1 / cap);
+  using squashed = tanh(small);
+  return times(squashed, cap);
+}
+
+function silu(x: MlxArray): MlxArray {
+  using squashed = sigmoid(x);
+  return multiply(x, squashed);
+}
+
+/** x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) = x · sigmoid(2√(2/π) · (x + 0.044715 · x³)) */
+function geluTanh(x: MlxArray): MlxArray {
+  using square = multiply(x, x);
+  using cube = multiply(square, x);
+  using small = times(cube, 0.044715);
+  using inner = add(x, small);
+  using turned = times(inner, 2 * Math.sqrt(2 / Math.PI));
+  using squashed = sigmoid(turned);
+  return multiply(x, squashed);
 }
 
 /** `x` (tokens, columns) to x · Φ(x) by the error function (Hendrycks and Gimpel 2016, arXiv:1606.08415). */

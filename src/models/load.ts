@@ -7,12 +7,31 @@ import type { ReadingPurpose } from "../core/purpose.ts";
 import { asObject, readJson } from "../formats/json.ts";
 import { purposeOf } from "../formats/purpose.ts";
 import { loadBert } from "./bert.ts";
+import { loadCohere2 } from "./cohere2.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Encoder, Model } from "./family.ts";
+import { loadGemma } from "./gemma.ts";
+import { loadGemma2 } from "./gemma2.ts";
+import { loadGemma3 } from "./gemma3.ts";
+import { loadGemma3Text } from "./gemma3-text.ts";
 import { openGguf } from "./gguf-weights.ts";
+import { loadGlm4 } from "./glm4.ts";
+import { loadGptOss } from "./gpt-oss.ts";
+import { loadGranite } from "./granite.ts";
 import { loadLlama } from "./llama.ts";
+import { loadMistral } from "./mistral.ts";
+import { loadMixtral } from "./mixtral.ts";
+import { loadOlmo2 } from "./olmo2.ts";
+import { loadOlmo3 } from "./olmo3.ts";
+import { loadPhi3 } from "./phi3.ts";
+import { loadQwen2 } from "./qwen2.ts";
+import { loadQwen2Moe } from "./qwen2-moe.ts";
+import { loadQwen3 } from "./qwen3.ts";
+import { loadQwen3Moe } from "./qwen3-moe.ts";
 import { openSafetensors } from "./safetensors-weights.ts";
-import type { Weights } from "./weights.ts";
+import { loadSmollm3 } from "./smollm3.ts";
+import { loadStarcoder2 } from "./starcoder2.ts";
+import { renamed, type Weights } from "./weights.ts";
 
 /** By `model_type` of the config: those that read texts both ways. */
 const ENCODERS: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => Encoder> = new Map([
@@ -22,7 +41,28 @@ const ENCODERS: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => E
 ]);
 
 /** By `model_type` of the config. */
-const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => Model> = new Map([["llama", loadLlama]]);
+const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => Model> = new Map([
+  ["cohere2", loadCohere2],
+  ["gemma", loadGemma],
+  ["gemma2", loadGemma2],
+  ["gemma3", loadGemma3],
+  ["gemma3_text", loadGemma3Text],
+  ["glm4", loadGlm4],
+  ["gpt_oss", loadGptOss],
+  ["granite", loadGranite],
+  ["llama", loadLlama],
+  ["mistral", loadMistral],
+  ["mixtral", loadMixtral],
+  ["olmo2", loadOlmo2],
+  ["olmo3", loadOlmo3],
+  ["phi3", loadPhi3],
+  ["qwen2", loadQwen2],
+  ["qwen2_moe", loadQwen2Moe],
+  ["qwen3", loadQwen3],
+  ["qwen3_moe", loadQwen3Moe],
+  ["smollm3", loadSmollm3],
+  ["starcoder2", loadStarcoder2],
+]);
 
 /** By what a model is for: one that answers is a decoder; one that reads may be either. */
 export type Opened =
@@ -71,18 +111,7 @@ function build<Built>(
 /** A decoder that was saved without its head, as embedding models are, has no "model." before its names. */
 function unprefixed(weights: Weights): Weights {
   if (weights.has("model.embed_tokens.weight") || !weights.has("embed_tokens.weight")) return weights;
-  const bare = (name: string) => name.replace(/^model\./, "");
-  return {
-    file: weights.file,
-    get bytes_resident() {
-      return weights.bytes_resident;
-    },
-    has: (name) => weights.has(bare(name)),
-    release: () => weights.release(),
-    vector: (name, size) => weights.vector(bare(name), size),
-    linear: (name, rows, columns, bias) => weights.linear(bare(name), rows, columns, bias),
-    [Symbol.dispose]: () => weights[Symbol.dispose](),
-  };
+  return renamed(weights, (name) => name.replace(/^model\./, ""));
 }
 
 function openPath(path: string, told: (bytes: number) => void): { config: ModelConfig; weights: Weights } {

@@ -1,15 +1,17 @@
 /** The weights of a Hugging Face folder, dense or in MLX's quantised form. Checks every tensor against what the family expects. */
 
+import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { FileBytes } from "../formats/file-bytes.ts";
+import { affineFromMxfp4, MXFP4, MXFP4_AFFINE } from "../formats/mxfp4.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "../formats/safetensors.ts";
 import { fromBytes, type MlxArray } from "../mlx/array.ts";
-import { type Quantization, transpose } from "../mlx/ops.ts";
+import { reshape, take, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
-import type { Linear } from "./layers.ts";
-import { quantizationOf, refuseForeignQuantization } from "./quantization.ts";
-import { ArrayKeeper, type Weights } from "./weights.ts";
+import { type Experts, type Linear, plus } from "./layers.ts";
+import { quantizationOf, refuseForeignQuantization, type StoredQuantization } from "./quantization.ts";
+import { ArrayKeeper, type ExpertNames, type Weights } from "./weights.ts";
 
 export function openSafetensors(folder: string, config: ModelConfig, told: (bytes: number) => void): Weights {
   return new SafetensorsWeights(folder, config, told);
@@ -38,15 +40,56 @@ class SafetensorsWeights implements Weights {
     return this.#tensors.has(name);
   }
 
-  vector(name: string, size: number): MlxArray {
-    using stored = this.#dense(name, [size]);
-    return this.#keeper.keep(toActivationDtype(stored));
+  vector(name: string, size: number, more = 0): MlxArray {
+    using stored = this.#dense([name], [size]);
+    const vector = toActivationDtype(stored);
+    if (more === 0) return this.#keeper.keep(vector);
+    using given = vector;
+    return this.#keeper.keep(plus(given, more));
   }
 
   linear(name: string, rows: number, columns: number, bias: boolean): Linear {
-    const how = this.has(`${name}.scales`) ? quantizationOf(this.#config, name, this.file) : null;
-    const weight = how === null ? this.#matrix(name, rows, columns) : this.#quantized(name, rows, columns, how);
+    const how = this.#quantizationOf(name);
+    const weight =
+      how === null
+        ? this.#matrix(name, rows, columns)
+        : ({ kind: "quantized", ...this.#groups([name], [], rows, columns, how) } as const);
     return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null };
+  }
+
+  experts(stack: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {
+    const { blocks } = stack;
+    if (blocks !== undefined && this.has(`${blocks.name}_blocks`)) {
+      return this.#expertBlocks(blocks, count, rows, columns, bias);
+    }
+    const whole = this.has(`${stack.whole}.weight`);
+    const names = whole ? [stack.whole] : Array.from({ length: count }, (_, expert) => stack.each(expert));
+    const how = this.#quantizationOf(names[0] ?? stack.whole);
+    const biases = bias
+      ? this.#keeper.keep(
+          this.#active(
+            names.map((name) => `${name}.bias`),
+            whole,
+            count,
+            [rows],
+          ),
+        )
+      : null;
+    if (how !== null) {
+      return { kind: "quantized", ...this.#groups(names, [count], rows, columns, how), bias: biases };
+    }
+    const dense = this.#dense(
+      names.map((name) => `${name}.weight`),
+      whole ? [count, rows, columns] : [rows, columns],
+    );
+    using weight = reshape(dense, [count, rows, columns]);
+    dense[Symbol.dispose]();
+    return { kind: "dense", turned: this.#keeper.keep(transpose(weight, [0, 2, 1])), bias: biases };
+  }
+
+  linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[] {
+    const all = rows.reduce((sum, each) => sum + each, 0);
+    return this.#keeper.split(this.linear(name, all, columns, bias), rows);
   }
 
   release(): void {
@@ -59,32 +102,106 @@ class SafetensorsWeights implements Weights {
     this.#keeper[Symbol.dispose]();
   }
 
+  #quantizationOf(name: string): StoredQuantization | null {
+    return this.has(`${name}.scales`) ? quantizationOf(this.#config, name, this.file) : null;
+  }
+
   #matrix(name: string, rows: number, columns: number) {
-    const weight = this.#keeper.keep(this.#dense(`${name}.weight`, [rows, columns]));
+    const weight = this.#keeper.keep(this.#dense([`${name}.weight`], [rows, columns]));
     return { kind: "dense", weight, transposed: this.#keeper.view(transpose(weight, [1, 0])) } as const;
   }
 
-  #quantized(name: string, rows: number, columns: number, how: Quantization) {
+  /** Quantised rows: of one matrix, or of `lead` matrices that lie in one tensor or in one each. */
+  #groups(names: readonly string[], lead: readonly number[], rows: number, columns: number, how: StoredQuantization) {
     const words = (columns * how.bits) / 32;
     const groups = columns / how.group_size;
     if (!(Number.isInteger(words) && Number.isInteger(groups))) {
-      const state = `tensor "${name}.weight" has rows of ${columns}, which ${how.bits} bits in groups of ${how.group_size} do not divide`;
+      const state = `tensor "${names[0]}.weight" has rows of ${columns}, which ${how.bits} bits in groups of ${how.group_size} do not divide`;
       throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
     }
-    const packed = this.#tensor(`${name}.weight`, [rows, words], (dtype) => dtype === "U32", "U32");
+    const each = names.length === 1 ? [...lead, rows] : [rows];
+    const of = (part: string) => names.map((name) => `${name}.${part}`);
+    const packed = this.#join(of("weight"), [...each, words], (dtype) => dtype === "U32", "U32");
+    if (how.mode === "mxfp4") {
+      const exponents = this.#join(of("scales"), [...each, groups], (dtype) => dtype === "U8", "U8");
+      return this.#fromMxfp4(packed.bytes, exponents.bytes, [...lead, rows], groups);
+    }
+    const floats = (part: string) => {
+      using stored = this.#dense(of(part), [...each, groups]);
+      return this.#keeper.keep(reshape(stored, [...lead, rows, groups]));
+    };
     return {
-      kind: "quantized",
-      weight: this.#keeper.keep(fromBytes(this.#read(packed), packed.shape, "uint32")),
-      scales: this.#keeper.keep(this.#dense(`${name}.scales`, [rows, groups])),
-      biases: this.#keeper.keep(this.#dense(`${name}.biases`, [rows, groups])),
-      how,
-    } as const;
+      weight: this.#keeper.keep(fromBytes(packed.bytes, [...lead, rows, words], "uint32")),
+      scales: floats("scales"),
+      biases: floats("biases"),
+      how: { group_size: how.group_size, bits: how.bits },
+    };
   }
 
-  /** As stored: kernels read halves in place. */
-  #dense(name: string, shape: readonly number[]): MlxArray {
-    const tensor = this.#tensor(name, shape, (dtype) => FLOAT_DTYPES.has(dtype), "F32, F16 or BF16");
-    return fromBytes(this.#read(tensor), shape, FLOAT_DTYPES.get(tensor.dtype) ?? "float32");
+  #fromMxfp4(nibbles: Uint8Array, exponents: Uint8Array, rows: readonly number[], groups: number) {
+    const { packed, scales, biases } = affineFromMxfp4(nibbles, exponents);
+    return {
+      weight: this.#keeper.keep(fromBytes(packed, [...rows, groups * MXFP4_AFFINE.bits], "uint32")),
+      scales: this.#keeper.keep(fromBytes(scales, [...rows, groups], "bfloat16")),
+      biases: this.#keeper.keep(fromBytes(biases, [...rows, groups], "bfloat16")),
+      how: MXFP4_AFFINE,
+    };
+  }
+
+  #active(names: readonly string[], whole: boolean, count: number, shape: readonly number[]): MlxArray {
+    using stored = this.#dense(names, whole ? [count, ...shape] : shape);
+    using active = toActivationDtype(stored);
+    return reshape(active, [count, ...shape]);
+  }
+
+  #expertBlocks(
+    { name, first, step }: NonNullable<ExpertNames["blocks"]>,
+    count: number,
+    rows: number,
+    columns: number,
+    bias: boolean,
+  ): Experts {
+    const groups = columns / MXFP4.group_size;
+    const all = [count, rows * step];
+    const read = (part: string, shape: readonly number[]) =>
+      everyRow(
+        this.#join([`${name}_${part}`], shape, (dtype) => dtype === "U8", "U8").bytes,
+        count * rows,
+        first,
+        step,
+      );
+    const nibbles = read("blocks", [...all, groups, (MXFP4.group_size * MXFP4.bits) / 8]);
+    const weight = this.#fromMxfp4(nibbles, read("scales", [...all, groups]), [count, rows], groups);
+    if (!bias) return { kind: "quantized", ...weight, bias: null };
+    using stored = this.#active([`${name}_bias`], true, count, [rows * step]);
+    const numbers = Int32Array.from({ length: rows }, (_, row) => first + row * step);
+    using wanted = fromBytes(numbers, [rows], "int32");
+    return { kind: "quantized", ...weight, bias: this.#keeper.keep(take(stored, wanted, 1)) };
+  }
+
+  /** As stored: kernels read halves in place. Several tensors of one shape lie one behind the other. */
+  #dense(names: readonly string[], shape: readonly number[]): MlxArray {
+    const { bytes, dtype } = this.#join(names, shape, (dtype) => FLOAT_DTYPES.has(dtype), "F32, F16 or BF16");
+    const [first = 1, ...rest] = shape;
+    return fromBytes(bytes, [first * names.length, ...rest], FLOAT_DTYPES.get(dtype) ?? "float32");
+  }
+
+  #join(
+    names: readonly string[],
+    shape: readonly number[],
+    accepts: (dtype: string) => boolean,
+    accepted: string,
+  ): { bytes: Uint8Array; dtype: string } {
+    const tensors = names.map((name) => this.#tensor(name, shape, accepts, accepted));
+    const [first, ...others] = tensors;
+    assert(first !== undefined, "there is a tensor to read");
+    if (others.length === 0) return { bytes: this.#read(first), dtype: first.dtype };
+    const differing = others.find((tensor) => tensor.dtype !== first.dtype);
+    if (differing !== undefined)
+      throw this.#refusal(differing.name, `dtype ${first.dtype}`, `dtype ${differing.dtype}`);
+    const bytes = new Uint8Array(first.bytes * tensors.length);
+    for (const [place, tensor] of tensors.entries()) bytes.set(this.#read(tensor), place * first.bytes);
+    return { bytes, dtype: first.dtype };
   }
 
   #tensor(
@@ -110,4 +227,16 @@ class SafetensorsWeights implements Weights {
     this.#files.set(tensor.file, file);
     return file.read(tensor.offset, tensor.bytes, `tensor "${tensor.name}"`);
   }
+}
+
+/** Of `bytes` in rows, `count` of them: every `step`th from `first` on. */
+function everyRow(bytes: Uint8Array, count: number, first: number, step: number): Uint8Array {
+  if (step === 1) return bytes;
+  const row_bytes = bytes.length / (count * step);
+  const rows = new Uint8Array(count * row_bytes);
+  for (let row = 0; row < count; row++) {
+    const from = (first + row * step) * row_bytes;
+    rows.set(bytes.subarray(from, from + row_bytes), row * row_bytes);
+  }
+  return rows;
 }

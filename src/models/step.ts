@@ -28,6 +28,7 @@ export class Step implements Disposable {
   readonly #layers: readonly LayerCache[];
   readonly #arrays = new DisposableStack();
   readonly #angles = new Map<Rope, MlxArray>();
+  readonly #windows = new Map<string, MlxArray>();
   #layout: MlxArray | null = null;
 
   /** `layers` are the blocks of every layer, which stay the caller's. */
@@ -65,6 +66,16 @@ export class Step implements Disposable {
     return angles;
   }
 
+  /** Which positions each token of a span sees, through a window that ends with its own: bools (count, start + count). */
+  window(span: Span, width: number): MlxArray {
+    const key = `${span.first} ${width}`;
+    const known = this.#windows.get(key);
+    if (known !== undefined) return known;
+    const seen = this.#arrays.use(windowOf(span, width));
+    this.#windows.set(key, seen);
+    return seen;
+  }
+
   [Symbol.dispose](): void {
     this.#arrays.dispose();
   }
@@ -78,6 +89,16 @@ function layoutOf(spans: readonly Span[]): number[] {
     blocks.push(...span.blocks);
   }
   return [...heads, ...blocks];
+}
+
+function windowOf({ start, count }: Span, width: number): MlxArray {
+  const total = start + count;
+  const seen = new Uint8Array(count * total);
+  for (let row = 0; row < count; row++) {
+    const end = row * total + start + row + 1;
+    seen.fill(1, Math.max(row * total, end - width), end);
+  }
+  return fromBytes(seen, [count, total], "bool");
 }
 
 function integers(values: readonly number[]): MlxArray {

@@ -1,7 +1,16 @@
 /** What a family asks of its weights, whatever file they lie in. Knows no file format. */
 
 import { evaluate, type MlxArray } from "../mlx/array.ts";
-import type { Linear } from "./layers.ts";
+import { slice, transpose } from "../mlx/ops.ts";
+import { type Experts, giveUp, type Linear } from "./layers.ts";
+
+/** Where the matrices of all experts are: stacked in one tensor, or each in its own. */
+export interface ExpertNames {
+  readonly whole: string;
+  each(expert: number): string;
+  /** Or in blocks of MXFP4, as `name`_blocks, _scales and _bias: of the rows, every `step`th from `first` on. */
+  readonly blocks?: { readonly name: string; readonly first: number; readonly step: number } | undefined;
+}
 
 /** Names are those of the Hugging Face layout. Each call throws a `Failure` naming file, tensor and what was expected. */
 export interface Weights extends Disposable {
@@ -11,10 +20,35 @@ export interface Weights extends Disposable {
   has(name: string): boolean;
   /** Closes the files; the arrays stay. */
   release(): void;
-  /** A dense tensor of one axis. */
-  vector(name: string, size: number): MlxArray;
+  /** A dense tensor of one axis, `more` added to it; not where the file holds the sum already. */
+  vector(name: string, size: number, more?: number): MlxArray;
   /** `name.weight` (rows, columns), dense or quantised, and `name.bias` (rows) when asked for. */
   linear(name: string, rows: number, columns: number, bias: boolean): Linear;
+  /** Several projections whose rows lie one behind the other in one such matrix. */
+  linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[];
+  /** `count` matrices (rows, columns) of one layer, and their biases (rows) when asked for. */
+  experts(names: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts;
+}
+
+/** The same tensors under other names: `stored` gives the file's for one that is asked for. */
+export function renamed(weights: Weights, stored: (name: string) => string): Weights {
+  return {
+    file: weights.file,
+    get bytes_resident() {
+      return weights.bytes_resident;
+    },
+    has: (name) => weights.has(stored(name)),
+    release: () => weights.release(),
+    vector: (name, size, more) => weights.vector(stored(name), size, more),
+    linear: (name, rows, columns, bias) => weights.linear(stored(name), rows, columns, bias),
+    linears: (name, rows, columns, bias) => weights.linears(stored(name), rows, columns, bias),
+    experts({ whole, each, blocks }, count, rows, columns, bias) {
+      const names = { whole: stored(whole), each: (expert: number) => stored(each(expert)) };
+      const own = blocks === undefined ? undefined : { ...blocks, name: stored(blocks.name) };
+      return weights.experts({ ...names, blocks: own }, count, rows, columns, bias);
+    },
+    [Symbol.dispose]: () => weights[Symbol.dispose](),
+  };
 }
 
 /** Keeps what was loaded until the model goes. Arrays are computed when they come in, so no file stays open for later. */
@@ -45,7 +79,31 @@ export class ArrayKeeper implements Disposable {
     return array;
   }
 
+  /** One matrix as several of so many rows, which take its place. */
+  split(whole: Linear, rows: readonly number[]): Linear[] {
+    let end = 0;
+    const parts = rows.map((count) => {
+      const [first, last] = [end, end + count];
+      end = last;
+      const cut = (array: MlxArray) => this.view(rowsBetween(array, first, last));
+      const bias = whole.bias === null ? null : cut(whole.bias);
+      if (whole.kind === "quantized") {
+        const { weight, scales, biases } = whole;
+        return { ...whole, weight: cut(weight), scales: cut(scales), biases: cut(biases), bias };
+      }
+      const weight = cut(whole.weight);
+      return { ...whole, weight, transposed: this.view(transpose(weight, [1, 0])), bias };
+    });
+    giveUp(whole);
+    return parts;
+  }
+
   [Symbol.dispose](): void {
     this.#arrays.dispose();
   }
+}
+
+function rowsBetween(array: MlxArray, first: number, last: number): MlxArray {
+  const [, ...rest] = array.shape;
+  return slice(array, [first, ...rest.map(() => 0)], [last, ...rest]);
 }

@@ -2,20 +2,20 @@
 
 import type { Backend, LoadedModel } from "../core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
-import type { GenerationEvent, GenerationRequest, Prompt, Sampling, SamplingWishes } from "../core/generation.ts";
+import { Failure } from "../core/failure.ts";
+import type { GenerationEvent, GenerationRequest, Prompt, Sampling } from "../core/generation.ts";
+import { interleave } from "../core/interleave.ts";
+import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Lease } from "../schedule/pool.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import type { TextClient } from "../text/client.ts";
-import { Detokenizer } from "../text/detokenizer.ts";
-import { StopFinder } from "../text/stop.ts";
+import { type ChoiceStep, choiceSteps, Words } from "./choice.ts";
 import { inWords } from "./prefix.ts";
-import { promptTokens } from "./prompt.ts";
+import { promptText, promptTokens } from "./prompt.ts";
 import { embed, mustAnswer, type ReadingParts, rerank } from "./reading.ts";
-
-// OpenAI's defaults, where neither the caller nor the model says otherwise.
-const PLAIN_SAMPLING = { temperature: 1, top_k: 0, top_p: 1, min_p: 0 } as const;
+import { resolveSampling } from "./sampling.ts";
 
 export class LocalBackend implements Backend, PrefixCache {
   readonly #catalog: Catalog;
@@ -52,28 +52,23 @@ export class LocalBackend implements Backend, PrefixCache {
     const row = {
       model: model.name,
       prompt_ids,
-      sampling: this.#resolve(request.sampling, text.sampling, model.sampling),
+      sampling: resolveSampling([request.sampling, text.sampling, model.sampling], this.#randomSeed()),
+      logprobs: request.logprobs,
       tokens_max: Math.min(request.tokens_max ?? room, room),
-      stop_token_ids: text.stop_token_ids,
+      tokens_min: request.tokens_min,
+      stop_token_ids: [...(request.ignore_eos ? [] : text.stop_token_ids), ...request.stop_token_ids],
       priority: request.priority,
     };
-    const detokenizer = new Detokenizer(text.vocabulary, { at_start: startsText(request.prompt) });
-    const words = new Words(detokenizer, request.stop);
-    let completion_tokens = 0;
-    const end = (reason: "stop" | "length"): GenerationEvent => {
-      return { kind: "end", reason, usage: { prompt_tokens: prompt_ids.length, completion_tokens } };
-    };
-
-    let started = false;
-    for await (const { token_ids, finish } of this.#scheduler.generate(row, signal)) {
-      // Not before the engine has: what fails until then is still told as a failure and not as a broken answer.
-      if (!started) yield { kind: "start", prompt_tokens: prompt_ids.length };
-      started = true;
-      completion_tokens += token_ids.length;
-      const next = words.push(token_ids, finish !== null);
-      if (next.text !== "") yield { kind: "text", text: next.text };
-      if (next.found) return yield end("stop");
-      if (finish !== null) return yield end(finish);
+    const left = new AbortController();
+    const ended = AbortSignal.any([signal, left.signal]);
+    const choices = Array.from({ length: request.choices }, (_, choice) => {
+      const words = new Words(text.vocabulary, startsText(request.prompt), request.stop);
+      return choiceSteps(this.#scheduler.generate(withChoice(row, choice), ended), words);
+    });
+    try {
+      yield* answerEvents(choices, prompt_ids.length, request.echo ? promptText(request.prompt, text.vocabulary) : "");
+    } finally {
+      left.abort(); // of several choices others may still run
     }
   }
 
@@ -90,38 +85,51 @@ export class LocalBackend implements Backend, PrefixCache {
   async #read(request: GenerationRequest, loaded: LoadedModel, signal: AbortSignal) {
     const model = this.#catalog.find(request.model);
     const text = await this.#text.load(model.path);
+    refuseForeign(request, loaded);
     const prompt_ids = await promptTokens(request.prompt, { path: model.path, loaded, text }, this.#text, signal);
     return { model, text, prompt_ids };
   }
-
-  /** The caller's word first, then the model's files, then its authors' advice. */
-  #resolve(...wishes: readonly Omit<SamplingWishes, "seed">[] & { 0: SamplingWishes }): Sampling {
-    const pick = (field: keyof typeof PLAIN_SAMPLING) =>
-      wishes.map((wish) => wish[field]).find((value) => value !== null) ?? PLAIN_SAMPLING[field];
-    return {
-      temperature: pick("temperature"),
-      top_k: pick("top_k"),
-      top_p: pick("top_p"),
-      min_p: pick("min_p"),
-      seed: wishes[0].seed ?? this.#randomSeed(),
-    };
-  }
 }
 
-/** Tokens to the text that may be sent: whole characters, and nothing from a stop string on. */
-class Words {
-  readonly #detokenizer: Detokenizer;
-  readonly #stops: StopFinder;
-
-  constructor(detokenizer: Detokenizer, stop: readonly string[]) {
-    this.#detokenizer = detokenizer;
-    this.#stops = new StopFinder(stop);
+/** Not before the engine has begun: what fails until then is still told as a failure and not as a broken answer. */
+async function* answerEvents(
+  choices: readonly AsyncIterable<ChoiceStep>[],
+  prompt_tokens: number,
+  echo: string,
+): AsyncGenerator<GenerationEvent, void, undefined> {
+  let started = false;
+  let cached_tokens = prompt_tokens;
+  let completion_tokens = 0;
+  for await (const [choice, step] of interleave(choices)) {
+    if (!started) {
+      yield { kind: "start", prompt_tokens };
+      if (echo !== "") yield* choices.map((_, choice) => ({ kind: "text", choice, text: echo, tokens: [] }) as const);
+    }
+    started = true;
+    cached_tokens = Math.min(cached_tokens, step.cached_tokens); // what one choice computed the others only share
+    completion_tokens += step.tokens_drawn;
+    const { text, tokens, finish } = step;
+    if (text !== "" || tokens.length > 0) yield { kind: "text", choice, text, tokens };
+    if (finish !== null) yield { kind: "finish", choice, reason: finish };
   }
+  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens } };
+}
 
-  push(token_ids: readonly number[], last: boolean): { text: string; found: boolean } {
-    const decoded = this.#detokenizer.push(token_ids) + (last ? this.#detokenizer.flush() : "");
-    const { text, found } = this.#stops.push(decoded);
-    return { text: found || !last ? text : text + this.#stops.flush(), found };
+/** The first choice has the request's own seed: it is the same however many there are. */
+function withChoice<Row extends { readonly sampling: Sampling }>(row: Row, choice: number): Row {
+  const { seed } = row.sampling;
+  return { ...row, sampling: { ...row.sampling, seed: choice === 0 ? seed : mix(seed, choice) } };
+}
+
+/** Ids that the model's logits do not have. */
+function refuseForeign({ sampling, stop_token_ids }: GenerationRequest, { model, vocabulary_size }: LoadedModel): void {
+  const biased = (sampling.logit_bias ?? []).map(({ token_id }) => token_id);
+  const named = { logit_bias: biased, stop_token_ids };
+  for (const [parameter, ids] of Object.entries(named)) {
+    const foreign = ids.find((id) => id >= vocabulary_size);
+    if (foreign === undefined) continue;
+    const state = `"${model}" has ${vocabulary_size} tokens, found token ${foreign}`;
+    throw new Failure("invalid_request", `Cannot use "${parameter}": ${state}`, parameter);
   }
 }
 

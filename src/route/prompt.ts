@@ -1,10 +1,12 @@
 /** Turns a prompt into tokens that its model takes, or says why it cannot. Knows no wire format and no thread. */
 
+import { assert } from "../core/assert.ts";
 import type { LoadedModel } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
 import type { Prompt } from "../core/generation.ts";
 import type { TextClient } from "../text/client.ts";
-import type { TextModel } from "../text/messages.ts";
+import { Detokenizer } from "../text/detokenizer.ts";
+import type { TextModel, Vocabulary } from "../text/messages.ts";
 
 export interface PromptModel {
   readonly path: string;
@@ -36,6 +38,14 @@ export async function promptTokens(
     case "tokens":
       return fitting(prompt.token_ids, loaded, "prompt", Number.POSITIVE_INFINITY);
   }
+}
+
+/** What a raw prompt says; of token ids what they add to a text. */
+export function promptText(prompt: Prompt, vocabulary: Vocabulary): string {
+  assert(prompt.kind !== "messages", "no dialect echoes a chat");
+  if (prompt.kind === "text") return prompt.text;
+  const words = new Detokenizer(vocabulary, { at_start: true });
+  return words.push(prompt.token_ids) + words.flush();
 }
 
 /** A prompt that is too long is counted so far: the caller learns by how much, and the text worker is free again soon. */

@@ -11,6 +11,8 @@ export interface Vocabulary {
   readonly bytes: Uint8Array;
   /** `offsets[id] … offsets[id + 1]` is the token's part of `bytes`. */
   readonly offsets: Uint32Array;
+  /** What tokens that yield no text are called, by their ids. */
+  readonly names: ReadonlyMap<number, string>;
   /** The decoder drops one leading space of a text (SentencePiece style). */
   readonly strips_leading_space: boolean;
 }

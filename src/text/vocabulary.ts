@@ -11,13 +11,13 @@ export function vocabularyOf(
   added_tokens: readonly AddedToken[],
 ): Vocabulary {
   const steps = decoder === null ? NO_DECODER : stepsOf(decoder);
-  const silent = new Set(added_tokens.filter((token) => token.special).map((token) => token.id));
-  const parts = texts.map((text, id) => (text === undefined || silent.has(id) ? NO_BYTES : bytesOf(text, steps.steps)));
+  const names = new Map(added_tokens.filter((token) => token.special).map(({ id, content }) => [id, content]));
+  const parts = texts.map((text, id) => (text === undefined || names.has(id) ? NO_BYTES : bytesOf(text, steps.steps)));
   const offsets = new Uint32Array(texts.length + 1);
   for (const [id, part] of parts.entries()) offsets[id + 1] = (offsets[id] ?? 0) + part.length;
   const bytes = new Uint8Array(offsets.at(-1) ?? 0);
   for (const [id, part] of parts.entries()) bytes.set(part, offsets[id]);
-  return { bytes, offsets, strips_leading_space: steps.strips_leading_space };
+  return { bytes, offsets, names, strips_leading_space: steps.strips_leading_space };
 }
 
 /** A step makes other text of a token's text, or its bytes and ends the chain. */

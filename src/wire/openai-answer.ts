@@ -1,13 +1,18 @@
 /** What OpenAI's chat completions and completions share in their answers. Knows no HTTP. */
 
 import { Type } from "@sinclair/typebox";
-import type { FinishReason, GenerationEvent, GenerationRequest, Usage } from "../core/generation.ts";
+import type { DrawnReport, FinishReason, GenerationEvent, GenerationRequest, Usage } from "../core/generation.ts";
 
-/** A whole generation. */
+/** A whole generation, its choices in order. */
 export interface Answer {
-  readonly text: string;
-  readonly reason: FinishReason;
+  readonly choices: readonly AnswerChoice[];
   readonly usage: Usage;
+}
+
+export interface AnswerChoice {
+  readonly text: string;
+  readonly tokens: readonly DrawnReport[];
+  readonly reason: FinishReason;
 }
 
 /** Writes one answer in a dialect: whole, or event by event. */
@@ -34,8 +39,13 @@ export function answerHead(prefix: string, request: GenerationRequest, now_ms: n
   };
 }
 
-export function usageBody(usage: Usage) {
-  return { ...usage, total_tokens: usage.prompt_tokens + usage.completion_tokens };
+export function usageBody({ prompt_tokens, cached_tokens, completion_tokens }: Usage) {
+  return {
+    prompt_tokens,
+    completion_tokens,
+    total_tokens: prompt_tokens + completion_tokens,
+    prompt_tokens_details: { cached_tokens },
+  };
 }
 
 /** With `include_usage` every chunk has a usage, null in all but the last, which has no choice. */
@@ -58,6 +68,9 @@ const usageSchema = Type.Object({
   prompt_tokens: Type.Integer(),
   completion_tokens: Type.Integer(),
   total_tokens: Type.Integer(),
+  prompt_tokens_details: Type.Object({
+    cached_tokens: Type.Integer({ description: "Prompt tokens that needed not be computed." }),
+  }),
 });
 
 export const finishReasonSchema = Type.Union([Type.Literal("stop"), Type.Literal("length")]);

@@ -1,7 +1,8 @@
 /** OpenAI's chat completions: its request, answer and chunks. Knows no HTTP and no chat template. */
 
 import { type Static, Type } from "@sinclair/typebox";
-import type { GenerationEvent, GenerationRequest, Message } from "../core/generation.ts";
+import { Failure } from "../core/failure.ts";
+import type { DrawnReport, GenerationEvent, Message } from "../core/generation.ts";
 import { PRIORITY } from "../core/priority.ts";
 import {
   type AnswerHead,
@@ -12,7 +13,16 @@ import {
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
-import { EXAMPLE_MODEL, optional, sharedParameters, strictObject, type Wishes, wishesOf } from "./openai-parameters.ts";
+import { chatLogprobs, chatLogprobsSchema } from "./openai-logprobs.ts";
+import {
+  type AskedAnswer,
+  deliveryOf,
+  EXAMPLE_MODEL,
+  LOGPROBS_MAX,
+  sharedParameters,
+  wishesOf,
+} from "./openai-parameters.ts";
+import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
 const role = Type.Union(
@@ -50,21 +60,20 @@ export const chatRequestSchema = strictObject(
     messages: Type.Array(message, { minItems: 1, ...called("messages") }),
     service_tier: optional(serviceTier),
     ...sharedParameters,
+    logprobs: optional(Type.Boolean({ description: "Tell how likely each token of the answer was." })),
+    top_logprobs: optional(
+      Type.Integer({ minimum: 0, maximum: LOGPROBS_MAX, description: "And so many of the likeliest in its place." }),
+    ),
   },
   [
     "audio",
-    "frequency_penalty",
     "function_call",
     "functions",
-    "logit_bias",
-    "logprobs",
     "metadata",
     "modalities",
     "moderation",
-    "n",
     "parallel_tool_calls",
     "prediction",
-    "presence_penalty",
     "prompt_cache_key",
     "prompt_cache_options",
     "prompt_cache_retention",
@@ -74,7 +83,6 @@ export const chatRequestSchema = strictObject(
     "store",
     "tool_choice",
     "tools",
-    "top_logprobs",
     "user",
     "verbosity",
     "web_search_options",
@@ -84,13 +92,16 @@ export const chatRequestSchema = strictObject(
 
 type ChatRequest = Static<typeof chatRequestSchema>;
 
-export function readChat(body: ChatRequest, request_id: string): { generation: GenerationRequest; wishes: Wishes } {
-  const wishes = wishesOf(body, null);
-  const messages = body.messages.map(toMessage);
-  const { sampling, tokens_max, stop } = wishes;
-  const priority = TIERS[body.service_tier ?? "auto"];
-  const prompt = { kind: "messages", messages } as const;
-  return { generation: { request_id, model: body.model, prompt, sampling, tokens_max, stop, priority }, wishes };
+export function readChat(body: ChatRequest, request_id: string): AskedAnswer {
+  const prompt = { kind: "messages", messages: body.messages.map(toMessage) } as const;
+  const wishes = { ...wishesOf(body, null, logprobsOf(body)), priority: TIERS[body.service_tier ?? "auto"] };
+  return { generation: { request_id, model: body.model, prompt, ...wishes }, delivery: deliveryOf(body) };
+}
+
+function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {
+  if (logprobs) return top_logprobs ?? 0;
+  if (typeof top_logprobs !== "number") return null;
+  throw new Failure("invalid_request", 'Cannot use "top_logprobs": it needs "logprobs": true', "top_logprobs");
 }
 
 /** The parts of one content are one text: nothing is put between them. */
@@ -107,32 +118,37 @@ interface Delta {
   readonly content?: string;
 }
 
-export function chatWriter(head: AnswerHead, include_usage: boolean): AnswerWriter {
-  const write = chunkWriter<object>(head, "chat.completion.chunk", include_usage);
-  const choice = (delta: Delta, finish_reason: string | null) =>
-    write.choice({ index: 0, delta, logprobs: null, finish_reason });
+export function chatWriter(head: AnswerHead, { generation, delivery }: AskedAnswer): AnswerWriter {
+  const write = chunkWriter<object>(head, "chat.completion.chunk", delivery.include_usage);
+  const told = (tokens: readonly DrawnReport[]) => (generation.logprobs === null ? null : chatLogprobs(tokens));
+  const choice = (index: number, delta: Delta, finish_reason: string | null = null) =>
+    write.choice({ index, delta, logprobs: null, finish_reason });
   return {
-    body: ({ text, reason, usage }) => ({
+    body: ({ choices, usage }) => ({
       ...head,
       object: "chat.completion",
-      choices: [
-        {
-          index: 0,
-          message: { role: "assistant", content: text, refusal: null },
-          logprobs: null,
-          finish_reason: reason,
-        },
-      ],
+      choices: choices.map(({ text, tokens, reason }, index) => ({
+        index,
+        message: { role: "assistant", content: text, refusal: null },
+        logprobs: told(tokens),
+        finish_reason: reason,
+      })),
       usage: usageBody(usage),
     }),
     chunks: (event: GenerationEvent) => {
       switch (event.kind) {
         case "start":
-          return [choice({ role: "assistant", content: "" }, null)];
-        case "text":
-          return [choice({ content: event.text }, null)];
+          return Array.from({ length: generation.choices }, (_, index) =>
+            choice(index, { role: "assistant", content: "" }),
+          );
+        case "text": {
+          const { choice: index, text, tokens } = event;
+          return [write.choice({ index, delta: { content: text }, logprobs: told(tokens), finish_reason: null })];
+        }
+        case "finish":
+          return [choice(event.choice, {}, event.reason)];
         case "end":
-          return [choice({}, event.reason), ...write.end(event.usage)];
+          return write.end(event.usage);
       }
     },
   };
@@ -143,7 +159,7 @@ export const chatBodySchema = bodySchema(
   Type.Object({
     index: Type.Integer(),
     message: Type.Object({ role: Type.Literal("assistant"), content: Type.String(), refusal: Type.Null() }),
-    logprobs: Type.Null(),
+    logprobs: chatLogprobsSchema,
     finish_reason: finishReasonSchema,
   }),
 );
@@ -153,7 +169,7 @@ export const chatChunkSchema = chunkSchema(
   Type.Object({
     index: Type.Integer(),
     delta: Type.Object({ role: Type.Optional(Type.Literal("assistant")), content: Type.Optional(Type.String()) }),
-    logprobs: Type.Null(),
+    logprobs: chatLogprobsSchema,
     finish_reason: Type.Union([finishReasonSchema, Type.Null()]),
   }),
 );

@@ -1,10 +1,11 @@
 /** OpenAI's completions of a raw prompt: its request, answer and chunks. Knows no HTTP and no tokenizer. */
 
 import { type Static, Type } from "@sinclair/typebox";
+import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
-import type { GenerationEvent, GenerationRequest, Prompt } from "../core/generation.ts";
-import { PRIORITY } from "../core/priority.ts";
+import type { DrawnReport, GenerationEvent, GenerationRequest, Prompt } from "../core/generation.ts";
 import {
+  type AnswerChoice,
   type AnswerHead,
   type AnswerWriter,
   bodySchema,
@@ -13,72 +14,163 @@ import {
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
-import { EXAMPLE_MODEL, sharedParameters, strictObject, type Wishes, wishesOf } from "./openai-parameters.ts";
+import { completionLogprobs, completionLogprobsSchema } from "./openai-logprobs.ts";
+import {
+  type Delivery,
+  deliveryOf,
+  EXAMPLE_MODEL,
+  LOGPROBS_MAX,
+  sharedParameters,
+  tokenId,
+  wishesOf,
+} from "./openai-parameters.ts";
+import { optional, strictObject } from "./schema.ts";
 import { called } from "./violation.ts";
 
 /** What OpenAI's route does without a limit: a raw text seldom ends by itself. */
 const TOKENS_MAX_DEFAULT = 16;
 
-const tokenId = Type.Integer({ minimum: 0 });
-const tokenIds = Type.Array(Type.Union([tokenId, Type.String(), Type.Array(tokenId)]), {
+/** Beyond them rows would wait for one another; so many may be answered at once. */
+const ANSWERS_MAX = 64;
+const BEST_OF_MAX = 20; // OpenAI's own limit
+
+const tokenIds = Type.Array(tokenId, { minItems: 1, ...called("token ids") });
+const prompts = Type.Array(Type.Union([tokenId, Type.String(), tokenIds]), {
   minItems: 1,
-  description: "The ids of its tokens. Several prompts are understood, but not supported yet.",
-  ...called("token ids"),
+  description: "The ids of its tokens; or several prompts, each a text or the ids of its tokens.",
+  ...called("token ids or prompts"),
 });
 
 export const completionRequestSchema = strictObject(
-  { prompt: Type.Union([Type.String(), tokenIds]), ...sharedParameters },
-  ["best_of", "echo", "frequency_penalty", "logit_bias", "logprobs", "n", "presence_penalty", "suffix", "user"],
+  {
+    prompt: Type.Union([Type.String(), prompts]),
+    ...sharedParameters,
+    best_of: optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: BEST_OF_MAX,
+        description: "Makes so many answers to each prompt and gives the `n` that are likeliest by the token.",
+      }),
+    ),
+    echo: optional(Type.Boolean({ description: "The prompt stands before its answer." })),
+    logprobs: optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: LOGPROBS_MAX,
+        description: "Tell how likely each token of the answer was, and so many of the likeliest in its place.",
+      }),
+    ),
+  },
+  ["suffix", "user"],
   { examples: [{ model: EXAMPLE_MODEL, prompt: "The capital of France is", max_tokens: 8 }] },
 );
 
 type CompletionRequest = Static<typeof completionRequestSchema>;
 
-export function readCompletion(
-  body: CompletionRequest,
-  request_id: string,
-): { generation: GenerationRequest; wishes: Wishes } {
-  const wishes = wishesOf(body, TOKENS_MAX_DEFAULT);
-  const prompt = toPrompt(body.prompt);
-  const { sampling, tokens_max, stop } = wishes;
+export interface AskedCompletion {
+  /** One for each prompt, alike but for that. */
+  readonly generations: readonly [GenerationRequest, ...GenerationRequest[]];
+  readonly delivery: Delivery;
+  /** How many answers to each prompt are given: the best of those that are made. */
+  readonly choices: number;
+  readonly tells_logprobs: boolean;
+}
+
+export function readCompletion(body: CompletionRequest, request_id: string): AskedCompletion {
+  const delivery = deliveryOf(body);
+  const logprobs = body.logprobs ?? null;
+  const wishes = wishesOf(body, TOKENS_MAX_DEFAULT, logprobs);
+  const { choices } = wishes;
+  const made = bestOf(body, choices, delivery);
+  if (body.echo && logprobs !== null) {
+    throw new Failure("unsupported", 'Cannot use "echo": with "logprobs" it is not supported yet', "echo");
+  }
+  const [first, ...others] = promptsOf(body.prompt);
+  const count = (others.length + 1) * made;
+  if (count > ANSWERS_MAX) {
+    const state = `expected at most ${ANSWERS_MAX} answers to all prompts, found ${count}`;
+    throw new Failure("invalid_request", `Cannot use "prompt": ${state}`, "prompt");
+  }
+  const ranked = made > choices ? (logprobs ?? 0) : logprobs;
+  const alike = { request_id, model: body.model, ...wishes, choices: made, logprobs: ranked, echo: body.echo ?? false };
   return {
-    generation: { request_id, model: body.model, prompt, sampling, tokens_max, stop, priority: PRIORITY.normal },
-    wishes,
+    generations: [{ ...alike, prompt: first }, ...others.map((prompt) => ({ ...alike, prompt }))],
+    delivery,
+    choices,
+    tells_logprobs: logprobs !== null,
   };
 }
 
-function toPrompt(prompt: CompletionRequest["prompt"]): Prompt {
-  if (typeof prompt === "string") return { kind: "text", text: prompt };
-  const token_ids = prompt.filter((item) => typeof item === "number");
-  if (token_ids.length === prompt.length) return { kind: "tokens", token_ids };
-  const state = "several prompts in one request are not supported yet, expected one text or the ids of its tokens";
-  throw new Failure("unsupported", `Cannot use "prompt": ${state}`, "prompt");
+function bestOf({ best_of }: CompletionRequest, choices: number, { stream }: Delivery): number {
+  const made = best_of ?? choices;
+  if (made < choices) throw wrongBestOf(`"n" says ${choices}, found ${made}`);
+  if (made > choices && stream) throw wrongBestOf("which answers are the best shows at their end: it has no stream");
+  return made;
 }
 
-export function completionWriter(head: AnswerHead, include_usage: boolean): AnswerWriter {
-  const write = chunkWriter(head, "text_completion", include_usage);
-  const choice = (text: string, finish_reason: string | null) => ({ index: 0, text, logprobs: null, finish_reason });
+function wrongBestOf(state: string): Failure {
+  return new Failure("invalid_request", `Cannot use "best_of": ${state}`, "best_of");
+}
+
+/** Numbers side by side are one prompt. */
+function promptsOf(prompt: CompletionRequest["prompt"]): [Prompt, ...Prompt[]] {
+  if (typeof prompt === "string") return [{ kind: "text", text: prompt }];
+  const token_ids = prompt.filter((item) => typeof item === "number");
+  if (token_ids.length === prompt.length) return [{ kind: "tokens", token_ids }];
+  if (token_ids.length > 0) {
+    throw new Failure("invalid_request", 'Cannot use "prompt": expected token ids or prompts, found both', "prompt");
+  }
+  const [first, ...others] = prompt.flatMap((item): Prompt[] => {
+    if (typeof item === "string") return [{ kind: "text", text: item }];
+    return typeof item === "number" ? [] : [{ kind: "tokens", token_ids: item }];
+  });
+  assert(first !== undefined, "a list of prompts is not empty");
+  return [first, ...others];
+}
+
+export function completionWriter(head: AnswerHead, asked: AskedCompletion): AnswerWriter {
+  const { generations, delivery, tells_logprobs } = asked;
+  const write = chunkWriter<object>(head, "text_completion", delivery.include_usage);
+  const told = (tokens: readonly DrawnReport[]) => (tells_logprobs ? completionLogprobs(tokens) : null);
   return {
-    body: ({ text, reason, usage }) => ({
+    body: ({ choices, usage }) => ({
       ...head,
       object: "text_completion",
-      choices: [choice(text, reason)],
+      choices: generations
+        .flatMap(({ choices: made }, prompt) => best(choices.slice(prompt * made, (prompt + 1) * made), asked.choices))
+        .map(({ text, tokens, reason }, index) => ({ index, text, logprobs: told(tokens), finish_reason: reason })),
       usage: usageBody(usage),
     }),
     chunks: (event: GenerationEvent) => {
       switch (event.kind) {
         case "start":
           return [];
-        case "text":
-          return [write.choice(choice(event.text, null))];
+        case "text": {
+          const { choice: index, text, tokens } = event;
+          return [write.choice({ index, text, logprobs: told(tokens), finish_reason: null })];
+        }
+        case "finish":
+          return [write.choice({ index: event.choice, text: "", logprobs: null, finish_reason: event.reason })];
         case "end":
-          return [write.choice(choice("", event.reason)), ...write.end(event.usage)];
+          return write.end(event.usage);
       }
     },
   };
 }
 
-const choiceProperties = { index: Type.Integer(), text: Type.String(), logprobs: Type.Null() };
+/** The likeliest by the token, the best first; all in their order when none is left out. */
+function best(choices: readonly AnswerChoice[], count: number): readonly AnswerChoice[] {
+  if (choices.length === count) return choices;
+  return choices.toSorted((one, other) => meanLogprob(other) - meanLogprob(one)).slice(0, count);
+}
+
+/** An answer without a token is the last choice. */
+function meanLogprob({ tokens }: AnswerChoice): number {
+  if (tokens.length === 0) return -Number.MAX_VALUE;
+  return tokens.reduce((sum, { logprob }) => sum + logprob, 0) / tokens.length;
+}
+
+const choiceProperties = { index: Type.Integer(), text: Type.String(), logprobs: completionLogprobsSchema };
 
 export const completionBodySchema = bodySchema(
   "text_completion",

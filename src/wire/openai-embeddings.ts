@@ -4,7 +4,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import type { Embeddings, EmbedRequest } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
 import { floatsToBase64 } from "../core/floats.ts";
-import { optional, strictObject } from "./openai-parameters.ts";
+import { optional, strictObject } from "./schema.ts";
 import { called } from "./violation.ts";
 
 /** OpenAI's own limit. */

@@ -1,36 +1,38 @@
 /** The parameters that OpenAI's chat completions and completions share, and what they mean. Knows no HTTP and no model. */
 
-import { type ObjectOptions, type Static, type TProperties, type TSchema, Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import type { GenerationRequest, SamplingWishes } from "../core/generation.ts";
-import { called, notYet } from "./violation.ts";
+import type { GenerationRequest, GenerationWishes } from "../core/generation.ts";
+import { PRIORITY } from "../core/priority.ts";
+import { samplingOf, samplingParameters } from "./openai-sampling.ts";
+import { optional, strictObject } from "./schema.ts";
+import { called } from "./violation.ts";
 
-/** What a request asks for beside its prompt. */
-export interface Wishes extends Pick<GenerationRequest, "sampling" | "stop"> {
-  readonly tokens_max: number | null;
+/** A request as its route reads it. */
+export interface AskedAnswer {
+  readonly generation: GenerationRequest;
+  readonly delivery: Delivery;
+}
+
+/** How the answer is sent. */
+export interface Delivery {
   readonly stream: boolean;
   readonly include_usage: boolean;
 }
 
-/** An object that refuses every property it does not name; `later` are those of OpenAI's that are not served yet. */
-export function strictObject<Properties extends TProperties>(
-  properties: Properties,
-  later: readonly string[],
-  options: ObjectOptions = {},
-) {
-  return Type.Object(properties, { ...options, additionalProperties: false, ...notYet(...later) });
-}
-
-/** OpenAI lets most parameters be null, which means absent. */
-export function optional<Schema extends TSchema>(schema: Schema) {
-  return Type.Optional(Type.Union([schema, Type.Null()]));
-}
-
 /** OpenAI's own limit. */
 const STOP_TEXTS_MAX = 4;
+/** A model has some ten tokens that end something. */
+const STOP_TOKENS_MAX = 64;
+/** As many as step together by default: more would wait for one another. */
+const CHOICES_MAX = 16;
+/** OpenAI's own limit, for both routes. */
+export const LOGPROBS_MAX = 20;
 
 /** For the example requests that the API page offers. */
 export const EXAMPLE_MODEL = "SmolLM2-135M-Instruct";
+
+export const tokenId = Type.Integer({ minimum: 0 });
 
 const stopText = Type.String({ minLength: 1 });
 
@@ -38,30 +40,24 @@ export const sharedParameters = {
   model: Type.String({ minLength: 1, description: "The name of a model, as `GET /v1/models` lists it." }),
   max_tokens: optional(Type.Integer({ minimum: 1, description: "The most tokens to generate." })),
   max_completion_tokens: optional(Type.Integer({ minimum: 1, description: "The same as `max_tokens`." })),
-  temperature: optional(Type.Number({ minimum: 0, maximum: 2, description: "0 always takes the best token." })),
-  top_p: optional(
-    Type.Number({ minimum: 0, maximum: 1, description: "Draws from the best tokens that reach this probability." }),
+  min_tokens: optional(
+    Type.Integer({ minimum: 0, description: "No token that ends the answer is drawn before so many others." }),
   ),
-  top_k: optional(Type.Integer({ minimum: 0, description: "Draws from this many best tokens; 0 from all." })),
-  min_p: optional(
-    Type.Number({
-      minimum: 0,
-      maximum: 1,
-      description: "Drops tokens below this share of the best one's probability.",
-    }),
-  ),
-  seed: optional(
-    Type.Integer({
-      minimum: Number.MIN_SAFE_INTEGER, // a JSON number beyond it would be another seed than the one written
-      maximum: Number.MAX_SAFE_INTEGER,
-      description: "The same seed and request give the same answer.",
-    }),
-  ),
+  ...samplingParameters,
+  n: optional(Type.Integer({ minimum: 1, maximum: CHOICES_MAX, description: "How many answers." })),
   stop: optional(
     Type.Union([stopText, Type.Array(stopText, { minItems: 1, maxItems: STOP_TEXTS_MAX, ...called("texts") })], {
       description: "Generation ends before any of these texts.",
     }),
   ),
+  stop_token_ids: optional(
+    Type.Array(tokenId, {
+      maxItems: STOP_TOKENS_MAX,
+      description: "Generation ends at any of these tokens, and at the model's own.",
+      ...called("token ids"),
+    }),
+  ),
+  ignore_eos: optional(Type.Boolean({ description: "The model's own end tokens do not end the answer." })),
   stream: optional(Type.Boolean({ description: "Send the answer piece by piece, as server-sent events." })),
   stream_options: optional(
     strictObject({ include_usage: Type.Optional(Type.Boolean({ description: "Send a last chunk with the usage." })) }, [
@@ -73,28 +69,34 @@ export const sharedParameters = {
 const sharedBody = Type.Object(sharedParameters);
 type SharedBody = Static<typeof sharedBody>;
 
-/** `tokens_max_default`: null leaves the end to the model. */
-export function wishesOf(body: Omit<SharedBody, "model">, tokens_max_default: number | null): Wishes {
-  const stream = body.stream ?? false;
-  if (body.stream_options && !stream) {
+export function deliveryOf({ stream, stream_options }: Omit<SharedBody, "model">): Delivery {
+  if (stream_options && stream !== true) {
     throw new Failure("invalid_request", 'Cannot use "stream_options": it needs "stream": true', "stream_options");
   }
-  return {
-    sampling: samplingOf(body),
-    stop: typeof body.stop === "string" ? [body.stop] : (body.stop ?? []),
-    tokens_max: tokensMaxOf(body) ?? tokens_max_default,
-    stream,
-    include_usage: body.stream_options?.include_usage ?? false,
-  };
+  return { stream: stream ?? false, include_usage: stream_options?.include_usage ?? false };
 }
 
-function samplingOf(body: Omit<SharedBody, "model">): SamplingWishes {
+/**
+ * What a request asks for beside its prompt. `tokens_max_default`: null leaves the end to the model.
+ * Each dialect has its own way to ask for `logprobs`.
+ */
+export function wishesOf(
+  body: Omit<SharedBody, "model">,
+  tokens_max_default: number | null,
+  logprobs: number | null,
+): GenerationWishes {
+  const tokens_max = tokensMaxOf(body) ?? tokens_max_default;
   return {
-    temperature: body.temperature ?? null,
-    top_k: body.top_k ?? null,
-    top_p: body.top_p ?? null,
-    min_p: body.min_p ?? null,
-    seed: body.seed ?? null,
+    sampling: samplingOf(body),
+    choices: body.n ?? 1,
+    logprobs,
+    tokens_max,
+    tokens_min: tokensMinOf(body, tokens_max),
+    stop: typeof body.stop === "string" ? [body.stop] : (body.stop ?? []),
+    stop_token_ids: body.stop_token_ids ?? [],
+    ignore_eos: body.ignore_eos ?? false,
+    echo: false,
+    priority: PRIORITY.normal,
   };
 }
 
@@ -106,4 +108,11 @@ function tokensMaxOf(body: Omit<SharedBody, "model">): number | null {
     throw new Failure("invalid_request", `Cannot use "max_tokens": ${state}`, "max_tokens");
   }
   return max_completion_tokens ?? max_tokens ?? null;
+}
+
+function tokensMinOf({ min_tokens }: Omit<SharedBody, "model">, tokens_max: number | null): number {
+  const tokens_min = min_tokens ?? 0;
+  if (tokens_max === null || tokens_min <= tokens_max) return tokens_min;
+  const state = `the answer has at most ${tokens_max} tokens, found ${tokens_min}`;
+  throw new Failure("invalid_request", `Cannot use "min_tokens": ${state}`, "min_tokens");
 }

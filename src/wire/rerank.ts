@@ -3,7 +3,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { RerankRequest, Scores } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
-import { optional, strictObject } from "./openai-parameters.ts";
+import { optional, strictObject } from "./schema.ts";
 import { called } from "./violation.ts";
 
 /** Each is read with the query; more are for an index to choose from. */

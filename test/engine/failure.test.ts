@@ -6,8 +6,9 @@ import { toUint32 } from "../../src/mlx/array.ts";
 import type { Model } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
-import { AT_ONCE, ENGINE_SETTINGS } from "../open-mlx.ts";
+import { ENGINE_SETTINGS } from "../open-mlx.ts";
 import { integer, seeded } from "../random.ts";
+import { GREEDY_ROW } from "./greedy-row.ts";
 
 const POISON = 250;
 let model: Model;
@@ -34,9 +35,8 @@ function run(prompts: readonly (readonly number[])[], fails: (token_ids: Uint32A
   const free = engine.blocks.free;
   const answers = prompts.map((): number[] => []);
   const failures = new Map<number, string>();
-  const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
   for (const [id, prompt_ids] of prompts.entries())
-    engine.add({ id, prompt_ids, sampling, tokens_max: 8, stop_token_ids: [POISON], urgency: AT_ONCE });
+    engine.add({ ...GREEDY_ROW, id, prompt_ids, tokens_max: 8, stop_token_ids: [POISON] });
   while (engine.rows > 0) {
     for (const outcome of engine.step()) {
       if (outcome.kind === "failed") failures.set(outcome.id, `${outcome.failure.kind}: ${outcome.failure.message}`);
@@ -87,8 +87,7 @@ test("a row that leaves while its prompt is read gives its blocks back at once",
   using engine = new Engine(model, { ...ENGINE_SETTINGS, chunk_tokens_max: 32 }, () => performance.now());
   const { free } = engine.blocks;
   const prompt_ids = Array.from({ length: 200 }, (_, index) => index);
-  const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
-  engine.add({ id: 1, prompt_ids, sampling, tokens_max: 8, stop_token_ids: [], urgency: AT_ONCE });
+  engine.add({ ...GREEDY_ROW, id: 1, prompt_ids, tokens_max: 8 });
   for (let count = 0; count < 2; count++) expect(engine.step()).toMatchObject([{ token_ids: [] }]);
   expect(engine.blocks.referenced).toBeGreaterThan(0);
   engine.remove(1);

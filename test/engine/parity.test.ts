@@ -14,15 +14,15 @@ import { startTextWorker } from "../../src/text/client.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
 import { lastLogits } from "../models/greedy.ts";
-import { AT_ONCE, ENGINE_SETTINGS, LIBRARY } from "../open-mlx.ts";
+import { ENGINE_SETTINGS, LIBRARY } from "../open-mlx.ts";
 import { integer, seeded } from "../random.ts";
 import { ROOT } from "../root.ts";
 import { defaultModel } from "../text/default-model.ts";
+import { GREEDY_ROW } from "./greedy-row.ts";
 
 const SCRATCH = scratchFolder();
 // Below this the two best tokens are one to float32 rounding, and either may be drawn.
 const EXCUSED_GAP = 0.01;
-const GREEDY = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
 const PROMPTS = 20;
 const ROWS = 8;
 
@@ -84,8 +84,7 @@ function answer(engine: Engine, { prompts, tokens_max }: Case): Answers {
   let steps = 0;
   for (const waiting = [...prompts.entries()]; waiting.length > 0 || engine.rows > 0; steps++) {
     const [id, prompt_ids] = (steps % 2 === 0 && engine.rows < ROWS ? waiting.shift() : null) ?? [0, null];
-    if (prompt_ids !== null)
-      engine.add({ id, prompt_ids, sampling: GREEDY, tokens_max, stop_token_ids: [], urgency: AT_ONCE });
+    if (prompt_ids !== null) engine.add({ ...GREEDY_ROW, id, prompt_ids, tokens_max });
     for (const outcome of step(engine)) {
       token_ids[outcome.id]?.push(...outcome.token_ids);
       cached.set(outcome.id, outcome.cached_tokens);

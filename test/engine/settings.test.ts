@@ -11,7 +11,8 @@ import type { Model } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
-import { AT_ONCE, ENGINE_SETTINGS } from "../open-mlx.ts";
+import { ENGINE_SETTINGS } from "../open-mlx.ts";
+import { GREEDY_ROW } from "./greedy-row.ts";
 
 const SCRATCH = scratchFolder();
 const PROMPT = Array.from({ length: 300 }, (_, index) => (index * 7) % 256);
@@ -44,8 +45,7 @@ class Run {
   }
 
   add(id: number, prompt_ids: readonly number[], tokens_max = 20): void {
-    const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
-    this.engine.add({ id, prompt_ids, sampling, tokens_max, stop_token_ids: [], urgency: AT_ONCE });
+    this.engine.add({ ...GREEDY_ROW, id, prompt_ids, tokens_max });
   }
 
   /** What one step took, and who drew in it. */

@@ -1,13 +1,13 @@
 /** Chat completions and completions through the front door. */
 
 import { describe, expect, test } from "bun:test";
+import { ALL_TOKENS, PLAIN_ANSWER } from "../../src/core/generation.ts";
 import { PRIORITY } from "../../src/core/priority.ts";
-import { hello, readEvents, ScriptedBackend, serverOf, USAGE } from "./scripted-backend.ts";
+import { hello, readEvents, ScriptedBackend, saying, serverOf, USAGE, USAGE_BODY } from "./scripted-backend.ts";
 
 const CHAT = "/v1/chat/completions";
 const COMPLETIONS = "/v1/completions";
 const HI = { model: "tiny", messages: [{ role: "user", content: "hi" }] };
-const TOTAL = { ...USAGE, total_tokens: 7 };
 const HEAD = { created: 1_763_000_000, model: "tiny", system_fingerprint: "bunsen-1.2.3" };
 
 function fresh() {
@@ -47,7 +47,7 @@ describe("an answer", () => {
           finish_reason: "stop",
         },
       ],
-      usage: TOTAL,
+      usage: USAGE_BODY,
     });
   });
 
@@ -58,7 +58,7 @@ describe("an answer", () => {
       id: "cmpl-000000000001",
       object: "text_completion",
       choices: [{ index: 0, text: "Hello, wörld", logprobs: null, finish_reason: "stop" }],
-      usage: TOTAL,
+      usage: USAGE_BODY,
     });
   });
 
@@ -66,7 +66,8 @@ describe("an answer", () => {
     const { post } = serverOf(
       new ScriptedBackend(async function* () {
         yield { kind: "start", prompt_tokens: 5 };
-        yield { kind: "end", reason: "length", usage: USAGE };
+        yield { kind: "finish", choice: 0, reason: "length" };
+        yield { kind: "end", usage: USAGE };
       }),
     );
     const chat = await (await post(CHAT, HI)).json();
@@ -101,7 +102,7 @@ describe("a stream", () => {
     const body = { ...HI, stream: true, stream_options: { include_usage: true } };
     expect(await readEvents(await fresh().post(CHAT, body))).toEqual([
       ...choices.map((choice) => ({ ...head, choices: [choice], usage: null })),
-      { ...head, choices: [], usage: TOTAL },
+      { ...head, choices: [], usage: USAGE_BODY },
       "[DONE]",
     ]);
   });
@@ -121,7 +122,7 @@ describe("a stream", () => {
     ];
     expect(await readEvents(await fresh().post(COMPLETIONS, body))).toEqual([
       ...texts.map((choice) => ({ ...completion_head, choices: [choice], usage: null })),
-      { ...completion_head, choices: [], usage: TOTAL },
+      { ...completion_head, choices: [], usage: USAGE_BODY },
       "[DONE]",
     ]);
   });
@@ -131,7 +132,7 @@ describe("a stream", () => {
     const { post } = serverOf(
       new ScriptedBackend(async function* () {
         for await (const event of hello()) {
-          if (event.kind === "end") await gate.promise;
+          if (event.kind === "finish") await gate.promise;
           yield event;
         }
       }),
@@ -160,11 +161,9 @@ test("a stream that nobody reads makes no event but its first, and cancelling it
 });
 
 describe("what the backend is asked", () => {
-  const NO_WISHES = { temperature: null, top_p: null, top_k: null, min_p: null, seed: null };
-
   async function asked(path: string, body: object) {
-    const { backend, post } = fresh();
-    const response = await post(path, body);
+    const backend = new ScriptedBackend(saying);
+    const response = await serverOf(backend).post(path, body);
     expect(await response.text()).not.toContain("error");
     return backend.last;
   }
@@ -174,10 +173,7 @@ describe("what the backend is asked", () => {
       request_id: "req_000000000001",
       model: "tiny",
       prompt: { kind: "messages", messages: [{ role: "user", content: "hi" }] },
-      sampling: NO_WISHES,
-      tokens_max: null,
-      stop: [],
-      priority: PRIORITY.normal,
+      ...PLAIN_ANSWER,
     });
   });
 
@@ -206,18 +202,43 @@ describe("what the backend is asked", () => {
     [COMPLETIONS, { model: "tiny", prompt: "x" }],
   ] as const) {
     test(`${path} passes on every parameter, zero included`, async () => {
-      const sampling = { temperature: 0, top_p: 0, top_k: 0, min_p: 0, seed: 0 };
+      const zeros = { temperature: 0, top_p: 0, top_k: 0, min_p: 0, typical_p: 0, seed: 0 };
+      const none = { presence_penalty: 0, frequency_penalty: 0, xtc_probability: 0, xtc_threshold: 0 };
+      const sampling = { ...zeros, ...none };
       const request = await asked(path, { ...body, ...sampling, max_tokens: 7, stop: "\n", stream: false });
       expect(request).toMatchObject({ sampling, tokens_max: 7, stop: ["\n"] });
-      const others = { temperature: 2, top_p: 1, top_k: 40, min_p: 0.05, seed: -9 };
+      const penalties = { presence_penalty: -2, frequency_penalty: 2, repetition_penalty: 1.1 };
+      const filters = { typical_p: 0.9, xtc_probability: 0.5, xtc_threshold: 0.2 };
+      const others = { temperature: 2, top_p: 1, top_k: 40, min_p: 0.05, seed: -9, ...penalties, ...filters };
       const other = await asked(path, { ...body, ...others, max_completion_tokens: 8, stop: ["a", "b", "c", "d"] });
       expect(other).toMatchObject({ sampling: others, tokens_max: 8, stop: ["a", "b", "c", "d"] });
     });
 
+    test(`${path} passes on a window of the penalties and biases by token`, async () => {
+      const logit_bias = { 50: -100, 7: 3.5 };
+      const windows = [0, 64, -1].map(async (repeat_last_n) => {
+        const { sampling } = await asked(path, { ...body, repeat_last_n, logit_bias });
+        expect(sampling.logit_bias?.toSorted((one, other) => one.token_id - other.token_id)).toEqual([
+          { token_id: 7, bias: 3.5 },
+          { token_id: 50, bias: -100 },
+        ]);
+        return sampling.penalty_window;
+      });
+      expect(await Promise.all(windows)).toEqual([0, 64, ALL_TOKENS]);
+    });
+
+    test(`${path} passes on what ends an answer, and how many there are`, async () => {
+      const ends = { min_tokens: 3, stop_token_ids: [1, 2], ignore_eos: true };
+      const request = await asked(path, { ...body, ...ends, n: 2 });
+      expect(request).toMatchObject({ tokens_min: 3, stop_token_ids: [1, 2], ignore_eos: true, choices: 2 });
+    });
+
     test(`${path} takes null for absent`, async () => {
       const names = ["temperature", "top_p", "top_k", "min_p", "seed", "stop", "stream", "stream_options"];
-      const limits = ["max_tokens", "max_completion_tokens"];
-      const nulls = Object.fromEntries([...names, ...limits].map((name) => [name, null]));
+      const limits = ["max_tokens", "max_completion_tokens", "min_tokens", "n", "stop_token_ids", "ignore_eos"];
+      const penalties = ["presence_penalty", "frequency_penalty", "repetition_penalty", "repeat_last_n", "logit_bias"];
+      const filters = ["typical_p", "xtc_probability", "xtc_threshold", "logprobs"];
+      const nulls = Object.fromEntries([...names, ...limits, ...penalties, ...filters].map((name) => [name, null]));
       expect(await asked(path, { ...body, ...nulls })).toEqual(await asked(path, body));
     });
 

@@ -12,7 +12,7 @@ import OpenAI, {
 } from "openai";
 import { Failure, type FailureKind } from "../../src/core/failure.ts";
 import { type Listening, listen } from "../../src/http/listen.ts";
-import { endless, failing, hello, type Script, ScriptedBackend, serverOf } from "./scripted-backend.ts";
+import { endless, failing, hello, type Script, ScriptedBackend, saying, serverOf } from "./scripted-backend.ts";
 
 const MODEL = "tiny";
 const MESSAGES = [{ role: "user", content: "hi" }] as const;
@@ -91,6 +91,26 @@ test("completes and streams a completion", async () => {
   const chunks = await Array.fromAsync(stream);
   expect(chunks.map((chunk) => chunk.choices[0]?.text).join("")).toBe("Hello, wörld");
   expect(backend.last.prompt).toEqual({ kind: "tokens", token_ids: [1, 2, 3] });
+});
+
+test("reads several choices and the log probabilities of their tokens", async () => {
+  script = saying;
+  const wishes = { n: 2, logprobs: true, top_logprobs: 2, seed: 7, logit_bias: { "5": -1 } };
+  const chat = await client.chat.completions.create({ model: MODEL, messages: [...MESSAGES], ...wishes });
+  expect(chat.choices.map((choice) => choice.message.content)).toEqual(["hi 0", "hi 1"]);
+  const [, second] = chat.choices[1]?.logprobs?.content ?? [];
+  expect(second).toMatchObject({ token: " 1", logprob: -0.5, bytes: [32, 49] });
+  expect(second?.top_logprobs.map(({ token }) => token)).toEqual(["a", " 1"]);
+  expect(chat.usage?.prompt_tokens_details?.cached_tokens).toBe(3);
+  const streamed = client.chat.completions.stream({ model: MODEL, messages: [...MESSAGES], ...wishes });
+  const whole = await streamed.finalChatCompletion();
+  expect(whole.choices.map(({ message, logprobs }) => [message.content, logprobs?.content?.length])).toEqual([
+    ["hi 0", 2],
+    ["hi 1", 2],
+  ]);
+  const completion = await client.completions.create({ model: MODEL, prompt: ["a", "b"], n: 2, logprobs: 1 });
+  expect(completion.choices.map((choice) => choice.text)).toEqual(["a 0", "a 1", "b 0", "b 1"]);
+  expect(completion.choices[3]?.logprobs?.text_offset).toEqual([0, 1]);
 });
 
 describe("aborting", () => {

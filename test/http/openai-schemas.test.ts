@@ -6,11 +6,15 @@ import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { Failure } from "../../src/core/failure.ts";
 import { ROOT } from "../root.ts";
-import { failing, readEvents, type Script, ScriptedBackend, serverOf } from "./scripted-backend.ts";
+import { failing, readEvents, type Script, ScriptedBackend, saying, serverOf } from "./scripted-backend.ts";
 
 const FILE = join(ROOT, "../shared/data/api-specs/openai_schemas_subset.json");
 const HI = { model: "tiny", messages: [{ role: "user", content: "hi" }] };
 const SAY = { model: "tiny", prompt: "Say" };
+
+interface Logged {
+  choices: { logprobs: { content: object[] } | null }[];
+}
 
 describe.skipIf(!existsSync(FILE))("OpenAI's own schema of", () => {
   const ajv = new Ajv2020({ strict: false, validateFormats: false });
@@ -42,6 +46,22 @@ describe.skipIf(!existsSync(FILE))("OpenAI's own schema of", () => {
   test("a completion", async () => {
     const body = await (await server().post("/v1/completions", SAY)).json();
     expectValid("CreateCompletionResponse", body, ["choices", "created", "id", "model", "object"]);
+  });
+
+  test("answers with choices and log probabilities", async () => {
+    const chat = { ...HI, n: 2, logprobs: true, top_logprobs: 2 };
+    const { post } = server(saying);
+    const body = (await (await post("/v1/chat/completions", chat)).json()) as Logged;
+    expectValid("CreateChatCompletionResponse", body, ["choices"]);
+    expect(body.choices[1]?.logprobs?.content).toHaveLength(2);
+    const completion = { ...SAY, n: 2, logprobs: 2, prompt: ["a", "b"] };
+    expectValid("CreateCompletionResponse", await (await post("/v1/completions", completion)).json(), ["choices"]);
+    for (const chunk of (await readEvents(await post("/v1/chat/completions", { ...chat, stream: true }))).slice(
+      0,
+      -1,
+    )) {
+      expectValid("CreateChatCompletionStreamResponse", chunk, ["choices"]);
+    }
   });
 
   test("the chunks of a chat", async () => {
@@ -92,6 +112,8 @@ describe.skipIf(!existsSync(FILE))("OpenAI's own schema of", () => {
       { stream: true, stream_options: { include_usage: true } },
       { stream: true, stream_options: {} },
       { max_tokens: 1 },
+      { n: 2, presence_penalty: -2, frequency_penalty: 2, logit_bias: { 5: -100 } },
+      { n: null, presence_penalty: null, frequency_penalty: null, logit_bias: null, logprobs: null },
     ];
     const roles = ["system", "developer", "user", "assistant"];
     const text = [{ type: "text", text: "x" }];
@@ -101,22 +123,20 @@ describe.skipIf(!existsSync(FILE))("OpenAI's own schema of", () => {
         { role, content: text },
       ])
       .map((m) => ({ messages: [m] }));
+    const prompts = ["", [5], ["a", "b"], [[1, 2], [3]]].map((prompt) => ({ prompt }));
+    const completions = [...prompts, { logprobs: 5 }, { echo: true }, { best_of: 3, n: 2 }];
     const cases: [string, string, object[]][] = [
       [
         "CreateChatCompletionRequest",
         "/v1/chat/completions",
-        [...shared, ...chats].map((more) => ({ ...HI, ...more })),
+        [...shared, ...chats, { logprobs: true, top_logprobs: 20 }].map((more) => ({ ...HI, ...more })),
       ],
-      [
-        "CreateCompletionRequest",
-        "/v1/completions",
-        [...shared, { prompt: "" }, { prompt: [5] }].map((more) => ({ ...SAY, ...more })),
-      ],
+      ["CreateCompletionRequest", "/v1/completions", [...shared, ...completions].map((more) => ({ ...SAY, ...more }))],
     ];
     for (const [schema, path, bodies] of cases) {
       for (const body of bodies) {
         expect(`${JSON.stringify(body)} ${faults(schema, body)}`).toEndWith(" ");
-        const response = await server().post(path, body);
+        const response = await server(saying).post(path, body);
         expect(`${JSON.stringify(body)} ${response.status}`).toEndWith(" 200");
         await response.text();
       }

@@ -69,7 +69,26 @@ const SHARED: [object, Refused][] = [
   ],
   [{ stream: true, stream_options: { include_obfuscation: false } }, notYet("stream_options.include_obfuscation")],
   [{ stream: true, stream_options: { more: 1 } }, wrong("stream_options.more", "there is no such parameter")],
-  [{ repetition_penalty: 1.1 }, wrong("repetition_penalty", "there is no such parameter")],
+  [{ warmth: 1.1 }, wrong("warmth", "there is no such parameter")],
+  [{ typical_p: 1.1 }, wrong("typical_p", "expected a number from 0 to 1, found 1.1")],
+  [{ xtc_probability: -1 }, wrong("xtc_probability", "expected a number from 0 to 1, found -1")],
+  [{ xtc_threshold: 0.6 }, wrong("xtc_threshold", "expected a number from 0 to 0.5, found 0.6")],
+  [{ presence_penalty: 2.1 }, wrong("presence_penalty", "expected a number from -2 to 2, found 2.1")],
+  [{ frequency_penalty: "a" }, wrong("frequency_penalty", 'expected a number from -2 to 2, found "a"')],
+  [{ repetition_penalty: 0 }, wrong("repetition_penalty", "expected a number from 0.1 to 10, found 0")],
+  [{ logit_bias: { 5: 101 } }, wrong("logit_bias[5]", "expected a number from -100 to 100, found 101")],
+  [{ logit_bias: { the: 1 } }, wrong("logit_bias", 'expected ids of tokens, found "the"')],
+  [{ logit_bias: { "-1": 1 } }, wrong("logit_bias", 'expected ids of tokens, found "-1"')],
+  [
+    { logit_bias: Object.fromEntries(Array.from({ length: 1025 }, (_, id) => [id, 1])) },
+    wrong("logit_bias", "expected at most 1024 tokens, found 1025"),
+  ],
+  [{ n: 0 }, wrong("n", "expected an integer from 1 to 16, found 0")],
+  [{ n: 17 }, wrong("n", "expected an integer from 1 to 16, found 17")],
+  [{ min_tokens: -1 }, wrong("min_tokens", "expected an integer of at least 0, found -1")],
+  [{ min_tokens: 9, max_tokens: 8 }, wrong("min_tokens", "the answer has at most 8 tokens, found 9")],
+  [{ stop_token_ids: [1.5] }, wrong("stop_token_ids[0]", "expected an integer of at least 0, found 1.5")],
+  [{ ignore_eos: 1 }, wrong("ignore_eos", "expected true or false, found 1")],
   [{ model: "" }, wrong("model", 'expected a text that is not empty, found ""')],
   [{ model: null }, wrong("model", "expected a text that is not empty, found null")],
   [{ model: undefined }, missing("model", "a text that is not empty")],
@@ -78,6 +97,10 @@ const SHARED: [object, Refused][] = [
 describe("a chat is refused for", () => {
   const cases: typeof SHARED = [
     ...SHARED,
+    [{ logprobs: 1 }, wrong("logprobs", "expected true or false, found 1")],
+    [{ logprobs: true, top_logprobs: 21 }, wrong("top_logprobs", "expected an integer from 0 to 20, found 21")],
+    [{ top_logprobs: 2 }, wrong("top_logprobs", 'it needs "logprobs": true')],
+    [{ logprobs: false, top_logprobs: 2 }, wrong("top_logprobs", 'it needs "logprobs": true')],
     [{ messages: undefined }, missing("messages", "an array of messages that is not empty")],
     [{ messages: [] }, wrong("messages", "expected an array of messages that is not empty, found an array of 0 items")],
     [{ messages: "hi" }, wrong("messages", 'expected an array of messages that is not empty, found "hi"')],
@@ -124,16 +147,32 @@ describe("a chat is refused for", () => {
 });
 
 describe("a completion is refused for", () => {
-  const several = "several prompts in one request are not supported yet, expected one text or the ids of its tokens";
-  const PROMPT = "a text or an array of token ids that is not empty";
+  const PROMPT = "a text or an array of token ids or prompts that is not empty";
   const cases: typeof SHARED = [
     ...SHARED,
     [{ prompt: undefined }, missing("prompt", PROMPT)],
     [{ prompt: null }, wrong("prompt", `expected ${PROMPT}, found null`)],
-    [{ prompt: [] }, wrong("prompt", "expected an array of token ids that is not empty, found an array of 0 items")],
+    [
+      { prompt: [] },
+      wrong("prompt", "expected an array of token ids or prompts that is not empty, found an array of 0 items"),
+    ],
     [{ prompt: [3, -1] }, wrong("prompt[1]", "expected an integer of at least 0, found -1")],
-    [{ prompt: ["one", "two"] }, notYet("prompt", several)],
-    [{ prompt: [[1], [2]] }, notYet("prompt", several)],
+    [{ prompt: ["one", 2] }, wrong("prompt", "expected token ids or prompts, found both")],
+    [
+      { prompt: ["one", []] },
+      wrong("prompt[1]", "expected an array of token ids that is not empty, found an array of 0 items"),
+    ],
+    [
+      { prompt: new Array(17).fill("x"), n: 4 },
+      wrong("prompt", "expected at most 64 answers to all prompts, found 68"),
+    ],
+    [{ best_of: 2, n: 3 }, wrong("best_of", '"n" says 3, found 2')],
+    [{ best_of: 21 }, wrong("best_of", "expected an integer from 1 to 20, found 21")],
+    [{ best_of: 2, stream: true }, wrong("best_of", "which answers are the best shows at their end: it has no stream")],
+    [{ echo: "yes" }, wrong("echo", 'expected true or false, found "yes"')],
+    [{ echo: true, logprobs: 0 }, notYet("echo", 'with "logprobs" it is not supported yet')],
+    [{ logprobs: true }, wrong("logprobs", "expected an integer from 0 to 20, found true")],
+    [{ logprobs: 21 }, wrong("logprobs", "expected an integer from 0 to 20, found 21")],
     [{ messages: [] }, wrong("messages", "there is no such parameter")],
   ];
   for (const [change, expected] of cases) {
@@ -144,15 +183,14 @@ describe("a completion is refused for", () => {
 });
 
 test("each of OpenAI's other parameters is refused by name", async () => {
-  const chat = "audio frequency_penalty function_call functions logit_bias logprobs metadata modalities n prediction";
-  const more = "presence_penalty reasoning_effort response_format store tool_choice tools top_logprobs user";
+  const chat = "audio function_call functions metadata modalities prediction";
+  const more = "reasoning_effort response_format store tool_choice tools user";
   for (const name of `${chat} ${more} parallel_tool_calls verbosity web_search_options`.split(" ")) {
     for (const value of [null, 1, false]) {
       expect(await refusal(CHAT, { ...HI, [name]: value })).toEqual(notYet(name));
     }
   }
-  const completion = "best_of echo frequency_penalty logit_bias logprobs n presence_penalty suffix user";
-  for (const name of completion.split(" ")) {
+  for (const name of ["suffix", "user"]) {
     expect(await refusal(COMPLETIONS, { ...SAY, [name]: 1 })).toEqual(notYet(name));
   }
 });

@@ -5,7 +5,7 @@ import { Value } from "@sinclair/typebox/value";
 import type { Backend, ModelRecord } from "../../src/core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/core/encoding.ts";
 import { Failure } from "../../src/core/failure.ts";
-import type { GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
+import type { DrawnReport, GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
 import { createServer } from "../../src/http/server.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
 import { ScriptedOwner } from "./scripted-owner.ts";
@@ -25,7 +25,14 @@ export const EXPLANATION = {
     cached: { token_id: 8, text_before: "what is", text_after: " that" },
   },
 };
-export const USAGE = { prompt_tokens: 5, completion_tokens: 2 };
+export const USAGE = { prompt_tokens: 5, cached_tokens: 3, completion_tokens: 2 };
+/** The same in an answer. */
+export const USAGE_BODY = {
+  prompt_tokens: 5,
+  completion_tokens: 2,
+  total_tokens: 7,
+  prompt_tokens_details: { cached_tokens: 3 },
+};
 
 /** Follows its script; remembers what it was asked, and how each answer ended. */
 export class ScriptedBackend implements Backend {
@@ -76,11 +83,41 @@ export class ScriptedBackend implements Backend {
   }
 }
 
+/** A piece of the only choice, of whose tokens nothing is told. */
+export function said(text: string): GenerationEvent {
+  return { kind: "text", choice: 0, text, tokens: [] };
+}
+
 export async function* hello(): AsyncGenerator<GenerationEvent, void, undefined> {
   yield { kind: "start", prompt_tokens: 5 };
-  yield { kind: "text", text: "Hello" };
-  yield { kind: "text", text: ", wörld" };
-  yield { kind: "end", reason: "stop", usage: USAGE };
+  yield said("Hello");
+  yield said(", wörld");
+  yield { kind: "finish", choice: 0, reason: "stop" };
+  yield { kind: "end", usage: USAGE };
+}
+
+/** A drawn token; at the second place of an answer another was likelier. */
+export function token(text: string, text_offset: number, logprob: number): DrawnReport {
+  const tell = (text: string, logprob: number) => ({ text, bytes: [...new TextEncoder().encode(text)], logprob });
+  const likelier = [tell("a", -0.25)];
+  return {
+    ...tell(text, logprob),
+    text_offset,
+    top: text_offset === 0 ? likelier : [...likelier, tell(text, logprob)],
+  };
+}
+
+/** Says its prompt and the number of the choice; the last choice comes first, and the first has not ended by itself. */
+export async function* saying(request: GenerationRequest): AsyncGenerator<GenerationEvent, void, undefined> {
+  yield { kind: "start", prompt_tokens: 5 };
+  const prompt = request.prompt.kind === "text" ? request.prompt.text : "hi";
+  const choices = Array.from({ length: request.choices }, (_, choice) => choice).toReversed();
+  for (const choice of choices) {
+    const tokens = [token(prompt, 0, -0.125), token(` ${choice}`, prompt.length, -0.5)];
+    yield { kind: "text", choice, text: `${prompt} ${choice}`, tokens: request.logprobs === null ? [] : tokens };
+  }
+  for (const choice of choices) yield { kind: "finish", choice, reason: choice === 0 ? "length" : "stop" };
+  yield { kind: "end", usage: { ...USAGE, completion_tokens: 2 * request.choices } };
 }
 
 /** Begins and then says a word every so often, for ever. */
@@ -88,7 +125,7 @@ export async function* endless(_: GenerationRequest, signal: AbortSignal): Async
   yield { kind: "start", prompt_tokens: 5 };
   while (!signal.aborted) {
     await Bun.sleep(5);
-    yield { kind: "text", text: "word " };
+    yield said("word ");
   }
 }
 

@@ -5,7 +5,7 @@ import { connect, type Socket } from "node:net";
 import { Failure } from "../../src/core/failure.ts";
 import { BODY_BYTES_MAX } from "../../src/http/body.ts";
 import { type Listening, listen } from "../../src/http/listen.ts";
-import { endless, readProblem, type Script, ScriptedBackend, serverOf } from "./scripted-backend.ts";
+import { endless, readProblem, type Script, ScriptedBackend, said, serverOf, USAGE } from "./scripted-backend.ts";
 
 const CHAT = "/v1/chat/completions";
 const HI = { model: "tiny", messages: [{ role: "user", content: "hi" }] };
@@ -108,7 +108,7 @@ describe("a client that leaves ends its generation", () => {
       yield { kind: "start", prompt_tokens: 1 };
       while (true) {
         await Bun.sleep(5);
-        yield { kind: "text", text: "word " };
+        yield said("word ");
       }
     });
     const leaving = new AbortController();
@@ -160,7 +160,7 @@ test("an answer that ended is not aborted when its client leaves", async () => {
 test("a client that does not read holds the backend back instead of filling memory", async () => {
   const { backend, port } = start(async function* () {
     yield { kind: "start", prompt_tokens: 1 };
-    while (true) yield { kind: "text", text: "x".repeat(10_000) };
+    while (true) yield said("x".repeat(10_000));
   });
   const { socket } = socketTo(port);
   socket.pause();
@@ -182,7 +182,7 @@ test("a client that does not read holds the backend back instead of filling memo
 test("a client that has not read for too long is cut off, and its generation ends", async () => {
   const { backend, bugs, port } = start(async function* () {
     yield { kind: "start", prompt_tokens: 1 };
-    while (true) yield { kind: "text", text: "x".repeat(10_000) };
+    while (true) yield said("x".repeat(10_000));
   }, 200);
   const { socket, closed } = socketTo(port);
   socket.pause();
@@ -197,8 +197,9 @@ test("a silent engine is not taken for a client that does not read", async () =>
   const { backend, post } = start(async function* () {
     yield { kind: "start", prompt_tokens: 1 };
     await Bun.sleep(500);
-    yield { kind: "text", text: "late" };
-    yield { kind: "end", reason: "stop", usage: { prompt_tokens: 1, completion_tokens: 1 } };
+    yield said("late");
+    yield { kind: "finish", choice: 0, reason: "stop" };
+    yield { kind: "end", usage: USAGE };
   }, 200);
   const text = await (await post({ ...HI, stream: true })).text();
   expect(text).toContain("late");

@@ -12,7 +12,13 @@ test.if(process.platform === "linux").each(WAYS)(
   "models %s give mlx-lm's logits and tokens",
   (_, environment) => {
     const run = Bun.spawnSync(
-      [process.execPath, "test", "./test/models/mlx-lm.test.ts", "./test/models/encoders.test.ts"],
+      [
+        process.execPath,
+        "test",
+        "./test/models/mlx-lm.test.ts",
+        "./test/models/families.test.ts",
+        "./test/models/encoders.test.ts",
+      ],
       {
         cwd: ROOT,
         env: { ...process.env, ...environment },

@@ -1,20 +1,24 @@
-"""Writes tiny llama models in every form the loader takes, with what mlx-lm says of each.
+"""Writes tiny models: llama in every form the loader takes, then one of each family; with what mlx-lm says of each.
 
 Usage: fixtures.py OUT_FOLDER STORIES_FOLDER_OR_EMPTY
 Each fixture is a model (folder or .gguf) and `expected.json` beside it: the prompt, mlx-lm's greedy
 tokens and the last logits, computed in float32 on the weights as the file holds them.
 """
 
+import importlib
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
 
 import gguf
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 from gguf import quants
 from mlx.utils import tree_flatten
+from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.models.llama import Model, ModelArgs
 from mlx_lm.utils import load_model, quantize_model, save_model
 
@@ -68,18 +72,17 @@ def build(extra, seed):
     return model, config
 
 
-def greedy(model):
+def greedy(model, prompt=PROMPT, steps=STEPS):
     model.set_dtype(mx.float32)
-    tokens = list(PROMPT)
-    first = None
-    gaps = []
-    for _ in range(STEPS):
-        logits = model(mx.array([tokens]))[0, -1]
-        first = logits if first is None else first
+    cache = make_prompt_cache(model)
+    logits = first = model(mx.array([prompt]), cache=cache)[0, -1]
+    tokens, gaps = [], []
+    while len(tokens) < steps:
         best = mx.sort(logits)[-2:]
         gaps.append((best[1] - best[0]).item())
         tokens.append(mx.argmax(logits).item())
-    return {"prompt_ids": PROMPT, "token_ids": tokens[len(PROMPT) :], "gaps": gaps, "logits": first.tolist()}
+        logits = model(mx.array([tokens[-1:]]), cache=cache)[0, -1]
+    return {"prompt_ids": prompt, "token_ids": tokens, "gaps": gaps, "logits": first.tolist()}
 
 
 def write_folder(name, model, config, shard_bytes=None):
@@ -130,6 +133,166 @@ def write_folders():
     choose = lambda path, _: False if "v_proj" in path else {"group_size": 32, "bits": 8 if "down_proj" in path else 4}
     model, config = quantize_model(model, config, 32, 4, quant_predicate=choose)
     write_folder("affine-mixed", model, config)
+
+
+FAMILY_BASE = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 256,
+    "max_position_embeddings": 512,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": True,
+}
+WINDOW = 24  # some prompts are shorter, some longer
+SLIDING = ["sliding_attention"] * 4
+GEMMA = {"head_dim": 32, "num_key_value_heads": 1, "hidden_activation": "gelu_pytorch_tanh"}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+EXPERTS = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
+LONG = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
+
+# Where mlx-lm lets every layer see all (WINDOWLESS below), the window is put into its masks.
+FAMILIES = {
+    "cohere2": {
+        "sliding_window": WINDOW, "layer_norm_eps": 1e-5, "logit_scale": 0.25, "sliding_window_pattern": 4,
+    },
+    "gemma": GEMMA,
+    "gemma2": {
+        **GEMMA, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 24,
+        "sliding_window": WINDOW, "layer_types": SLIDING,
+    },
+    "gemma3": {
+        "text_config": {
+            **FAMILY_BASE, **GEMMA, "model_type": "gemma3_text", "sliding_window": WINDOW, 
+            "num_hidden_layers": 6, "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+        },
+    },
+    "gemma3_text": {
+        **GEMMA, "sliding_window": WINDOW, "sliding_window_pattern": 3, "query_pre_attn_scalar": 24,
+        "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0,
+    },
+    "glm4": {"attention_bias": True, "partial_rotary_factor": 0.5, "tie_word_embeddings": False},
+    "gpt_oss": {
+        "intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": WINDOW,
+        "rope_scaling": {**YARN, "truncate": True}, "tie_word_embeddings": False,
+    },
+    "granite": {
+        "intermediate_size": 128,  # mlx-lm quantises its down_proj in groups of 64
+        "attention_bias": False, "mlp_bias": False, "embedding_multiplier": 6.0, "residual_multiplier": 0.3,
+        "attention_multiplier": 0.2, "logits_scaling": 2.0,
+    },
+    "mistral": {"sliding_window": WINDOW, "head_dim": 24, "tie_word_embeddings": False},
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "olmo2": {"tie_word_embeddings": False},
+    "olmo3": {"sliding_window": WINDOW, "rope_scaling": YARN},
+    "phi3": {
+        "sliding_window": WINDOW, "partial_rotary_factor": 0.75, "original_max_position_embeddings": 256,
+        "rope_scaling": {"type": "longrope", "short_factor": LONG, "long_factor": LONG},
+    },
+    "qwen2": {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 0},
+    "qwen2_moe": {
+        **EXPERTS, "shared_expert_intermediate_size": 32, "norm_topk_prob": False, "tie_word_embeddings": False,
+    },
+    "qwen3_moe": {
+        **EXPERTS, "head_dim": 32, "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [1],
+    },
+    "qwen3": {"head_dim": 32},
+    "smollm3": {"no_rope_layer_interval": 3},
+    "starcoder2": {"sliding_window": WINDOW, "norm_epsilon": 1e-5, "hidden_act": "gelu_pytorch_tanh"},
+}
+WINDOWLESS = ("gemma2", "mistral", "phi3", "qwen2", "starcoder2")
+
+
+def write_family(model_type, extra, seed):
+    """Dense and in 4 bits; four prompts each. mlx-lm's departures from transformers are undone here."""
+    module = importlib.import_module(f"mlx_lm.models.{'llama' if model_type == 'mistral' else model_type}")
+    create = module.create_attention_mask if model_type in WINDOWLESS else None
+    if create:
+        module.create_attention_mask = lambda h, c, **_: create(h, c, window_size=WINDOW, return_array=True)
+    config = {"model_type": model_type, **FAMILY_BASE, **extra}
+    forms = {"": None, "-4bit": "affine"} | ({"-mxfp4": "mxfp4", "-blocks": "mxfp4"} if model_type == "gpt_oss" else {})
+    for suffix, mode in forms.items():
+        mx.random.seed(seed)
+        model = module.Model(module.ModelArgs.from_dict(config))
+        if "gemma3" in model_type:
+            getattr(model, "language_model", model).sanitize({})  # takes the head away
+        model.load_weights([(name, initial(model_type, name, value)) for name, value in tree_flatten(model.parameters())])
+        only_experts = (lambda path, _: ".experts." in path) if suffix == "-blocks" else None
+        quantized = mode and quantize_model(model, dict(config), 32, 4, mode=mode, quant_predicate=only_experts)
+        written, stored = quantized or (model, config)
+        folder = OUT / f"family-{model_type}{suffix}"
+        folder.mkdir(parents=True)
+        save_model(folder, written, donate_model=False)
+        if model_type == "mixtral":
+            unstack(folder / "model.safetensors")
+        if suffix == "-blocks":
+            into_blocks(folder / "model.safetensors")
+            stored = {**config, "quantization_config": {"quant_method": "mxfp4"}}
+        (folder / "config.json").write_text(json.dumps(stored))
+        written.set_dtype(mx.float32)
+        (folder / "expected.json").write_text(json.dumps([greedy(written, prompt, 32) for prompt in prompts(seed)]))
+    if create:
+        module.create_attention_mask = create
+
+
+def unstack(path):
+    """Each expert by itself, as transformers writes them."""
+    names = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
+    kept = {}
+    for name, value in mx.load(str(path)).items():
+        prefix, _, rest = name.partition("switch_mlp.")
+        if not rest:
+            kept[name] = value
+            continue
+        projection, part = rest.split(".")
+        kept |= {f"{prefix}experts.{e}.{names[projection]}.{part}": value[e] for e in range(value.shape[0])}
+    mx.eval(kept)
+    mx.save_safetensors(str(path), kept, metadata={"format": "mlx"})
+    path.with_name("model.safetensors.index.json").unlink()
+
+
+def into_blocks(path):
+    """gpt-oss as OpenAI publishes it: bytes of MXFP4, the rows of gate and up in turn."""
+    kept = mx.load(str(path))
+    for layer in range(FAMILY_BASE["num_hidden_layers"]):
+        at = f"model.layers.{layer}.mlp.experts."
+        for name, parts in (("gate_up_proj", ("gate_proj", "up_proj")), ("down_proj", ("down_proj",))):
+            for part, stored in (("weight", "_blocks"), ("scales", "_scales"), ("bias", "_bias")):
+                stacks = [kept.pop(f"{at}{each}.{part}") for each in parts]
+                if part == "weight":
+                    stacks = [s.view(mx.uint8).reshape(*s.shape[:2], -1, 16) for s in stacks]
+                turns = mx.stack(stacks, axis=2)
+                kept[at + name + stored] = turns.reshape(turns.shape[0], -1, *turns.shape[3:])
+    mx.eval(kept)
+    mx.save_safetensors(str(path), kept, metadata={"format": "mlx"})
+    path.with_name("model.safetensors.index.json").unlink()
+
+
+def initial(model_type, name, value):
+    spread = mx.random.normal(value.shape)
+    if "gemma" in model_type and ("post_attention" in name or "post_feed" in name) and model_type != "gemma":
+        return spread * 0.1 + 3  # or the embeddings, times the root of their size, decide all
+    if "norm" in name and name.endswith("weight"):
+        return spread * 0.1 + (0 if "gemma" in model_type else 1)
+    return spread * 0.25
+
+
+def prompts(seed):
+    random = np.random.default_rng(seed)
+    shared = random.integers(0, 256, 70).tolist()
+    return [random.integers(0, 256, n).tolist() for n in (5, 19)] + [
+        shared[:k] + random.integers(0, 256, n).tolist() for k, n in ((40, 9), (70, 20))
+    ]
+
+
+def write_families():
+    nn.gelu = nn.gelu_approx  # mlx-lm takes erf for gemma and starcoder2
+    for seed, (model_type, extra) in enumerate(FAMILIES.items(), 100):
+        write_family(model_type, extra, seed)
 
 
 HF_TO_GGUF = {
@@ -227,6 +390,106 @@ def write_ggufs():
     write_gguf("gguf-rope-factors", model, config, "F32", factors=llama3_factors(BASE, scaling))
 
 
+# In the words of GGUF files; windows and patterns are those the files imply.
+GGUF_FAMILIES = {
+    "gemma": GEMMA,
+    "gemma2": {
+        **GEMMA, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 32,
+        "sliding_window": 512,
+    },
+    "gemma3": {
+        **GEMMA, "model_type": "gemma3_text", "sliding_window": WINDOW, "query_pre_attn_scalar": 32,
+        "num_hidden_layers": 7, "rope_theta": 1000000.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    },
+    "granite": {**FAMILIES["granite"], "attention_bias": True},
+    "olmo2": FAMILIES["olmo2"],
+    "phi3": {
+        **FAMILIES["phi3"], "hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.5,
+        "rope_scaling": {"type": "longrope", "short_factor": LONG + [7, 8], "long_factor": LONG + [7, 8]},
+    },
+    "qwen2": {"tie_word_embeddings": False},
+    "qwen3": {"head_dim": 32},
+    "smollm3": {},
+}
+PAIRED = ("granite", "smollm3")
+
+
+def write_gguf_family(name, extra, seed):
+    model_type = extra.get("model_type", name)
+    module = importlib.import_module(f"mlx_lm.models.{model_type}")
+    create = module.create_attention_mask if name == "phi3" else None
+    if create:
+        module.create_attention_mask = lambda h, c, **_: create(h, c, window_size=WINDOW, return_array=True)
+    mx.random.seed(seed)
+    config = {"model_type": model_type, **FAMILY_BASE, **extra}
+    model = module.Model(module.ModelArgs.from_dict(config))
+    if "gemma3" in model_type:
+        model.sanitize({})
+    model.load_weights([(key, initial(model_type, key, value)) for key, value in tree_flatten(model.parameters())])
+    folder = OUT / f"family-{name}-gguf"
+    folder.mkdir(parents=True)
+    writer = gguf.GGUFWriter(str(folder / "model.gguf"), name)
+    write_gguf_metadata(writer, config)
+    arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == name)
+    names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
+    kept = []
+    for key, value in tree_flatten(model.parameters()):
+        dense = np.array(value.astype(mx.float32))
+        heads = heads_of(key, config) if name in PAIRED else None
+        stored = paired(dense, heads) if heads else dense
+        kind = gguf.GGMLQuantizationType.Q8_0 if dense.ndim == 2 else gguf.GGMLQuantizationType.F32
+        more = 1 if "gemma" in name and "norm" in key else 0
+        data = quants.quantize(stored + np.float32(more), kind)
+        writer.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), data, raw_dtype=kind)
+        back = quants.dequantize(data, kind).reshape(dense.shape).astype(np.float32) - np.float32(more)
+        kept.append((key, mx.array(unpaired(back, heads) if heads else back)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    model.load_weights(kept)
+    (folder / "expected.json").write_text(json.dumps([greedy(model, prompt, 32) for prompt in prompts(seed)]))
+    if create:
+        module.create_attention_mask = create
+
+
+def write_gguf_metadata(writer, config):
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_vocab_size(config["vocab_size"])
+    if config["head_dim"]:
+        writer.add_key_length(config["head_dim"])
+    for field, add in {
+        "attn_logit_softcapping": writer.add_attn_logit_softcapping,
+        "final_logit_softcapping": writer.add_final_logit_softcapping,
+        "sliding_window": writer.add_sliding_window,
+        "attention_multiplier": writer.add_attention_scale,
+        "embedding_multiplier": writer.add_embedding_scale,
+        "residual_multiplier": writer.add_residual_scale,
+        "logits_scaling": writer.add_logit_scale,
+    }.items():
+        if field in config:
+            add(config[field])
+    scaling = config.get("rope_scaling")
+    if scaling and "factor" in scaling:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(scaling["factor"])
+    elif scaling:  # phi3
+        original = config["original_max_position_embeddings"]
+        growth = math.log(config["max_position_embeddings"] / original) / math.log(original)
+        writer.add_rope_dimension_count(int(config["partial_rotary_factor"] * 32))
+        writer.add_rope_scaling_orig_ctx_len(original)
+        writer.add_rope_scaling_attn_factors(math.sqrt(1 + growth))
+        writer.add_tensor("rope_factors_short.weight", np.array(scaling["short_factor"], dtype=np.float32))
+        writer.add_tensor("rope_factors_long.weight", np.array(scaling["long_factor"], dtype=np.float32))
+
+
 def stories_tokenizer(writer):
     """The vocabulary of stories260K as SentencePiece files hold it: a score for each piece, higher merges first."""
     model = json.loads((STORIES / "tokenizer.json").read_text())["model"]
@@ -254,9 +517,13 @@ def write_stories():
     write_gguf("gguf-stories", model, config, "F32", tokenizer=stories_tokenizer)
 
 
+mx.disable_compile()  # on the CPU it calls a C++ compiler
 shutil.rmtree(OUT, ignore_errors=True)
 write_folders()
+write_families()
 write_ggufs()
+for number, (family, extra) in enumerate(GGUF_FAMILIES.items(), 200):
+    write_gguf_family(family, extra, number)
 if STORIES:
     write_stories()
 (OUT / "complete").write_text(Path(__file__).read_text())

@@ -14,7 +14,7 @@ export interface Expected {
   readonly logits: number[];
 }
 
-const FIXTURES = join(ROOT, "build/fixtures");
+export const FIXTURES = join(ROOT, "build/fixtures");
 const SCRIPT = "test/models/fixtures.py";
 export const STORIES = join(ROOT, "../shared/data/stories260K");
 
@@ -28,6 +28,15 @@ export function prepareFixtures(): void {
 
 export function fixture(name: string): { path: string; expected: Expected } {
   const folder = join(FIXTURES, name);
-  const path = readdirSync(folder).includes("model.gguf") ? join(folder, "model.gguf") : folder;
-  return { path, expected: JSON.parse(readFileSync(join(folder, "expected.json"), "utf8")) };
+  return { path: modelIn(folder), expected: JSON.parse(readFileSync(join(folder, "expected.json"), "utf8")) };
+}
+
+/** A family's model in one of its forms, and what mlx-lm says to each of its prompts. */
+export function familyFixture(name: string): { path: string; expected: Expected[] } {
+  const folder = join(FIXTURES, `family-${name}`);
+  return { path: modelIn(folder), expected: JSON.parse(readFileSync(join(folder, "expected.json"), "utf8")) };
+}
+
+function modelIn(folder: string): string {
+  return readdirSync(folder).includes("model.gguf") ? join(folder, "model.gguf") : folder;
 }

@@ -7,7 +7,8 @@ import { take } from "../../src/mlx/ops.ts";
 import { BLOCK_TOKENS } from "../../src/models/block.ts";
 import type { Model } from "../../src/models/family.ts";
 import { Step } from "../../src/models/step.ts";
-import { AT_ONCE, ENGINE_SETTINGS } from "../open-mlx.ts";
+import { GREEDY_ROW } from "../engine/greedy-row.ts";
+import { ENGINE_SETTINGS } from "../open-mlx.ts";
 
 export function greedy(
   model: Model,
@@ -16,8 +17,7 @@ export function greedy(
   prefill_chunk: number,
 ): number[] {
   using engine = new Engine(model, { ...ENGINE_SETTINGS, chunk_tokens_max: prefill_chunk }, () => performance.now());
-  const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
-  engine.add({ id: 1, prompt_ids, sampling, tokens_max, stop_token_ids: [], urgency: AT_ONCE });
+  engine.add({ ...GREEDY_ROW, id: 1, prompt_ids, tokens_max });
   const drawn: number[] = [];
   while (engine.rows > 0) {
     for (const outcome of engine.step()) {

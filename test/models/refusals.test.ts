@@ -34,7 +34,7 @@ function refusal(path: string): string {
 }
 
 const CASES: [string, string, Record<string, unknown>, string][] = [
-  ["an unknown family", "tied", { model_type: "mamba9" }, 'its family is "mamba9", known: llama'],
+  ["an unknown family", "tied", { model_type: "mamba9" }, 'its family is "mamba9", known: cohere2, gemma,'],
   ["a missing size", "tied", { hidden_size: null }, "hidden_size must be a whole number of at least 1, found null"],
   [
     "a size that is text",
@@ -46,7 +46,7 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
     "more layers than the file has",
     "tied",
     { num_hidden_layers: 4 },
-    'tensor "model.layers.3.input_layernorm.weight" must have shape [64], found no such tensor',
+    'tensor "model.layers.3.self_attn.q_proj.weight" must have shape [64,64], found no such tensor',
   ],
   [
     "another vocabulary",
@@ -56,12 +56,50 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
   ],
   ["heads that do not divide", "tied", { num_key_value_heads: 3 }, "4 attention heads do not divide among 3 key heads"],
   ["an odd head", "tied", { head_dim: 15 }, "head_dim must be even to rotate in pairs, found 15"],
-  ["another activation", "tied", { hidden_act: "relu" }, 'hidden_act must be "silu" in the llama family, found "relu"'],
+  ["another activation", "tied", { hidden_act: "relu" }, 'hidden_act must be "silu", found "relu"'],
   [
     "an unknown rope scaling",
     "tied",
     { rope_scaling: { rope_type: "wavy" } },
-    'its rope scaling is "wavy", known are linear, llama3 and yarn',
+    'its rope scaling is "wavy", known are linear, llama3, yarn and longrope',
+  ],
+  [
+    "a rope that changes with the length",
+    "tied",
+    { rope_scaling: { rope_type: "dynamic", factor: 2 } },
+    'its rope scaling is "dynamic"',
+  ],
+  [
+    "a kind of layer we do not know",
+    "family-olmo3",
+    { layer_types: ["full_attention", "sliding_attention", "linear_attention", "full_attention"] },
+    "layer_types must be 4 of full_attention and sliding_attention, found",
+  ],
+  [
+    "GELU by the error function",
+    "family-starcoder2",
+    { hidden_act: "gelu" },
+    'hidden_act must be "gelu_pytorch_tanh", found "gelu"',
+  ],
+  ["a norm with a bias", "family-cohere2", { layer_norm_bias: true }, "layer_norm_bias must be false, found true"],
+  [
+    "attention in both directions",
+    "family-gemma3_text",
+    { use_bidirectional_attention: true },
+    "use_bidirectional_attention must be false, found true",
+  ],
+  ["a model that sees, without its text", "family-gemma3", { text_config: 3 }, "text_config must be an object"],
+  [
+    "a share of a head that does not rotate in pairs",
+    "family-glm4",
+    { partial_rotary_factor: 0.2 },
+    "dimensions rotate in pairs within a head, found 3",
+  ],
+  [
+    "more experts than the file has",
+    "family-qwen3_moe",
+    { num_experts: 7 },
+    'tensor "model.layers.0.mlp.gate.weight" must have shape [7,64], found shape [6,64]',
   ],
   [
     "a rope scaling without its factor",
@@ -96,8 +134,8 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
   [
     "another mode",
     "affine-4-64",
-    { quantization: { mode: "mxfp4", group_size: 32, bits: 4 } },
-    'its quantization mode is "mxfp4", known is affine',
+    { quantization: { mode: "nvfp4", group_size: 16, bits: 4 } },
+    'its quantization mode is "nvfp4", known are affine and mxfp4',
   ],
   [
     "a foreign quantisation",
@@ -120,7 +158,9 @@ test("a GGUF file of another architecture is refused by name", () => {
   const bytes = readFileSync(fixture("gguf-F32").path);
   bytes.set(Buffer.from("lemur"), bytes.indexOf("llama"));
   writeFileSync(path, bytes);
-  expect(refusal(path)).toBe(`Cannot load ${path}: its architecture is "lemur", known: llama`);
+  expect(refusal(path)).toBe(
+    `Cannot load ${path}: its architecture is "lemur", known: gemma, gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, smollm3`,
+  );
 });
 
 for (const name of ["gguf-Q4_1", "affine-4-32"]) {

@@ -3,8 +3,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Failure } from "../../src/core/failure.ts";
-import type { GenerationEvent, GenerationRequest, Message } from "../../src/core/generation.ts";
-import { PRIORITY } from "../../src/core/priority.ts";
+import {
+  type GenerationEvent,
+  type GenerationRequest,
+  type Message,
+  NO_WISHES,
+  PLAIN_ANSWER,
+} from "../../src/core/generation.ts";
 import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { RequestQueue } from "../../src/schedule/queue.ts";
@@ -17,13 +22,13 @@ import { engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 import { poolOf } from "../schedule/pool-of.ts";
 
-const NO_WISHES = { temperature: null, top_k: null, top_p: null, min_p: null, seed: null };
 const NEVER = new AbortController().signal;
 
 /** Every token is one letter; the text decides nothing. */
 class Letters implements TextClient {
   encoded: number[] = [1, 2, 3];
   has_chat_template = true;
+  stop_token_ids: number[] = [];
   /** What it was asked to encode. */
   asked: unknown[] = [];
   readers: (Reader | undefined)[] = [];
@@ -33,12 +38,13 @@ class Letters implements TextClient {
       vocabulary: {
         bytes: Uint8Array.from({ length: 256 }, (_, id) => 97 + (id % 26)),
         offsets: Uint32Array.from({ length: 257 }, (_, id) => id),
+        names: new Map(),
         strips_leading_space: false,
       },
       token_bytes_max: 3,
       purpose: { kind: "chat" } as const,
       has_chat_template: this.has_chat_template,
-      stop_token_ids: [],
+      stop_token_ids: this.stop_token_ids,
       sampling: { temperature: 0, top_k: null, top_p: null, min_p: null },
     };
   }
@@ -94,10 +100,8 @@ function request(changes: Partial<GenerationRequest> = {}): GenerationRequest {
     request_id: "req_0",
     model: "untied",
     prompt: { kind: "text", text: "any" },
-    sampling: NO_WISHES,
+    ...PLAIN_ANSWER,
     tokens_max: 10,
-    stop: [],
-    priority: PRIORITY.normal,
     ...changes,
   };
 }
@@ -110,18 +114,24 @@ async function failure(asked: GenerationRequest): Promise<Failure> {
   return (await events(asked).catch((error: unknown) => error)) as Failure;
 }
 
-test("an answer is one start, texts, and one end that counts its tokens", async () => {
+test("an answer is one start, texts, one finish, and one end that counts its tokens", async () => {
   const all = await events(request());
   expect(all[0]).toEqual({ kind: "start", prompt_tokens: 3 });
-  expect(all.at(-1)).toEqual({ kind: "end", reason: "length", usage: { prompt_tokens: 3, completion_tokens: 10 } });
-  expect(all.slice(1, -1).every((event) => event.kind === "text")).toBe(true);
+  expect(all.slice(-2)).toEqual([
+    { kind: "finish", choice: 0, reason: "length" },
+    { kind: "end", usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 10 } },
+  ]);
+  expect(all.slice(1, -2).every((event) => event.kind === "text")).toBe(true);
 });
 
 test("the answer ends where the context does", async () => {
   const all = await events(
     request({ prompt: { kind: "tokens", token_ids: new Array(508).fill(5) }, tokens_max: null }),
   );
-  expect(all.at(-1)).toEqual({ kind: "end", reason: "length", usage: { prompt_tokens: 508, completion_tokens: 4 } });
+  expect(all.slice(-2)).toMatchObject([
+    { kind: "finish", reason: "length" },
+    { kind: "end", usage: { prompt_tokens: 508, completion_tokens: 4 } },
+  ]);
 });
 
 test("a token beyond the model's table is refused, whoever made it", async () => {
@@ -208,3 +218,118 @@ test("an aborted request throws the signal's reason and leaves the engine to the
   expect(await running.then(String, (error: Error) => error.message)).toBe("gone");
   expect((await events(request())).at(-1)?.kind).toBe("end");
 });
+
+describe("several choices", () => {
+  const wishes = { sampling: { ...NO_WISHES, temperature: 1, seed: 5 }, tokens_max: 12 };
+
+  test("of a seed are the same again, differ, and the first is the one that comes alone", async () => {
+    const several = await texts(request({ ...wishes, choices: 3 }));
+    expect(several).toEqual(await texts(request({ ...wishes, choices: 3 })));
+    expect(new Set(several).size).toBe(3);
+    expect(several.slice(0, 1)).toEqual(await texts(request(wishes)));
+    expect(several.slice(0, 2)).toEqual(await texts(request({ ...wishes, choices: 2 })));
+  });
+
+  test("have one start and one end, which counts the prompt once and the tokens of all", async () => {
+    const all = await events(request({ ...wishes, choices: 3 }));
+    expect(all.filter(({ kind }) => kind === "start")).toEqual([{ kind: "start", prompt_tokens: 3 }]);
+    expect(all.filter(({ kind }) => kind === "finish")).toHaveLength(3);
+    expect(all.at(-1)).toMatchObject({ usage: { prompt_tokens: 3, completion_tokens: 36 } });
+  });
+
+  test("leave no row behind when their reader leaves", async () => {
+    for (let round = 0; round < 6; round++) {
+      for await (const event of backend.generate(request({ ...wishes, tokens_max: 400, choices: 12 }), NEVER)) {
+        if (event.kind === "text") break;
+      }
+    }
+    // 72 rows would be more than may be answered at once.
+    expect((await events(request())).at(-1)?.kind).toBe("end");
+  });
+});
+
+describe("an answer ends", () => {
+  test("before a stop text, wherever its tokens begin and end", async () => {
+    const [whole = ""] = await texts(request({ tokens_max: 30 }));
+    for (const [from, to] of [
+      [4, 6],
+      [5, 10],
+      [0, 3],
+    ] as const) {
+      const stop = whole.slice(from, to);
+      const all = await events(request({ tokens_max: 30, stop: [stop] }));
+      expect(textsOf(all).join("")).toBe(whole.slice(0, whole.indexOf(stop)));
+      expect(all.at(-2)).toEqual({ kind: "finish", choice: 0, reason: "stop" });
+    }
+  });
+
+  test("at a stop token, which is not part of it, and not before its least tokens", async () => {
+    const [whole = ""] = await texts(request());
+    const letter = whole[3] ?? "";
+    const stop = request({ tokens_max: 30, stop_token_ids: idsOf(letter) });
+    expect(await texts(stop)).toEqual([whole.slice(0, whole.indexOf(letter))]);
+    const [later = ""] = await texts({ ...stop, tokens_min: 9 });
+    expect(later.length).toBeGreaterThanOrEqual(9);
+    expect(later).not.toContain(letter);
+  });
+
+  test("at the model's own end, unless that is ignored", async () => {
+    const [whole = ""] = await texts(request());
+    const letter = whole[2] ?? "";
+    text.stop_token_ids = idsOf(letter);
+    expect(await texts(request())).toEqual([whole.slice(0, whole.indexOf(letter))]);
+    expect(await texts(request({ ignore_eos: true }))).toEqual([whole]);
+  });
+});
+
+test("each token of the answer is told with its bytes and its place", async () => {
+  const told = (await events(request({ logprobs: 2 }))).flatMap((event) => (event.kind === "text" ? event.tokens : []));
+  expect(told.map(({ text_offset }) => text_offset)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  expect(told.map((token) => token.text)).toEqual([...((await texts(request()))[0] ?? "")]);
+  for (const { text, bytes, logprob, top } of told) {
+    expect(bytes).toEqual([text.charCodeAt(0)]);
+    expect(top).toHaveLength(2);
+    expect(top[0]?.logprob).toBe(logprob); // greedy
+    expect(logprob).toBeLessThan(0);
+  }
+});
+
+test("an echo is the prompt's text, before each choice", async () => {
+  const said = await texts(request({ choices: 2 }));
+  expect(await texts(request({ choices: 2, echo: true }))).toEqual(said.map((answer) => `any${answer}`));
+  const ids = request({ prompt: { kind: "tokens", token_ids: [0, 1, 2] } });
+  expect(await texts({ ...ids, echo: true })).toEqual((await texts(ids)).map((answer) => `abc${answer}`));
+});
+
+test("the prefix that others have computed is told as cached", async () => {
+  const token_ids = Array.from({ length: 100 }, (_, place) => 11 + (place % 60));
+  const asked = request({ prompt: { kind: "tokens", token_ids } });
+  expect((await events(asked)).at(-1)).toMatchObject({ usage: { prompt_tokens: 100, cached_tokens: 0 } });
+  expect((await events(asked)).at(-1)).toMatchObject({ usage: { prompt_tokens: 100, cached_tokens: 96 } });
+});
+
+test("ids that the model does not have are refused by the name of their parameter", async () => {
+  const bias = { sampling: { ...NO_WISHES, logit_bias: [{ token_id: 256, bias: 1 }] } };
+  expect(await failure(request(bias))).toMatchObject({ kind: "invalid_request", parameter: "logit_bias" });
+  const refused = await failure(request({ stop_token_ids: [1, 300] }));
+  expect(refused.message).toBe('Cannot use "stop_token_ids": "untied" has 256 tokens, found token 300');
+});
+
+/** Texts by choice. */
+async function texts(asked: GenerationRequest): Promise<string[]> {
+  return textsOf(await events(asked));
+}
+
+function textsOf(all: readonly GenerationEvent[]): string[] {
+  const by_choice: string[] = [];
+  for (const event of all) {
+    if (event.kind === "text") by_choice[event.choice] = (by_choice[event.choice] ?? "") + event.text;
+  }
+  return by_choice;
+}
+
+/** The tokens that the letters write so. */
+function idsOf(letter: string): number[] {
+  const first = letter.charCodeAt(0) - 97;
+  return Array.from({ length: 256 }, (_, id) => id).filter((id) => id % 26 === first);
+}

@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { Failure } from "../../src/core/failure.ts";
-import { optional, strictObject } from "../../src/wire/openai-parameters.ts";
+import { optional, strictObject } from "../../src/wire/schema.ts";
 import { called, notYet, violation } from "../../src/wire/violation.ts";
 
 const shape = Type.Union([Type.Literal("round"), Type.Literal("square")], notYet("star"));

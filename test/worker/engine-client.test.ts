@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } fro
 import { join } from "node:path";
 import { startEngine } from "../../src/app.ts";
 import { Failure } from "../../src/core/failure.ts";
+import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import type { EngineParts, EnginePort, FromEngine, RowProgress, RowStart } from "../../src/worker/messages.ts";
 import { EngineProcess } from "../../src/worker/process.ts";
@@ -13,7 +14,7 @@ import { fixture, prepareFixtures } from "../models/fixtures.ts";
 import { AT_ONCE, engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 
-const GREEDY = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
+const GREEDY = { ...PLAIN_SAMPLING, temperature: 0, seed: 0 };
 const FOLDER = scratchFolder();
 const NEVER = new AbortController().signal;
 
@@ -40,7 +41,8 @@ function startWith(spawn: () => EnginePort, parts: EngineParts): EngineClient {
 
 function row(model: string, changes: Partial<RowStart> = {}): Omit<RowStart, "id"> {
   const { prompt_ids } = fixture(model).expected;
-  return { model, prompt_ids, sampling: GREEDY, tokens_max: 20, stop_token_ids: [], urgency: AT_ONCE, ...changes };
+  const limits = { tokens_max: 20, tokens_min: 0, stop_token_ids: [] };
+  return { model, prompt_ids, sampling: GREEDY, logprobs: null, ...limits, urgency: AT_ONCE, ...changes };
 }
 
 async function tokens(rows: AsyncIterable<RowProgress>): Promise<number[]> {

@@ -6,9 +6,10 @@ import { startEngine } from "../../src/app.ts";
 import type { EngineSettings } from "../../src/core/settings.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import type { EngineProcess } from "../../src/worker/process.ts";
+import { GREEDY_ROW } from "../engine/greedy-row.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
-import { AT_ONCE, engineParts } from "../open-mlx.ts";
+import { engineParts } from "../open-mlx.ts";
 
 const FOLDER = scratchFolder();
 const MODELS = ["affine-4-32", "affine-4-64"] as const;
@@ -40,8 +41,7 @@ async function run(settings: Partial<EngineSettings>): Promise<{ token_ids: numb
 }
 
 async function answer(started: EngineClient, model: string, prompt_ids: readonly number[]): Promise<number[]> {
-  const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, seed: 0 };
-  const row = { model, prompt_ids, sampling, tokens_max: 40, stop_token_ids: [], urgency: AT_ONCE };
+  const row = { ...GREEDY_ROW, model, prompt_ids, tokens_max: 40 };
   const all: number[] = [];
   for await (const { token_ids } of started.generate(row, new AbortController().signal)) all.push(...token_ids);
   return all;

@@ -1,0 +1,52 @@
+/**
+ * Command R7B and its kin: attention and feed-forward side by side over one norm by mean and variance; three layers of
+ * four see a window and turn in pairs of neighbours, the fourth sees all and has no positions; `model_type` "cohere2".
+ */
+
+import { attention } from "./attention.ts";
+import { ConfigReader, type ModelConfig } from "./config.ts";
+import { blocksOf, decoder, gateUpDown, layerNorm, parallel, qkvo, readSizes, slidingLayers } from "./decoder.ts";
+import type { Model } from "./family.ts";
+import { mlp } from "./mlp.ts";
+import { noRope, readRope } from "./rope.ts";
+import type { Weights } from "./weights.ts";
+
+export function loadCohere2(config: ModelConfig, weights: Weights): Model {
+  const reader = new ConfigReader(config, weights.file);
+  const sizes = readSizes(reader);
+  const { hidden_size, heads, kv_heads, head_dim } = sizes;
+  const inner_size = reader.dimension("intermediate_size");
+  const epsilon = reader.numberOr("layer_norm_eps", 1e-5);
+  const bias = reader.flag("attention_bias");
+  const window = reader.dimensionOr("sliding_window", 4096);
+  const pattern = reader.dimensionOr("sliding_window_pattern", 4);
+  const sliding = slidingLayers(reader, sizes, (layer) => (layer + 1) % pattern !== 0);
+  reader.only("hidden_act", "silu");
+  reader.only("layer_norm_bias", false);
+  reader.only("use_qk_norm", false);
+
+  return decoder(weights, sizes, (own) => {
+    const rope = own.use(readRope(config, { dims: head_dim, pairs: "neighbours" }, weights.file));
+    const still = own.use(noRope());
+    const norm = (name: string) => layerNorm(weights, name, hidden_size, epsilon, false);
+    return {
+      blocks: blocksOf(sizes, (layer, prefix) =>
+        parallel(
+          own,
+          norm(`${prefix}.input_layernorm`),
+          attention({
+            ...qkvo(weights, prefix, sizes, { qkv: bias, o: bias }),
+            ...{ layer, heads, kv_heads, head_dim },
+            rope: sliding[layer] ? rope : still,
+            scale: head_dim ** -0.5,
+            window: sliding[layer] ? window : undefined,
+          }),
+          mlp({ ...gateUpDown(weights, `${prefix}.mlp`, hidden_size, inner_size), activation: "silu" }),
+        ),
+      ),
+      norm: norm("model.norm"),
+      positions_max: rope.positions_max,
+      logit_factor: reader.numberOr("logit_scale", 0.0625),
+    };
+  });
+}

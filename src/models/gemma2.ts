@@ -1,0 +1,67 @@
+/**
+ * Gemma 2: Gemma's blocks with norms on both sides, capped scores and logits, and a window in every other layer;
+ * `model_type` "gemma2". The window counts as in transformers; mlx-lm lets every layer see all.
+ */
+
+import { attention } from "./attention.ts";
+import { ConfigReader, type ModelConfig } from "./config.ts";
+import {
+  blocksOf,
+  decoder,
+  embeddingRoot,
+  gateUpDown,
+  qkvo,
+  readSizes,
+  rms,
+  sequential,
+  slidingLayers,
+} from "./decoder.ts";
+import type { Model } from "./family.ts";
+import { mlp } from "./mlp.ts";
+import { readRope } from "./rope.ts";
+import type { Weights } from "./weights.ts";
+
+export function loadGemma2(config: ModelConfig, weights: Weights): Model {
+  const reader = new ConfigReader(config, weights.file);
+  const sizes = readSizes(reader, { head_dim: 256 });
+  const inner_size = reader.dimension("intermediate_size");
+  const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
+  const bias = reader.flag("attention_bias");
+  const scale = reader.numberOr("query_pre_attn_scalar", 256) ** -0.5;
+  const soft_cap = reader.optionalPositive("attn_logit_softcapping");
+  const window = reader.optionalDimension("sliding_window");
+  const sliding = slidingLayers(reader, sizes, (layer) => layer % 2 === 0);
+  reader.only("hidden_activation", "gelu_pytorch_tanh");
+  reader.only("use_bidirectional_attention", false);
+
+  return decoder(weights, sizes, (own) => {
+    const rope = own.use(readRope(config, { dims: sizes.head_dim }, weights.file));
+    const norm = (name: string) => rms(weights, name, sizes.hidden_size, epsilon, 1);
+    return {
+      positions_max: rope.positions_max,
+      blocks: blocksOf(sizes, (layer, prefix) =>
+        sequential(
+          own,
+          attention({
+            ...qkvo(weights, prefix, sizes, { qkv: bias, o: bias }),
+            ...{ layer, rope, heads: sizes.heads, kv_heads: sizes.kv_heads, head_dim: sizes.head_dim },
+            norm: norm(`${prefix}.input_layernorm`),
+            post_norm: norm(`${prefix}.post_attention_layernorm`),
+            scale,
+            soft_cap,
+            window: sliding[layer] ? window : undefined,
+          }),
+          mlp({
+            ...gateUpDown(weights, `${prefix}.mlp`, sizes.hidden_size, inner_size),
+            norm: norm(`${prefix}.pre_feedforward_layernorm`),
+            post_norm: norm(`${prefix}.post_feedforward_layernorm`),
+            activation: "gelu_tanh",
+          }),
+        ),
+      ),
+      norm: norm("model.norm"),
+      embedding_factor: embeddingRoot(reader, sizes.hidden_size),
+      logit_cap: reader.optionalPositive("final_logit_softcapping"),
+    };
+  });
+}

@@ -1,0 +1,28 @@
+/**
+ * Gemma 3 in the sizes that also see: the text of it, which is Gemma 3's under `text_config`; `model_type` "gemma3".
+ * What sees is not loaded. The config leaves out what transformers has for a default.
+ */
+
+import { Failure } from "../core/failure.ts";
+import { asObject } from "../formats/json.ts";
+import type { ModelConfig } from "./config.ts";
+import type { Model } from "./family.ts";
+import { loadGemma3Text } from "./gemma3-text.ts";
+import { renamed, type Weights } from "./weights.ts";
+
+const DEFAULTS = {
+  num_attention_heads: 8,
+  num_key_value_heads: 4,
+  vocab_size: 262_208,
+  max_position_embeddings: 131_072,
+};
+
+export function loadGemma3(config: ModelConfig, weights: Weights): Model {
+  const text = asObject(config["text_config"]);
+  if (text === null) throw new Failure("unsupported", `Cannot load ${weights.file}: text_config must be an object`);
+  const { torch_dtype, dtype } = config;
+  return loadGemma3Text(
+    { ...DEFAULTS, torch_dtype, dtype, ...text },
+    renamed(weights, (name) => `language_model.${name}`),
+  );
+}

@@ -1,0 +1,123 @@
+/** A feed-forward layer of many experts of which each token asks a few (Shazeer et al. 2017, arXiv:1701.06538). Knows no family. */
+
+import type { MlxArray } from "../mlx/array.ts";
+import {
+  add,
+  argpartition,
+  gatherMm,
+  gatherQmm,
+  multiply,
+  reshape,
+  sigmoid,
+  slice,
+  softmax,
+  sum,
+  take,
+  takeAlong,
+} from "../mlx/ops.ts";
+import { type Experts, gated, type Linear, linear, type Norm, normalize } from "./layers.ts";
+import type { Mlp } from "./mlp.ts";
+
+export interface MixtureParts {
+  readonly norm: Norm;
+  /** A score for each expert. */
+  readonly router: Linear;
+  /** How many experts a token asks. */
+  readonly asked: number;
+  /** Whether the softmax of the scores is over the asked ones, whose shares are then one together, or over all. */
+  readonly softmax_over: "asked" | "all";
+  readonly gate: Experts;
+  readonly up: Experts;
+  readonly down: Experts;
+  /** (…, inner) of both; silu(gate) · up where absent. */
+  readonly activate?: ((gate: MlxArray, up: MlxArray) => MlxArray) | undefined;
+  /** One that every token asks; how much of it a sigmoid says. */
+  readonly shared?: SharedExpert | undefined;
+}
+
+export interface SharedExpert {
+  readonly gate: Linear;
+  readonly up: Linear;
+  readonly down: Linear;
+  /** One row. */
+  readonly share: Linear;
+}
+
+export function mixture(parts: MixtureParts): Mlp {
+  return {
+    apply(x, residual = x) {
+      using normed = normalize(x, parts.norm);
+      using mixed = mix(normed, parts);
+      if (parts.shared === undefined) return add(residual, mixed);
+      using shared = askShared(normed, parts.shared);
+      using both = add(mixed, shared);
+      return add(residual, both);
+    },
+    [Symbol.dispose]: () => {},
+  };
+}
+
+function mix(x: MlxArray, parts: MixtureParts): MlxArray {
+  const [tokens = 0, hidden_size = 0] = x.shape;
+  const { asked, activate = (gate, up) => gated(gate, up, "silu") } = parts;
+  using route = routeOf(x, parts);
+  using alone = reshape(x, [tokens, 1, 1, hidden_size]);
+  using gate = ask(alone, parts.gate, route.experts);
+  using up = ask(alone, parts.up, route.experts);
+  using activated = activate(gate, up);
+  using answers = ask(activated, parts.down, route.experts);
+  using shares = reshape(route.shares, [tokens, asked, 1, 1]);
+  using weighted = multiply(answers, shares);
+  using summed = sum(weighted, 1);
+  return reshape(summed, [tokens, hidden_size]);
+}
+
+/** Which experts each token asks, and how much each counts: (tokens, asked) of both. */
+function routeOf(x: MlxArray, { router, asked, softmax_over }: MixtureParts) {
+  using scores = linear(x, router);
+  const [tokens = 0, count = 0] = scores.shape;
+  using order = argpartition(scores, asked);
+  const experts = slice(order, [0, count - asked], [tokens, count]);
+  if (softmax_over === "all") {
+    using all = softmax(scores, -1);
+    return routed(experts, takeAlong(all, experts, -1));
+  }
+  using own = takeAlong(scores, experts, -1);
+  return routed(experts, softmax(own, -1));
+}
+
+function routed(experts: MlxArray, shares: MlxArray) {
+  return {
+    experts,
+    shares,
+    [Symbol.dispose]() {
+      experts[Symbol.dispose]();
+      shares[Symbol.dispose]();
+    },
+  };
+}
+
+/** `x` (tokens, 1 or asked, 1, columns) by the experts of each token: (tokens, asked, 1, rows). */
+function ask(x: MlxArray, all: Experts, experts: MlxArray): MlxArray {
+  if (all.bias === null) return product(x, all, experts);
+  using y = product(x, all, experts);
+  using biases = take(all.bias, experts, 0);
+  using each = reshape(biases, y.shape);
+  return add(y, each);
+}
+
+function product(x: MlxArray, all: Experts, experts: MlxArray): MlxArray {
+  return all.kind === "dense"
+    ? gatherMm(x, all.turned, experts)
+    : gatherQmm(x, all.weight, all.scales, all.biases, experts, all.how);
+}
+
+function askShared(x: MlxArray, { gate, up, down, share }: SharedExpert): MlxArray {
+  using gates = linear(x, gate);
+  using ups = linear(x, up);
+  using activated = gated(gates, ups, "silu");
+  using answer = linear(activated, down);
+  using wanted = linear(x, share);
+  using part = sigmoid(wanted);
+  return multiply(answer, part);
+}
