@@ -211,7 +211,7 @@ describe.each(["worker", "process"] as const)("in a %s", (isolation) => {
     const attempt = () => failureOf(client.load("broken", broken));
     expect(await attempt()).toContain("it has no .safetensors file");
     writeFileSync(join(broken, "model.safetensors"), new Uint8Array([2, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0x7d]));
-    expect(await attempt()).toContain('its family is "telepathy", known: llama');
+    expect(await attempt()).toContain('its family is "telepathy", known: ');
     expect(await reading).toEqual(expected.token_ids.slice(0, 20));
   });
 
