@@ -66,7 +66,10 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     settings,
     blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
   });
-  const text = startTextWorker(new URL("./text/main.ts", import.meta.url).href);
+  const startText = (silence_ms_max?: number) =>
+    startTextWorker(new URL("./text/main.ts", import.meta.url).href, silence_ms_max);
+  const text = startText();
+  const grammars = startText(COMPILE_MS_MAX);
   const host: ModelHost = {
     measure: (path) => engine.measure(path),
     load: (model, path, kv_bytes_max, told) => engine.load(model, path, kv_bytes_max, told),
@@ -79,7 +82,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const queue = new RequestQueue(settings, () => performance.now());
   const sweeps = setInterval(() => void pool.sweep(), SWEEP_MS);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-  const local = new LocalBackend(catalog, text, new Scheduler(engine, queue, pool), randomSeed);
+  const local = new LocalBackend(catalog, { text, grammars }, new Scheduler(engine, queue, pool), randomSeed);
   const running = new RunningRequests(local, settings, Date.now);
   const owner = new Owner({ catalog, pool, engine, queue, running, live, wanted });
   return {
@@ -93,12 +96,15 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     async [Symbol.asyncDispose]() {
       clearInterval(sweeps);
       text.close();
+      grammars.close();
       await engine.close();
       store[Symbol.dispose]();
     },
   };
 }
 
+// What compiling may take is bounded in steps, some seconds; a text that takes longer to check hangs in its own pattern.
+const COMPILE_MS_MAX = 20_000;
 /** `./worker/main.ts` as a thread, or in this program's hidden command. */
 export function startEngine(isolation: EngineSettings["isolation"]): EnginePort {
   if (isolation === "worker") return new Worker(new URL("./worker/main.ts", import.meta.url).href);

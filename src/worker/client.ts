@@ -7,6 +7,7 @@ import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import { Failure, fromRecord } from "../core/failure.ts";
 import { floatsFromBase64 } from "../core/floats.ts";
+import type { TokenBytes } from "../core/grammar.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { EngineParts, EnginePort, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
@@ -14,6 +15,11 @@ import type { EngineParts, EnginePort, FromEngine, RowProgress, RowStart, ToEngi
 export interface EngineDevice {
   readonly mlx_version: string;
   readonly device: string;
+}
+
+/** A row, and what its model's tokens spell when it has a grammar. */
+export interface RowRequest extends Omit<RowStart, "id"> {
+  readonly tokens: TokenBytes | null;
 }
 
 interface Pending<Value> {
@@ -52,6 +58,8 @@ interface Life {
   readonly explanations: Map<number, Pending<PrefixMatch>>;
   readonly measures: Map<number, Pending<ModelEstimate>>;
   readonly unloads: Map<string, Pending<void>>;
+  /** The models whose tokens it knows. */
+  readonly spelled: Set<string>;
   readonly readings: Map<number, Pending<readonly Float32Array[]>>;
   readonly watch: NodeJS.Timeout;
   /** Since its last message, while it has work. */
@@ -97,6 +105,7 @@ export class EngineClient {
     const life = this.#life;
     if (life === null) return;
     life.loads.delete(model);
+    life.spelled.delete(model);
     const unload = pending<void>();
     life.unloads.set(model, unload);
     post(life, { kind: "unload", model });
@@ -121,7 +130,7 @@ export class EngineClient {
   }
 
   /** Runs one row to its end. The row is freed when the caller returns early or `signal` aborts. */
-  async *generate(start: Omit<RowStart, "id">, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
+  async *generate(start: RowRequest, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
     for (let has_replayed = false; ; has_replayed = true) {
       const life = this.#alive();
       let has_begun = false;
@@ -189,7 +198,7 @@ export class EngineClient {
 
   async *#run(
     life: Life,
-    start: Omit<RowStart, "id">,
+    { tokens, ...start }: RowRequest,
     signal: AbortSignal,
   ): AsyncGenerator<RowProgress, void, undefined> {
     await this.#hold(life, start.model);
@@ -201,6 +210,11 @@ export class EngineClient {
     life.rows.set(id, inbox);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
+      if (start.grammar !== null && tokens !== null && !life.spelled.has(start.model)) {
+        life.spelled.add(start.model);
+        const bytes_base64 = Buffer.from(tokens.bytes).toString("base64");
+        post(life, { kind: "tokens", model: start.model, bytes_base64, offsets: [...tokens.offsets] });
+      }
       post(life, { kind: "generate", row: { ...start, id } });
       yield* inbox;
     } finally {
@@ -262,6 +276,7 @@ export class EngineClient {
       explanations: new Map(),
       measures: new Map(),
       unloads: new Map(),
+      spelled: new Set(),
       readings: new Map(),
       watch: setInterval(() => this.#watch(life), this.#parts.settings.stall_ms_max / QUIET_TICKS_MAX),
       quiet_ticks: 0,

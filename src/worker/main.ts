@@ -82,6 +82,9 @@ function receive(message: ToEngine): void {
     case "limit_memory":
       if (started !== null) limitMemory(message.bytes);
       break;
+    case "tokens":
+      learnTokens(message);
+      break;
     case "generate":
       generate(message.row);
       break;
@@ -189,6 +192,12 @@ function explain({ id, model, prompt_ids }: ToEngine & { kind: "explain" }): Fro
 }
 
 const NOTHING_HELD = { matched_tokens: 0, departure: null } as const;
+
+function learnTokens({ model, bytes_base64, offsets }: ToEngine & { kind: "tokens" }): void {
+  const bytes = Uint8Array.from(Buffer.from(bytes_base64, "base64"));
+  const resident = residents.get(model);
+  if (resident?.kind === "engine") resident.engine.learnTokens({ bytes, offsets: Uint32Array.from(offsets) });
+}
 
 function generate(row: RowStart): void {
   const resident = residents.get(row.model);

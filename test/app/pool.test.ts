@@ -205,6 +205,20 @@ test("ten requests for a cold model cause one load, and all are answered", async
   expect(body.loaded_models).toMatchObject([{ model_id: small, uses: 10, in_flight: 0 }]);
 }, 30_000);
 
+test("a model that was unloaded answers by a grammar again", async () => {
+  const schema = {
+    type: "object",
+    properties: { a: { type: "boolean" } },
+    required: ["a"],
+    additionalProperties: false,
+  };
+  const response_format = { type: "json_schema", json_schema: { name: "answer", strict: true, schema } };
+  const asked = { model: BIG, messages: [{ role: "user", content: "Yes or no?" }], response_format };
+  expect((await ask("POST", "/v1/chat/completions", asked)).status).toBe(200);
+  await ask("POST", `/admin/models/unload/${BIG}`);
+  expect((await ask("POST", "/v1/chat/completions", asked)).status).toBe(200);
+}, 60_000);
+
 describe("a damaged model", () => {
   test("is refused with 500 and the tensor's name, for all who asked, and the pool is as before", async () => {
     await complete(small);
