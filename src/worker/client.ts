@@ -5,27 +5,16 @@
 
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
-import { Failure, fromRecord } from "../core/failure.ts";
-import { floatsFromBase64 } from "../core/floats.ts";
+import { Failure } from "../core/failure.ts";
 import type { TokenBytes } from "../core/grammar.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
-import type { EngineParts, EnginePort, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
-
-export interface EngineDevice {
-  readonly mlx_version: string;
-  readonly device: string;
-}
+import { type EngineDevice, type Life, loaded, type Order, pending, post, receive } from "./life.ts";
+import type { EngineParts, EnginePort, RowProgress, RowStart } from "./messages.ts";
 
 /** A row, and what its model's tokens spell when it has a grammar. */
 export interface RowRequest extends Omit<RowStart, "id"> {
   readonly tokens: TokenBytes | null;
-}
-
-interface Pending<Value> {
-  readonly promise: Promise<Value>;
-  readonly resolve: (value: Value) => void;
-  readonly reject: (error: Failure) => void;
 }
 
 // Blocks that nobody saved yet go to the disk when the engine stops, the last used first: some 2 GB on a fast one.
@@ -33,39 +22,6 @@ const STOP_MS_MAX = 3000;
 
 // Silence is counted in ticks, so that a machine that slept, or a server that was held up, does not take it for the engine's.
 const QUIET_TICKS_MAX = 4;
-
-/** What is to be loaded. */
-interface Order {
-  readonly model: string;
-  readonly path: string;
-  /** Of its keys and values. */
-  readonly kv_bytes_max: number;
-  /** Told of the bytes of weights that are in memory. */
-  readonly told: (bytes: number) => void;
-}
-
-type Load = Pending<LoadedModel> & Pick<Order, "told">;
-
-/** One life of the engine, with all that would be lost with it. */
-interface Life {
-  readonly port: EnginePort;
-  readonly started: Pending<EngineDevice>;
-  readonly stopped: Pending<void>;
-  readonly loads: Map<string, Load>;
-  /** Of these, which are still under way. */
-  readonly loading: Set<string>;
-  readonly rows: Map<number, Inbox<RowProgress>>;
-  readonly explanations: Map<number, Pending<PrefixMatch>>;
-  readonly measures: Map<number, Pending<ModelEstimate>>;
-  readonly unloads: Map<string, Pending<void>>;
-  /** The models whose tokens it knows. */
-  readonly spelled: Set<string>;
-  readonly readings: Map<number, Pending<readonly Float32Array[]>>;
-  readonly watch: NodeJS.Timeout;
-  /** Since its last message, while it has work. */
-  quiet_ticks: number;
-  ended: Failure | null;
-}
 
 export class EngineClient {
   readonly #spawn: () => EnginePort;
@@ -324,90 +280,4 @@ export class EngineClient {
 /** A thread's error comes with the lines of source around it. */
 function sentenceOf(message: string): string {
   return /^\w*error: (.+)$/im.exec(message)?.[1] ?? message;
-}
-
-function loaded(life: Life, { model, path, kv_bytes_max, told }: Order): Promise<LoadedModel> {
-  const known = life.loads.get(model);
-  if (known !== undefined) return known.promise;
-  const load = { ...pending<LoadedModel>(), told };
-  life.loads.set(model, load);
-  life.loading.add(model);
-  post(life, { kind: "load", model, path, kv_bytes_max });
-  return load.promise;
-}
-
-function receive(life: Life, message: FromEngine): void {
-  life.quiet_ticks = 0;
-  switch (message.kind) {
-    case "started":
-      life.started.resolve(message);
-      break;
-    case "start_failed":
-      life.started.reject(fromRecord(message.failure));
-      break;
-    case "loading":
-      life.loads.get(message.model)?.told(message.bytes_done);
-      break;
-    case "unloaded":
-      life.unloads.get(message.model)?.resolve();
-      life.unloads.delete(message.model);
-      break;
-    case "measured":
-      life.measures.get(message.id)?.resolve(message.estimate);
-      life.measures.delete(message.id);
-      break;
-    case "measure_failed":
-      life.measures.get(message.id)?.reject(fromRecord(message.failure));
-      life.measures.delete(message.id);
-      break;
-    case "loaded":
-      life.loading.delete(message.loaded.model);
-      life.loads.get(message.loaded.model)?.resolve(message.loaded);
-      break;
-    case "load_failed":
-      life.loading.delete(message.model);
-      life.loads.get(message.model)?.reject(fromRecord(message.failure));
-      life.loads.delete(message.model);
-      break;
-    case "row_failed":
-      life.rows.get(message.id)?.fail(fromRecord(message.failure));
-      life.rows.delete(message.id);
-      break;
-    case "read":
-      life.readings.get(message.id)?.resolve(message.values.map(floatsFromBase64));
-      break;
-    case "read_failed":
-      life.readings.get(message.id)?.reject(fromRecord(message.failure));
-      break;
-    case "explained":
-      life.explanations.get(message.id)?.resolve(message.match);
-      life.explanations.delete(message.id);
-      break;
-    case "stopped":
-      life.stopped.resolve();
-      break;
-    case "step":
-      for (const row of message.rows) deliver(life, row);
-  }
-}
-
-/** A row that is no longer known was given up by its reader. */
-function deliver(life: Life, progress: RowProgress): void {
-  const inbox = life.rows.get(progress.id);
-  if (inbox === undefined) return;
-  inbox.push(progress);
-  if (progress.finish === null) return;
-  inbox.end();
-  life.rows.delete(progress.id);
-}
-
-function post(life: Life, message: ToEngine): void {
-  life.port.postMessage(message);
-}
-
-function pending<Value>(): Pending<Value> {
-  const resolvers = Promise.withResolvers<Value>();
-  // A failure that nobody waits for yet is told to the next who asks; it must not end the process.
-  resolvers.promise.catch(() => undefined);
-  return resolvers;
 }
