@@ -2,7 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import type { GenerationRequest, GenerationWishes } from "../core/generation.ts";
+import { type GenerationRequest, type GenerationWishes, PLAIN_CHAT } from "../core/generation.ts";
 import { PRIORITY } from "../core/priority.ts";
 import { samplingOf, samplingParameters } from "./openai-sampling.ts";
 import { optional, strictObject } from "./schema.ts";
@@ -97,6 +97,7 @@ export function wishesOf(
     ignore_eos: body.ignore_eos ?? false,
     echo: false,
     priority: PRIORITY.normal,
+    ...PLAIN_CHAT,
   };
 }
 
