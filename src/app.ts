@@ -56,12 +56,15 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     settings,
     blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
   });
-  const text = startTextWorker(new URL("./text/main.ts", import.meta.url).href);
+  const startText = (silence_ms_max?: number) =>
+    startTextWorker(new URL("./text/main.ts", import.meta.url).href, silence_ms_max);
+  const text = startText();
+  const grammars = startText(COMPILE_MS_MAX);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   return {
     backend: new LocalBackend(
       catalog,
-      text,
+      { text, grammars },
       new Scheduler(engine, new RequestQueue(settings, () => performance.now())),
       randomSeed,
     ),
@@ -71,12 +74,15 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     wanted,
     async [Symbol.asyncDispose]() {
       text.close();
+      grammars.close();
       await engine.close();
       store[Symbol.dispose]();
     },
   };
 }
 
+// What compiling may take is bounded in steps, some seconds; a text that takes longer to check hangs in its own pattern.
+const COMPILE_MS_MAX = 20_000;
 /** `./worker/main.ts` as a thread, or in this program's hidden command. */
 export function startEngine(isolation: EngineSettings["isolation"]): EnginePort {
   if (isolation === "worker") return new Worker(new URL("./worker/main.ts", import.meta.url).href);

@@ -36,6 +36,7 @@ const ENGINE_THREAD = { path: "src/worker/main.ts", imports: ["engine", "models"
 
 /** Which floors (or files on top) may use which package. */
 const OWNERS: readonly { readonly package: RegExp; readonly owners: readonly string[] }[] = [
+  { package: /^ajv(?:\/.+)?$/, owners: ["text"] },
   { package: /^(?:elysia|@elysiajs\/.+|swagger-ui-dist\/.+)$/, owners: ["http"] },
   { package: /^@sinclair\/typebox(?:\/.+)?$/, owners: ["http", "wire", "store", "config.ts"] },
   { package: /^bun:ffi$/, owners: ["mlx"] },

@@ -31,8 +31,22 @@ export async function* choiceSteps(
     const { text, tokens, found } = words.push(progress);
     const reason = found === null ? progress.finish : "stop";
     const finish = reason === null ? null : { reason, stop_text: found };
-    yield { tokens_drawn: progress.token_ids.length, cached_tokens: progress.cached_tokens, text, tokens, finish };
+    const { token_ids, cached_tokens } = progress;
+    yield { tokens_drawn: token_ids.length, cached_tokens, text, tokens, finish };
     if (finish !== null) return;
+  }
+}
+
+/** `check` sees the whole answer that ended by itself; what was cut by its length or by a stop text is not looked at. */
+export async function* checkedSteps(
+  steps: AsyncIterable<ChoiceStep>,
+  check: (answer: string) => Promise<void>,
+): AsyncGenerator<ChoiceStep, void, undefined> {
+  let answer = "";
+  for await (const step of steps) {
+    answer += step.text;
+    if (step.finish?.reason === "stop" && step.finish.stop_text === null) await check(answer);
+    yield step;
   }
 }
 
