@@ -37,14 +37,14 @@ Handle makeLayer(const mlx_array* weights, const int* numbers, const float* fact
   return valueOr(Handle{nullptr}, [&] {
     std::vector<std::optional<mx::array>> arrays;
     for (int index = 0; index < Layer::WEIGHTS; index++) arrays.push_back(optional(weights[index]));
-    return Handle{new std::shared_ptr<const Layer>(std::make_shared<Layer>(arrays.data(), numbers, factors, get(s)))};
+    std::shared_ptr<const Layer> layer = std::make_shared<Layer>(arrays.data(), numbers, factors, get(s));
+    return Handle{keep(std::make_unique<std::shared_ptr<const Layer>>(std::move(layer)))};
   });
 }
 
 template <class Layer>
 int freeLayer(void* ctx) {
-  delete static_cast<std::shared_ptr<const Layer>*>(ctx);
-  return 0;
+  return drop<std::shared_ptr<const Layer>>(ctx);
 }
 
 void expect(const mx::array& a, const mx::Shape& shape, mx::Dtype dtype, const char* name) {
