@@ -4,6 +4,8 @@ import { dlopen, ptr, read } from "bun:ffi";
 import { beforeAll, expect, test } from "bun:test";
 import { startEngine } from "../../src/app.ts";
 import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
+import { fromBytes } from "../../src/mlx/array.ts";
+import { add } from "../../src/mlx/ops.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
@@ -31,6 +33,18 @@ test.if(process.platform === "linux")("a thread that is ended gives back the mod
     expect(activeBytes()).toBe(before);
     await client.close();
   }
+});
+
+test("an error of this thread is told here after another thread has ended", async () => {
+  const port = startEngine("worker");
+  const client = new EngineClient(() => port, engineParts(FOLDER));
+  await client.device();
+  port.terminate();
+  await Bun.sleep(100);
+  using two = fromBytes(Float32Array.of(1, 2), [2], "float32");
+  using three = fromBytes(Float32Array.of(1, 2, 3), [3], "float32");
+  expect(() => add(two, three)).toThrow("cannot be broadcast");
+  await client.close();
 });
 
 /** What MLX's allocator has given to all threads of this process. */
