@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { fromBytes, type MlxArray, toFloat32, toUint32 } from "../../src/mlx/array.ts";
 import { applyAttention, NativeLayer, reserve, ropeAngles, setThreads, takeLinearRows } from "../../src/mlx/extras.ts";
-import { add, argmax, matmul, transpose, zeros } from "../../src/mlx/ops.ts";
+import { add, argmax, astype, matmul, transpose, zeros } from "../../src/mlx/ops.ts";
 import { WITH_EXTRAS } from "../open-mlx.ts";
 import { integer, seeded } from "../random.ts";
 
@@ -62,6 +62,13 @@ describe.if(process.platform === "linux" && WITH_EXTRAS)("our library's addition
     using right = zeros([1, 2 ** 24], "float32");
     using product = matmul(left, right);
     expect(() => toFloat32(product)).toThrow("bad_alloc");
+  });
+
+  test("refuse products of complex numbers, for which no library stands behind them", () => {
+    using one = floats([2, 2], () => 1);
+    using complex = astype(one, "complex64");
+    expect(() => matmul(complex, one)).toThrow("products of complex64");
+    expect(() => matmul(one, complex)).toThrow("products of complex64");
   });
 
   test("refuse numbers of threads that cannot be", () => {
