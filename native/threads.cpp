@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 namespace bunsen {
 
@@ -46,8 +49,12 @@ struct Work {
 
 class Pool {
  public:
-  explicit Pool(unsigned threads) : helpers_(threads - 1) {
-    for (unsigned index = 0; index < helpers_; index++) std::thread([this] { serve(); }).detach();
+  explicit Pool(unsigned threads) {
+    try {
+      for (; helpers_ < threads - 1; helpers_++) std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {
+      // the machine gives no more: those that there are do the work
+    }
   }
 
   bool takes(std::size_t chunks) const {
@@ -63,6 +70,7 @@ class Pool {
     work_.notify_all();
     help();
     while (done_.load() < chunks) pause();
+    if (std::exception_ptr thrown = std::exchange(thrown_, nullptr)) std::rethrow_exception(thrown);
   }
 
  private:
@@ -87,18 +95,29 @@ class Pool {
     std::uint64_t word = work_.load();
     while (!exhausted(word)) {
       if (!work_.compare_exchange_weak(word, word + 1)) continue;
-      (*task_.load())(Work{word}.next());
+      try {
+        (*task_.load())(Work{word}.next());
+      } catch (...) {
+        keep(std::current_exception());
+      }
       done_.fetch_add(1);
       word = work_.load();
     }
   }
 
+  void keep(std::exception_ptr thrown) {
+    std::lock_guard<std::mutex> alone(thrown_lock_);
+    if (!thrown_) thrown_ = std::move(thrown);
+  }
+
   std::mutex turn_;
+  std::mutex thrown_lock_;
+  std::exception_ptr thrown_; // of the work that is under way
   std::uint64_t number_ = 0;
   std::atomic<std::uint64_t> work_{0};
   std::atomic<const std::function<void(std::size_t)>*> task_{nullptr};
   std::atomic<std::size_t> done_{0};
-  const unsigned helpers_;
+  unsigned helpers_ = 0;
 };
 
 std::atomic<unsigned> threads_wanted{0};
