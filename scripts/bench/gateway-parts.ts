@@ -65,7 +65,7 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
   const absent = () => {
     throw new Failure("unavailable", "Cannot answer here: there is no engine");
   };
-  const local = { generate: absent, embed: absent, rerank: absent };
+  const local = { generate: absent, embed: absent, rerank: absent, count: absent };
   const parts = {
     store,
     settings,

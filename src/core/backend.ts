@@ -9,6 +9,8 @@ export interface Backend {
   generate(request: GenerationRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>;
   embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings>;
   rerank(request: RerankRequest, signal: AbortSignal): Promise<Scores>;
+  /** The tokens of the prompt, as the usage of an answer to it would say. */
+  count(request: GenerationRequest, signal: AbortSignal): Promise<number>;
 }
 
 /** A model as it is shown to a caller. */

@@ -6,7 +6,15 @@ import type { GenerationEvent, GenerationRequest, Usage } from "./generation.ts"
 /** Whose wire format a body is in. A provider of the same protocol is given the body as it came. */
 export type Protocol = "openai" | "anthropic" | "ollama";
 
-export type Endpoint = "chat" | "completions" | "responses" | "messages" | "embeddings" | "rerank" | "score";
+export type Endpoint =
+  | "chat"
+  | "completions"
+  | "responses"
+  | "messages"
+  | "count_tokens"
+  | "embeddings"
+  | "rerank"
+  | "score";
 
 /** Of one request, answered together. */
 export type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
@@ -15,7 +23,9 @@ export type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
 export type Neutral =
   | { readonly kind: "generation"; readonly generations: Generations }
   | { readonly kind: "embedding"; readonly request: EmbedRequest }
-  | { readonly kind: "rerank"; readonly request: RerankRequest };
+  | { readonly kind: "rerank"; readonly request: RerankRequest }
+  /** How many tokens its prompt is. */
+  | { readonly kind: "count"; readonly request: GenerationRequest };
 
 export interface Call {
   readonly request_id: string;
@@ -43,6 +53,7 @@ export type Reply =
   | { readonly kind: "events"; readonly events: Flow<GenerationEvent> }
   | { readonly kind: "embeddings"; readonly embeddings: Embeddings }
   | { readonly kind: "scores"; readonly scores: Scores }
+  | { readonly kind: "count"; readonly prompt_tokens: number }
   | { readonly kind: "body"; readonly status: number; readonly headers: Headers; readonly body: Uint8Array }
   | { readonly kind: "stream"; readonly headers: Headers; readonly pieces: Flow<Uint8Array> };
 

@@ -5,6 +5,7 @@ import type { TSchema } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
+import { anthropicErrorSchema } from "../wire/anthropic-problem.ts";
 import { problemSchema } from "../wire/problem.ts";
 
 /** Whatever the page should try, a browser loads nothing from elsewhere. */
@@ -32,7 +33,7 @@ const START = `SwaggerUIBundle({ url: "/openapi.json", dom_id: "#page", validato
 
 export function docsRoutes(version: string) {
   // As a model of Elysia's it would be given a $id, and the page could not resolve a reference to it.
-  const schemas: Record<string, TSchema> = { Problem: problemSchema };
+  const schemas: Record<string, TSchema> = { Problem: problemSchema, AnthropicError: anthropicErrorSchema };
   const document = {
     openapi: "3.1.0",
     info: {
@@ -42,6 +43,7 @@ export function docsRoutes(version: string) {
     },
     tags: [
       { name: "OpenAI", description: "OpenAI's protocol" },
+      { name: "Anthropic", description: "Anthropic's protocol" },
       { name: "Server", description: "The server itself" },
     ],
     components: { schemas },

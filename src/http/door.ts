@@ -9,18 +9,20 @@ import { assert } from "../core/assert.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import type { Call, Endpoint, Protocol, Reply } from "../core/exchange.ts";
 import { Failure } from "../core/failure.ts";
+import type { GenerationRequest } from "../core/generation.ts";
 import { violation } from "../wire/violation.ts";
 import { parseJson, readText } from "./body.ts";
 import { streamed } from "./event-stream.ts";
 import { Exchange } from "./exchange.ts";
-import { Events, type GenerationAsked, streamedAnswer, wholeAnswer } from "./generation.ts";
+import { Events, type Framing, type GenerationAsked, streamedAnswer, wholeAnswer } from "./generation.ts";
 import type { RouteParts } from "./parts.ts";
 
 /** A request that was understood, and how its answer is written. */
 type Asked =
   | GenerationAsked
   | { readonly kind: "embedding"; readonly request: EmbedRequest; body(embeddings: Embeddings): object }
-  | { readonly kind: "rerank"; readonly request: RerankRequest; body(scores: Scores): object };
+  | { readonly kind: "rerank"; readonly request: RerankRequest; body(scores: Scores): object }
+  | { readonly kind: "count"; readonly request: GenerationRequest; body(prompt_tokens: number): object };
 
 export interface Door<Schema extends TSchema> {
   readonly protocol: Protocol;
@@ -29,8 +31,9 @@ export interface Door<Schema extends TSchema> {
   /** Headers that a provider of the same protocol is to see. */
   readonly passed_headers: readonly string[];
   read(body: Static<Schema>, request_id: string): Asked;
-  /** The event that ends a stream which had begun well. */
-  lastWords(error: unknown, request_id: string): string;
+  readonly framing: Framing;
+  /** The chunk that ends a stream which had begun well. */
+  lastWords(error: unknown, request_id: string): object;
 }
 
 export function openDoor<Schema extends TSchema>(
@@ -87,12 +90,12 @@ function callOf(
 
 async function respond(
   parts: RouteParts,
-  door: Pick<Door<TSchema>, "lastWords">,
+  door: Pick<Door<TSchema>, "framing" | "lastWords">,
   exchange: Exchange,
   reply: Reply,
   asked: () => Asked,
 ): Promise<Response> {
-  const lastWords = (error: unknown) => door.lastWords(error, exchange.request_id);
+  const lastWords = (error: unknown) => door.framing.frame(door.lastWords(error, exchange.request_id));
   const stream = (pieces: AsyncIterator<string | Uint8Array, void, undefined>, headers = {}) =>
     streamed({ pieces, lastWords, headers }, exchange, parts);
   switch (reply.kind) {
@@ -107,7 +110,7 @@ async function respond(
       const wanted = asked();
       assert(wanted.kind === "generation", "events answer a generation");
       const events = new Events(reply.events, exchange);
-      if (wanted.stream) return stream(streamedAnswer(wanted, events));
+      if (wanted.stream) return stream(streamedAnswer(wanted, events, door.framing));
       return json(exchange, await wholeAnswer(wanted, events));
     }
     case "embeddings": {
@@ -119,6 +122,11 @@ async function respond(
       const wanted = asked();
       assert(wanted.kind === "rerank", "scores answer a reranking");
       return json(exchange, wanted.body(reply.scores));
+    }
+    case "count": {
+      const wanted = asked();
+      assert(wanted.kind === "count", "a count answers a question for it");
+      return json(exchange, wanted.body(reply.prompt_tokens));
     }
   }
 }

@@ -92,17 +92,25 @@ class ChoiceParts {
   }
 }
 
+/** How a dialect writes the chunks of a stream. */
+export interface Framing {
+  frame(chunk: object): string;
+  /** Goes behind the last chunk of a whole answer. */
+  readonly ending: string;
+}
+
 export async function* streamedAnswer(
   { writer }: GenerationAsked,
   events: Events,
+  { frame, ending }: Framing,
 ): AsyncGenerator<string, void, undefined> {
   while (true) {
     const event = await events.next();
     const chunks = writer.chunks(event);
-    if (chunks.length > 0) yield chunks.map(dataLine).join("");
+    if (chunks.length > 0) yield chunks.map(frame).join("");
     if (event.kind === "end") break;
   }
-  yield "data: [DONE]\n\n";
+  if (ending !== "") yield ending;
 }
 
 export function dataLine(data: object): string {

@@ -1,9 +1,11 @@
 /** `GET /v1/models` and `GET /v1/models/{id}`. */
 
 import { Elysia } from "elysia";
-import type { ModelList } from "../core/backend.ts";
+import type { ModelList, ModelRecord } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
+import { anthropicModelBody, anthropicModelListBody } from "../wire/anthropic-models.ts";
 import { modelBody, modelListBody, modelListSchema, modelSchema } from "../wire/openai-models.ts";
+import { speaksAnthropic } from "./anthropic-door.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
 
@@ -13,17 +15,21 @@ const one = describe("OpenAI", "Describe one model", { "application/json": model
 export function modelRoutes(parts: RouteParts) {
   return (
     new Elysia({ normalize: false })
-      .get("/v1/models", async () => modelListBody(parts.models.models()), { detail: list })
+      .get("/v1/models", async ({ request }) => listOf(parts.models.models(), request), { detail: list })
       .get("/v1/models/:id", async ({ request }) => find(parts.models, request), { detail: one })
       // An id with its slashes as they are.
       .get("/v1/models/*", async ({ request }) => find(parts.models, request), { detail: { hide: true } })
   );
 }
 
+function listOf(models: readonly ModelRecord[], request: Request) {
+  return speaksAnthropic(request) ? anthropicModelListBody(models) : modelListBody(models);
+}
+
 function find(models: ModelList, request: Request) {
   const id = decoded(new URL(request.url).pathname.slice("/v1/models/".length));
   const model = models.models().find((model) => model.name === id);
-  if (model !== undefined) return modelBody(model);
+  if (model !== undefined) return speaksAnthropic(request) ? anthropicModelBody(model) : modelBody(model);
   throw new Failure("not_found", `Cannot find model "${id}": this server does not have it`, "model");
 }
 

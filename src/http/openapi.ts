@@ -20,6 +20,12 @@ const DESCRIPTIONS = {
 
 export type ProblemStatus = keyof typeof DESCRIPTIONS;
 
+/** The forms of an error, by the protocol that a route belongs to. */
+const ERRORS: Readonly<Record<string, readonly [type: string, schema: string]>> = {
+  Anthropic: ["application/json", "AnthropicError"],
+};
+const PROBLEM = ["application/problem+json", "Problem"] as const;
+
 /** `content`: the schemas of a good answer by media type. `request`: of a body that Elysia does not check itself. */
 export function describe(
   tag: string,
@@ -29,14 +35,15 @@ export function describe(
   request?: TSchema,
 ): DocumentDecoration {
   const good = Object.fromEntries(Object.entries(content).map(([type, schema]) => [type, { schema }]));
-  const bad = problems.map((status) => [status, problemResponse(status)]);
+  const bad = problems.map((status) => [status, problemResponse(tag, status)]);
   const responses = { 200: { description: "OK", content: good }, ...Object.fromEntries(bad) };
   if (request === undefined) return { tags: [tag], summary, responses };
   const requestBody = { required: true, content: { "application/json": { schema: request } } };
   return { tags: [tag], summary, requestBody, responses };
 }
 
-function problemResponse(status: ProblemStatus) {
-  const schema = { $ref: "#/components/schemas/Problem" };
-  return { description: DESCRIPTIONS[status], content: { "application/problem+json": { schema } } };
+function problemResponse(tag: string, status: ProblemStatus) {
+  const [type, name] = ERRORS[tag] ?? PROBLEM;
+  const schema = { $ref: `#/components/schemas/${name}` };
+  return { description: DESCRIPTIONS[status], content: { [type]: { schema } } };
 }

@@ -3,9 +3,11 @@
 import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
+import { anthropicProblem } from "../wire/anthropic-problem.ts";
 import { isBug, problem, Refusal } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
 import { adminRoutes } from "./admin.ts";
+import { speaksAnthropic } from "./anthropic-door.ts";
 import { auditRoutes } from "./audit.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
@@ -13,6 +15,7 @@ import { docsRoutes } from "./docs.ts";
 import { embeddingRoutes } from "./embeddings.ts";
 import { healthRoutes } from "./health.ts";
 import { refuseForeign } from "./loopback.ts";
+import { messageRoutes } from "./messages.ts";
 import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
 import { prefixRoutes } from "./prefix.ts";
@@ -36,13 +39,18 @@ export function createServer(given: ServerParts): Server {
   const explain = (error: unknown, request: Request | null) => {
     const request_id = request === null ? parts.requestId() : parts.ids.of(request);
     if (isBug(error)) parts.reportBug(error, request_id);
-    const { status, headers, body } = problem(error, request_id, request === null ? "/" : pathOf(request));
+    const { status, headers, body } =
+      request !== null && speaksAnthropic(request)
+        ? anthropicProblem(error, request_id)
+        : problem(error, request_id, request === null ? "/" : pathOf(request));
     return new Response(JSON.stringify(body), { status, headers: { ...headers, "x-request-id": request_id } });
   };
   const app = new Elysia({ normalize: false });
   app
     .onRequest(async ({ request, set }) => {
-      set.headers["x-request-id"] = parts.ids.of(request);
+      const request_id = parts.ids.of(request);
+      set.headers["x-request-id"] = request_id;
+      if (speaksAnthropic(request)) set.headers["request-id"] = request_id;
       refuseForeign(request);
       refuseQuery(request);
     })
@@ -52,6 +60,7 @@ export function createServer(given: ServerParts): Server {
     })
     .use(chatRoutes(parts))
     .use(completionRoutes(parts))
+    .use(messageRoutes(parts))
     .use(embeddingRoutes(parts))
     .use(rerankRoutes(parts))
     .use(modelRoutes(parts))
@@ -77,6 +86,8 @@ const CLIENT_LEFT = 499;
 /** A parameter that is not honoured is refused; routes that take some refuse the others themselves. */
 function refuseQuery(request: Request): void {
   const { searchParams, pathname } = new URL(request.url);
+  // Anthropic's clients mark so what they call a beta; what it asks for stands in the body, and is refused there by name.
+  if (speaksAnthropic(request) && searchParams.get("beta") === "true") searchParams.delete("beta");
   const [name] = searchParams.keys();
   if (name === undefined || pathname.startsWith("/admin/audit-logs")) return;
   throw new Failure("invalid_request", `Cannot use query parameter "${name}": this route takes none`, name);

@@ -46,6 +46,11 @@ export class LocalBackend implements Backend, PrefixCache {
     return inWords(await this.#scheduler.explain(model, prompt_ids), prompt_ids, text.vocabulary);
   }
 
+  async count(request: GenerationRequest, signal: AbortSignal): Promise<number> {
+    using lease = await this.#acquire(request, signal);
+    return (await this.#read(request, lease.loaded, signal)).prompt_ids.length;
+  }
+
   async embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings> {
     return await embed(request, this.#catalog.find(request.model), this.#reading, signal);
   }

@@ -105,6 +105,8 @@ export class Router implements Gateway {
           trace.usage = readOnly(scores);
           return { kind: "scores", scores };
         }
+        case "count":
+          return { kind: "count", prompt_tokens: await local.count({ ...neutral.request, model }, signal) };
       }
     });
   }

@@ -78,6 +78,11 @@ export class RunningRequests implements Backend {
     return await this.#backend.rerank(request, entered.signal);
   }
 
+  async count(request: GenerationRequest, signal: AbortSignal): Promise<number> {
+    using entered = this.#enter(request, this.#settings.chat_timeout_s, signal);
+    return await this.#backend.count(request, entered.signal);
+  }
+
   #enter(request: { request_id: string; model: string }, timeout_s: number, signal: AbortSignal): Entered {
     const { request_id, model } = request;
     const end = new AbortController();

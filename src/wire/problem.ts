@@ -29,13 +29,18 @@ export interface Problem {
 /** `instance`: the path that was asked for. An error that is neither a failure nor a refusal tells nothing of itself. */
 export function problem(error: unknown, request_id: string, instance: string): Problem {
   const kind = kindOf(error);
-  const { status, title, advice } = PROBLEMS[kind];
+  const { status, title } = PROBLEMS[kind];
   const inner = errorObject(error, request_id);
   const type = `urn:bunsen:problem:${kind.replaceAll("_", "-")}`;
-  const headers: Record<string, string> = { "content-type": "application/problem+json", ...advice };
-  if (error instanceof Failure && error.retry_after_s !== null) headers["retry-after"] = String(error.retry_after_s);
-  if (error instanceof Refusal && error.allow.length > 0) headers["allow"] = error.allow.join(", ");
+  const headers = { "content-type": "application/problem+json", ...adviceOf(error) };
   return { status, headers, body: { type, title, status, detail: inner.message, instance, request_id, error: inner } };
+}
+
+/** The same for every dialect: what may be said of an error, and whether to try again. */
+export function statement(error: unknown, request_id: string) {
+  const kind = kindOf(error);
+  const { message } = errorObject(error, request_id);
+  return { kind, status: PROBLEMS[kind].status, headers: adviceOf(error), message };
 }
 
 /** The body of an event that ends a stream which had begun well. */
@@ -63,6 +68,13 @@ function errorObject(error: unknown, request_id: string): ErrorObject {
   if (error instanceof Refusal) return { message: error.message, type, param: null, code };
   const message = `Cannot answer: an error inside the server, which its log shows under ${request_id}`;
   return { message, type, param: null, code };
+}
+
+function adviceOf(error: unknown): Record<string, string> {
+  const headers: Record<string, string> = { ...PROBLEMS[kindOf(error)].advice };
+  if (error instanceof Failure && error.retry_after_s !== null) headers["retry-after"] = String(error.retry_after_s);
+  if (error instanceof Refusal && error.allow.length > 0) headers["allow"] = error.allow.join(", ");
+  return headers;
 }
 
 function kindOf(error: unknown): ProblemKind {

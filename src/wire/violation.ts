@@ -52,14 +52,44 @@ function mostTelling(errors: Iterable<ValueError>): ValueError {
   return error;
 }
 
-/** Where only one member of a union is of the value's JSON type, the fault is what that member says. */
+/** Where only one member of a union can be meant, by the value's JSON type or by its tag, the fault is what that member says. */
 function innermost(error: ValueError): ValueError {
   if (error.type !== ValueErrorType.Union || isChoice(error.schema)) return error;
   const type = jsonType(error.value);
-  const fitting = membersOf(error.schema).flatMap((member, index) => (takes(member, type) ? [index] : []));
-  const [index, another] = fitting;
-  const inner = index === undefined || another !== undefined ? undefined : error.errors[index];
+  const members = membersOf(error.schema);
+  const fitting = members.flatMap((member, index) => (takes(member, type) ? [{ member, index }] : []));
+  const tag = tagOf(fitting.map(({ member }) => member));
+  const found: unknown = tag === null ? undefined : Reflect.get(Object(error.value), tag);
+  const [meant, another] = tag === null ? fitting : fitting.filter(({ member }) => tagValue(member, tag) === found);
+  if (tag !== null && meant === undefined)
+    return wrongTag(
+      error,
+      tag,
+      fitting.map(({ member }) => member),
+    );
+  const inner = meant === undefined || another !== undefined ? undefined : error.errors[meant.index];
   return inner === undefined ? error : mostTelling(inner);
+}
+
+/** The property by whose value several members are told apart. */
+function tagOf(members: readonly TSchema[]): string | null {
+  const [first, second] = members;
+  if (first === undefined || second === undefined) return null;
+  const names = Object.keys(first["properties"] ?? {});
+  return names.find((name) => members.every((member) => tagValue(member, name) !== undefined)) ?? null;
+}
+
+function tagValue(member: TSchema, name: string): unknown {
+  return member["properties"]?.[name]?.const;
+}
+
+function wrongTag(error: ValueError, tag: string, members: readonly TSchema[]): ValueError {
+  const values = members.map((member) => member["properties"][tag]);
+  const later: unknown = Reflect.get(error.schema, NOT_YET);
+  const schema = { ...error.schema, anyOf: values, [NOT_YET]: later };
+  const value: unknown = Reflect.get(Object(error.value), tag);
+  const type = value === undefined ? ValueErrorType.ObjectRequiredProperty : ValueErrorType.Union;
+  return { ...error, type, schema, path: `${error.path}/${tag}`, value };
 }
 
 function unknownProperty(error: ValueError, name: string): Failure {

@@ -62,11 +62,13 @@ describe("the document", () => {
         const problems = Object.entries(operation.responses).filter(([status]) => status !== "200");
         expect(problems.length).toBeGreaterThan(0);
         for (const [, problem] of problems) {
-          const { schema } = problem.content["application/problem+json"] ?? {};
-          expect(schema).toEqual({ $ref: "#/components/schemas/Problem" });
+          const [type, name] = path.startsWith("/v1/messages")
+            ? ["application/json", "AnthropicError"]
+            : ["application/problem+json", "Problem"];
+          expect(problem.content[type]?.schema).toEqual({ $ref: `#/components/schemas/${name}` });
         }
         const streams = operation.responses["200"]?.content["text/event-stream"] !== undefined;
-        expect([path, streams]).toEqual([path, /\/(?:completions|loading-progress)$/.test(path)]);
+        expect([path, streams]).toEqual([path, /\/(?:completions|messages|loading-progress)$/.test(path)]);
       }
     }
   });

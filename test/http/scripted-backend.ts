@@ -70,6 +70,11 @@ export class ScriptedBackend implements Backend {
     return { scores: request.pairs.map(([, second]) => second.length / 100), prompt_tokens: 9 };
   }
 
+  async count(request: GenerationRequest): Promise<number> {
+    this.requests.push(request);
+    return USAGE.prompt_tokens;
+  }
+
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     this.requests.push(request);
     signal.addEventListener("abort", () => {

@@ -23,7 +23,7 @@ const TEMPERATURE_MAX = 1;
 const SPOKEN = ["temperature", "top_p", "top_k"] as const;
 
 export const anthropicDialect: Dialect = {
-  paths: { messages: "/messages" },
+  paths: { messages: "/messages", count_tokens: "/messages/count_tokens" },
   headers: (key): Readonly<Record<string, string>> => ({
     "anthropic-version": VERSION,
     ...(key === null ? {} : { "x-api-key": key }),

@@ -1,0 +1,21 @@
+/** What all endpoints of Anthropic's dialect have in common. */
+
+import { anthropicError } from "../wire/anthropic-problem.ts";
+
+export const ANTHROPIC = {
+  protocol: "anthropic",
+  passed_headers: ["anthropic-version", "anthropic-beta"],
+  framing: { frame: namedEvent, ending: "" },
+  lastWords: anthropicError,
+} as const;
+
+/** Whether a caller speaks it: by the route, or where several protocols share one, by its header. */
+export function speaksAnthropic(request: Request): boolean {
+  return request.headers.has("anthropic-version") || /^https?:\/\/[^/]*\/v1\/messages(?:[/?]|$)/.test(request.url);
+}
+
+/** An event is named by the type of its data. */
+function namedEvent(chunk: object): string {
+  const type = "type" in chunk ? chunk.type : "error";
+  return `event: ${type}\ndata: ${JSON.stringify(chunk)}\n\n`;
+}
