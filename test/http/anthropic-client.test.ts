@@ -217,7 +217,7 @@ describe("an error reaches the client in its own form", () => {
       };
       for (const stream of [false, true]) {
         const error = await errorOf(client.messages.create({ ...HI, stream }));
-        expect([error.status, error.type]).toEqual([status, type]);
+        expect<unknown[]>([error.status, error.type]).toEqual([status, type]);
         expect(error.requestID).toMatch(/^req_[0-9a-f]{12}$/);
         expect(error.error).toMatchObject({ type: "error", request_id: error.requestID ?? "none" });
       }
@@ -231,10 +231,7 @@ describe("an error reaches the client in its own form", () => {
       throw new Failure("engine", "Cannot go on: it died");
     };
     const error = await errorOf(client.messages.stream(HI).finalMessage());
-    expect([error.status, error.type, error.message]).toEqual([
-      undefined,
-      "api_error",
-      expect.stringContaining("Cannot go on: it died"),
-    ]);
+    expect([error.status, error.type]).toEqual([undefined, "api_error"]);
+    expect(error.message).toContain("Cannot go on: it died");
   });
 });

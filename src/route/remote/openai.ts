@@ -1,12 +1,12 @@
 /** Speaks OpenAI's protocol to a provider. Knows no HTTP. */
 
-import { Type } from "@sinclair/typebox";
+import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
-import type { FinishReason, GenerationEvent, GenerationRequest } from "../../core/generation.ts";
+import type { FinishReason, GenerationEvent, GenerationRequest, Message } from "../../core/generation.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
 import { counted, readEvent } from "./event-json.ts";
-import { spokenSampling } from "./spoken-wishes.ts";
+import { spokenSampling, unspoken } from "./spoken-wishes.ts";
 import { faltering } from "./upstream-failure.ts";
 import { usageIn } from "./usage.ts";
 
@@ -40,6 +40,8 @@ export const openaiDialect: Dialect = {
       ...spokenSampling(request, SPOKEN),
       ...(request.tokens_max === null ? {} : { max_tokens: request.tokens_max }),
       ...(request.stop.length === 0 ? {} : { stop: request.stop }),
+      ...toolsOf(request),
+      ...effortOf(request),
     };
     return { path: pathOf(request), body: { ...shared, ...promptOf(request) } };
   },
@@ -53,7 +55,7 @@ function pathOf({ prompt }: GenerationRequest): string {
 function promptOf({ prompt }: GenerationRequest): object {
   switch (prompt.kind) {
     case "messages":
-      return { messages: prompt.messages };
+      return { messages: prompt.messages.map(spoken) };
     case "text":
       return { prompt: prompt.text };
     case "tokens":
@@ -61,17 +63,66 @@ function promptOf({ prompt }: GenerationRequest): object {
   }
 }
 
-const text = Type.Optional(Type.Union([Type.String(), Type.Null()]));
+/** Thoughts by the name that most who think have given them; OpenAI itself tells none, so it is sent none. */
+function spoken(message: Message): object {
+  if (message.role !== "assistant") return message;
+  const { role, content, reasoning, tool_calls } = message;
+  const calls = tool_calls.map(({ id, name, arguments: json }) => {
+    return { id, type: "function", function: { name, arguments: json } };
+  });
+  return {
+    role,
+    content: content === "" && calls.length > 0 ? null : content,
+    ...(reasoning === null ? {} : { reasoning_content: reasoning }),
+    ...(calls.length === 0 ? {} : { tool_calls: calls }),
+  };
+}
+
+function toolsOf({ tools, tool_choice, parallel_tool_calls }: GenerationRequest): object {
+  if (tools.length === 0) return {};
+  const named = tool_choice.kind === "named";
+  return {
+    tools: tools.map(({ name, description, parameters, strict }) => ({
+      type: "function",
+      function: { name, parameters, ...(description === null ? {} : { description }), ...(strict ? { strict } : {}) },
+    })),
+    tool_choice: named ? { type: "function", function: { name: tool_choice.name } } : tool_choice.kind,
+    ...(parallel_tool_calls ? {} : { parallel_tool_calls }),
+  };
+}
+
+/** A length of thought that comes with an effort is that effort's measure; alone it cannot be said. */
+function effortOf({ reasoning: { effort, tokens_max } }: GenerationRequest): object {
+  if (effort !== null) return { reasoning_effort: effort };
+  if (tokens_max !== null) throw unspoken("reasoning", "it has no limit for a thought");
+  return {};
+}
+
+const text = maybe(Type.String());
+const callPart = Type.Object({
+  index: Type.Optional(Type.Integer()),
+  id: text,
+  function: maybe(Type.Object({ name: text, arguments: text })),
+});
 const choice = Type.Object({
   text,
-  delta: Type.Optional(Type.Object({ content: text })),
+  delta: Type.Optional(
+    Type.Object({ content: text, reasoning_content: text, reasoning: text, tool_calls: maybe(Type.Array(callPart)) }),
+  ),
   finish_reason: text,
+  stop_reason: maybe(Type.Union([Type.String(), Type.Integer()])),
 });
 const chunk = TypeCompiler.Compile(Type.Object({ choices: Type.Array(choice) }));
+
+function maybe<Schema extends TSchema>(schema: Schema) {
+  return Type.Optional(Type.Union([schema, Type.Null()]));
+}
 
 class OpenaiReader implements EventReader {
   #started = false;
   #reason: FinishReason | null = null;
+  #stop_text: string | null = null;
+  #calls = 0;
   #usage: CountedUsage | null = null;
 
   read(data: string): readonly GenerationEvent[] {
@@ -82,17 +133,42 @@ class OpenaiReader implements EventReader {
     const events: GenerationEvent[] = [];
     if (!this.#started) events.push({ kind: "start", prompt_tokens: this.#usage?.prompt_tokens ?? 0 });
     this.#started = true;
-    const said = choice?.delta?.content ?? choice?.text ?? "";
+    if (choice === undefined) return events;
+    const { delta, finish_reason, stop_reason } = choice;
+    const thought = delta?.reasoning_content ?? delta?.reasoning ?? "";
+    if (thought !== "") events.push({ kind: "reasoning", choice: 0, text: thought });
+    const said = delta?.content ?? choice.text ?? "";
     if (said !== "") events.push({ kind: "text", choice: 0, text: said, tokens: [] });
-    if (choice?.finish_reason) this.#reason = choice.finish_reason === "length" ? "length" : "stop";
+    for (const part of delta?.tool_calls ?? []) events.push(...this.#call(part));
+    if (finish_reason) this.#reason = reasonOf(finish_reason, this.#calls);
+    if (typeof stop_reason === "string") this.#stop_text = stop_reason; // vLLM's word for it; OpenAI tells nothing
+    return events;
+  }
+
+  /** The piece that names a call begins it. */
+  #call({ id, function: called }: Static<typeof callPart>): GenerationEvent[] {
+    const events: GenerationEvent[] = [];
+    const name = called?.name ?? "";
+    if (name !== "") {
+      const index = this.#calls++;
+      events.push({ kind: "call", choice: 0, index, id: id ?? `call_${index}`, name });
+    }
+    const json = called?.arguments ?? "";
+    if (json !== "") events.push({ kind: "arguments", choice: 0, index: this.#calls - 1, text: json });
     return events;
   }
 
   end(): readonly GenerationEvent[] {
     if (this.#reason === null) throw faltering("upstream", "Cannot read the provider: its stream ended early");
     return [
-      { kind: "finish", choice: 0, reason: this.#reason, stop_text: null },
+      { kind: "finish", choice: 0, reason: this.#reason, stop_text: this.#stop_text },
       { kind: "end", usage: counted(this.#usage) },
     ];
   }
+}
+
+/** Some say of an answer with calls that it has stopped. */
+function reasonOf(finish_reason: string, calls: number): FinishReason {
+  if (finish_reason === "length") return "length";
+  return calls > 0 ? "tool_calls" : "stop";
 }

@@ -11,7 +11,15 @@ import {
 /** Those that say how this server goes about it and not what is answered. */
 const OURS: readonly (keyof GenerationWishes)[] = ["priority"];
 /** Those that every protocol has, each in its own words. */
-const EVERYWHERE: readonly (keyof GenerationWishes)[] = ["sampling", "tokens_max", "stop"];
+const EVERYWHERE: readonly (keyof GenerationWishes)[] = [
+  "sampling",
+  "tokens_max",
+  "stop",
+  "tools",
+  "tool_choice",
+  "parallel_tool_calls",
+  "reasoning",
+];
 
 /** What the caller has said about sampling, which must be of `names`; the rest is left to the provider. */
 export function spokenSampling(
