@@ -120,6 +120,12 @@ export function reserve(shape: readonly number[], dtype: Dtype): MlxArray {
   return fromSlot("bunsen_reserve", code);
 }
 
+/** Gives the memory of parts of a computed array back to the machine, ascending and `part_bytes` each; what they hold is lost. */
+export function forget(array: MlxArray, parts: Uint32Array, part_bytes: number): void {
+  if (opened === null || parts.length === 0) return;
+  check("bunsen_forget", opened.bunsen_forget(array.handle, parts, parts.length, part_bytes));
+}
+
 /** The numbers of ggml's block types in native/bunsen.h. */
 const block_types = { Q4_0: 0, Q4_1: 1, Q8_0: 2 } as const;
 
