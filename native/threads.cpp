@@ -2,6 +2,10 @@
 
 #include "threads.h"
 
+#if defined(__linux__)
+#include <pthread.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -83,6 +87,9 @@ class Pool {
 
  private:
   void serve() {
+#if defined(__linux__)
+    pthread_setname_np(pthread_self(), "bunsen"); // for who looks where the time goes
+#endif
     while (!retired_.load()) {
       help();
       // No chunk is left: what changes the word next is new work.

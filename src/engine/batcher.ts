@@ -2,7 +2,7 @@
 
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
-import type { FinishReason } from "../core/generation.ts";
+import type { RowFinish } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
@@ -43,7 +43,7 @@ interface OpenPlan extends Plan {
 export interface Committed {
   /** What was drawn, as far as it is part of the answer. */
   readonly token_ids: readonly number[];
-  readonly finish: FinishReason | null;
+  readonly finish: RowFinish | null;
 }
 
 export interface BatcherSettings {

@@ -2,7 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import type { GenerationRequest, GenerationWishes } from "../core/generation.ts";
+import { type GenerationRequest, type GenerationWishes, PLAIN_CHAT } from "../core/generation.ts";
 import { PRIORITY } from "../core/priority.ts";
 import { constraintOf, constraintParameters } from "./openai-constraint.ts";
 import { samplingOf, samplingParameters } from "./openai-sampling.ts";
@@ -100,6 +100,7 @@ export function wishesOf(
     constraint: constraintOf(body),
     echo: false,
     priority: PRIORITY.normal,
+    ...PLAIN_CHAT,
   };
 }
 
