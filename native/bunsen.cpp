@@ -75,9 +75,7 @@ int bunsen_set_threads(int count) {
     if (count < 0 || static_cast<unsigned>(count) > bunsen::THREADS_MAX) {
       throw std::invalid_argument("[bunsen] expected a number of threads, found " + std::to_string(count));
     }
-    if (!bunsen::setThreads(static_cast<unsigned>(count))) {
-      throw std::logic_error("[bunsen] another number of threads is at work already");
-    }
+    bunsen::setThreads(static_cast<unsigned>(count));
   });
 }
 

@@ -21,7 +21,7 @@ typedef struct bunsen_linear { void* ctx; } bunsen_linear;
 /* "name count" a line: how often an operation that has a kernel was left to MLX, since the library was opened. */
 int bunsen_fallbacks(mlx_string* res);
 
-/* How many threads work, the calling one included; 0: as many as the machine has cores. An error once another number works. */
+/* How many threads work, the calling one included; 0: as many as the machine has cores. Holds from the next operation on. */
 int bunsen_set_threads(int count);
 
 /* Whether products of 4- and 8-bit weights may carry activations in 8 bits (true) or 24 (false, as at the start). Where the machine multiplies floats instead it changes nothing. */

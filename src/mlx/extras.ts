@@ -22,7 +22,7 @@ export function hasExtras(): boolean {
   return opened !== null;
 }
 
-/** How many threads compute, for all models of this process; 0: as many as the machine has cores. Before any computes. */
+/** How many threads compute, for all models of this process; 0: as many as the machine has cores. Holds from the next operation on. */
 export function setThreads(count: number): void {
   if (opened !== null) check("bunsen_set_threads", opened.bunsen_set_threads(count));
 }
