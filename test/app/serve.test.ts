@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import Anthropic from "@anthropic-ai/sdk";
 import OpenAI, { BadRequestError, NotFoundError } from "openai";
 import { fixture, prepareFixtures, STORIES } from "../models/fixtures.ts";
 import { ROOT } from "../root.ts";
@@ -57,6 +58,20 @@ test("a stream brings the same answer in pieces, with its usage last", async () 
   expect(pieces.join("")).toBe(whole.choices[0]?.message.content ?? "");
   expect(pieces.length).toBeGreaterThan(4);
   expect(chunks.at(-1)?.usage?.total_tokens).toBe(whole.usage?.total_tokens ?? 0);
+}, 60_000);
+
+test("the same is told in Anthropic's protocol, whole, streamed and counted", async () => {
+  const anthropic = new Anthropic({ baseURL: url, apiKey: "none", maxRetries: 0 });
+  const asked = { model: MODEL, messages: [...FRANCE] };
+  const { input_tokens } = await anthropic.messages.countTokens(asked);
+  const whole = await anthropic.messages.create({ ...asked, max_tokens: 64, stop_sequences: ["aris"] });
+  expect(whole).toMatchObject({ stop_reason: "stop_sequence", stop_sequence: "aris" });
+  const streamed = await anthropic.messages.stream({ ...asked, max_tokens: 64 }).finalMessage();
+  expect(streamed).toMatchObject({ stop_reason: "end_turn", content: [{ text: expect.stringContaining("Paris") }] });
+  for (const { usage } of [whole, streamed]) {
+    expect([usage.input_tokens + (usage.cache_read_input_tokens ?? 0), input_tokens]).toEqual([37, 37]);
+  }
+  expect(streamed.usage.cache_read_input_tokens).toBeGreaterThan(0);
 }, 60_000);
 
 test("the seed decides what is drawn", async () => {
