@@ -1,11 +1,12 @@
 /** What all endpoints of Anthropic's dialect have in common. */
 
+import { PING } from "../wire/anthropic-answer.ts";
 import { anthropicError } from "../wire/anthropic-problem.ts";
 
 export const ANTHROPIC = {
   protocol: "anthropic",
   passed_headers: ["anthropic-version", "anthropic-beta"],
-  framing: { frame: namedEvent, ending: "" },
+  framing: { frame: namedEvent, ending: "", waiting: namedEvent(PING) },
   lastWords: anthropicError,
 } as const;
 

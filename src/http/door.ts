@@ -58,8 +58,16 @@ export function openDoor<Schema extends TSchema>(
       const value = parseJson(body);
       const asked = once(() => read(value, exchange.request_id));
       const call = { ...callOf(door, request, exchange, value, asked), body };
-      const reply = await parts.gateway.open(call, exchange.trace, exchange.signal);
-      return await respond(parts, door, exchange, reply, asked);
+      const opening = parts.gateway.open(call, exchange.trace, exchange.signal);
+      const { waiting } = door.framing;
+      if (waiting === null || !call.stream || (await settlesWithin(parts.waiting_ms, opening))) {
+        return await respond(parts, door, exchange, await opening, asked);
+      }
+      const pieces = afterWaiting(waiting, parts.waiting_ms, opening, (reply) =>
+        piecesOf(door, exchange, reply, asked),
+      );
+      const lastWords = (error: unknown) => door.framing.frame(door.lastWords(error, exchange.request_id));
+      return streamed({ pieces, lastWords, headers: {} }, exchange, parts);
     } catch (error) {
       exchange.fail(error);
       throw error;
@@ -129,6 +137,49 @@ async function respond(
       return json(exchange, wanted.body(reply.prompt_tokens));
     }
   }
+}
+
+async function* afterWaiting(
+  waiting: string,
+  waiting_ms: number,
+  opening: Promise<Reply>,
+  piecesOf: (reply: Reply) => AsyncGenerator<string | Uint8Array, void, undefined>,
+): AsyncGenerator<string | Uint8Array, void, undefined> {
+  do yield waiting;
+  while (!(await settlesWithin(waiting_ms, opening)));
+  yield* piecesOf(await opening);
+}
+
+/** Of an answer to a stream that has begun: also a provider's refusal can only be an event of it then. */
+async function* piecesOf(
+  { framing }: Pick<Door<TSchema>, "framing">,
+  exchange: Exchange,
+  reply: Reply,
+  asked: () => Asked,
+): AsyncGenerator<string | Uint8Array, void, undefined> {
+  if (reply.kind === "body") return yield framing.frame(JSON.parse(new TextDecoder().decode(reply.body)));
+  assert(reply.kind === "stream" || reply.kind === "events", "only answers are streamed");
+  if (reply.kind === "events") {
+    const wanted = asked();
+    assert(wanted.kind === "generation", "events answer a generation");
+    exchange.hold(reply.events);
+    return yield* streamedAnswer(wanted, new Events(reply.events, exchange), framing);
+  }
+  exchange.hold(reply.pieces);
+  exchange.tokenCame();
+  for (let next = await reply.pieces.next(); next.done !== true; next = await reply.pieces.next()) yield next.value;
+}
+
+async function settlesWithin(time_ms: number, promise: Promise<unknown>): Promise<boolean> {
+  const { promise: over, resolve } = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => resolve(false), time_ms);
+  const settled = promise.then(
+    () => true,
+    () => true,
+  );
+  const is_settled = await Promise.race([settled, over]);
+  clearTimeout(timer);
+  return is_settled;
 }
 
 function modelOf(asked: Asked): string {

@@ -97,6 +97,8 @@ export interface Framing {
   frame(chunk: object): string;
   /** Goes behind the last chunk of a whole answer. */
   readonly ending: string;
+  /** Tells a caller who waits for the first chunk that somebody is there; null: the protocol has no word for it. */
+  readonly waiting: string | null;
 }
 
 export async function* streamedAnswer(

@@ -6,6 +6,6 @@ import { dataLine } from "./generation.ts";
 export const OPENAI = {
   protocol: "openai",
   passed_headers: ["openai-beta"],
-  framing: { frame: dataLine, ending: "data: [DONE]\n\n" },
+  framing: { frame: dataLine, ending: "data: [DONE]\n\n", waiting: null },
   lastWords: streamProblem,
 } as const;

@@ -1,6 +1,7 @@
 /** Anthropic's messages: what is refused and how, and in which order events come. */
 
 import { describe, expect, test } from "bun:test";
+import { Failure } from "../../src/core/failure.ts";
 import type { GenerationEvent } from "../../src/core/generation.ts";
 import { integer, seeded } from "../random.ts";
 import { type Script, ScriptedBackend, said, serverOf, USAGE } from "./scripted-backend.ts";
@@ -160,6 +161,28 @@ test("an answer that a stop text, its length or the context ended says so", asyn
     expect(body).toMatchObject({ stop_reason, stop_sequence });
   }
 });
+
+test("a stream that waits is pinged, and then answered or refused by an event", async () => {
+  for (const fails of [false, true]) {
+    const script: Script = async function* () {
+      await Bun.sleep(60);
+      if (fails) throw new Failure("no_memory", "Cannot load: it is full");
+      yield* answerOf("late");
+    };
+    const response = await serverOf(new ScriptedBackend(script), 60_000, 10).post(PATH, { ...HI, stream: true });
+    const types = eventsIn(await response.text()).map(({ type }) => type);
+    expect([response.status, types[0], types[1]]).toEqual([200, "ping", "ping"]);
+    const rest = types.filter((type) => type !== "ping");
+    expect([rest[0], rest.at(-1)]).toEqual(fails ? ["error", "error"] : ["message_start", "message_stop"]);
+  }
+});
+
+async function* answerOf(text: string): AsyncGenerator<GenerationEvent> {
+  yield { kind: "start", prompt_tokens: 5 };
+  yield said(text);
+  yield { kind: "finish", choice: 0, reason: "stop", stop_text: null };
+  yield { kind: "end", usage: USAGE };
+}
 
 interface StreamEvent {
   readonly type: string;

@@ -48,6 +48,7 @@ export function openHouse(wishes: HouseWishes) {
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: Date.now,
     unread_ms_max: 60_000,
+    waiting_ms: 10_000,
     reportBug: (error) => bugs.push(error),
   });
   const listening = listen(app, { host: "127.0.0.1", port: 0 });
