@@ -77,9 +77,12 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     startTextWorker(new URL("./text/main.ts", import.meta.url).href, silence_ms_max);
   const text = startText();
   const grammars = startText(COMPILE_MS_MAX);
-  const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const random = {
+    seed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+    callId: () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => LETTERS[byte % 32]).join(""),
+  };
   const queue = new RequestQueue(settings, () => performance.now());
-  const backend = new LocalBackend(catalog, { text, grammars }, new Scheduler(engine, queue), randomSeed);
+  const backend = new LocalBackend(catalog, { text, grammars }, new Scheduler(engine, queue), random);
   return {
     backend,
     ...buildRouting({ store, settings, config, local: backend, catalog }),
@@ -96,6 +99,9 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     },
   };
 }
+
+/** Of calls' ids; 32, so that each is as likely. */
+const LETTERS = "abcdefghijkmnpqrstuvwxyz23456789";
 
 export interface RoutingParts {
   readonly store: Store;

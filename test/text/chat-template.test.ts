@@ -221,7 +221,8 @@ describe("ChatTemplate", () => {
       message: 'Cannot use "think": the model\'s chat template has no such option',
     });
     expect(failureOf(() => template.refuseUnknown({ bos_token: "x" })).message).toContain("it is not an option");
-    expect([template.knowsTools, new ChatTemplate("{{ tools }}", NAMED).knowsTools]).toEqual([false, true]);
+    const own = new ChatTemplate("{{ tools.thinking }}", NAMED);
+    expect([template.knows("tools"), own.knows("tools"), own.knows("thinking")]).toEqual([false, true, false]);
   });
 
   test("multiplies text, prints dictionaries and looks up numbers as Python does", () => {

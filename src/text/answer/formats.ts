@@ -55,6 +55,11 @@ export function thoughtMarksOf(template: string): readonly Marks[] {
   });
 }
 
+/** Whether a model with this template may think where it is not told to. */
+export function mentionsThoughts(template: string): boolean {
+  return THOUGHTS.some(({ open, close }) => template.includes(open) || template.includes(close));
+}
+
 /** The thought that `prompt` has begun for the answer. */
 export function openThought(prompt: string, marks: readonly Marks[]): Marks | null {
   const end = prompt.trimEnd();
