@@ -8,7 +8,6 @@
 #include "attention.h"
 #include "forward.h"
 #include "mlp.h"
-#include "mlx/allocator.h"
 #include "primitive.h"
 #include "product.h"
 #include "repack.h"
@@ -17,9 +16,6 @@
 using namespace mlxc;
 
 namespace {
-
-// A load of sixteen floats may begin at the last of an array.
-constexpr std::size_t SLACK_BYTES = 64;
 
 /** A projection alone, made as the other layers are. */
 class Projection : public bunsen::Linear {
@@ -41,14 +37,14 @@ Handle makeLayer(const mlx_array* weights, const int* numbers, const float* fact
   return valueOr(Handle{nullptr}, [&] {
     std::vector<std::optional<mx::array>> arrays;
     for (int index = 0; index < Layer::WEIGHTS; index++) arrays.push_back(optional(weights[index]));
-    return Handle{new std::shared_ptr<const Layer>(std::make_shared<Layer>(arrays.data(), numbers, factors, get(s)))};
+    std::shared_ptr<const Layer> layer = std::make_shared<Layer>(arrays.data(), numbers, factors, get(s));
+    return Handle{keep(std::make_unique<std::shared_ptr<const Layer>>(std::move(layer)))};
   });
 }
 
 template <class Layer>
 int freeLayer(void* ctx) {
-  delete static_cast<std::shared_ptr<const Layer>*>(ctx);
-  return 0;
+  return drop<std::shared_ptr<const Layer>>(ctx);
 }
 
 void expect(const mx::array& a, const mx::Shape& shape, mx::Dtype dtype, const char* name) {
@@ -58,8 +54,9 @@ void expect(const mx::array& a, const mx::Shape& shape, mx::Dtype dtype, const c
 
 /** An array that counts as computed; its memory is the caller's to fill. */
 mx::array written(mx::Shape shape, mx::Dtype dtype) {
+  const std::size_t bytes = bunsen::byteCount(shape, dtype);
   mx::array a(std::move(shape), dtype, nullptr, {});
-  a.set_data(mx::allocator::malloc(a.nbytes() + SLACK_BYTES));
+  a.set_data(bunsen::allocate(bytes));
   a.set_status(mx::array::Status::available);
   return a;
 }
@@ -68,6 +65,9 @@ mx::array written(mx::Shape shape, mx::Dtype dtype) {
 
 int bunsen_set_threads(int count) {
   return attempt([&] {
+    if (count < 0 || static_cast<unsigned>(count) > bunsen::THREADS_MAX) {
+      throw std::invalid_argument("[bunsen] expected a number of threads, found " + std::to_string(count));
+    }
     if (!bunsen::setThreads(static_cast<unsigned>(count))) {
       throw std::logic_error("[bunsen] another number of threads is at work already");
     }
@@ -178,9 +178,12 @@ int bunsen_attention_apply(
     expect(get(angles), {tokens, 2, attention->ropeDims() / 2}, mx::float32, "angles");
     return bunsen::operation(
         "Attention", get(x).shape(), mx::float32,
-        {bunsen::inRows(get(x), stream), bunsen::inRows(get(residual), stream), get(keys), get(values), get(spans),
-         get(angles)},
+        {bunsen::inRows(get(x), stream), bunsen::inRows(get(residual), stream), get(keys), get(values),
+         bunsen::ready(get(spans), stream), bunsen::inRows(get(angles), stream)},
         stream, [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          if (!inputs[2].flags().row_contiguous || !inputs[3].flags().row_contiguous) {
+            throw std::invalid_argument("[bunsen] keys and values are written in place and must lie in rows");
+          }
           const auto list = bunsen::readSpans(inputs[4].data<int>(), inputs[4].size(), tokens, blocks);
           // Keys and values are written in place: the bridge evaluates one step after another.
           return [=, x = inputs[0].data<float>(), residual = inputs[1].data<float>(),
@@ -251,7 +254,7 @@ int bunsen_linear_rows(mlx_array* res, const bunsen_linear layer, const mlx_arra
     const int tokens = get(numbers).shape(0);
     expect(get(numbers), {tokens}, mx::uint32, "numbers");
     return bunsen::operation(
-        "Rows", {tokens, linear->columns()}, mx::float32, {bunsen::inRows(get(numbers), stream)}, stream,
+        "Rows", {tokens, linear->columns()}, mx::float32, {bunsen::ready(get(numbers), stream)}, stream,
         [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
           const auto* rows = inputs[0].data<std::uint32_t>();
           for (int token = 0; token < tokens; token++) linear->check(rows[token]);

@@ -2,11 +2,18 @@
 
 #include "threads.h"
 
+#if defined(__linux__)
+#include <pthread.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 namespace bunsen {
 
@@ -46,8 +53,12 @@ struct Work {
 
 class Pool {
  public:
-  explicit Pool(unsigned threads) : helpers_(threads - 1) {
-    for (unsigned index = 0; index < helpers_; index++) std::thread([this] { serve(); }).detach();
+  explicit Pool(unsigned threads) {
+    try {
+      for (; helpers_ < threads - 1; helpers_++) std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {
+      // the machine gives no more: those that there are do the work
+    }
   }
 
   bool takes(std::size_t chunks) const {
@@ -63,10 +74,14 @@ class Pool {
     work_.notify_all();
     help();
     while (done_.load() < chunks) pause();
+    if (std::exception_ptr thrown = std::exchange(thrown_, nullptr)) std::rethrow_exception(thrown);
   }
 
  private:
   void serve() {
+#if defined(__linux__)
+    pthread_setname_np(pthread_self(), "bunsen"); // for who looks where the time goes
+#endif
     while (true) {
       help();
       // No chunk is left: what changes the word next is new work.
@@ -87,18 +102,29 @@ class Pool {
     std::uint64_t word = work_.load();
     while (!exhausted(word)) {
       if (!work_.compare_exchange_weak(word, word + 1)) continue;
-      (*task_.load())(Work{word}.next());
+      try {
+        (*task_.load())(Work{word}.next());
+      } catch (...) {
+        keep(std::current_exception());
+      }
       done_.fetch_add(1);
       word = work_.load();
     }
   }
 
+  void keep(std::exception_ptr thrown) {
+    std::lock_guard<std::mutex> alone(thrown_lock_);
+    if (!thrown_) thrown_ = std::move(thrown);
+  }
+
   std::mutex turn_;
+  std::mutex thrown_lock_;
+  std::exception_ptr thrown_; // of the work that is under way
   std::uint64_t number_ = 0;
   std::atomic<std::uint64_t> work_{0};
   std::atomic<const std::function<void(std::size_t)>*> task_{nullptr};
   std::atomic<std::size_t> done_{0};
-  const unsigned helpers_;
+  unsigned helpers_ = 0;
 };
 
 std::atomic<unsigned> threads_wanted{0};

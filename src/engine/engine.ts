@@ -131,7 +131,7 @@ export class Engine implements Disposable {
     const plan = this.#batcher.next();
     const began_ms = this.#now(); // what the tier took says nothing of what a token costs
     try {
-      this.#pool.cover(Math.max(...plan.parts.flatMap((part) => part.blocks)));
+      for (const { blocks } of plan.parts) for (const block of blocks) this.#pool.cover(block);
       this.#pool.copy(plan.copies);
     } catch (error) {
       const ids = new Set([...plan.parts, ...plan.copies].map(({ id }) => id));

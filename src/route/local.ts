@@ -9,6 +9,7 @@ import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Catalog } from "../schedule/catalog.ts";
+import type { Lease } from "../schedule/pool.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import { marksOf } from "../text/answer/formats.ts";
 import type { GrammarClient, TextClient } from "../text/client.ts";
@@ -48,15 +49,9 @@ export class LocalBackend implements Backend, PrefixCache {
     this.#random = random;
   }
 
-  /** Makes a model resident before anyone asks for it. */
-  async prepare(name: string): Promise<LoadedModel> {
-    const model = this.#catalog.find(name);
-    const [loaded] = await Promise.all([this.#scheduler.resident(model), this.#text.load(model.path)]);
-    return loaded;
-  }
-
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
-    const { model, text, prompt_ids } = await this.#read(request, signal);
+    using lease = await this.#acquire(request, signal);
+    const { model, text, prompt_ids } = await this.#read(request, lease.loaded, signal);
     return inWords(await this.#scheduler.explain(model, prompt_ids), prompt_ids, text.vocabulary);
   }
 
@@ -70,7 +65,9 @@ export class LocalBackend implements Backend, PrefixCache {
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     refuseUnheard(request);
-    const { model, loaded, text, prompt_ids, form } = await this.#read(request, signal);
+    using lease = await this.#acquire(request, signal);
+    const { loaded } = lease;
+    const { model, text, prompt_ids, form } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
     const rules = answerRules(request, form);
     const { constraint, checked_tools } = rules;
@@ -131,18 +128,17 @@ export class LocalBackend implements Backend, PrefixCache {
     return { text: this.#text, scheduler: this.#scheduler };
   }
 
-  async #read(request: GenerationRequest, signal: AbortSignal) {
+  async #acquire(request: GenerationRequest, signal: AbortSignal): Promise<Lease> {
+    const model = this.#catalog.find(request.model);
+    mustAnswer(model.name, await this.#text.load(model.path));
+    return await this.#scheduler.acquire(model, signal);
+  }
+
+  async #read(request: GenerationRequest, loaded: LoadedModel, signal: AbortSignal) {
     const model = this.#catalog.find(request.model);
     const text = await this.#text.load(model.path);
-    mustAnswer(model.name, text);
-    const loaded = await this.#scheduler.resident(model);
     refuseForeign(request, loaded);
-    return {
-      model,
-      loaded,
-      text,
-      ...(await readPrompt(request, { path: model.path, loaded, text }, this.#text, signal)),
-    };
+    return { model, text, ...(await readPrompt(request, { path: model.path, loaded, text }, this.#text, signal)) };
   }
 }
 

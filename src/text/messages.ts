@@ -31,7 +31,7 @@ export interface TextModel {
 }
 
 export type TextCall =
-  | { readonly kind: "load"; readonly path: string }
+  | { readonly kind: "load" | "forget"; readonly path: string }
   | {
       readonly kind: "encode_chat";
       readonly path: string;
@@ -80,6 +80,7 @@ export interface EncodedInput extends EncoderText {
 /** What a call of a kind answers. */
 export interface TextAnswers {
   readonly load: TextModel;
+  readonly forget: readonly [];
   readonly encode_chat: EncodedChat;
   readonly encode_text: number[];
   readonly compile: CompiledGrammar;

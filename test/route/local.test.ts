@@ -16,6 +16,7 @@ import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
 import { engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
+import { poolOf } from "../schedule/pool-of.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -56,6 +57,8 @@ class Letters implements TextClient {
     return this.encoded;
   }
 
+  forget() {}
+
   async encodeInputs() {
     return [];
   }
@@ -82,7 +85,7 @@ beforeEach(() => {
   backend = new LocalBackend(
     new Catalog([model]),
     { text, grammars },
-    new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now())),
+    new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now()), poolOf(engine)),
     { seed: () => 7, callId: () => "call00001" },
   );
 });
