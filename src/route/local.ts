@@ -10,7 +10,7 @@ import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Lease } from "../schedule/pool.ts";
-import type { Scheduler } from "../schedule/scheduler.ts";
+import type { Rows } from "../schedule/scheduler.ts";
 import { marksOf } from "../text/answer/formats.ts";
 import type { GrammarClient, TextClient } from "../text/client.ts";
 import type { AnswerForm, Vocabulary } from "../text/messages.ts";
@@ -33,13 +33,13 @@ export class LocalBackend implements Backend, PrefixCache {
   readonly #text: TextClient;
   /** A worker of its own: a large schema must not keep texts waiting. */
   readonly #grammars: GrammarClient;
-  readonly #scheduler: Scheduler;
+  readonly #scheduler: Rows;
   readonly #random: Randomness;
 
   constructor(
     catalog: Catalog,
     workers: { readonly text: TextClient; readonly grammars: GrammarClient },
-    scheduler: Scheduler,
+    scheduler: Rows,
     random: Randomness,
   ) {
     this.#catalog = catalog;

@@ -57,7 +57,10 @@ export function thoughtMarksOf(template: string): readonly Marks[] {
 
 /** Whether a model with this template may think where it is not told to. */
 export function mentionsThoughts(template: string): boolean {
-  return THOUGHTS.some(({ open, close }) => template.includes(open) || template.includes(close));
+  // <|end|> ends turns elsewhere.
+  return THOUGHTS.some(({ open, close }) =>
+    [open, close].some((mark) => mark !== "<|end|>" && template.includes(mark)),
+  );
 }
 
 /** The thought that `prompt` has begun for the answer. */
