@@ -3,7 +3,14 @@
 #include "bunsen.h"
 
 #include <cmath>
+#include <cstdint>
 #include <memory>
+#include <stdexcept>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 #include "attention.h"
 #include "forward.h"
@@ -68,9 +75,7 @@ int bunsen_set_threads(int count) {
     if (count < 0 || static_cast<unsigned>(count) > bunsen::THREADS_MAX) {
       throw std::invalid_argument("[bunsen] expected a number of threads, found " + std::to_string(count));
     }
-    if (!bunsen::setThreads(static_cast<unsigned>(count))) {
-      throw std::logic_error("[bunsen] another number of threads is at work already");
-    }
+    bunsen::setThreads(static_cast<unsigned>(count));
   });
 }
 
@@ -82,6 +87,26 @@ int bunsen_set_fast(bool fast) {
 int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s) {
   (void)s;
   return forward(res, [&] { return written(toShape(shape, dim), toDtype(dtype)); });
+}
+
+int bunsen_forget(const mlx_array a, const uint32_t* parts, size_t count, size_t part_bytes) {
+  return attempt([&] {
+#if defined(__linux__)
+    const mx::array& whole = get(a);
+    static const std::uintptr_t page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+    const auto start = reinterpret_cast<std::uintptr_t>(whole.data<char>());
+    for (std::size_t index = 0; index < count;) {
+      std::size_t after = index + 1; // parts that lie side by side go together
+      while (after < count && parts[after] == parts[after - 1] + 1) after++;
+      const std::size_t end = (std::size_t(parts[after - 1]) + 1) * part_bytes;
+      if (end > whole.nbytes()) throw std::out_of_range("[bunsen] a part beyond the array");
+      const std::uintptr_t first = (start + parts[index] * part_bytes + page - 1) / page * page;
+      const std::uintptr_t last = (start + end) / page * page; // pages that others share stay
+      if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+      index = after;
+    }
+#endif
+  });
 }
 
 int bunsen_repack(

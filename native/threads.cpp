@@ -65,6 +65,14 @@ class Pool {
     return helpers_ > 0 && chunks > 1 && chunks <= Work::CHUNKS_MAX;
   }
 
+  /** Its threads end; who still asks it for work does that alone. */
+  void retire() {
+    std::lock_guard<std::mutex> turn(turn_);
+    retired_.store(true);
+    work_.store(Work::begin(++number_, 0).word);
+    work_.notify_all();
+  }
+
   void run(std::size_t chunks, const std::function<void(std::size_t)>& task) {
     // Two models that step at once take turns; more threads than cores would help neither.
     std::lock_guard<std::mutex> turn(turn_);
@@ -82,7 +90,7 @@ class Pool {
 #if defined(__linux__)
     pthread_setname_np(pthread_self(), "bunsen"); // for who looks where the time goes
 #endif
-    while (true) {
+    while (!retired_.load()) {
       help();
       // No chunk is left: what changes the word next is new work.
       std::uint64_t now = work_.load();
@@ -90,7 +98,7 @@ class Pool {
         pause();
         now = work_.load();
       }
-      if (exhausted(now)) work_.wait(now);
+      if (exhausted(now) && !retired_.load()) work_.wait(now);
     }
   }
 
@@ -124,31 +132,37 @@ class Pool {
   std::atomic<std::uint64_t> work_{0};
   std::atomic<const std::function<void(std::size_t)>*> task_{nullptr};
   std::atomic<std::size_t> done_{0};
+  std::atomic<bool> retired_{false};
   unsigned helpers_ = 0;
 };
 
-std::atomic<unsigned> threads_wanted{0};
-std::atomic<bool> at_work{false};
+std::mutex choice;
+unsigned threads_wanted = 0;
+// Made for the first work. Never destroyed: threads may still wait in it when the process ends, or when it is replaced.
+std::atomic<Pool*> pool{nullptr};
 
-Pool* makePool() {
-  at_work = true;
-  const unsigned wanted = threads_wanted;
-  return new Pool(wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency()));
+Pool& makePool() {
+  std::lock_guard<std::mutex> hold(choice);
+  if (pool.load() == nullptr) {
+    pool.store(new Pool(threads_wanted > 0 ? threads_wanted : std::max(1u, std::thread::hardware_concurrency())));
+  }
+  return *pool.load();
 }
 
 } // namespace
 
-bool setThreads(unsigned count) {
-  if (at_work) return count == threads_wanted;
+void setThreads(unsigned count) {
+  std::lock_guard<std::mutex> hold(choice);
+  if (count == threads_wanted) return;
   threads_wanted = count;
-  return true;
+  if (Pool* before = pool.exchange(nullptr)) before->retire();
 }
 
 void parallel(std::size_t chunks, const std::function<void(std::size_t)>& task) {
-  // Never destroyed: its threads may still wait when the process ends.
-  static Pool* pool = makePool();
-  if (pool->takes(chunks)) {
-    pool->run(chunks, task);
+  Pool* const made = pool.load();
+  Pool& threads = made != nullptr ? *made : makePool();
+  if (threads.takes(chunks)) {
+    threads.run(chunks, task);
     return;
   }
   for (std::size_t chunk = 0; chunk < chunks; chunk++) task(chunk);

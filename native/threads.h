@@ -16,7 +16,7 @@ void parallel(std::size_t chunks, const std::function<void(std::size_t)>& task);
 
 constexpr unsigned THREADS_MAX = 1024;
 
-/** How many threads there are, the calling one included; 0: as many as the machine has cores. False once others work. */
-bool setThreads(unsigned count);
+/** How many threads there are, the calling one included; 0: as many as the machine has cores. Holds from the next work on. */
+void setThreads(unsigned count);
 
 } // namespace bunsen

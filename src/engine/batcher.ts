@@ -171,6 +171,10 @@ export class Batcher {
     return this.#store.cached();
   }
 
+  get freeBlocks(): readonly number[] {
+    return this.#store.free;
+  }
+
   /** Gives up the blocks nobody reads, to the tier if there is one. */
   clearCache(): void {
     this.#store.clear();

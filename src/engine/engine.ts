@@ -147,9 +147,10 @@ export class Engine implements Disposable {
     return this.#batcher.explain(prompt_ids);
   }
 
-  /** Brings to the disk what no row uses, until the next step. */
+  /** Without rows: brings to the disk what is cached, until the next step, and gives back the memory of the rest. */
   async keepCached(): Promise<void> {
     const steps = this.#steps;
+    if (this.rows === 0) this.#pool.forget(this.#batcher.freeBlocks);
     await this.#disk?.keep(this.#batcher.cached(), () => this.#steps === steps);
   }
 

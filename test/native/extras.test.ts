@@ -1,6 +1,7 @@
 /** What the additions of our library do at the edges: numbers that are not computed yet, memory that is not there, sizes that are none. */
 
 import { describe, expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fromBytes, type MlxArray, toFloat32, toUint32 } from "../../src/mlx/array.ts";
 import { applyAttention, NativeLayer, reserve, ropeAngles, setThreads, takeLinearRows } from "../../src/mlx/extras.ts";
 import { add, argmax, astype, matmul, transpose, zeros } from "../../src/mlx/ops.ts";
@@ -8,6 +9,12 @@ import { WITH_EXTRAS } from "../open-mlx.ts";
 import { integer, seeded } from "../random.ts";
 
 const NO_MLP_WEIGHTS = 14;
+
+/** Of the pool. */
+function threadCount(): number {
+  const names = readdirSync("/proc/self/task").map((task) => `/proc/self/task/${task}/comm`);
+  return names.filter((name) => existsSync(name) && readFileSync(name, "utf8").trim() === "bunsen").length;
+}
 
 function floats(shape: readonly number[], value: (index: number) => number): MlxArray {
   const size = shape.reduce((product, dim) => product * dim, 1);
@@ -74,6 +81,19 @@ describe.if(process.platform === "linux" && WITH_EXTRAS)("our library's addition
   test("refuse numbers of threads that cannot be", () => {
     expect(() => setThreads(-1)).toThrow("expected a number of threads, found -1");
     expect(() => setThreads(1_000_000)).toThrow("expected a number of threads, found 1000000");
+  });
+
+  test("take another number of threads while they are in use", async () => {
+    using left = floats([64, 512], (index) => index % 7);
+    using right = floats([512, 512], (index) => index % 5);
+    for (const count of [7, 1, 4, 2]) {
+      setThreads(count);
+      using product = matmul(left, right);
+      toFloat32(product);
+      for (let wait = 0; wait < 300 && threadCount() !== count - 1; wait++) await Bun.sleep(10);
+      expect(threadCount()).toBe(count - 1); // beside the one that asks
+    }
+    setThreads(0);
   });
 
   test("refuse an activation they do not know", () => {
