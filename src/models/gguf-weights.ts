@@ -71,9 +71,10 @@ class GgufWeights implements Weights {
     const order = paired === null ? null : unpairedRows(paired, rows / paired);
     const { type } = tensor;
     const weight = isRepacked(type) ? this.#quantized(tensor, type, rows, columns, order) : this.#matrix(tensor, order);
-    if (!bias) return { ...weight, bias: null };
+    const target = { name, first_row: 0, rows, columns };
+    if (!bias) return { ...weight, bias: null, target };
     const stored = this.#vector(this.#architecture.tensorName(`${name}.bias`), rows, order);
-    return { ...weight, bias: this.#keeper.keep(stored) };
+    return { ...weight, bias: this.#keeper.keep(stored), target };
   }
 
   experts(): Experts {
