@@ -5,19 +5,31 @@ import { totalmem } from "node:os";
 import { join } from "node:path";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
+import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
+import type { RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
 import { cachedModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { findLibrary } from "./mlx/discovery.ts";
 import { unpackParts } from "./parts.ts";
+import { Desk } from "./route/desk.ts";
 import { LocalBackend } from "./route/local.ts";
+import { LocalWatch } from "./route/local-watch.ts";
+import { AddressGuard, resolveHost } from "./route/remote/address.ts";
+import { TUNING, type Tuning } from "./route/remote/upstream.ts";
+import { Router } from "./route/router.ts";
 import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
 import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
-import { openStore } from "./store/database.ts";
+import { StoredAudit } from "./store/audit.ts";
+import { openStore, type Store } from "./store/database.ts";
 import { LiveSettings } from "./store/live-settings.ts";
+import { StoredProviders } from "./store/providers.ts";
+import { StoredRules } from "./store/rules.ts";
+import { Sealing } from "./store/sealing.ts";
+import { keychain, secretFile } from "./store/secret.ts";
 import { StoredSettings } from "./store/settings.ts";
 import { startTextWorker } from "./text/client.ts";
 import { EngineClient } from "./worker/client.ts";
@@ -31,6 +43,11 @@ const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 
 export interface App extends AsyncDisposable {
   readonly backend: LocalBackend;
+  readonly router: Router;
+  readonly desk: RoutingDesk;
+  readonly providers: StoredProviders;
+  /** One writer: the server's. `report` hears of what could not be written. */
+  openAudit(report: (error: unknown) => void): StoredAudit;
   readonly catalog: Catalog;
   /** What holds now. */
   readonly settings: Settings;
@@ -56,27 +73,76 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     settings,
     blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
   });
-  const text = startTextWorker(new URL("./text/main.ts", import.meta.url).href);
+  const startText = (silence_ms_max?: number) =>
+    startTextWorker(new URL("./text/main.ts", import.meta.url).href, silence_ms_max);
+  const text = startText();
+  const grammars = startText(COMPILE_MS_MAX);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const queue = new RequestQueue(settings, () => performance.now());
+  const backend = new LocalBackend(catalog, { text, grammars }, new Scheduler(engine, queue), randomSeed);
   return {
-    backend: new LocalBackend(
-      catalog,
-      text,
-      new Scheduler(engine, new RequestQueue(settings, () => performance.now())),
-      randomSeed,
-    ),
+    backend,
+    ...buildRouting({ store, settings, config, local: backend, catalog }),
+    openAudit: (report) => new StoredAudit(store, settings, Date.now, report),
     catalog,
     settings,
     engine,
     wanted,
     async [Symbol.asyncDispose]() {
       text.close();
+      grammars.close();
       await engine.close();
       store[Symbol.dispose]();
     },
   };
 }
 
+export interface RoutingParts {
+  readonly store: Store;
+  readonly settings: Settings;
+  readonly config: Pick<Config, "data_folder" | "providers">;
+  readonly local: Backend;
+  readonly catalog: Pick<Catalog, "has">;
+  readonly tuning?: Tuning;
+}
+
+/** With the keys of those that are stored sealed, as the settings say. */
+export function openProviders(
+  store: Store,
+  settings: Settings,
+  config: Pick<Config, "data_folder" | "providers">,
+): StoredProviders {
+  const file = join(config.data_folder, "secret");
+  const secret = settings.credentials_secret === "keychain" ? keychain() : secretFile(file);
+  return new StoredProviders(store, new Sealing(secret), Date.now, config.providers);
+}
+
+/** Everything between the door and whoever answers. */
+export function buildRouting({ store, settings, config, local, catalog, tuning = TUNING }: RoutingParts) {
+  const providers = openProviders(store, settings, config);
+  const rules = new StoredRules(store, Date.now);
+  const guard = new AddressGuard(resolveHost, () => performance.now());
+  const router = new Router({
+    local,
+    hasModel: (name) => catalog.has(name),
+    watch: new LocalWatch(() => performance.now()),
+    providers,
+    rules: () => rules.rules(),
+    settings: () => ({
+      enable_cloud_routing: settings.enable_cloud_routing === "on",
+      default_provider: settings.default_provider === "none" ? null : settings.default_provider,
+      private_hosts: settings.private_hosts,
+    }),
+    guard,
+    tuning,
+    random: Math.random,
+  });
+  const desk = new Desk(router, { providers, rules }, guard, () => settings.private_hosts);
+  return { router, desk, providers };
+}
+
+// What compiling may take is bounded in steps, some seconds; a text that takes longer to check hangs in its own pattern.
+const COMPILE_MS_MAX = 20_000;
 /** `./worker/main.ts` as a thread, or in this program's hidden command. */
 export function startEngine(isolation: EngineSettings["isolation"]): EnginePort {
   if (isolation === "worker") return new Worker(new URL("./worker/main.ts", import.meta.url).href);

@@ -4,7 +4,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { Failure } from "./core/failure.ts";
+import { KNOWN_PROVIDERS } from "./core/known-providers.ts";
 import { nearest } from "./core/nearest.ts";
+import type { GivenProvider } from "./core/routing.ts";
 import {
   checkSetting,
   parseSetting,
@@ -22,6 +24,8 @@ export interface Config {
   readonly mlx_library: string | null;
   /** Hugging Face's cache of downloaded repositories. */
   readonly hub_folder: string;
+  /** Providers that the environment names, such as OPENAI__API_KEY. */
+  readonly providers: readonly GivenProvider[];
   /** What the file, the environment and the command line say now, in this order. */
   readonly layers: () => readonly SettingLayer[];
 }
@@ -59,12 +63,35 @@ export function readConfig(
     data_folder,
     mlx_library: read("BUNSEN_MLX_LIBRARY"),
     hub_folder: read("HF_HUB_CACHE") ?? join(hub_home, "hub"),
+    providers: readProviders(environment),
     layers: () => [
       ...fileLayer(flags.config_file, data_folder),
       { values: readEnvironment(environment), origin: variableOf },
       { values: flags.settings, origin: optionOf },
     ],
   };
+}
+
+const FIELDS = ["BASE_URL", "API_KEY"];
+
+/** OPENAI__API_KEY and so on. One that is known by name has its address; a key alone will do. */
+function readProviders(environment: Environment): readonly GivenProvider[] {
+  for (const [name, text] of Object.entries(environment)) refuseField(name, text);
+  return KNOWN_PROVIDERS.flatMap((known) => {
+    const read = (field: string) => environment[`${known.name.toUpperCase()}__${field}`] || null;
+    const [base_url, key] = FIELDS.map(read);
+    if (!base_url && !key) return [];
+    return [{ provider: { ...known, base_url: (base_url ?? known.base_url).replace(/\/+$/, "") }, key: key ?? null }];
+  });
+}
+
+/** A field of a provider that has no effect is refused, like any other. */
+function refuseField(name: string, text: string | undefined): void {
+  const [owner, field = ""] = name.split(/__(.*)/s);
+  const is_ours = KNOWN_PROVIDERS.some((known) => known.name.toUpperCase() === owner);
+  if (!text || !is_ours || field === "" || FIELDS.includes(field)) return;
+  const state = `of a provider the environment tells ${FIELDS.join(" and ")}; a rule may tell the rest`;
+  throw new Failure("invalid_request", `Cannot use ${name}: ${state}`);
 }
 
 /** BUNSEN_ROWS_MAX for `rows_max`, and so each. */
@@ -89,7 +116,8 @@ function readEnvironment(environment: Environment): Partial<Settings> {
     const refuse = (state: string) => new Failure("invalid_request", `Cannot use ${name}=${text}: ${state}`);
     return setting === undefined ? [] : [[setting, parseSetting(setting, text, refuse)] as const];
   });
-  return Object.fromEntries(said);
+  const default_provider = environment["LLM__PROVIDER"];
+  return { ...(default_provider ? { default_provider } : {}), ...Object.fromEntries(said) };
 }
 
 const FILE_NAMES = ["bunsen.toml", "bunsen.json"];

@@ -1,6 +1,8 @@
 /** The executable's door: picks the command, and turns trouble into one sentence and an exit code. */
 
+import { audit } from "./cli/audit.ts";
 import { config } from "./cli/config.ts";
+import { credentials } from "./cli/credentials.ts";
 import { models } from "./cli/models.ts";
 import { help, parseOptions, UsageError } from "./cli/options.ts";
 import { run } from "./cli/run.ts";
@@ -25,6 +27,10 @@ async function main(words: readonly string[]): Promise<void> {
       return await models(settled(), options);
     case "config":
       return config(settled(), options);
+    case "audit":
+      return audit(settled(), options);
+    case "credentials":
+      return await credentials(settled());
     case "version":
       return printVersion(options);
     case "help":

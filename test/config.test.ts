@@ -180,3 +180,25 @@ test("a user without a home folder is told to set HOME", () => {
   );
   expect(failure.message).toBe("Cannot find the home folder: HOME is not set, and the system knows none");
 });
+
+describe("providers in the environment", () => {
+  const read = (environment: Record<string, string>) => readConfig(undefined, { HOME: "/nowhere", ...environment });
+
+  test("are those with a key or an address, known ones by their name, and one may be the default", () => {
+    const { providers, layers } = read({
+      OPENAI__API_KEY: "sk-a",
+      MLXLM__BASE_URL: "http://127.0.0.1:9000/v1/",
+      GROQ__API_KEY: "",
+      LLM__PROVIDER: "mlxlm",
+    });
+    expect(providers).toMatchObject([
+      { provider: { name: "openai", base_url: "https://api.openai.com/v1" }, key: "sk-a" },
+      { provider: { name: "mlxlm", base_url: "http://127.0.0.1:9000/v1", backend_type: "mlxlm" }, key: null },
+    ]);
+    expect(layers().map(({ values }) => values.default_provider)).toContain("mlxlm");
+  });
+
+  test("are refused where a field would have no effect", () => {
+    expect(failureOf(() => read({ MLXLM__TEMPERATURE: "1" })).message).toContain("Cannot use MLXLM__TEMPERATURE");
+  });
+});

@@ -36,8 +36,10 @@ const ENGINE_THREAD = { path: "src/worker/main.ts", imports: ["engine", "models"
 
 /** Which floors (or files on top) may use which package. */
 const OWNERS: readonly { readonly package: RegExp; readonly owners: readonly string[] }[] = [
+  { package: /^ajv(?:\/.+)?$/, owners: ["text"] },
   { package: /^(?:elysia|@elysiajs\/.+|swagger-ui-dist\/.+)$/, owners: ["http"] },
-  { package: /^@sinclair\/typebox(?:\/.+)?$/, owners: ["http", "wire", "store", "config.ts"] },
+  { package: /^@sinclair\/typebox(?:\/.+)?$/, owners: ["http", "wire", "route", "store", "config.ts"] },
+  { package: /^(?:cockatiel|re2js)$/, owners: ["route"] },
   { package: /^bun:ffi$/, owners: ["mlx"] },
   { package: /^@huggingface\/.+$/, owners: ["text"] },
   { package: /^(?:bun:sqlite|drizzle-orm(?:\/.+)?)$/, owners: ["store"] },
@@ -213,7 +215,8 @@ const PLANTED: readonly { readonly rule: Rule; readonly good: SourceFile[]; read
     bad: [
       { path: "src/wire/a.ts", text: 'import type { Context } from "elysia";\n' },
       { path: "src/engine/a.ts", text: 'import { read } from "bun:ffi";\n' },
-      { path: "src/route/a.ts", text: 'import { Value } from "@sinclair/typebox/value";\n' },
+      { path: "src/engine/a.ts", text: 'import { Value } from "@sinclair/typebox/value";\n' },
+      { path: "src/http/a.ts", text: 'import { retry } from "cockatiel";\n' },
       { path: "src/http/a.ts", text: 'import { Database } from "bun:sqlite";\n' },
       { path: "src/models/a.ts", text: 'import { Tokenizer } from "@huggingface/tokenizers";\n' },
       { path: "src/core/a.ts", text: 'import lodash from "lodash";\n' },

@@ -31,8 +31,12 @@ function exampleEnvironment(): string {
   const settings = SETTING_NAMES.map((name) => {
     return `# ${SETTINGS[name].help}\n#${variableOf(name)}=${shown(values[name])}\n`;
   });
-  return `# Written by "bunsen config --example".\n\n${[...places, ...settings].join("\n")}`;
+  const providers = [`# ${PROVIDERS_HELP}\n#OPENAI__API_KEY=\n#OLLAMA__BASE_URL=\n#LLM__PROVIDER=\n`];
+  return `# Written by "bunsen config --example".\n\n${[...places, ...settings, ...providers].join("\n")}`;
 }
+
+const PROVIDERS_HELP =
+  "providers: the key or the address of each that is known by name, and which one is the default provider";
 
 function shown(value: unknown): string {
   return Array.isArray(value) ? value.join(",") : String(value);

@@ -7,7 +7,7 @@ import { parseSetting, SETTING_NAMES, SETTINGS, type SettingName, type Settings 
 
 export class UsageError extends Error {}
 
-const COMMANDS = ["serve", "run", "models", "config", "version", "help"] as const;
+const COMMANDS = ["serve", "run", "models", "config", "audit", "credentials", "version", "help"] as const;
 type Command = (typeof COMMANDS)[number];
 
 export interface Options {
@@ -29,9 +29,17 @@ const ALLOWED: Readonly<Record<Command, readonly string[]>> = {
   run: ["model", "config"],
   models: ["model", "json", "config"],
   config: ["json", "example", "config", ...SETTING_OPTIONS],
+  audit: ["json", "config"],
+  credentials: ["config"],
   version: ["json"],
   help: [],
 };
+
+/** What those commands do, which is said after them. */
+const ACTS: ReadonlyMap<Command, string> = new Map([
+  ["audit", "verify"],
+  ["credentials", "rotate"],
+]);
 
 interface OptionKind {
   readonly type: "string" | "boolean";
@@ -62,7 +70,11 @@ export function parseOptions(words: readonly string[]): Options {
     throw new UsageError(`Cannot use --model ${models.length} times with "run": one model answers`);
   }
   const rest = positionals.slice(1);
-  if (rest.length > 0 && command !== "run" && command !== "help") {
+  const act = ACTS.get(command);
+  if (act !== undefined && (rest.length !== 1 || rest[0] !== act)) {
+    throw new UsageError(`Cannot use "${command}": expected "bunsen ${command} ${act}"`);
+  }
+  if (rest.length > 0 && act === undefined && command !== "run" && command !== "help") {
     throw new UsageError(`Cannot use "${rest[0]}": "${command}" takes no words`);
   }
   return {
@@ -83,6 +95,8 @@ export function help(): void {
   bunsen run [PROMPT]     chat in the terminal; a pipe is read as the prompt
   bunsen models           list the models it can serve
   bunsen config           print each setting, and where it was set (--example: as variables, to begin with)
+  bunsen audit verify     tell whether the record of requests is whole and unchanged
+  bunsen credentials rotate  seal the keys of providers with a new secret
   bunsen version          print the version
   bunsen help             print this
 

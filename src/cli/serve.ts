@@ -13,8 +13,11 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
   await using app = await buildApp(config, options.models);
   const { host, port } = app.settings;
   refuseOpenAddress(host);
+  using audit = app.openAudit((error) => process.stderr.write(`audit ${Bun.inspect(error)}\n`));
   const server = createServer({
-    backend: app.backend,
+    gateway: app.router,
+    desk: app.desk,
+    audit,
     models: app.catalog,
     prefix_cache: app.backend,
     requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,
@@ -28,6 +31,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
   const announce = async () => {
     const { mlx_version, device } = await app.engine.device();
     for (const name of app.wanted) await app.backend.prepare(name);
+    await app.providers.warm();
     const start_ms = Math.round(performance.now() - started_ms);
     const start = { url, models: app.wanted, mlx_version, device, start_ms };
     process.stdout.write(options.json ? `${JSON.stringify(start)}\n` : greeting(start));

@@ -1,5 +1,6 @@
 /** The neutral nouns every dialect and every backend speak. Knows no wire format and no tokenizer. */
 
+import type { Constraint } from "./grammar.ts";
 import { PRIORITY, type Priority } from "./priority.ts";
 
 export interface Message {
@@ -105,6 +106,8 @@ export interface GenerationWishes {
   readonly stop_token_ids: readonly number[];
   /** The model's own end tokens do not end the answer. */
   readonly ignore_eos: boolean;
+  /** What the answer must be from its beginning to its end; null: anything. */
+  readonly constraint: Constraint | null;
   /** The prompt's text stands before each answer. */
   readonly echo: boolean;
   readonly priority: Priority;
@@ -119,6 +122,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   stop: [],
   stop_token_ids: [],
   ignore_eos: false,
+  constraint: null,
   echo: false,
   priority: PRIORITY.normal,
 };

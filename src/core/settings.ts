@@ -54,10 +54,31 @@ export interface TimeoutSettings {
   readonly completions_timeout_s: number;
 }
 
-export interface Settings extends ServerSettings, EngineSettings, PoolSettings, TimeoutSettings {}
+export interface RouteSettings {
+  /** Off: nothing leaves this machine. */
+  readonly enable_cloud_routing: "on" | "off";
+  /** Takes what no rule names and this machine lacks; "none": nobody does. */
+  readonly default_provider: string;
+  /** Hosts that may be in a private network though their provider is not on this machine. */
+  readonly private_hosts: readonly string[];
+  readonly credentials_secret: "file" | "keychain";
+}
+
+export interface AuditSettings {
+  readonly audit_days: number;
+  readonly audit_bytes_max: number;
+}
+
+export interface Settings
+  extends ServerSettings,
+    EngineSettings,
+    PoolSettings,
+    TimeoutSettings,
+    RouteSettings,
+    AuditSettings {}
 
 export type SettingName = keyof Settings;
-export type SettingGroup = "server" | "engine" | "pool" | "timeouts";
+export type SettingGroup = "server" | "engine" | "pool" | "timeouts" | "routing" | "audit";
 
 export type SettingForm =
   | { readonly kind: "count" | "bytes" | "number"; readonly least: number; readonly most: number }
@@ -209,6 +230,42 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "number", least: 0.001, most: 86_400 },
     otherwise: () => 600,
     help: "a completion is ended after so long",
+  },
+  enable_cloud_routing: {
+    group: "routing",
+    form: { kind: "choice", of: ["on", "off"] },
+    otherwise: () => "on", // without a provider there is nowhere to go
+    help: "off: nothing leaves this machine, whatever rules say",
+  },
+  default_provider: {
+    group: "routing",
+    form: { kind: "text" },
+    otherwise: () => "none",
+    help: "the provider for models that no rule names and this machine lacks; none for nobody",
+  },
+  private_hosts: {
+    group: "routing",
+    form: { kind: "texts" },
+    otherwise: () => [],
+    help: "hosts in private networks, with commas between, that a provider may have",
+  },
+  credentials_secret: {
+    group: "routing",
+    form: { kind: "choice", of: ["file", "keychain"] },
+    otherwise: () => "file",
+    help: "where the secret lies that the keys of providers are sealed with",
+  },
+  audit_days: {
+    group: "audit",
+    form: { kind: "count", least: 1, most: 365 },
+    otherwise: () => 30,
+    help: "days for which it is kept who asked what model when",
+  },
+  audit_bytes_max: {
+    group: "audit",
+    form: { kind: "bytes", least: 2 ** 20, most: 2 ** 40 },
+    otherwise: () => 100 * 10 ** 6,
+    help: "size of the audit, beyond which the oldest go",
   },
 };
 

@@ -128,13 +128,18 @@ export class Batcher {
     return plan;
   }
 
-  /** Books a part that went through. `drawn_ids` is empty when it had no outputs, else the accepted drafts and one more. */
-  commit(part: Part, drawn_ids: readonly number[]): Committed {
+  /**
+   * Books a part that went through. `drawn_ids` is empty when it had no outputs, else the accepted drafts and one more.
+   * `is_complete`: nothing may follow them.
+   */
+  commit(part: Part, drawn_ids: readonly number[], is_complete = false): Committed {
     const row = this.#row(part.id);
     assert(drawn_ids.length <= part.outputs && drawn_ids.length > 0 === part.outputs > 0, "an output draws a token");
     if (row.drawn === 0) row.prompt_tokens_computed += part.token_ids.length;
     row.drafter?.observe(part.outputs - 1, drawn_ids.length - 1);
-    const { token_ids, finish } = draw(row, drawn_ids);
+    const drawn = draw(row, drawn_ids);
+    const { token_ids } = drawn;
+    const finish = is_complete ? "stop" : drawn.finish;
     // Rejected drafts stay in the block and are written over.
     const length = part.start + part.token_ids.length - part.outputs + drawn_ids.length;
     row.length = Math.min(length, row.token_ids.length);

@@ -6,6 +6,7 @@
 import { assert } from "../core/assert.ts";
 import { type FailureRecord, toRecord } from "../core/failure.ts";
 import type { RowStep } from "../core/generation.ts";
+import type { CompiledGrammar, TokenBytes } from "../core/grammar.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Urgency } from "../core/priority.ts";
 import type { EngineSettings } from "../core/settings.ts";
@@ -19,11 +20,14 @@ import type { BlockFiles } from "./block-files.ts";
 import { NO_TIER } from "./block-store.ts";
 import { DiskTier } from "./disk-tier.ts";
 import { blockBytes, KvPool } from "./kv-pool.ts";
+import { ModelGrammars } from "./row-grammar.ts";
 import { type Draw, type SampledRow, Sampler, SamplerMemory } from "./sampler.ts";
 import { StepLogits } from "./step-logits.ts";
 
 export interface NewRow extends SampledRow {
   readonly id: number;
+  /** What the answer's text must follow; null: anything. */
+  readonly grammar: CompiledGrammar | null;
   readonly tokens_max: number;
   readonly urgency: Urgency;
 }
@@ -55,6 +59,7 @@ export class Engine implements Disposable {
   #steps = 0;
   readonly #samplers = new Map<number, Sampler>();
   readonly #memory: SamplerMemory;
+  #grammars: ModelGrammars | null = null;
   /** For one output's logits on the host. */
   readonly #logits: Float32Array;
   readonly #now: () => number;
@@ -94,9 +99,16 @@ export class Engine implements Disposable {
     return this.#batcher.blocks;
   }
 
+  /** What the model's tokens spell: rows with a grammar are added after it. */
+  learnTokens(tokens: TokenBytes): void {
+    this.#grammars = new ModelGrammars(tokens, this.#model.vocabulary_size);
+  }
+
   /** Throws a `Failure` when the row could never finish. */
   add(row: NewRow): void {
     const { id, prompt_ids, tokens_max } = row;
+    const grammar = row.grammar === null ? null : this.#grammars?.begin(row.grammar, row.stop_token_ids);
+    assert(grammar !== undefined, "the tokens are known before a grammar");
     const limits = {
       tokens_max,
       stop_token_ids: new Set(row.stop_token_ids),
@@ -104,7 +116,7 @@ export class Engine implements Disposable {
       drafts: this.#drafts,
     };
     this.#batcher.join(id, prompt_ids, limits, this.#now());
-    this.#samplers.set(id, new Sampler(row, this.#memory));
+    this.#samplers.set(id, new Sampler(row, this.#memory, grammar));
   }
 
   /** Frees the row; one that has ended already is no matter. */
@@ -211,7 +223,7 @@ export class Engine implements Disposable {
         ? { token_id: logits.bestToken(place + output), logprob: null }
         : sampler.draw(logits.read(place + output), step);
       draws.push(draw);
-      if (draw.token_id !== drafts[output]) break;
+      if (draw.token_id !== drafts[output] || sampler.is_complete) break;
     }
     return draws;
   }
@@ -219,7 +231,7 @@ export class Engine implements Disposable {
   #commit(part: Part, draws: readonly Draw[]): RowOutcome {
     const { id } = part;
     const drawn_ids = draws.map((draw) => draw.token_id);
-    const { token_ids, finish } = this.#batcher.commit(part, drawn_ids);
+    const { token_ids, finish } = this.#batcher.commit(part, drawn_ids, this.#samplers.get(id)?.is_complete);
     const cached_tokens = this.#batcher.cachedTokens(id);
     const logprobs = draws.slice(0, token_ids.length).flatMap((draw) => draw.logprob ?? []);
     if (finish !== null) this.remove(id);

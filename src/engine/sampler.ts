@@ -5,6 +5,7 @@ import { uniform } from "../core/mix.ts";
 import { bestToken, Candidates } from "./candidates.ts";
 import { type ChangedRow, LogitChanges } from "./logit-changes.ts";
 import { describeDraw } from "./logprobs.ts";
+import type { RowGrammar } from "./row-grammar.ts";
 
 export interface SampledRow extends ChangedRow {
   /** How many of the likeliest tokens are told with each drawn one; null: nothing is told. */
@@ -34,8 +35,10 @@ export class Sampler {
   readonly #logprobs: number | null;
   readonly #changes: LogitChanges;
   readonly #memory: SamplerMemory;
+  readonly #grammar: RowGrammar | null;
 
-  constructor(row: SampledRow, memory: SamplerMemory) {
+  constructor(row: SampledRow, memory: SamplerMemory, grammar: RowGrammar | null = null) {
+    this.#grammar = grammar;
     this.#sampling = row.sampling;
     this.#logprobs = row.logprobs;
     this.#changes = new LogitChanges(row);
@@ -44,21 +47,29 @@ export class Sampler {
 
   /** Whether the token with the best logit is all that is wanted: a device can tell it. */
   takesBest(step: number): boolean {
-    return this.#isGreedy && this.#logprobs === null && !this.#changes.anyAt(step);
+    return this.#isGreedy && this.#logprobs === null && this.#grammar === null && !this.#changes.anyAt(step);
+  }
+
+  /** Whether the row's grammar lets nothing follow what was drawn. */
+  get is_complete(): boolean {
+    return this.#grammar?.is_complete ?? false;
   }
 
   /** Throws a `Failure` when no logit is a finite number. */
   draw(logits: Float32Array, step: number): Draw {
     const token_id = this.#choose(this.#change(logits, step), step);
     this.#changes.observe(token_id);
+    this.#grammar?.accept(token_id);
     return { token_id, logprob: this.#logprobs === null ? null : describeDraw(logits, token_id, this.#logprobs) };
   }
 
   #change(logits: Float32Array, step: number): Float32Array {
-    if (!this.#changes.anyAt(step)) return logits;
+    const changes = this.#changes.anyAt(step);
+    if (!changes && this.#grammar === null) return logits;
     const { changed } = this.#memory;
     changed.set(logits);
-    this.#changes.apply(changed, step);
+    if (changes) this.#changes.apply(changed, step);
+    this.#grammar?.restrict(changed);
     return changed;
   }
 

@@ -10,6 +10,10 @@ export const BODY_BYTES_MAX = 16 * 2 ** 20;
 const NESTING_MAX = 128;
 
 export async function readJson(request: Request): Promise<unknown> {
+  return parseJson(await readText(request));
+}
+
+export async function readText(request: Request): Promise<string> {
   // Only this type makes a browser ask before it sends a foreign page's request.
   const type = request.headers.get("content-type");
   if (type?.split(";")[0]?.trim().toLowerCase() !== "application/json") {
@@ -17,7 +21,7 @@ export async function readJson(request: Request): Promise<unknown> {
   }
   const encoding = request.headers.get("content-encoding") ?? "identity";
   if (encoding !== "identity") throw unreadable(`its content encoding is "${encoding}", expected none`);
-  return parse(decode(await readBytes(request)));
+  return decode(await readBytes(request));
 }
 
 function unreadable(state: string): Refusal {
@@ -27,6 +31,8 @@ function unreadable(state: string): Refusal {
 async function readBytes(request: Request): Promise<Uint8Array> {
   const announced = Number(request.headers.get("content-length") ?? 0);
   if (announced > BODY_BYTES_MAX) throw tooLarge(`${announced} bytes`);
+  // HTTP holds the body to what was announced; reading it in pieces costs a third of a routed request.
+  if (announced > 0) return await request.bytes();
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of request.body ?? []) {
@@ -49,7 +55,7 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
-function parse(text: string): unknown {
+export function parseJson(text: string): unknown {
   if (text.trim() === "") {
     throw new Failure("invalid_request", "Cannot read the body: it is empty, expected a JSON object");
   }

@@ -9,7 +9,9 @@ import {
   completionWriter,
   readCompletion,
 } from "../wire/openai-completions.ts";
-import { answer, GENERATION_PROBLEMS } from "./generation.ts";
+import { openDoor } from "./door.ts";
+import { GENERATION_PROBLEMS } from "./generation.ts";
+import { OPENAI } from "./openai-door.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
 
@@ -18,18 +20,24 @@ const detail = describe(
   "Continue a text",
   { "application/json": completionBodySchema, "text/event-stream": completionChunkSchema },
   GENERATION_PROBLEMS,
+  completionRequestSchema,
 );
 
 export function completionRoutes(parts: RouteParts) {
-  return new Elysia({ normalize: false }).post(
-    "/v1/completions",
-    async ({ body, request }) => {
-      const asked = readCompletion(body, parts.ids.of(request));
+  const answer = openDoor(parts, {
+    ...OPENAI,
+    endpoint: "completions",
+    schema: completionRequestSchema,
+    read: (body, request_id) => {
+      const asked = readCompletion(body, request_id);
       const { generations, delivery } = asked;
       const head = answerHead("cmpl", generations[0], parts.now(), parts.version);
       const writer = completionWriter(head, asked);
-      return await answer(parts, { generations, stream: delivery.stream, writer }, request.signal);
+      return { kind: "generation", generations, stream: delivery.stream, writer };
     },
-    { body: completionRequestSchema, parse: "json", detail },
-  );
+  });
+  return new Elysia({ normalize: false }).post("/v1/completions", async ({ request }) => await answer(request), {
+    parse: "none",
+    detail,
+  });
 }

@@ -7,7 +7,9 @@ import {
   embeddingRequestSchema,
   readEmbedding,
 } from "../wire/openai-embeddings.ts";
+import { openDoor } from "./door.ts";
 import { GENERATION_PROBLEMS } from "./generation.ts";
+import { OPENAI } from "./openai-door.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
 
@@ -16,16 +18,21 @@ const detail = describe(
   "Make vectors of texts",
   { "application/json": embeddingBodySchema },
   GENERATION_PROBLEMS,
+  embeddingRequestSchema,
 );
 
 export function embeddingRoutes(parts: RouteParts) {
-  return new Elysia({ normalize: false }).post(
-    "/v1/embeddings",
-    async ({ body, request }) => {
-      const asked = readEmbedding(body, parts.ids.of(request));
-      const embeddings = await parts.backend.embed(asked.request, request.signal);
-      return embeddingBody(body.model, embeddings, asked.format);
+  const answer = openDoor(parts, {
+    ...OPENAI,
+    endpoint: "embeddings",
+    schema: embeddingRequestSchema,
+    read: (body, request_id) => {
+      const { request, format } = readEmbedding(body, request_id);
+      return { kind: "embedding", request, body: (embeddings) => embeddingBody(body.model, embeddings, format) };
     },
-    { body: embeddingRequestSchema, parse: "json", detail },
-  );
+  });
+  return new Elysia({ normalize: false }).post("/v1/embeddings", async ({ request }) => await answer(request), {
+    parse: "none",
+    detail,
+  });
 }

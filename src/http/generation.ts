@@ -1,47 +1,57 @@
-/** Runs one generation and answers with it, whole or as server-sent events. Knows no dialect. */
+/** Answers with neutral events, whole or as server-sent events. Knows no dialect. */
 
 import { assert } from "../core/assert.ts";
-import type { DrawnReport, FinishReason, GenerationEvent, GenerationRequest } from "../core/generation.ts";
-import { generateTogether } from "../core/together.ts";
+import type { Flow, Generations } from "../core/exchange.ts";
+import type { DrawnReport, FinishReason, GenerationEvent } from "../core/generation.ts";
 import type { Answer, AnswerChoice, AnswerWriter } from "../wire/openai-answer.ts";
-import { isBug, streamProblem } from "../wire/problem.ts";
-import type { ServerParts } from "./parts.ts";
+import type { Exchange } from "./exchange.ts";
 
-type Generations = readonly [GenerationRequest, ...GenerationRequest[]];
-
-export interface Asked {
-  /** Of one request, answered together. */
+export interface GenerationAsked {
+  readonly kind: "generation";
   readonly generations: Generations;
   readonly stream: boolean;
   readonly writer: AnswerWriter;
 }
 
-/** Throws what the backend throws before its first event; only after that a stream is begun. */
-export async function answer(parts: ServerParts, asked: Asked, signal: AbortSignal): Promise<Response> {
-  const running = new Running(parts, asked.generations, signal);
-  const first = await running.next();
-  if (!asked.stream) return Response.json(asked.writer.body(await collect(asked, running, first)));
-  const messages = streamMessages(parts, asked, running, first);
-  return new Response(eventStream(messages, running, parts.unread_ms_max), { headers: STREAM_HEADERS });
+export const GENERATION_PROBLEMS = [400, 403, 404, 413, 415, 429, 500, 502, 503, 504] as const;
+
+/** Begins with its start event, and ends with its terminal one. */
+export class Events {
+  readonly #events: Flow<GenerationEvent>;
+  readonly #exchange: Exchange;
+  #last: GenerationEvent["kind"] | null = null;
+
+  constructor(events: Flow<GenerationEvent>, exchange: Exchange) {
+    this.#events = events;
+    this.#exchange = exchange;
+  }
+
+  /** Not to be called after the terminal event. */
+  async next(): Promise<GenerationEvent> {
+    assert(this.#last !== "end", "nobody asks for an event after the last");
+    const { done, value } = await this.#events.next();
+    assert(done !== true, "a backend ends every answer with a terminal event");
+    assert((this.#last === null) === (value.kind === "start"), "an answer begins with one start event");
+    this.#last = value.kind;
+    if (value.kind !== "start") this.#exchange.tokenCame();
+    if (value.kind === "end") {
+      this.#exchange.trace.usage = value.usage;
+      await this.#events.return();
+    }
+    return value;
+  }
 }
 
-export const GENERATION_PROBLEMS = [400, 403, 404, 413, 415, 429, 500, 503] as const;
-
-const STREAM_HEADERS = {
-  "content-type": "text/event-stream; charset=utf-8",
-  "cache-control": "no-cache",
-  "x-accel-buffering": "no", // a proxy of nginx's kind would hold events back
-};
-
-async function collect({ generations }: Asked, running: Running, first: GenerationEvent): Promise<Answer> {
+export async function wholeAnswer({ generations, writer }: GenerationAsked, events: Events): Promise<object> {
   const parts = generations.flatMap(({ choices }) => Array.from({ length: choices }, () => new ChoiceParts()));
-  try {
-    for (let event = first; ; event = await running.next()) {
-      if (event.kind === "text" || event.kind === "finish") parts[event.choice]?.add(event);
-      if (event.kind === "end") return { choices: parts.map((choice) => choice.whole()), usage: event.usage };
-    }
-  } finally {
-    running.leave();
+  return writer.body(await collect(parts, events));
+}
+
+async function collect(parts: readonly ChoiceParts[], events: Events): Promise<Answer> {
+  while (true) {
+    const event = await events.next();
+    if (event.kind === "text" || event.kind === "finish") parts[event.choice]?.add(event);
+    if (event.kind === "end") return { choices: parts.map((choice) => choice.whole()), usage: event.usage };
   }
 }
 
@@ -66,97 +76,19 @@ class ChoiceParts {
   }
 }
 
-/**
- * A message is written when the one before has been read. The engine does not wait for that: its tokens do, at most a
- * context of them, until the client reads again or has not for `unread_ms_max`.
- */
-function eventStream(
-  messages: AsyncIterator<string>,
-  running: Running,
-  unread_ms_max: number,
-): ReadableStream<Uint8Array> {
-  const encoder = new TextEncoder();
-  let unread: ReturnType<typeof setTimeout> | undefined;
-  return new ReadableStream(
-    {
-      async pull(controller) {
-        clearTimeout(unread);
-        const { done, value } = await messages.next();
-        if (done === true) return controller.close();
-        controller.enqueue(encoder.encode(value));
-        unread = setTimeout(() => {
-          running.leave();
-          controller.error(new Error(`The client has read nothing for ${unread_ms_max} ms`));
-        }, unread_ms_max);
-      },
-      cancel() {
-        clearTimeout(unread);
-        running.leave();
-      },
-    },
-    { highWaterMark: 0 },
-  );
-}
-
-async function* streamMessages(
-  parts: ServerParts,
-  { generations, writer }: Asked,
-  running: Running,
-  first: GenerationEvent,
+export async function* streamedAnswer(
+  { writer }: GenerationAsked,
+  events: Events,
 ): AsyncGenerator<string, void, undefined> {
-  try {
-    for (let event = first; ; event = await running.next()) {
-      const chunks = writer.chunks(event);
-      if (chunks.length > 0) yield chunks.map(dataLine).join("");
-      if (event.kind === "end") break;
-    }
-    yield "data: [DONE]\n\n";
-  } catch (error) {
-    if (running.left) return;
-    const [{ request_id }] = generations;
-    if (isBug(error)) parts.reportBug(error, request_id);
-    yield dataLine(streamProblem(error, request_id));
-  } finally {
-    running.leave();
+  while (true) {
+    const event = await events.next();
+    const chunks = writer.chunks(event);
+    if (chunks.length > 0) yield chunks.map(dataLine).join("");
+    if (event.kind === "end") break;
   }
+  yield "data: [DONE]\n\n";
 }
 
-function dataLine(data: object): string {
+export function dataLine(data: object): string {
   return `data: ${JSON.stringify(data)}\n\n`;
-}
-
-/** A generation in progress; it ends by itself, or when its client leaves. */
-class Running {
-  readonly #events: AsyncIterator<GenerationEvent>;
-  readonly #abort = new AbortController();
-  #last: GenerationEvent["kind"] | null = null;
-
-  constructor(parts: ServerParts, generations: Generations, client: AbortSignal) {
-    this.#events = generateTogether(parts.backend, generations, this.#abort.signal);
-    if (client.aborted) this.leave();
-    else client.addEventListener("abort", () => this.leave(), { once: true });
-  }
-
-  /** Whether the client has gone: nobody reads what comes next. */
-  get left(): boolean {
-    return this.#abort.signal.aborted;
-  }
-
-  /** Not to be called after the terminal event. */
-  async next(): Promise<GenerationEvent> {
-    assert(this.#last !== "end", "nobody asks for an event after the last");
-    const { done, value } = await this.#events.next();
-    assert(done !== true, "a backend ends every answer with a terminal event");
-    assert((this.#last === null) === (value.kind === "start"), "an answer begins with one start event");
-    this.#last = value.kind;
-    if (value.kind === "end") await this.#events.return?.();
-    return value;
-  }
-
-  leave(): void {
-    if (this.#last === "end" || this.left) return;
-    this.#abort.abort(new DOMException("The client has left", "AbortError"));
-    // What the backend throws on its way out has no reader any more.
-    this.#events.return?.().then(undefined, () => undefined);
-  }
 }

@@ -10,22 +10,28 @@ const DESCRIPTIONS = {
   413: "The body is over the limit",
   415: "The body is not JSON",
   429: "Too many requests at once; try again after `Retry-After` seconds",
+  502: "The provider failed",
+  504: "The provider took too long",
   500: "The engine or the server failed",
   503: "The model or the engine cannot serve until its owner mends it",
 } as const;
 
 export type ProblemStatus = keyof typeof DESCRIPTIONS;
 
-/** `content`: the schemas of a good answer by media type. */
+/** `content`: the schemas of a good answer by media type. `request`: of a body that Elysia does not check itself. */
 export function describe(
   tag: string,
   summary: string,
   content: Readonly<Record<string, TSchema>>,
   problems: readonly ProblemStatus[],
+  request?: TSchema,
 ): DocumentDecoration {
   const good = Object.fromEntries(Object.entries(content).map(([type, schema]) => [type, { schema }]));
   const bad = problems.map((status) => [status, problemResponse(status)]);
-  return { tags: [tag], summary, responses: { 200: { description: "OK", content: good }, ...Object.fromEntries(bad) } };
+  const responses = { 200: { description: "OK", content: good }, ...Object.fromEntries(bad) };
+  if (request === undefined) return { tags: [tag], summary, responses };
+  const requestBody = { required: true, content: { "application/json": { schema: request } } };
+  return { tags: [tag], summary, requestBody, responses };
 }
 
 function problemResponse(status: ProblemStatus) {

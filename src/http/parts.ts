@@ -1,11 +1,16 @@
 /** What the server is made of; the caller builds it. */
 
-import type { Backend, ModelList } from "../core/backend.ts";
+import type { AuditLog } from "../core/audit.ts";
+import type { ModelList } from "../core/backend.ts";
+import type { Gateway } from "../core/exchange.ts";
 import type { PrefixCache } from "../core/prefix.ts";
+import type { RoutingDesk } from "../core/routing.ts";
 import type { RequestIds } from "./request-id.ts";
 
 export interface ServerParts {
-  readonly backend: Backend;
+  readonly gateway: Gateway;
+  readonly desk: RoutingDesk;
+  readonly audit: AuditLog;
   readonly models: ModelList;
   readonly prefix_cache: PrefixCache;
   readonly version: string;

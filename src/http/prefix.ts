@@ -3,6 +3,7 @@
 import { Elysia } from "elysia";
 import { chatRequestSchema, readChat } from "../wire/openai-chat.ts";
 import { prefixBody, prefixSchema } from "../wire/prefix.ts";
+import { readJson } from "./body.ts";
 import { GENERATION_PROBLEMS } from "./generation.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
@@ -17,6 +18,6 @@ export function prefixRoutes(parts: RouteParts) {
       const { generation } = readChat(body, parts.ids.of(request));
       return prefixBody(generation.model, await parts.prefix_cache.explain(generation, request.signal));
     },
-    { body: chatRequestSchema, parse: "json", detail },
+    { body: chatRequestSchema, parse: async ({ request }) => await readJson(request), detail },
   );
 }

@@ -11,35 +11,51 @@ import {
   scoreBodySchema,
   scoreRequestSchema,
 } from "../wire/rerank.ts";
+import { openDoor } from "./door.ts";
 import { GENERATION_PROBLEMS } from "./generation.ts";
+import { OPENAI } from "./openai-door.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
 
-const rank = describe(
-  "Rerank",
-  "Order documents by what they say to a query",
-  { "application/json": rerankBodySchema },
-  GENERATION_PROBLEMS,
-);
-const score = describe("Rerank", "Score pairs of texts", { "application/json": scoreBodySchema }, GENERATION_PROBLEMS);
+const details = {
+  rank: describe(
+    "Rerank",
+    "Order documents by what they say to a query",
+    { "application/json": rerankBodySchema },
+    GENERATION_PROBLEMS,
+    rerankRequestSchema,
+  ),
+  score: describe(
+    "Rerank",
+    "Score pairs of texts",
+    { "application/json": scoreBodySchema },
+    GENERATION_PROBLEMS,
+    scoreRequestSchema,
+  ),
+};
 
 export function rerankRoutes(parts: RouteParts) {
+  const rank = openDoor(parts, {
+    ...OPENAI,
+    endpoint: "rerank",
+    schema: rerankRequestSchema,
+    read: (body, id) => ({
+      kind: "rerank",
+      request: readRerank(body, id),
+      body: (scores) => rerankBody(body, scores, id),
+    }),
+  });
+  const score = openDoor(parts, {
+    ...OPENAI,
+    endpoint: "score",
+    schema: scoreRequestSchema,
+    read: (body, id) => ({
+      kind: "rerank",
+      request: readScore(body, id),
+      body: (scores) => scoreBody(body.model, scores, id, parts.now()),
+    }),
+  });
   return new Elysia({ normalize: false })
-    .post(
-      "/v1/rerank",
-      async ({ body, request }) => {
-        const id = parts.ids.of(request);
-        return rerankBody(body, await parts.backend.rerank(readRerank(body, id), request.signal), id);
-      },
-      { body: rerankRequestSchema, parse: "json", detail: rank },
-    )
-    .post(
-      "/v1/score",
-      async ({ body, request }) => {
-        const id = parts.ids.of(request);
-        const scores = await parts.backend.rerank(readScore(body, id), request.signal);
-        return scoreBody(body.model, scores, id, parts.now());
-      },
-      { body: scoreRequestSchema, parse: "json", detail: score },
-    );
+    .post("/v1/rerank", async ({ request }) => await rank(request), { parse: "none", detail: details.rank })
+    .post("/v1/score", async ({ request }) => await score(request), { parse: "none", detail: details.score });
 }

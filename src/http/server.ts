@@ -5,7 +5,7 @@ import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { isBug, problem, Refusal } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
-import { readJson } from "./body.ts";
+import { auditRoutes } from "./audit.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import { docsRoutes } from "./docs.ts";
@@ -15,8 +15,10 @@ import { refuseForeign } from "./loopback.ts";
 import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
 import { prefixRoutes } from "./prefix.ts";
+import { providerRoutes } from "./providers.ts";
 import { RequestIds } from "./request-id.ts";
 import { rerankRoutes } from "./rerank.ts";
+import { ruleRoutes } from "./rules.ts";
 
 export interface Server {
   handle(request: Request): Promise<Response>;
@@ -46,13 +48,15 @@ export function createServer(given: ServerParts): Server {
       if (request.signal.aborted) return new Response(null, { status: CLIENT_LEFT });
       return explain(causeOf(error, request, app.routes), request);
     })
-    .onParse(async ({ request }) => await readJson(request))
     .use(chatRoutes(parts))
     .use(completionRoutes(parts))
     .use(embeddingRoutes(parts))
     .use(rerankRoutes(parts))
     .use(modelRoutes(parts))
     .use(prefixRoutes(parts))
+    .use(providerRoutes(parts))
+    .use(ruleRoutes(parts))
+    .use(auditRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
   return { handle: async (request) => await app.handle(request), explain, routes: app.routes };
@@ -66,10 +70,11 @@ function pathOf({ url }: Request): string {
 /** Nobody reads it; nginx writes the same number in its logs. */
 const CLIENT_LEFT = 499;
 
-/** No route has a query, and a parameter that is not honoured is refused. */
+/** A parameter that is not honoured is refused; routes that take some refuse the others themselves. */
 function refuseQuery(request: Request): void {
-  const [name] = new URL(request.url).searchParams.keys();
-  if (name === undefined) return;
+  const { searchParams, pathname } = new URL(request.url);
+  const [name] = searchParams.keys();
+  if (name === undefined || pathname.startsWith("/admin/audit-logs")) return;
   throw new Failure("invalid_request", `Cannot use query parameter "${name}": this route takes none`, name);
 }
 

@@ -20,6 +20,8 @@ export interface ChoiceStep {
   /** Those that begin in the text, when the row tells of them. */
   readonly tokens: readonly DrawnReport[];
   readonly finish: FinishReason | null;
+  /** A stop text was found. */
+  readonly is_cut: boolean;
 }
 
 /** Leaves its row when a stop string is complete. */
@@ -30,8 +32,22 @@ export async function* choiceSteps(
   for await (const progress of row) {
     const { text, tokens, found } = words.push(progress);
     const finish = found ? "stop" : progress.finish;
-    yield { tokens_drawn: progress.token_ids.length, cached_tokens: progress.cached_tokens, text, tokens, finish };
+    const { token_ids, cached_tokens } = progress;
+    yield { tokens_drawn: token_ids.length, cached_tokens, text, tokens, finish, is_cut: found };
     if (finish !== null) return;
+  }
+}
+
+/** `check` sees the whole answer that ended by itself; what was cut by its length or by a stop text is not looked at. */
+export async function* checkedSteps(
+  steps: AsyncIterable<ChoiceStep>,
+  check: (answer: string) => Promise<void>,
+): AsyncGenerator<ChoiceStep, void, undefined> {
+  let answer = "";
+  for await (const step of steps) {
+    answer += step.text;
+    if (step.finish === "stop" && !step.is_cut) await check(answer);
+    yield step;
   }
 }
 

@@ -4,13 +4,15 @@ import type { Backend, LoadedModel } from "../core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
 import type { GenerationEvent, GenerationRequest, Prompt, Sampling } from "../core/generation.ts";
+import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
 import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
-import type { TextClient } from "../text/client.ts";
-import { type ChoiceStep, choiceSteps, Words } from "./choice.ts";
+import type { GrammarClient, TextClient } from "../text/client.ts";
+import type { Vocabulary } from "../text/messages.ts";
+import { type ChoiceStep, checkedSteps, choiceSteps, Words } from "./choice.ts";
 import { inWords } from "./prefix.ts";
 import { promptText, promptTokens } from "./prompt.ts";
 import { embed, mustAnswer, type ReadingParts, rerank } from "./reading.ts";
@@ -19,12 +21,20 @@ import { resolveSampling } from "./sampling.ts";
 export class LocalBackend implements Backend, PrefixCache {
   readonly #catalog: Catalog;
   readonly #text: TextClient;
+  /** A worker of its own: a large schema must not keep texts waiting. */
+  readonly #grammars: GrammarClient;
   readonly #scheduler: Scheduler;
   readonly #randomSeed: () => number;
 
-  constructor(catalog: Catalog, text: TextClient, scheduler: Scheduler, randomSeed: () => number) {
+  constructor(
+    catalog: Catalog,
+    workers: { readonly text: TextClient; readonly grammars: GrammarClient },
+    scheduler: Scheduler,
+    randomSeed: () => number,
+  ) {
     this.#catalog = catalog;
-    this.#text = text;
+    this.#text = workers.text;
+    this.#grammars = workers.grammars;
     this.#scheduler = scheduler;
     this.#randomSeed = randomSeed;
   }
@@ -52,8 +62,12 @@ export class LocalBackend implements Backend, PrefixCache {
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     const { model, loaded, text, prompt_ids } = await this.#read(request, signal);
     const room = loaded.context_length - prompt_ids.length;
+    const { constraint } = request;
+    const grammar = constraint === null ? null : await this.#compile(constraint, text.vocabulary, signal);
     const row = {
       model: model.name,
+      grammar,
+      tokens: grammar === null ? null : text.vocabulary,
       prompt_ids,
       sampling: resolveSampling([request.sampling, text.sampling, model.sampling], this.#randomSeed()),
       logprobs: request.logprobs,
@@ -66,13 +80,29 @@ export class LocalBackend implements Backend, PrefixCache {
     const ended = AbortSignal.any([signal, left.signal]);
     const choices = Array.from({ length: request.choices }, (_, choice) => {
       const words = new Words(text.vocabulary, startsText(request.prompt), request.stop);
-      return choiceSteps(this.#scheduler.generate(withChoice(row, choice), ended), words);
+      const steps = choiceSteps(this.#scheduler.generate(withChoice(row, choice), ended), words);
+      return constraint === null ? steps : checkedSteps(steps, (answer) => this.#check(constraint, answer, signal));
     });
     try {
       yield* answerEvents(choices, prompt_ids.length, request.echo ? promptText(request.prompt, text.vocabulary) : "");
     } finally {
       left.abort(); // of several choices others may still run
     }
+  }
+
+  async #compile(constraint: Constraint, vocabulary: Vocabulary, signal: AbortSignal): Promise<CompiledGrammar> {
+    try {
+      return await this.#grammars.compile(constraint, vocabulary, signal);
+    } catch (error) {
+      if (error instanceof Failure) throw new Failure(error.kind, error.message, constraint.parameter);
+      throw error;
+    }
+  }
+
+  async #check(constraint: Constraint, answer: string, signal: AbortSignal): Promise<void> {
+    const departure = await this.#grammars.check(constraint, answer, signal);
+    if (departure !== null)
+      throw new Failure("engine", `Cannot finish the answer: it is not what was asked: ${departure}`);
   }
 
   get #reading(): ReadingParts {

@@ -28,6 +28,10 @@ export class Catalog implements ModelList {
     });
   }
 
+  has(name: string): boolean {
+    return this.#models.has(name);
+  }
+
   find(name: string): CatalogModel {
     const model = this.#models.get(name);
     if (model !== undefined) return model;

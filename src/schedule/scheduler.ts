@@ -4,13 +4,13 @@ import type { LoadedModel } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Priority } from "../core/priority.ts";
-import type { EngineClient } from "../worker/client.ts";
-import type { RowProgress, RowStart } from "../worker/messages.ts";
+import type { EngineClient, RowRequest } from "../worker/client.ts";
+import type { RowProgress } from "../worker/messages.ts";
 import type { CatalogModel } from "./catalog.ts";
 import type { RequestQueue } from "./queue.ts";
 
 /** A row that has not waited yet. */
-export interface AskedRow extends Omit<RowStart, "id" | "urgency"> {
+export interface AskedRow extends Omit<RowRequest, "urgency"> {
   readonly priority: Priority;
 }
 

@@ -9,4 +9,50 @@ export const MIGRATIONS: readonly string[] = [
     value TEXT NOT NULL,
     changed_ms INTEGER NOT NULL
   ) STRICT;`,
+  `CREATE TABLE providers (
+    name TEXT PRIMARY KEY NOT NULL,
+    api_type TEXT NOT NULL,
+    backend_type TEXT NOT NULL,
+    base_url TEXT NOT NULL,
+    sealed_key TEXT,
+    changed_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE rules (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    words TEXT NOT NULL,
+    changed_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY NOT NULL,
+    time_ms INTEGER NOT NULL,
+    request_id TEXT NOT NULL,
+    key TEXT,
+    endpoint TEXT NOT NULL,
+    dialect TEXT NOT NULL,
+    model_asked TEXT,
+    model_served TEXT,
+    backend TEXT,
+    route_reason TEXT,
+    duration_ms REAL NOT NULL,
+    first_token_ms REAL,
+    status TEXT NOT NULL,
+    prompt_tokens INTEGER,
+    completion_tokens INTEGER,
+    cached_tokens INTEGER,
+    error_type TEXT,
+    left_machine INTEGER NOT NULL,
+    cost REAL,
+    bytes INTEGER NOT NULL,
+    hash TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX audit_time ON audit (time_ms);
+  CREATE TABLE audit_ends (
+    id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    anchor_sequence INTEGER NOT NULL,
+    anchor_hash TEXT NOT NULL,
+    head_sequence INTEGER NOT NULL,
+    head_hash TEXT NOT NULL,
+    open INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO audit_ends VALUES (1, 0, '', 0, '', 0);`,
 ];

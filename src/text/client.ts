@@ -2,7 +2,17 @@
 
 import { Failure, fromRecord } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
-import type { EncodedInput, FromText, Input, TextAnswers, TextCall, TextModel, ToText } from "./messages.ts";
+import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
+import type {
+  EncodedInput,
+  FromText,
+  Input,
+  TextAnswers,
+  TextCall,
+  TextModel,
+  ToText,
+  Vocabulary,
+} from "./messages.ts";
 
 export interface TextClient {
   /** `path`: a model folder or a GGUF file. Loads once; later calls return the same. */
@@ -15,6 +25,15 @@ export interface TextClient {
   close(): void;
 }
 
+/** Compiles what answers must be, and looks at them again. */
+export interface GrammarClient {
+  /** Throws a `Failure` that says what of the constraint cannot be enforced. Keeps what it has compiled. */
+  compile(constraint: Constraint, vocabulary: Vocabulary, signal: AbortSignal): Promise<CompiledGrammar>;
+  /** How a text departs from what it must be, or null. */
+  check(constraint: Constraint, text: string, signal: AbortSignal): Promise<string | null>;
+  close(): void;
+}
+
 /** Who waits for the tokens of a text. */
 export interface Reader {
   /** The text is read no further once it has so many; the last word may bring a few more. */
@@ -24,7 +43,7 @@ export interface Reader {
 }
 
 /** `url` of the worker's entry: where it lies depends on the file that is the program's own entry. */
-export function startTextWorker(url: string, silence_ms_max: number = SILENCE_MS_MAX): TextClient {
+export function startTextWorker(url: string, silence_ms_max: number = SILENCE_MS_MAX): TextClient & GrammarClient {
   return new WorkerClient(() => new Worker(url), silence_ms_max);
 }
 
@@ -33,6 +52,9 @@ export function startTextWorker(url: string, silence_ms_max: number = SILENCE_MS
  * hangs in a hostile template or text.
  */
 const SILENCE_MS_MAX = 60_000;
+
+/** A large one takes some MB. */
+const GRAMMARS_MAX = 64;
 
 const ANYONE: Reader = { tokens_max: Number.POSITIVE_INFINITY, signal: new AbortController().signal };
 
@@ -43,10 +65,11 @@ interface Job {
 }
 
 /** The worker is given one call at a time. When it dies it fails that call, and the next starts a new one. */
-class WorkerClient implements TextClient {
+class WorkerClient implements TextClient, GrammarClient {
   readonly #start: () => Worker;
   readonly #silence_ms_max: number;
   readonly #models = new Map<string, Promise<TextModel>>();
+  readonly #grammars = new Map<string, CompiledGrammar>();
   readonly #waiting = new Set<Job>();
   /** Also after its caller has left: until the worker answers, it has no time for another. */
   #running: Job | null = null;
@@ -78,6 +101,21 @@ class WorkerClient implements TextClient {
 
   encodeInputs(path: string, inputs: readonly Input[], { tokens_max, signal }: Reader): Promise<EncodedInput[]> {
     return this.#call({ kind: "encode_inputs", path, inputs, tokens_max }, signal);
+  }
+
+  async compile(constraint: Constraint, vocabulary: Vocabulary, signal: AbortSignal): Promise<CompiledGrammar> {
+    const alphabet = spelledBytes(vocabulary);
+    const key = JSON.stringify([constraint, alphabet]);
+    const known = this.#grammars.get(key) ?? (await this.#call({ kind: "compile", constraint, alphabet }, signal));
+    this.#grammars.delete(key);
+    const [oldest] = this.#grammars.keys();
+    if (this.#grammars.size >= GRAMMARS_MAX && oldest !== undefined) this.#grammars.delete(oldest);
+    this.#grammars.set(key, known);
+    return known;
+  }
+
+  check(constraint: Constraint, text: string, signal: AbortSignal): Promise<string | null> {
+    return this.#call({ kind: "check", constraint, text }, signal);
   }
 
   close(): void {
@@ -152,6 +190,16 @@ class WorkerClient implements TextClient {
     job?.reject(failure);
     this.#next();
   }
+}
+
+/** The bytes that are a token of their own. */
+function spelledBytes({ bytes, offsets }: Vocabulary): number[] {
+  const spelled = new Set<number>();
+  for (let id = 0; id + 1 < offsets.length; id++) {
+    const from = offsets[id] ?? 0;
+    if ((offsets[id + 1] ?? 0) - from === 1) spelled.add(bytes[from] ?? 0);
+  }
+  return [...spelled].sort((a, b) => a - b);
 }
 
 function stopped(reason: string): Failure {

@@ -1,6 +1,8 @@
 /** The text worker: answers one call after another. Tokenizers and templates live here so that the server never waits for them. */
 
 import { toRecord } from "../core/failure.ts";
+import { departure } from "./grammar/check.ts";
+import { compileGrammar } from "./grammar/compile.ts";
 import type { FromText, TextAnswers, TextCall, ToText } from "./messages.ts";
 import { LoadedText } from "./model.ts";
 
@@ -11,7 +13,10 @@ const loaded = new Map<string, LoadedText>();
 self.addEventListener("message", (event: MessageEvent<ToText>) => {
   try {
     const value = answer(event.data);
-    const moved = "vocabulary" in value ? [value.vocabulary.bytes.buffer, value.vocabulary.offsets.buffer] : [];
+    const moved =
+      typeof value === "object" && value !== null && "vocabulary" in value
+        ? [value.vocabulary.bytes.buffer, value.vocabulary.offsets.buffer]
+        : [];
     post({ kind: "answer", value }, moved);
   } catch (error) {
     post({ kind: "failed", failure: toRecord(error, "unavailable") });
@@ -26,6 +31,8 @@ const LONG_TEXT = 1_000_000;
 function charactersOf(call: TextCall): number {
   switch (call.kind) {
     case "load":
+    case "compile":
+    case "check":
       return 0;
     case "encode_chat":
       return call.messages.reduce((sum, { content }) => sum + content.length, 0);
@@ -48,6 +55,10 @@ function answer({ call, left }: ToText): TextAnswers[keyof TextAnswers] {
       return open(call.path).encodeChat(call.messages, new Date(call.now_ms), enough(call.tokens_max, left));
     case "encode_text":
       return open(call.path).encodeText(call.text, enough(call.tokens_max, left));
+    case "compile":
+      return compileGrammar(call.constraint, new Set(call.alphabet));
+    case "check":
+      return departure(call.constraint, call.text);
     case "encode_inputs":
       return open(call.path).encodeInputs(call.inputs, call.tokens_max, () => Atomics.load(left, 0) !== 0);
   }

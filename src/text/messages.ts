@@ -3,6 +3,7 @@
 import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
+import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
 import type { Purpose } from "../core/purpose.ts";
 
 /** What decoding needs, in a form that moves between threads without a copy. */
@@ -38,6 +39,9 @@ export type TextCall =
       readonly tokens_max: number;
     }
   | { readonly kind: "encode_text"; readonly path: string; readonly text: string; readonly tokens_max: number }
+  /** `alphabet`: the bytes that the model's tokens can spell one by one. */
+  | { readonly kind: "compile"; readonly constraint: Constraint; readonly alphabet: readonly number[] }
+  | { readonly kind: "check"; readonly constraint: Constraint; readonly text: string }
   | {
       readonly kind: "encode_inputs";
       readonly path: string;
@@ -59,6 +63,9 @@ export interface TextAnswers {
   readonly load: TextModel;
   readonly encode_chat: number[];
   readonly encode_text: number[];
+  readonly compile: CompiledGrammar;
+  /** How the text departs from what it must be, or null. */
+  readonly check: string | null;
   readonly encode_inputs: EncodedInput[];
 }
 

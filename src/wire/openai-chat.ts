@@ -13,6 +13,7 @@ import {
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
+import { responseFormat } from "./openai-constraint.ts";
 import { chatLogprobs, chatLogprobsSchema } from "./openai-logprobs.ts";
 import {
   type AskedAnswer,
@@ -60,6 +61,7 @@ export const chatRequestSchema = strictObject(
     messages: Type.Array(message, { minItems: 1, ...called("messages") }),
     service_tier: optional(serviceTier),
     ...sharedParameters,
+    response_format: responseFormat,
     logprobs: optional(Type.Boolean({ description: "Tell how likely each token of the answer was." })),
     top_logprobs: optional(
       Type.Integer({ minimum: 0, maximum: LOGPROBS_MAX, description: "And so many of the likeliest in its place." }),
@@ -78,7 +80,6 @@ export const chatRequestSchema = strictObject(
     "prompt_cache_options",
     "prompt_cache_retention",
     "reasoning_effort",
-    "response_format",
     "safety_identifier",
     "store",
     "tool_choice",

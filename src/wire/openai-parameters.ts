@@ -4,6 +4,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest, GenerationWishes } from "../core/generation.ts";
 import { PRIORITY } from "../core/priority.ts";
+import { constraintOf, constraintParameters } from "./openai-constraint.ts";
 import { samplingOf, samplingParameters } from "./openai-sampling.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called } from "./violation.ts";
@@ -44,6 +45,7 @@ export const sharedParameters = {
     Type.Integer({ minimum: 0, description: "No token that ends the answer is drawn before so many others." }),
   ),
   ...samplingParameters,
+  ...constraintParameters,
   n: optional(Type.Integer({ minimum: 1, maximum: CHOICES_MAX, description: "How many answers." })),
   stop: optional(
     Type.Union([stopText, Type.Array(stopText, { minItems: 1, maxItems: STOP_TEXTS_MAX, ...called("texts") })], {
@@ -95,6 +97,7 @@ export function wishesOf(
     stop: typeof body.stop === "string" ? [body.stop] : (body.stop ?? []),
     stop_token_ids: body.stop_token_ids ?? [],
     ignore_eos: body.ignore_eos ?? false,
+    constraint: constraintOf(body),
     echo: false,
     priority: PRIORITY.normal,
   };

@@ -98,7 +98,9 @@ const PROBLEMS: Readonly<Record<ProblemKind, ProblemRow>> = {
   overloaded: row(429, "Too many requests at once", "rate_limit_error", "overloaded", TRY_SOON),
   engine: row(500, "The engine failed", "server_error", "engine_error"),
   internal: row(500, "An error inside the server", "server_error", "internal_error"),
+  upstream: row(502, "The provider failed", "server_error", "upstream_error"),
   unavailable: row(503, "Not available", "server_error", "unavailable", TRY_NO_MORE),
+  timeout: row(504, "The provider took too long", "server_error", "upstream_timeout"),
 };
 
 function row(status: number, title: string, type: string, code: string | null, advice: Advice = {}): ProblemRow {

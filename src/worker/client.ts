@@ -7,6 +7,7 @@ import type { LoadedModel } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import { Failure, fromRecord } from "../core/failure.ts";
 import { floatsFromBase64 } from "../core/floats.ts";
+import type { TokenBytes } from "../core/grammar.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { EngineParts, EnginePort, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
@@ -14,6 +15,11 @@ import type { EngineParts, EnginePort, FromEngine, RowProgress, RowStart, ToEngi
 export interface EngineDevice {
   readonly mlx_version: string;
   readonly device: string;
+}
+
+/** A row, and what its model's tokens spell when it has a grammar. */
+export interface RowRequest extends Omit<RowStart, "id"> {
+  readonly tokens: TokenBytes | null;
 }
 
 interface Pending<Value> {
@@ -38,6 +44,8 @@ interface Life {
   readonly loading: Set<string>;
   readonly rows: Map<number, Inbox<RowProgress>>;
   readonly explanations: Map<number, Pending<PrefixMatch>>;
+  /** The models whose tokens it knows. */
+  readonly spelled: Set<string>;
   readonly readings: Map<number, Pending<readonly Float32Array[]>>;
   readonly watch: NodeJS.Timeout;
   /** Since its last message, while it has work. */
@@ -71,7 +79,7 @@ export class EngineClient {
   }
 
   /** Runs one row to its end. The row is freed when the caller returns early or `signal` aborts. */
-  async *generate(start: Omit<RowStart, "id">, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
+  async *generate(start: RowRequest, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
     for (let has_replayed = false; ; has_replayed = true) {
       const life = this.#alive();
       let has_begun = false;
@@ -130,7 +138,7 @@ export class EngineClient {
 
   async *#run(
     life: Life,
-    start: Omit<RowStart, "id">,
+    { tokens, ...start }: RowRequest,
     signal: AbortSignal,
   ): AsyncGenerator<RowProgress, void, undefined> {
     await this.#hold(life, start.model);
@@ -142,6 +150,11 @@ export class EngineClient {
     life.rows.set(id, inbox);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
+      if (start.grammar !== null && tokens !== null && !life.spelled.has(start.model)) {
+        life.spelled.add(start.model);
+        const bytes_base64 = Buffer.from(tokens.bytes).toString("base64");
+        post(life, { kind: "tokens", model: start.model, bytes_base64, offsets: [...tokens.offsets] });
+      }
       post(life, { kind: "generate", row: { ...start, id } });
       yield* inbox;
     } finally {
@@ -201,6 +214,7 @@ export class EngineClient {
       loading: new Set(),
       rows: new Map(),
       explanations: new Map(),
+      spelled: new Set(),
       readings: new Map(),
       watch: setInterval(() => this.#watch(life), this.#parts.settings.stall_ms_max / QUIET_TICKS_MAX),
       quiet_ticks: 0,

@@ -71,6 +71,9 @@ function receive(message: ToEngine): void {
     case "load":
       send(load(message.model, message.path));
       break;
+    case "tokens":
+      learnTokens(message);
+      break;
     case "generate":
       generate(message.row);
       break;
@@ -155,6 +158,12 @@ function explain({ id, model, prompt_ids }: ToEngine & { kind: "explain" }): Fro
 }
 
 const NOTHING_HELD = { matched_tokens: 0, departure: null } as const;
+
+function learnTokens({ model, bytes_base64, offsets }: ToEngine & { kind: "tokens" }): void {
+  const bytes = Uint8Array.from(Buffer.from(bytes_base64, "base64"));
+  const resident = residents.get(model);
+  if (resident?.kind === "engine") resident.engine.learnTokens({ bytes, offsets: Uint32Array.from(offsets) });
+}
 
 function generate(row: RowStart): void {
   const resident = residents.get(row.model);

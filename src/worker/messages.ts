@@ -4,6 +4,7 @@ import type { LoadedModel } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { RowStep, Sampling } from "../core/generation.ts";
+import type { CompiledGrammar } from "../core/grammar.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Urgency } from "../core/priority.ts";
 import type { EngineSettings } from "../core/settings.ts";
@@ -20,6 +21,8 @@ export interface RowStart {
   readonly tokens_min: number;
   /** A row ends when one of these is drawn; that token is not reported. */
   readonly stop_token_ids: readonly number[];
+  /** What the answer's text must follow, and ends with; null: anything. */
+  readonly grammar: CompiledGrammar | null;
   readonly urgency: Urgency;
 }
 
@@ -52,6 +55,13 @@ export interface EnginePort {
 export type ToEngine =
   | { readonly kind: "start"; readonly parts: EngineParts }
   | { readonly kind: "load"; readonly model: string; readonly path: string }
+  /** What a model's tokens spell: sent once, before its first row with a grammar. */
+  | {
+      readonly kind: "tokens";
+      readonly model: string;
+      readonly bytes_base64: string;
+      readonly offsets: readonly number[];
+    }
   | { readonly kind: "generate"; readonly row: RowStart }
   /** Texts to numbers. */
   | { readonly kind: "read"; readonly id: number; readonly model: string; readonly texts: readonly EncoderText[] }

@@ -13,6 +13,7 @@ const NOTHING: Config = {
   data_folder: FOLDER,
   mlx_library: null,
   hub_folder: join(FOLDER, "no-hub"),
+  providers: [],
   layers: () => [],
 };
 

@@ -93,7 +93,7 @@ describe("a command line is refused by the option at fault", () => {
     [["run", "--json"], 'Cannot use --json with "run"'],
     [["run", "--model", "a", "--model", "b"], 'Cannot use --model 2 times with "run": one model answers'],
     [["serve", "now"], 'Cannot use "now": "serve" takes no words'],
-    [["sing"], 'Cannot do "sing": the commands are serve, run, models, config, version, help'],
+    [["sing"], 'Cannot do "sing": the commands are serve, run, models, config, audit, credentials, version, help'],
   ];
   test.each(cases)("%j", (words, expected) => {
     expect(refusal(...words)).toBe(expected);

@@ -8,5 +8,6 @@ export const GREEDY_ROW = {
   logprobs: null,
   tokens_min: 0,
   stop_token_ids: [],
+  grammar: null,
   urgency: AT_ONCE,
 };

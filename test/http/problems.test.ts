@@ -27,6 +27,8 @@ const KINDS: Record<FailureKind, Expected> = {
   overloaded: { status: 429, type: "rate_limit_error", code: "overloaded", retry_after: "1" },
   unavailable: { status: 503, type: "server_error", code: "unavailable", retry_after: null, should_retry: "false" },
   engine: { status: 500, type: "server_error", code: "engine_error", retry_after: null },
+  upstream: { status: 502, type: "server_error", code: "upstream_error", retry_after: null },
+  timeout: { status: 504, type: "server_error", code: "upstream_timeout", retry_after: null },
 };
 
 test("a failure that knows when to try again says so", async () => {

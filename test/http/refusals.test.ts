@@ -184,7 +184,7 @@ describe("a completion is refused for", () => {
 
 test("each of OpenAI's other parameters is refused by name", async () => {
   const chat = "audio function_call functions metadata modalities prediction";
-  const more = "reasoning_effort response_format store tool_choice tools user";
+  const more = "reasoning_effort store tool_choice tools user";
   for (const name of `${chat} ${more} parallel_tool_calls verbosity web_search_options`.split(" ")) {
     for (const value of [null, 1, false]) {
       expect(await refusal(CHAT, { ...HI, [name]: value })).toEqual(notYet(name));

@@ -2,11 +2,17 @@
 
 import type { Static } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import type { AuditEntry, AuditLog } from "../../src/core/audit.ts";
 import type { Backend, ModelRecord } from "../../src/core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/core/encoding.ts";
 import { Failure } from "../../src/core/failure.ts";
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
+import type { RoutingDesk } from "../../src/core/routing.ts";
 import { createServer } from "../../src/http/server.ts";
+import { LocalWatch } from "../../src/route/local-watch.ts";
+import { AddressGuard } from "../../src/route/remote/address.ts";
+import { TUNING } from "../../src/route/remote/upstream.ts";
+import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
@@ -141,12 +147,68 @@ export function failing(error: unknown, after: number): Script {
 
 const NOW_MS = 1_763_000_000_999;
 
+const NO_AUDIT: AuditLog = {
+  record: () => undefined,
+  page: () => ({ data: [], next_cursor: null }),
+  all: () => [],
+  stats: () => ({
+    requests: 0,
+    prompt_tokens: 0,
+    completion_tokens: 0,
+    left_machine: 0,
+    by_status: [],
+    by_backend: [],
+  }),
+  follow: () => () => undefined,
+};
+
+const NO_DESK: RoutingDesk = {
+  providers: {
+    providers: () => [],
+    keyState: () => "none",
+    key: async () => null,
+    save: async () => undefined,
+    remove: () => false,
+  },
+  rules: { rules: () => [], add: (words) => ({ id: 1, ...words }), change: () => undefined, remove: () => undefined },
+  checkPattern: () => () => false,
+  explain: () => {
+    throw new Failure("unsupported", "Cannot explain a route: this server has none");
+  },
+  detect: async () => ({ provider: null, tried: [] }),
+  test: async () => ({ outcome: "unreachable", detail: "", latency_ms: 0, models: [] }),
+  loaded: async () => [],
+  breakers: () => [],
+  resetBreakers: () => undefined,
+};
+
+/** A router that knows this machine only. */
+function localGateway(backend: Backend): Router {
+  return new Router({
+    local: backend,
+    hasModel: () => true,
+    watch: new LocalWatch(() => performance.now()),
+    providers: { providers: () => [], keyState: () => "none", key: async () => null },
+    rules: () => [],
+    settings: () => ({ enable_cloud_routing: true, default_provider: null, private_hosts: [] }),
+    guard: new AddressGuard(
+      async () => [],
+      () => performance.now(),
+    ),
+    tuning: TUNING,
+    random: Math.random,
+  });
+}
+
 /** `unread_ms_max`: long enough never to matter, unless it is the matter. */
 export function serverOf(backend: Backend, unread_ms_max = 60_000) {
   const bugs: { error: unknown; request_id: string }[] = [];
   let count = 0;
+  const audit: AuditEntry[] = [];
   const app = createServer({
-    backend,
+    gateway: localGateway(backend),
+    desk: NO_DESK,
+    audit: { ...NO_AUDIT, record: (entry) => audit.push(entry) },
     models: { models: () => MODELS },
     prefix_cache: { explain: async () => EXPLANATION },
     version: "1.2.3",
@@ -163,7 +225,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000) {
       headers: { "content-type": "application/json", ...headers },
       body: typeof body === "string" ? body : JSON.stringify(body),
     });
-  return { app, ask, post, bugs };
+  return { app, ask, post, bugs, audit };
 }
 
 /** The data of each event of a stream, parsed but for the last word `[DONE]`. */

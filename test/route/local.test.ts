@@ -14,7 +14,7 @@ import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { RequestQueue } from "../../src/schedule/queue.ts";
 import { Scheduler } from "../../src/schedule/scheduler.ts";
-import type { Reader, TextClient } from "../../src/text/client.ts";
+import { type Reader, startTextWorker, type TextClient } from "../../src/text/client.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
@@ -73,6 +73,7 @@ const FOLDER = scratchFolder();
 let backend: LocalBackend;
 let engine: EngineClient;
 let text: Letters;
+const grammars = startTextWorker(join(ROOT, "src/text/main.ts"));
 
 beforeAll(() => {
   prepareFixtures();
@@ -84,13 +85,16 @@ beforeEach(() => {
   text = new Letters();
   backend = new LocalBackend(
     new Catalog([model]),
-    text,
+    { text, grammars },
     new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now())),
     () => 7,
   );
 });
 
-afterAll(() => engine.close());
+afterAll(() => {
+  grammars.close();
+  return engine.close();
+});
 
 function request(changes: Partial<GenerationRequest> = {}): GenerationRequest {
   return {

@@ -7,13 +7,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Type } from "@sinclair/typebox";
 import { getTableConfig, type SQLiteTable } from "drizzle-orm/sqlite-core";
+import { audit, auditEnds } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { MIGRATIONS } from "../../src/store/migrations.ts";
+import { providers } from "../../src/store/providers.ts";
+import { rules } from "../../src/store/rules.ts";
 import { StoredSettings, settings } from "../../src/store/settings.ts";
 import { failureOf } from "../formats/scratch.ts";
 
 /** Every table, once: a new group adds its own here. */
-const TABLES: readonly SQLiteTable[] = [settings];
+const TABLES: readonly SQLiteTable[] = [settings, providers, rules, audit, auditEnds];
 
 const SCRATCH = mkdtempSync(join(tmpdir(), "bunsen-store-"));
 afterAll(() => rmSync(SCRATCH, { recursive: true }));

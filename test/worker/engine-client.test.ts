@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { startEngine } from "../../src/app.ts";
 import { Failure } from "../../src/core/failure.ts";
 import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
-import { EngineClient } from "../../src/worker/client.ts";
-import type { EngineParts, EnginePort, FromEngine, RowProgress, RowStart } from "../../src/worker/messages.ts";
+import { EngineClient, type RowRequest } from "../../src/worker/client.ts";
+import type { EngineParts, EnginePort, FromEngine, RowProgress } from "../../src/worker/messages.ts";
 import { EngineProcess } from "../../src/worker/process.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
@@ -39,9 +39,9 @@ function startWith(spawn: () => EnginePort, parts: EngineParts): EngineClient {
   return client;
 }
 
-function row(model: string, changes: Partial<RowStart> = {}): Omit<RowStart, "id"> {
+function row(model: string, changes: Partial<RowRequest> = {}): RowRequest {
   const { prompt_ids } = fixture(model).expected;
-  const limits = { tokens_max: 20, tokens_min: 0, stop_token_ids: [] };
+  const limits = { tokens_max: 20, tokens_min: 0, stop_token_ids: [], grammar: null, tokens: null };
   return { model, prompt_ids, sampling: GREEDY, logprobs: null, ...limits, urgency: AT_ONCE, ...changes };
 }
 
@@ -211,7 +211,7 @@ describe.each(["worker", "process"] as const)("in a %s", (isolation) => {
     const attempt = () => failureOf(client.load("broken", broken));
     expect(await attempt()).toContain("it has no .safetensors file");
     writeFileSync(join(broken, "model.safetensors"), new Uint8Array([2, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0x7d]));
-    expect(await attempt()).toContain('its family is "telepathy", known: llama');
+    expect(await attempt()).toContain('its family is "telepathy", known: ');
     expect(await reading).toEqual(expected.token_ids.slice(0, 20));
   });
 

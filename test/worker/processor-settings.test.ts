@@ -41,7 +41,7 @@ async function run(settings: Partial<EngineSettings>): Promise<{ token_ids: numb
 }
 
 async function answer(started: EngineClient, model: string, prompt_ids: readonly number[]): Promise<number[]> {
-  const row = { ...GREEDY_ROW, model, prompt_ids, tokens_max: 40 };
+  const row = { ...GREEDY_ROW, model, prompt_ids, tokens_max: 40, tokens: null };
   const all: number[] = [];
   for await (const { token_ids } of started.generate(row, new AbortController().signal)) all.push(...token_ids);
   return all;

@@ -1,0 +1,110 @@
+/** The audit: `GET /admin/audit-logs`, its sums, its export, and what comes as it comes. */
+
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import type { AuditLog, AuditQuery } from "../core/audit.ts";
+import {
+  AUDIT_COLUMNS,
+  auditPageSchema,
+  auditStatsSchema,
+  csvLine,
+  csvRow,
+  readAuditQuery,
+  readFormat,
+  readPageWishes,
+} from "../wire/audit.ts";
+import { dataLine } from "./generation.ts";
+import { describe } from "./openapi.ts";
+import type { RouteParts } from "./parts.ts";
+
+const page = describe("Server", "List the requests that ended", { "application/json": auditPageSchema }, [400, 403]);
+const stats = describe(
+  "Server",
+  "Sum up the requests that ended",
+  { "application/json": auditStatsSchema },
+  [400, 403],
+);
+const anyText = Type.Object({}, { description: "One entry of the list after another." });
+const whole = describe("Server", "Write out the audit", { "application/json": anyText }, [400, 403]);
+const live = describe("Server", "Follow the audit", { "application/json": anyText }, [400, 403]);
+
+export function auditRoutes(parts: RouteParts) {
+  const { audit } = parts;
+  return new Elysia({ normalize: false })
+    .get(
+      "/admin/audit-logs",
+      async ({ request }) => {
+        const query = new URL(request.url).searchParams;
+        const { limit, cursor } = readPageWishes(query);
+        return audit.page(readAuditQuery(query, ["limit", "cursor"]), limit, cursor);
+      },
+      { detail: page },
+    )
+    .get(
+      "/admin/audit-logs/stats",
+      async ({ request }) => audit.stats(readAuditQuery(new URL(request.url).searchParams)),
+      { detail: stats },
+    )
+    .get(
+      "/admin/audit-logs/export",
+      async ({ request }) => {
+        const query = new URL(request.url).searchParams;
+        return exported(audit, readAuditQuery(query, ["format"]), readFormat(query));
+      },
+      { detail: whole },
+    )
+    .get("/admin/audit-logs/live", async ({ request }) => followed(audit, request), { detail: live });
+}
+
+const TYPES = { jsonl: "application/jsonl", csv: "text/csv; charset=utf-8" } as const;
+
+/** As it is read, so that neither side holds all of it. */
+function exported(audit: AuditLog, query: AuditQuery, format: keyof typeof TYPES): Response {
+  const encoder = new TextEncoder();
+  const lines = format === "csv" ? csvLines(audit, query) : jsonLines(audit, query);
+  const body = new ReadableStream({
+    async pull(controller) {
+      let text = "";
+      while (text.length < EXPORT_CHARACTERS) {
+        const { done, value } = lines.next();
+        if (done === true) {
+          if (text !== "") controller.enqueue(encoder.encode(text));
+          return controller.close();
+        }
+        text += value;
+      }
+      controller.enqueue(encoder.encode(text));
+    },
+  });
+  return new Response(body, { headers: { "content-type": TYPES[format] } });
+}
+
+// Enough that a piece is worth sending, not so much that other requests wait for it.
+const EXPORT_CHARACTERS = 2 ** 16;
+
+function* jsonLines(audit: AuditLog, query: AuditQuery): Generator<string, void, undefined> {
+  for (const entry of audit.all(query)) yield `${JSON.stringify(entry)}\n`;
+}
+
+function* csvLines(audit: AuditLog, query: AuditQuery): Generator<string, void, undefined> {
+  yield csvLine(AUDIT_COLUMNS);
+  for (const entry of audit.all(query)) yield csvRow(entry);
+}
+
+function followed(audit: AuditLog, request: Request): Response {
+  const encoder = new TextEncoder();
+  let stop: () => void = () => undefined;
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      stop = audit.follow((entry) => {
+        // Whoever does not read what comes is not kept up to date.
+        if ((controller.desiredSize ?? 0) > -UNREAD_MAX) controller.enqueue(encoder.encode(dataLine(entry)));
+      });
+      request.signal.addEventListener("abort", () => stop(), { once: true });
+    },
+    cancel: () => stop(),
+  });
+  return new Response(body, { headers: { "content-type": "text/event-stream; charset=utf-8" } });
+}
+
+const UNREAD_MAX = 1000;

@@ -1,0 +1,174 @@
+/**
+ * Where requests of a dialect come in: each is routed as it came, and held to its schema only where it is answered
+ * through the neutral form. What another server answers in the same dialect, this one need not understand.
+ */
+
+import type { Static, TSchema } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { assert } from "../core/assert.ts";
+import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
+import type { Call, Endpoint, Protocol, Reply } from "../core/exchange.ts";
+import { Failure } from "../core/failure.ts";
+import { violation } from "../wire/violation.ts";
+import { parseJson, readText } from "./body.ts";
+import { streamed } from "./event-stream.ts";
+import { Exchange } from "./exchange.ts";
+import { Events, type GenerationAsked, streamedAnswer, wholeAnswer } from "./generation.ts";
+import type { RouteParts } from "./parts.ts";
+
+/** A request that was understood, and how its answer is written. */
+type Asked =
+  | GenerationAsked
+  | { readonly kind: "embedding"; readonly request: EmbedRequest; body(embeddings: Embeddings): object }
+  | { readonly kind: "rerank"; readonly request: RerankRequest; body(scores: Scores): object };
+
+export interface Door<Schema extends TSchema> {
+  readonly protocol: Protocol;
+  readonly endpoint: Endpoint;
+  readonly schema: Schema;
+  /** Headers that a provider of the same protocol is to see. */
+  readonly passed_headers: readonly string[];
+  read(body: Static<Schema>, request_id: string): Asked;
+  /** The event that ends a stream which had begun well. */
+  lastWords(error: unknown, request_id: string): string;
+}
+
+export function openDoor<Schema extends TSchema>(
+  parts: RouteParts,
+  door: Door<Schema>,
+): (request: Request) => Promise<Response> {
+  const schema = TypeCompiler.Compile(door.schema);
+  const read = (value: unknown, request_id: string) => {
+    if (!schema.Check(value)) throw violation(schema.Errors(value));
+    return door.read(value, request_id);
+  };
+  return async (request) => {
+    const { protocol: dialect, endpoint } = door;
+    const exchange = new Exchange(parts, {
+      request_id: parts.ids.of(request),
+      dialect,
+      endpoint,
+      client: request.signal,
+    });
+    try {
+      const body = await readText(request);
+      const value = parseJson(body);
+      const asked = once(() => read(value, exchange.request_id));
+      const call = { ...callOf(door, request, exchange, value, asked), body };
+      const reply = await parts.gateway.open(call, exchange.trace, exchange.signal);
+      return await respond(parts, door, exchange, reply, asked);
+    } catch (error) {
+      exchange.fail(error);
+      throw error;
+    }
+  };
+}
+
+function callOf(
+  door: Pick<Door<TSchema>, "protocol" | "endpoint" | "passed_headers">,
+  request: Request,
+  exchange: Exchange,
+  value: unknown,
+  asked: () => Asked,
+): Omit<Call, "body"> {
+  const model = nonEmptyText(value, "model") ?? modelOf(asked());
+  exchange.model_asked = model;
+  return {
+    request_id: exchange.request_id,
+    protocol: door.protocol,
+    endpoint: door.endpoint,
+    model,
+    stream: typeof value === "object" && value !== null && "stream" in value && value.stream === true,
+    headers: passedHeaders(request, door.passed_headers),
+    local_only: privacyOf(request),
+    neutral: asked,
+  };
+}
+
+async function respond(
+  parts: RouteParts,
+  door: Pick<Door<TSchema>, "lastWords">,
+  exchange: Exchange,
+  reply: Reply,
+  asked: () => Asked,
+): Promise<Response> {
+  const lastWords = (error: unknown) => door.lastWords(error, exchange.request_id);
+  const stream = (pieces: AsyncIterator<string | Uint8Array, void, undefined>, headers = {}) =>
+    streamed({ pieces, lastWords, headers }, exchange, parts);
+  switch (reply.kind) {
+    case "stream":
+      exchange.hold(reply.pieces);
+      exchange.tokenCame();
+      return stream(reply.pieces, reply.headers);
+    case "body":
+      return whole(exchange, reply.body, reply);
+    case "events": {
+      exchange.hold(reply.events);
+      const wanted = asked();
+      assert(wanted.kind === "generation", "events answer a generation");
+      const events = new Events(reply.events, exchange);
+      if (wanted.stream) return stream(streamedAnswer(wanted, events));
+      return json(exchange, await wholeAnswer(wanted, events));
+    }
+    case "embeddings": {
+      const wanted = asked();
+      assert(wanted.kind === "embedding", "vectors answer an embedding");
+      return json(exchange, wanted.body(reply.embeddings));
+    }
+    case "scores": {
+      const wanted = asked();
+      assert(wanted.kind === "rerank", "scores answer a reranking");
+      return json(exchange, wanted.body(reply.scores));
+    }
+  }
+}
+
+function modelOf(asked: Asked): string {
+  return asked.kind === "generation" ? asked.generations[0].model : asked.request.model;
+}
+
+function json(exchange: Exchange, body: object): Response {
+  return whole(exchange, JSON.stringify(body), { status: 200, headers: { "content-type": "application/json" } });
+}
+
+function whole(
+  exchange: Exchange,
+  body: string | Uint8Array,
+  { status, headers }: { readonly status: number; readonly headers: Readonly<Record<string, string>> },
+): Response {
+  exchange.succeed();
+  return new Response(body, { status, headers: { ...headers, "x-bunsen-route": exchange.route } });
+}
+
+function once<Value>(make: () => Value): () => Value {
+  let made: { readonly value: Value } | null = null;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
+
+function nonEmptyText(value: unknown, field: string): string | null {
+  if (typeof value !== "object" || value === null) return null;
+  const found: unknown = Reflect.get(value, field);
+  return typeof found === "string" && found !== "" ? found : null;
+}
+
+function passedHeaders(request: Request, names: readonly string[]): Record<string, string> {
+  const passed: Record<string, string> = {};
+  for (const name of names) {
+    const value = request.headers.get(name);
+    if (value !== null) passed[name] = value;
+  }
+  return passed;
+}
+
+const PRIVACY_HEADER = "x-bunsen-privacy";
+
+function privacyOf(request: Request): string | null {
+  const found = request.headers.get(PRIVACY_HEADER);
+  if (found === null) return null;
+  if (found === "local-only") return `the header ${PRIVACY_HEADER}`;
+  const state = `expected "local-only", found ${JSON.stringify(found)}`;
+  throw new Failure("invalid_request", `Cannot use the header ${PRIVACY_HEADER}: ${state}`, PRIVACY_HEADER);
+}

@@ -1,0 +1,159 @@
+/** Sends each request where the policy says, and onward where that fails before its first event. */
+
+import { assert } from "../core/assert.ts";
+import type { Backend } from "../core/backend.ts";
+import type { Call, CountedUsage, Gateway, Reply, Trace } from "../core/exchange.ts";
+import { Failure, type FailureKind } from "../core/failure.ts";
+import type { Explanation, LocalState, Plan, ProviderSource, RoutingSettings, Rule, Stop } from "../core/routing.ts";
+import { generateTogether } from "../core/together.ts";
+import { begun } from "./begun.ts";
+import type { LocalWatch } from "./local-watch.ts";
+import { compilePattern } from "./pattern.ts";
+import { plan, type RuleMatcher, type World } from "./policy.ts";
+import type { AddressGuard } from "./remote/address.ts";
+import { askProvider } from "./remote/remote-backend.ts";
+import { type Tuning, Upstream } from "./remote/upstream.ts";
+import { UpstreamFailure } from "./remote/upstream-failure.ts";
+
+export interface RouterParts {
+  readonly local: Backend;
+  /** Whether this machine has a model of that name. */
+  readonly hasModel: (name: string) => boolean;
+  readonly watch: LocalWatch;
+  readonly providers: ProviderSource;
+  /** As they are stored, in any order; the same array until one changes. */
+  readonly rules: () => readonly Rule[];
+  readonly settings: () => RoutingSettings;
+  readonly guard: AddressGuard;
+  readonly tuning: Tuning;
+  readonly random: () => number;
+}
+
+export class Router implements Gateway {
+  readonly #parts: RouterParts;
+  readonly #upstreams = new Map<string, Upstream>();
+  #compiled: { readonly rules: readonly Rule[]; readonly matchers: readonly RuleMatcher[] } | null = null;
+
+  constructor(parts: RouterParts) {
+    this.#parts = parts;
+  }
+
+  async open(call: Call, trace: Trace, signal: AbortSignal): Promise<Reply> {
+    const { stops } = this.#plan(call.model, call.body.length, call.local_only);
+    for (const [index, stop] of stops.entries()) {
+      const last = index === stops.length - 1;
+      try {
+        return await this.#ask(stop, call, trace, signal);
+      } catch (error) {
+        if (signal.aborted || !mayGoOn(error) || last) return inOwnWords(error, call, stop, this.#world(), trace);
+      }
+    }
+    assert(false, "the last stop answers or throws");
+  }
+
+  /** Where a request would go; asks nobody. */
+  explain(model: string, body_bytes: number, local_only: string | null): Explanation {
+    const made = this.#plan(model, body_bytes, local_only);
+    const [first] = made.stops;
+    return { ...made, local: first.backend === "local" ? this.#localState(first.model) : null };
+  }
+
+  upstream(provider: string): Upstream {
+    const known = this.#upstreams.get(provider) ?? new Upstream(provider, this.#parts.tuning, this.#parts.random);
+    this.#upstreams.set(provider, known);
+    return known;
+  }
+
+  #plan(model: string, body_bytes: number, local_only: string | null): Plan {
+    const prompt_tokens_about = Math.ceil(body_bytes / BYTES_PER_TOKEN);
+    return plan({ model, prompt_tokens_about, local_only }, this.#world());
+  }
+
+  async #ask(stop: Stop, call: Call, trace: Trace, signal: AbortSignal): Promise<Reply> {
+    trace.backend = stop.backend;
+    trace.model_served = stop.model;
+    trace.route_reason = stop.reason;
+    if (stop.backend === "local") return await this.#askLocal(call, stop.model, trace, signal);
+    const provider = this.#world().providers.get(stop.backend);
+    if (provider === undefined) {
+      throw new Failure("not_found", `Cannot use provider "${stop.backend}": there is none of that name`, "model");
+    }
+    await this.#parts.guard.check(provider, this.#parts.settings().private_hosts);
+    const key = await this.#parts.providers.key(provider.name);
+    trace.left_machine ||= stop.leaves_machine;
+    return await askProvider(call, { provider, key, model: stop.model }, this.upstream(provider.name), trace, signal);
+  }
+
+  async #askLocal(call: Call, model: string, trace: Trace, signal: AbortSignal): Promise<Reply> {
+    const { local, watch } = this.#parts;
+    const neutral = call.neutral();
+    return await watch.waiting(model, async (): Promise<Reply> => {
+      switch (neutral.kind) {
+        case "generation": {
+          const requests = neutral.generations.map((request) => ({ ...request, model }));
+          const events = await begun(generateTogether(local, requests, signal));
+          assert(events !== null, "a backend ends every answer with a terminal event");
+          return { kind: "events", events };
+        }
+        case "embedding": {
+          const embeddings = await local.embed({ ...neutral.request, model }, signal);
+          trace.usage = readOnly(embeddings);
+          return { kind: "embeddings", embeddings };
+        }
+        case "rerank": {
+          const scores = await local.rerank({ ...neutral.request, model }, signal);
+          trace.usage = readOnly(scores);
+          return { kind: "scores", scores };
+        }
+      }
+    });
+  }
+
+  #world(): World {
+    const { providers, settings } = this.#parts;
+    return {
+      rules: this.#matchers(),
+      providers: new Map(providers.providers().map((provider) => [provider.name, provider])),
+      settings: settings(),
+      local: (model) => (this.#parts.hasModel(model) ? this.#localState(model) : null),
+    };
+  }
+
+  #localState(model: string): LocalState {
+    return this.#parts.watch.state(model);
+  }
+
+  #matchers(): readonly RuleMatcher[] {
+    const rules = this.#parts.rules();
+    if (this.#compiled?.rules === rules) return this.#compiled.matchers;
+    const enabled = rules.filter((rule) => rule.enabled);
+    // Of equal ones the older goes first.
+    const sorted = enabled.toSorted((one, other) => other.priority - one.priority || one.id - other.id);
+    const matchers = sorted.map((rule) => ({ rule, matches: compilePattern(rule.pattern_type, rule.model_pattern) }));
+    this.#compiled = { rules, matchers };
+    return matchers;
+  }
+}
+
+// English and code both have about four; the rest of a request's JSON makes this an upper bound.
+const BYTES_PER_TOKEN = 4;
+
+/** Nothing was written. */
+function readOnly({ prompt_tokens }: { readonly prompt_tokens: number }): CountedUsage {
+  return { prompt_tokens, completion_tokens: 0, cached_tokens: null };
+}
+
+/** What is wrong with the request itself is wrong everywhere. */
+const FINAL: ReadonlySet<FailureKind> = new Set(["invalid_request", "forbidden", "too_large"]);
+
+function mayGoOn(error: unknown): boolean {
+  return error instanceof Failure && !FINAL.has(error.kind);
+}
+
+/** The refusal of a provider whose protocol the caller speaks is passed on as it is. */
+function inOwnWords(error: unknown, call: Call, stop: Stop, world: World, trace: Trace): Reply {
+  const same_protocol = world.providers.get(stop.backend)?.api_type === call.protocol;
+  if (!(error instanceof UpstreamFailure) || error.answer === null || !same_protocol) throw error;
+  trace.error_type = `http_${error.answer.status}`;
+  return { kind: "body", ...error.answer };
+}

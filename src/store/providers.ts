@@ -1,0 +1,123 @@
+/** The owner's providers and their keys, which only ever lie here sealed. */
+
+import { eq } from "drizzle-orm";
+import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
+import { Failure } from "../core/failure.ts";
+import type { ApiType, BackendType, GivenProvider, KeyState, Provider, ProviderStore } from "../core/routing.ts";
+import type { Store } from "./database.ts";
+import type { Sealing } from "./sealing.ts";
+
+export const providers = sqliteTable("providers", {
+  name: text("name").primaryKey(),
+  api_type: text("api_type").$type<ApiType>().notNull(),
+  backend_type: text("backend_type").$type<BackendType>().notNull(),
+  base_url: text("base_url").notNull(),
+  sealed_key: text("sealed_key"),
+  changed_ms: integer("changed_ms").notNull(),
+});
+
+export class StoredProviders implements ProviderStore {
+  readonly #store: Store;
+  readonly #sealing: Sealing;
+  readonly #now: () => number;
+  /** From the environment: used where none of that name is stored. */
+  readonly #given: readonly GivenProvider[];
+  #all: readonly Provider[] = [];
+  readonly #sealed = new Map<string, string>();
+  readonly #lost = new Set<string>();
+
+  constructor(store: Store, sealing: Sealing, now: () => number, given: readonly GivenProvider[] = []) {
+    this.#store = store;
+    this.#sealing = sealing;
+    this.#now = now;
+    this.#given = given;
+    this.#load();
+  }
+
+  providers(): readonly Provider[] {
+    return this.#all;
+  }
+
+  keyState(provider: string): KeyState {
+    if (this.#lost.has(provider)) return "lost";
+    return this.#sealed.has(provider) || this.#givenKey(provider) !== null ? "stored" : "none";
+  }
+
+  async key(provider: string): Promise<string | null> {
+    const sealed = this.#sealed.get(provider);
+    if (sealed === undefined) return this.#givenKey(provider);
+    const opened = await this.#sealing.open(sealed, provider);
+    if (opened !== null) return opened;
+    this.#lost.add(provider);
+    const state = "the secret that its key was sealed with is lost; enter the key again";
+    throw new Failure("unavailable", `Cannot use provider "${provider}": ${state}`);
+  }
+
+  async save(provider: Provider, key: string | null | undefined): Promise<void> {
+    const { name, api_type, backend_type, base_url } = provider;
+    const kept = this.#sealed.get(name) ?? null;
+    const sealed_key = key === undefined ? kept : key === null ? null : await this.#sealing.seal(key, name);
+    const set = { api_type, backend_type, base_url, sealed_key, changed_ms: this.#now() };
+    this.#store.tables
+      .insert(providers)
+      .values({ name, ...set })
+      .onConflictDoUpdate({ target: providers.name, set })
+      .run();
+    this.#load();
+  }
+
+  remove(name: string): boolean {
+    const known = this.#all.some((provider) => provider.name === name);
+    this.#store.tables.delete(providers).where(eq(providers.name, name)).run();
+    this.#load();
+    return known;
+  }
+
+  /** Seals all keys with a new secret; those that cannot be opened stay lost. */
+  async rotate(): Promise<{ readonly sealed: number; readonly lost: readonly string[] }> {
+    const opened: [string, string][] = [];
+    const lost: string[] = [];
+    for (const [name, sealed] of this.#sealed) {
+      const key = await this.#sealing.open(sealed, name);
+      if (key === null) lost.push(name);
+      else opened.push([name, key]);
+    }
+    const rotation = await this.#sealing.rotate();
+    const sealed = await Promise.all(
+      opened.map(async ([name, key]) => [name, await this.#sealing.seal(key, name)] as const),
+    );
+    this.#store.tables.transaction((tables) => {
+      for (const [name, sealed_key] of sealed) {
+        tables.update(providers).set({ sealed_key }).where(eq(providers.name, name)).run();
+      }
+    });
+    await rotation.done();
+    this.#load();
+    return { sealed: sealed.length, lost };
+  }
+
+  /** Finds out early which keys are lost, and has the first call not wait for the key to be derived. */
+  async warm(): Promise<void> {
+    for (const name of this.#sealed.keys()) await this.key(name).catch(() => undefined);
+  }
+
+  #givenKey(name: string): string | null {
+    return this.#given.find(({ provider }) => provider.name === name)?.key ?? null;
+  }
+
+  #load(): void {
+    const rows = this.#store.tables.select().from(providers).orderBy(providers.name).all();
+    this.#sealed.clear();
+    this.#lost.clear();
+    for (const { name, sealed_key } of rows) if (sealed_key !== null) this.#sealed.set(name, sealed_key);
+    const stored = rows.map(({ name, api_type, backend_type, base_url }) => ({
+      name,
+      api_type,
+      backend_type,
+      base_url,
+    }));
+    const names = new Set(stored.map((provider) => provider.name));
+    const given = this.#given.map(({ provider }) => provider).filter((provider) => !names.has(provider.name));
+    this.#all = [...stored, ...given];
+  }
+}

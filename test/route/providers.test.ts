@@ -1,0 +1,346 @@
+/** What arrives at a provider, and what comes back from it, in the same protocol and across two. */
+
+import { afterEach, describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { type Call, newTrace } from "../../src/core/exchange.ts";
+import { scratchFolder } from "../formats/scratch.ts";
+import { readEvents } from "../http/scripted-backend.ts";
+import { type House, openHouse, until } from "./house.ts";
+import { HAS_SCHEMAS, STREAM, strictOpenai, WHOLE } from "./strict-openai.ts";
+
+const FOLDER = scratchFolder();
+const KEY = "sk-live-3f9a1c77e0d24b5f";
+const open: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of open.splice(0).reverse()) await close();
+});
+
+let houses = 0;
+
+function house(wishes: Partial<Parameters<typeof openHouse>[0]> = {}): House & { folder: string } {
+  const folder = `${FOLDER}/${houses++}`;
+  const opened = openHouse({ folder, ...wishes });
+  open.push(opened.close);
+  return { ...opened, folder };
+}
+
+function double(key = KEY) {
+  const server = strictOpenai(key);
+  open.push(server.stop);
+  return server;
+}
+
+/** Spaces, escapes, unknown order, a tool, an image, and a member named model that is not the model. */
+const BODY = `{
+  "tools": [{"type":"function","function":{"name":"weather","strict":true,
+    "parameters":{"type":"object","properties":{"model":{"type":"string"},"city":{"type":"string"}}}}}],
+  "mod\\u0065l" : "far" ,"messages":[ {"role":"user","content":[{"type":"text","text":"\\"model\\": \\u00f6 wörld"},
+    {"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo=","detail":"low"}}]} ],
+  "reasoning_effort":"low", "parallel_tool_calls":false, "seed": 12.0, "metadata":{"a":"b"}STREAM}`;
+const ASKED = BODY.replace("STREAM", "");
+const ASKED_STREAM = BODY.replace("STREAM", ',"stream":true,"stream_options":{"include_usage":true}');
+
+describe.skipIf(!HAS_SCHEMAS)("a provider of the caller's protocol", () => {
+  async function ready() {
+    const server = double();
+    const opened = house();
+    await opened.set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url, api_key: KEY });
+    await opened.set("rules", {
+      model_pattern: "far",
+      pattern_type: "exact",
+      target: "cloud",
+      target_model: "gpt-far",
+    });
+    return { server, ...opened };
+  }
+
+  for (const [form, asked, answer] of [
+    ["whole", ASKED, WHOLE],
+    ["as a stream", ASKED_STREAM, STREAM],
+  ] as const) {
+    test(`answers ${form}: every byte goes there and back but the model and the key`, async () => {
+      const { server, chat, rows } = await ready();
+      const response = await chat(asked, {
+        headers: { authorization: "Bearer caller", cookie: "a=b", "x-api-key": "c" },
+      });
+      expect(await response.text()).toBe(answer);
+      expect(response.headers.get("x-bunsen-route")).toBe("cloud:gpt-far (rule 1)");
+      const [arrived] = server.arrived;
+      expect(arrived?.body).toBe(asked.replace('"far"', '"gpt-far"'));
+      expect(arrived?.authorization).toBe(`Bearer ${KEY}`);
+      expect(JSON.stringify(arrived?.headers)).not.toMatch(/caller|a=b|x-api-key/);
+      await until(() => rows().length === 1);
+      expect(rows()).toMatchObject([
+        { status: "success", prompt_tokens: 81, completion_tokens: 17, cached_tokens: 64, left_machine: true },
+      ]);
+    });
+  }
+
+  test("is changed by a rule, a key or a provider for the very next request", async () => {
+    const { server, chat, send, set } = await ready();
+    expect((await chat(ASKED)).status).toBe(200);
+    await set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url, api_key: "sk-wrong" });
+    expect((await chat(ASKED)).status).toBe(502);
+    await set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url, api_key: KEY });
+    expect((await chat(ASKED)).status).toBe(200);
+    const other = double("sk-other");
+    await set("providers", { name: "cloud", api_type: "openai", base_url: other.base_url, api_key: "sk-other" });
+    expect((await chat(ASKED)).status).toBe(200);
+    expect(other.arrived).toHaveLength(1);
+    await send("PUT", "/api/settings/rules/1", { model_pattern: "near", pattern_type: "exact", target: "cloud" });
+    expect((await chat(ASKED)).status).toBe(404);
+    await send("DELETE", "/api/settings/providers/cloud");
+    expect((await chat(ASKED.replace('"far"', '"near"'))).status).toBe(404);
+  });
+
+  test("never shows its key: not in answers, errors, the audit or the database", async () => {
+    const { chat, send, set, server, folder, bugs, store } = await ready();
+    const texts: string[] = [];
+    const hear = async (response: Response) => texts.push(await response.text(), JSON.stringify([...response.headers]));
+    await hear(await chat(ASKED));
+    await hear(await chat(ASKED.replace('"low"', '"absurd"')));
+    const listed = "/api/settings/providers";
+    for (const path of [listed, `${listed}/defaults`, "/api/providers/models", "/api/providers/health"]) {
+      await hear(await send("GET", path));
+    }
+    await hear(await send("POST", `${listed}/cloud/test`));
+    await set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url, api_key: "sk-wrong-9912" });
+    await hear(await chat(ASKED));
+    await hear(await send("GET", "/admin/audit-logs"));
+    await hear(await send("GET", "/admin/audit-logs/export?format=csv"));
+    expect(texts.join("\n")).toContain('"stored"');
+    expect(texts.join("\n")).not.toMatch(/sk-live|sk-wrong/);
+    expect(Bun.inspect(bugs)).toBe("[]");
+    store.tables.run("PRAGMA wal_checkpoint(FULL)");
+    const files = readdirSync(folder).map((name) => join(folder, name));
+    const bytes = files.map((file) => readFileSync(file, "latin1")).join("");
+    expect(bytes).toContain("cloud");
+    expect(bytes).not.toMatch(/sk-live|sk-wrong/);
+    expect(statSync(join(folder, "secret")).mode & 0o777).toBe(0o600);
+  });
+
+  test("whose secret was lost asks for its key again, and has it back when it is entered", async () => {
+    const { folder, server, ...first } = await ready();
+    await open.pop()?.();
+    rmSync(join(folder, "secret"));
+    const again = openHouse({ folder });
+    open.push(again.close);
+    const refused = await again.chat(ASKED);
+    expect([refused.status, await refused.text()]).toEqual([503, expect.stringContaining("enter the key again")]);
+    expect(await (await again.send("GET", "/api/settings/providers")).json()).toMatchObject({
+      data: [{ key: "lost" }],
+    });
+    await again.set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url, api_key: KEY });
+    expect((await again.chat(ASKED)).status).toBe(200);
+    expect(first.bugs).toEqual([]);
+  });
+
+  test("keeps working when its key is sealed with a new secret", async () => {
+    const { folder, chat, providers } = await ready();
+    const before = readFileSync(join(folder, "secret"), "utf8");
+    expect(await providers.rotate()).toEqual({ sealed: 1, lost: [] });
+    expect(readFileSync(join(folder, "secret"), "utf8")).not.toContain(before.trim());
+    expect((await chat(ASKED)).status).toBe(200);
+  });
+
+  test("is told apart when it is tried: well, unauthorised, refused, another protocol", async () => {
+    const { send, set, server } = await ready();
+    const tried = async () => (await (await send("POST", "/api/settings/providers/cloud/test")).json()) as object;
+    expect(await tried()).toMatchObject({ outcome: "ok", models: ["gpt-far"] });
+    await set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url, api_key: "sk-no" });
+    expect(await tried()).toMatchObject({ outcome: "unauthorised" });
+    await set("providers", {
+      name: "cloud",
+      api_type: "openai",
+      base_url: server.base_url.replace("/v1", "/v9"),
+      api_key: KEY,
+    });
+    expect(await tried()).toMatchObject({ outcome: "wrong_protocol" });
+    await server.stop();
+    expect(await tried()).toMatchObject({ outcome: "refused" });
+  });
+});
+
+test("a second Bunsen is a provider like OpenAI", async () => {
+  const second = house();
+  const first = house();
+  await first.set("providers", { name: "second", api_type: "openai", base_url: `${second.url}/v1` });
+  await first.set("rules", { model_pattern: "far*", pattern_type: "glob", target: "second", target_model: "tiny" });
+  const hi = { model: "far-away", messages: [{ role: "user", content: "hi" }] };
+  const whole = (await (await first.chat(hi)).json()) as { choices: { message: { content: string } }[] };
+  expect(whole.choices[0]?.message.content).toBe("Hello, wörld");
+  const stream = await readEvents(await first.chat({ ...hi, stream: true, stream_options: { include_usage: true } }));
+  expect(stream.at(-1)).toBe("[DONE]");
+  await until(() => first.rows().length === 2 && second.rows().length === 2);
+  for (const rows of [first.rows(), second.rows()]) {
+    const counted = { status: "success", prompt_tokens: 5, completion_tokens: 2, model_served: "tiny" };
+    expect(rows).toMatchObject([counted, counted]);
+  }
+});
+
+const ANTHROPIC_STREAM = [
+  '{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","content":[],"usage":{"input_tokens":9,"cache_read_input_tokens":4,"output_tokens":1}}}',
+  '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}',
+  '{"type":"ping"}',
+  '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Good "}}',
+  '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"day"}}',
+  '{"type":"content_block_stop","index":0}',
+  '{"type":"message_delta","delta":{"stop_reason":"max_tokens","stop_sequence":null},"usage":{"output_tokens":6}}',
+  '{"type":"message_stop"}',
+]
+  .map((data) => `event: ${JSON.parse(data).type}\ndata: ${data}\n\n`)
+  .join("");
+
+test("a chat of OpenAI's protocol is answered by a provider of Anthropic's, and what it cannot say is refused", async () => {
+  const bodies: unknown[] = [];
+  const keys: (string | null)[] = [];
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    async fetch(request) {
+      keys.push(request.headers.get("x-api-key"), request.headers.get("anthropic-version"));
+      bodies.push([new URL(request.url).pathname, await request.json()]);
+      return new Response(ANTHROPIC_STREAM, { headers: { "content-type": "text/event-stream" } });
+    },
+  });
+  open.push(async () => await server.stop(true));
+  const { set, chat, rows } = house();
+  const base_url = `http://127.0.0.1:${server.port}/v1`;
+  await set("providers", { name: "claude", api_type: "anthropic", base_url, api_key: KEY, backend_type: "cloud" });
+  const messages = [
+    { role: "system", content: "Be kind." },
+    { role: "user", content: "hi" },
+  ];
+  const asked = { model: "claude:opus", messages, max_tokens: 6, stop: ["X"], temperature: 0.5 };
+  expect(await (await chat(asked)).json()).toMatchObject({
+    choices: [{ message: { content: "Good day" }, finish_reason: "length" }],
+    usage: { prompt_tokens: 13, completion_tokens: 6 },
+  });
+  expect(keys).toEqual([KEY, "2023-06-01"]);
+  expect(bodies).toEqual([
+    [
+      "/v1/messages",
+      {
+        model: "opus",
+        stream: true,
+        max_tokens: 6,
+        system: "Be kind.",
+        messages: [{ role: "user", content: "hi" }],
+        temperature: 0.5,
+        stop_sequences: ["X"],
+      },
+    ],
+  ]);
+  const refused = await chat({ ...asked, seed: 3 });
+  expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining("seed")]);
+  expect(bodies).toHaveLength(1);
+  expect(rows()).toMatchObject([{ status: "success", prompt_tokens: 13, completion_tokens: 6 }, { status: "error" }]);
+});
+
+test("a caller of Anthropic's protocol is passed through to a provider of it, with its headers and its counts", async () => {
+  const arrived: { readonly body: string; readonly headers: readonly (string | null)[] }[] = [];
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    async fetch(request) {
+      const names = ["x-api-key", "anthropic-version", "anthropic-beta"];
+      arrived.push({ body: await request.text(), headers: names.map((name) => request.headers.get(name)) });
+      return new Response(ANTHROPIC_STREAM, { headers: { "content-type": "text/event-stream" } });
+    },
+  });
+  open.push(async () => await server.stop(true));
+  const { set, router } = house();
+  const base_url = `http://127.0.0.1:${server.port}/v1`;
+  await set("providers", { name: "claude", api_type: "anthropic", base_url, api_key: KEY, backend_type: "cloud" });
+  const body =
+    '{ "thinking":{"type":"enabled","budget_tokens":1024}, "model": "claude:opus","messages":[],"stream":true }';
+  const trace = newTrace();
+  const call: Call = {
+    request_id: "req_1",
+    protocol: "anthropic",
+    endpoint: "messages",
+    model: "claude:opus",
+    body,
+    stream: true,
+    headers: { "anthropic-version": "2024-01-01", "anthropic-beta": "more" },
+    local_only: null,
+    neutral: () => {
+      throw new Error("what passes through is not understood");
+    },
+  };
+  const reply = await router.open(call, trace, new AbortController().signal);
+  if (reply.kind !== "stream") throw new Error(`Not a stream but ${reply.kind}`);
+  let text = "";
+  for (let next = await reply.pieces.next(); next.done !== true; next = await reply.pieces.next()) {
+    text += Buffer.from(next.value).toString();
+  }
+  expect(text).toBe(ANTHROPIC_STREAM);
+  expect(trace.usage).toEqual({ prompt_tokens: 13, completion_tokens: 6, cached_tokens: 4 });
+  const headers = [KEY, "2024-01-01", "more"];
+  expect(arrived).toEqual([{ body: body.replace("claude:opus", "opus"), headers }]);
+});
+
+describe("privacy", () => {
+  test("a request, a rule or the switch keep all on this machine, in fallback too, with 403 and the reason", async () => {
+    const server = double();
+    const { chat, set, send, settings, rows } = house();
+    await set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url, api_key: KEY });
+    await set("rules", { model_pattern: "far", pattern_type: "exact", target: "cloud" });
+    await set("rules", {
+      model_pattern: "own",
+      pattern_type: "exact",
+      target: "local",
+      privacy: "local-only",
+      fallbacks: ["cloud:gpt"],
+    });
+    const hi = { messages: [{ role: "user", content: "hi" }] };
+    const kept = await chat({ ...hi, model: "far" }, { headers: { "x-bunsen-privacy": "local-only" } });
+    expect([kept.status, await kept.text()]).toEqual([403, expect.stringContaining("the header x-bunsen-privacy")]);
+    expect((await chat({ ...hi, model: "far" }, { headers: { "x-bunsen-privacy": "maybe" } })).status).toBe(400);
+    expect((await chat({ ...hi, model: "own" })).status).toBe(404);
+    Object.assign(settings, { enable_cloud_routing: "off" });
+    const off = await chat({ ...hi, model: "far" });
+    expect([off.status, await off.text()]).toEqual([403, expect.stringContaining("cloud routing is off")]);
+    expect((await chat({ ...hi, model: "cloud:gpt" })).status).toBe(403);
+    expect((await send("POST", "/admin/route/explain", { model: "far" })).status).toBe(403);
+    expect(server.arrived).toEqual([]);
+    expect(rows().map((row) => row.left_machine)).toEqual(rows().map(() => false));
+  });
+
+  test("a provider of the cloud in a private network is refused unless its host is listed", async () => {
+    const server = double();
+    const { chat, set, settings } = house();
+    await set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url, api_key: KEY });
+    Object.assign(settings, { private_hosts: [] });
+    const refused = await chat({ model: "cloud:gpt", messages: [{ role: "user", content: "hi" }] });
+    expect([refused.status, await refused.text()]).toEqual([403, expect.stringContaining("private network")]);
+    expect(server.arrived).toEqual([]);
+  });
+});
+
+test("a dry run tells where a request would go and why, and asks nobody", async () => {
+  const server = double();
+  const { set, send, backend } = house();
+  await set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url });
+  await set("rules", {
+    model_pattern: "^t.n",
+    pattern_type: "regex",
+    target: "local",
+    target_model: "tiny",
+    fallbacks: ["cloud:gpt"],
+  });
+  const response = await send("POST", "/admin/route/explain", { model: "tin" });
+  expect(await response.json()).toEqual({
+    model: "tin",
+    rule_id: 1,
+    local_only: null,
+    stops: [
+      { backend: "local", model: "tiny", reason: "rule 1", leaves_machine: false },
+      { backend: "cloud", model: "gpt", reason: "rule 1, fallback 1", leaves_machine: true },
+    ],
+    would_load: "tiny",
+    ttft_ms_predicted: null,
+  });
+  expect([server.arrived, backend.requests]).toEqual([[], []]);
+});

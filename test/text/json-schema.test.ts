@@ -1,0 +1,152 @@
+/** JSON Schemas as grammars: each is refused by a keyword's name, or its grammar agrees with every instance there is. */
+
+import { describe, expect, test } from "bun:test";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { Failure } from "../../src/core/failure.ts";
+import type { CompiledGrammar, TokenBytes } from "../../src/core/grammar.ts";
+import { GrammarMatcher, TokenGrammar } from "../../src/engine/grammar.ts";
+import { TokenTrie } from "../../src/engine/token-trie.ts";
+import { compileGrammar } from "../../src/text/grammar/compile.ts";
+import { LoadedText } from "../../src/text/model.ts";
+import { seeded } from "../random.ts";
+import { defaultModel } from "./default-model.ts";
+import { type SchemaCase, sampleCases, suiteCases, writings } from "./schema-cases.ts";
+
+const ALL_BYTES = new Set(Array.from({ length: 256 }, (_, byte) => byte));
+const BYTES: TokenBytes = {
+  bytes: Uint8Array.from(ALL_BYTES),
+  offsets: Uint32Array.from({ length: 257 }, (_, id) => id),
+};
+const BYTE_TRIE = new TokenTrie(BYTES, 256);
+
+// Numbers are written without an exponent, with at most 30 digits.
+const NUMBER_MAX = 1e30;
+
+function compiled(schema: unknown, alphabet: ReadonlySet<number> = ALL_BYTES): CompiledGrammar | Failure {
+  try {
+    return compileGrammar({ kind: "json_schema", parameter: "schema", schema }, alphabet);
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
+}
+
+function accepts(grammar: TokenGrammar, text: string): boolean {
+  const matcher = new GrammarMatcher(grammar);
+  return matcher.accept(Buffer.from(text)) && matcher.may_end;
+}
+
+/** Instances that the grammar judges wrongly. */
+function misjudged({ name, schema, instances }: SchemaCase, grammar: CompiledGrammar): unknown[] {
+  const read = new TokenGrammar(grammar, BYTE_TRIE, new Map());
+  const is_format = /^(optional\/)?format\//.test(name) || name.startsWith("format.json");
+  return instances.flatMap(({ data, valid }) => {
+    if (typeof data === "number" && Math.abs(data) > NUMBER_MAX) return [];
+    // A format's rare forms are left out, and by default the standard takes formats for remarks.
+    if (is_format && valid) return [];
+    const accepted = [...writings(data, schema)].some((text) => accepts(read, text));
+    return accepted === valid ? [] : [{ name, data, valid }];
+  });
+}
+
+describe.each([
+  ["the sample", sampleCases, 57],
+  ["the JSON Schema test suite", suiteCases, 300],
+] as const)("%s", (_, cases, enforced_min) => {
+  test("every schema is enforced or refused by name", () => {
+    const results = cases().map((each) => ({ each, grammar: compiled(each.schema) }));
+    const refused = results.flatMap(({ grammar }) => (grammar instanceof Failure ? [grammar] : []));
+    for (const { message } of refused) {
+      expect(message).toMatch(/"\$?\w+" at (its root|\/)|no value that the model|too large|"(contains|minProperties)"/);
+    }
+    const wrong = results.flatMap(({ each, grammar }) => (grammar instanceof Failure ? [] : misjudged(each, grammar)));
+    expect(wrong).toEqual([]);
+    expect(results.length - refused.length).toBeGreaterThanOrEqual(enforced_min);
+  }, 120_000);
+});
+
+describe("random walks over the default model's tokens", () => {
+  const { vocabulary } = new LoadedText(defaultModel()).describe();
+  const size = vocabulary.offsets.length - 1;
+  const trie = new TokenTrie(vocabulary, size);
+  const bytesOf = (id: number) => vocabulary.bytes.subarray(vocabulary.offsets[id], vocabulary.offsets[id + 1]);
+  const ids = Array.from({ length: size }, (_, id) => id);
+  const alphabet = new Set(ids.flatMap((id) => (bytesOf(id).length === 1 ? [...bytesOf(id)] : [])));
+  const closing = ids.filter((id) => /^["\]},]+$/.test(Buffer.from(bytesOf(id)).toString("latin1")));
+  const mask = new Uint32Array(Math.ceil(size / 32));
+  const isAllowed = (id: number) => (((mask[id >>> 5] ?? 0) >>> (id & 31)) & 1) === 1;
+
+  /** A text that ended, or null when it had to be cut. Closing tokens come often, so that most end. */
+  function walk(grammar: TokenGrammar, random: () => number): string | null {
+    const matcher = new GrammarMatcher(grammar);
+    const drawn: Uint8Array[] = [];
+    while (drawn.length < 150) {
+      if (matcher.is_complete || (matcher.may_end && random() < 0.1)) return Buffer.concat(drawn).toString();
+      matcher.allow(mask);
+      const ends = random() < 0.5 ? closing.filter(isAllowed) : [];
+      const first = Math.floor(random() * size);
+      const any = ids.findIndex((_, place) => isAllowed((first + place) % size));
+      expect(any, "a text that has not ended goes on").toBeGreaterThanOrEqual(0);
+      const id = ends[Math.floor(random() * ends.length)] ?? (first + any) % size;
+      drawn.push(bytesOf(id));
+      expect(matcher.accept(bytesOf(id)), "an allowed token is accepted").toBe(true);
+    }
+    return null;
+  }
+
+  test("what ends satisfies its schema", () => {
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const random = seeded(seed);
+    let ended = 0;
+    for (const { name, schema } of [...sampleCases(), ...suiteCases().filter((_, place) => place % 4 === seed % 4)]) {
+      const grammar = compiled(schema, alphabet);
+      const validate = validator(schema);
+      if (grammar instanceof Failure || validate === null) continue;
+      const text = walk(new TokenGrammar(grammar, trie, new Map()), random);
+      if (text === null) continue;
+      ended += 1;
+      expect(validate(JSON.parse(text)), `seed ${seed}, ${name}: ${text}`).toBe(true);
+    }
+    expect(ended).toBeGreaterThan(80);
+  }, 120_000);
+
+  test("a token is allowed when its bytes are accepted, and only then", () => {
+    const schema = {
+      type: "object",
+      properties: { a: { type: "string", maxLength: 9 }, b: { type: "array", items: { type: "number" } } },
+    };
+    const grammar = compiled(schema, alphabet);
+    if (grammar instanceof Failure) throw grammar;
+    for (const begun of ["", "{", '{"a": "', '{"a":"abcdef', '{"b": [1', '{"b":[-', '{"a":"\\']) {
+      const tokens = new TokenGrammar(grammar, trie, new Map());
+      const matcher = new GrammarMatcher(tokens);
+      expect(matcher.accept(Buffer.from(begun))).toBe(true);
+      matcher.allow(mask);
+      const some = ids.filter((id) => id % 11 === begun.length);
+      const wrong = some.filter((id) => {
+        const next = new GrammarMatcher(tokens);
+        next.accept(Buffer.from(begun));
+        return isAllowed(id) !== (bytesOf(id).length > 0 && next.accept(bytesOf(id)));
+      });
+      expect(wrong, begun).toEqual([]);
+    }
+  }, 60_000);
+});
+
+/** null: the library cannot read the schema. */
+function validator(schema: unknown): ReturnType<Ajv2020["compile"]> | null {
+  const bare = typeof schema === "object" ? { ...schema, $schema: undefined } : schema;
+  for (const unicodeRegExp of [true, false]) {
+    try {
+      const options = {
+        strict: false,
+        validateFormats: false,
+        logger: false,
+        multipleOfPrecision: 6,
+        unicodeRegExp,
+      } as const;
+      return new Ajv2020(options).compile(bare as object);
+    } catch {}
+  }
+  return null;
+}
