@@ -10,6 +10,7 @@ import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import type { RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
+import { adapterNames, findAdapter } from "./hub/adapters.ts";
 import { cachedModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { findLibrary } from "./mlx/discovery.ts";
@@ -62,7 +63,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const live = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
   const settings = live.values;
   const parts = await unpackParts(config.data_folder);
-  const { catalog, wanted } = findModels(config, models, parts.default_model);
+  const { catalog, wanted } = findModels(config, models, parts.default_model, () => settings.adapters);
   const homebrew_folders = process.platform === "darwin" ? HOMEBREW_FOLDERS : [];
   const library = findLibrary(
     { named: config.mlx_library, own_folder: parts.library_folder, homebrew_folders },
@@ -159,12 +160,16 @@ export function findModels(
   config: Config,
   given: readonly string[],
   default_model: string | null,
+  adapterFolders: () => readonly string[] = () => [],
 ): { catalog: Catalog; wanted: readonly string[] } {
   const own = default_model === null ? [] : [defaultModel(default_model)];
   const cached: CatalogModel[] = cachedModels(config.hub_folder).map((found) => ({ ...found, sampling: NO_WISHES }));
   const known = new Map([...cached, ...own].map((model) => [model.name, model]));
   const named = distinct(given.map((name) => known.get(name) ?? atPath(name)));
-  const catalog = new Catalog([...named, ...own, ...cached]);
+  const catalog = new Catalog([...named, ...own, ...cached], {
+    find: (name) => findAdapter(adapterFolders(), name),
+    names: () => adapterNames(adapterFolders()),
+  });
   return { catalog, wanted: (named.length > 0 ? named : own).map((model) => model.name) };
 }
 

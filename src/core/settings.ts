@@ -33,6 +33,8 @@ export interface EngineSettings {
   readonly kv_bytes_max: number;
   /** The prefix cache on disk, of all models together; 0: none. */
   readonly kv_disk_bytes_max: number;
+  /** Folders that are LoRA adapters or hold some; read anew at each request that names one. */
+  readonly adapters: readonly string[];
 }
 
 export interface PoolSettings {
@@ -176,6 +178,12 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "bytes", least: 0, most: 2 ** 50 },
     otherwise: () => 4 * 2 ** 30,
     help: "disk for what was read before, of all models, kept over restarts; 0 for none",
+  },
+  adapters: {
+    group: "engine",
+    form: { kind: "texts" },
+    otherwise: () => [],
+    help: "folders, with commas between, that are LoRA adapters or hold some",
   },
   memory_limit_mode: {
     group: "pool",

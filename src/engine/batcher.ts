@@ -162,8 +162,8 @@ export class Batcher {
     return Math.max(0, prompt_tokens - prompt_tokens_computed);
   }
 
-  explain(prompt_ids: readonly number[]): PrefixMatch {
-    return this.#store.explain(prompt_ids);
+  explain(prompt_ids: readonly number[], root: string): PrefixMatch {
+    return this.#store.explain(prompt_ids, root);
   }
 
   /** What blocks nobody reads hold, the last used first. */
@@ -344,7 +344,8 @@ function chunkEnd(row: Row, budget: number): number {
 /** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */
 function sharedTokens(row: Row, other: Row): number {
   const index = row.blocks.length;
-  if (other === row || other.blocks[index - 1] !== row.blocks[index - 1]) return 0;
+  if (other === row || other.limits.root !== row.limits.root || other.blocks[index - 1] !== row.blocks[index - 1])
+    return 0;
   return equalTokens(row.tokensOf(index), other.tokensOf(index));
 }
 

@@ -9,6 +9,8 @@ import { BLOCK_TOKENS } from "../models/block.ts";
 export interface BlockContent {
   /** The block before it, itself published; null at the start of a text. */
   readonly parent: number | null;
+  /** What beside the tokens decides what it holds: the key of an adapter, or nothing. */
+  readonly root: string;
   readonly token_ids: readonly number[];
   /** Of every token up to the end of this block: names the content where block numbers mean nothing, as on disk. */
   readonly chain_hash: string;
@@ -139,15 +141,15 @@ export class BlockStore {
   }
 
   /** Why a prompt was, or was not, found. */
-  explain(token_ids: readonly number[]): PrefixMatch {
+  explain(token_ids: readonly number[], root: string): PrefixMatch {
     let parent: number | null = null;
-    let chain_hash = "";
+    let chain_hash = root;
     let position = 0;
     let in_memory = true;
     for (; position + BLOCK_TOKENS <= token_ids.length; position += BLOCK_TOKENS) {
       const next = token_ids.slice(position, position + BLOCK_TOKENS);
       chain_hash = chainHash(chain_hash, next);
-      const content: BlockContent = { parent, token_ids: next, chain_hash };
+      const content: BlockContent = { parent, root, token_ids: next, chain_hash };
       const block = in_memory ? this.find(content) : null;
       if (block !== null) parent = block;
       else if (this.#tier.has(content)) in_memory = false;
@@ -156,7 +158,7 @@ export class BlockStore {
     if (!in_memory) return { matched_tokens: position, departure: null };
     const rest = token_ids.slice(position, position + BLOCK_TOKENS);
     const departures = this.#contents.flatMap((content) => {
-      if (content === null || content.parent !== parent) return [];
+      if (content === null || content.parent !== parent || content.root !== root) return [];
       const equal = equalTokens(content.token_ids, rest);
       return equal < rest.length ? [{ position: position + equal, cached_token_ids: content.token_ids }] : [];
     });
@@ -210,7 +212,7 @@ export class BlockStore {
   }
 }
 
-/** The hash of a chain from that of all blocks before its last ("" for none) and the last one's tokens. */
+/** The hash of a chain from that of all blocks before its last (the root for none) and the last one's tokens. */
 export function chainHash(before: string, token_ids: readonly number[]): string {
   return hash("sha256", `${before}:${token_ids.join()}`, "base64url");
 }

@@ -15,7 +15,7 @@ export interface Span {
   /** Blocks of the positions 0 … start + count - 1, in order. */
   readonly blocks: readonly number[];
   /** What its tokens' projections are adapted by; nothing where absent. */
-  readonly adapter?: Adapter | null;
+  readonly adapter?: Adapter | null | undefined;
 }
 
 /** The tokens that go through one adapter. */

@@ -47,8 +47,9 @@ export class LocalBackend implements Backend, PrefixCache {
   }
 
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
-    const { model, text, prompt_ids } = await this.#read(request, signal);
-    return inWords(await this.#scheduler.explain(model, prompt_ids), prompt_ids, text.vocabulary);
+    const { model, adapter, text, prompt_ids } = await this.#read(request, signal);
+    const match = await this.#scheduler.explain({ model: model.name, adapter, prompt_ids });
+    return inWords(match, prompt_ids, text.vocabulary);
   }
 
   async embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings> {
@@ -60,12 +61,13 @@ export class LocalBackend implements Backend, PrefixCache {
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
-    const { model, loaded, text, prompt_ids } = await this.#read(request, signal);
+    const { model, adapter, loaded, text, prompt_ids } = await this.#read(request, signal);
     const room = loaded.context_length - prompt_ids.length;
     const { constraint } = request;
     const grammar = constraint === null ? null : await this.#compile(constraint, text.vocabulary, signal);
     const row = {
       model: model.name,
+      adapter,
       grammar,
       tokens: grammar === null ? null : text.vocabulary,
       prompt_ids,
@@ -110,13 +112,13 @@ export class LocalBackend implements Backend, PrefixCache {
   }
 
   async #read(request: GenerationRequest, signal: AbortSignal) {
-    const model = this.#catalog.find(request.model);
+    const { model, adapter } = this.#catalog.choose(request.model, request.adapter);
     const text = await this.#text.load(model.path);
     mustAnswer(model.name, text);
     const loaded = await this.#scheduler.resident(model);
     refuseForeign(request, loaded);
     const prompt_ids = await promptTokens(request.prompt, { path: model.path, loaded, text }, this.#text, signal);
-    return { model, loaded, text, prompt_ids };
+    return { model, adapter, loaded, text, prompt_ids };
   }
 }
 

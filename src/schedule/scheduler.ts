@@ -5,7 +5,7 @@ import type { EncoderText } from "../core/encoding.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Priority } from "../core/priority.ts";
 import type { EngineClient, RowRequest } from "../worker/client.ts";
-import type { RowProgress } from "../worker/messages.ts";
+import type { PromptOfModel, RowProgress } from "../worker/messages.ts";
 import type { CatalogModel } from "./catalog.ts";
 import type { RequestQueue } from "./queue.ts";
 
@@ -33,8 +33,8 @@ export class Scheduler {
     return this.#engine.load(model.name, model.path);
   }
 
-  explain(model: CatalogModel, prompt_ids: readonly number[]): Promise<PrefixMatch> {
-    return this.#engine.explain(model.name, prompt_ids);
+  explain(prompt: PromptOfModel): Promise<PrefixMatch> {
+    return this.#engine.explain(prompt);
   }
 
   async *generate(asked: AskedRow, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {

@@ -10,7 +10,15 @@ import { floatsFromBase64 } from "../core/floats.ts";
 import type { TokenBytes } from "../core/grammar.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
-import type { EngineParts, EnginePort, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
+import type {
+  EngineParts,
+  EnginePort,
+  FromEngine,
+  PromptOfModel,
+  RowProgress,
+  RowStart,
+  ToEngine,
+} from "./messages.ts";
 
 export interface EngineDevice {
   readonly mlx_version: string;
@@ -101,12 +109,12 @@ export class EngineClient {
   }
 
   /** Why a prompt would, or would not, be found in the prefix cache. */
-  explain(model: string, prompt_ids: readonly number[]): Promise<PrefixMatch> {
+  explain(prompt: PromptOfModel): Promise<PrefixMatch> {
     return this.#ask((life) => {
       const id = this.#nextId();
       const explanation = pending<PrefixMatch>();
       life.explanations.set(id, explanation);
-      post(life, { kind: "explain", id, model, prompt_ids });
+      post(life, { kind: "explain", id, ...prompt });
       return explanation.promise;
     });
   }
