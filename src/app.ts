@@ -8,12 +8,14 @@ import type { Config } from "./config.ts";
 import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
+import type { PrefixCache } from "./core/prefix.ts";
 import type { RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
 import { cachedModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { findLibrary } from "./mlx/discovery.ts";
+import { Owner } from "./owner.ts";
 import { unpackParts } from "./parts.ts";
 import { Desk } from "./route/desk.ts";
 import { LocalBackend } from "./route/local.ts";
@@ -21,7 +23,9 @@ import { LocalWatch } from "./route/local-watch.ts";
 import { AddressGuard, resolveHost } from "./route/remote/address.ts";
 import { TUNING, type Tuning } from "./route/remote/upstream.ts";
 import { Router } from "./route/router.ts";
+import { RunningRequests } from "./route/running.ts";
 import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
+import { type ModelHost, ModelPool } from "./schedule/pool.ts";
 import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import { StoredAudit } from "./store/audit.ts";
@@ -42,13 +46,18 @@ const DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct";
 const DEFAULT_MODEL_SAMPLING = { ...NO_WISHES, temperature: 0 } as const;
 const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 
+// A second more or less of an idle model's life is no matter.
+const SWEEP_MS = 500;
+
 export interface App extends AsyncDisposable {
-  readonly backend: LocalBackend;
   readonly router: Router;
   readonly desk: RoutingDesk;
   readonly providers: StoredProviders;
   /** One writer: the server's. `report` hears of what could not be written. */
   openAudit(report: (error: unknown) => void): StoredAudit;
+  readonly backend: Backend;
+  readonly prefix_cache: PrefixCache;
+  readonly owner: Owner;
   readonly catalog: Catalog;
   /** What holds now. */
   readonly settings: Settings;
@@ -78,18 +87,33 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     startTextWorker(new URL("./text/main.ts", import.meta.url).href, silence_ms_max);
   const text = startText();
   const grammars = startText(COMPILE_MS_MAX);
-  const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const host: ModelHost = {
+    measure: (path) => engine.measure(path),
+    load: (model, path, kv_bytes_max, told) => engine.load(model, path, kv_bytes_max, told),
+    unload: (model) => engine.unload(model),
+    prepare: async (path) => void (await text.load(path)),
+    forget: (path) => text.forget(path),
+  };
+  const pool = new ModelPool(host, settings, totalmem(), Date.now);
+  engine.limitMemory(pool.ledger.limit_bytes);
   const queue = new RequestQueue(settings, () => performance.now());
-  const backend = new LocalBackend(catalog, { text, grammars }, new Scheduler(engine, queue), randomSeed);
+  const sweeps = setInterval(() => void pool.sweep(), SWEEP_MS);
+  const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const local = new LocalBackend(catalog, { text, grammars }, new Scheduler(engine, queue, pool), randomSeed);
+  const running = new RunningRequests(local, settings, Date.now);
+  const owner = new Owner({ catalog, pool, engine, queue, running, live, wanted });
   return {
-    backend,
-    ...buildRouting({ store, settings, config, local: backend, catalog }),
+    backend: running,
+    prefix_cache: local,
+    owner,
+    ...buildRouting({ store, settings, config, local: running, catalog }),
     openAudit: (report) => new StoredAudit(store, settings, Date.now, report),
     catalog,
     settings,
     engine,
     wanted,
     async [Symbol.asyncDispose]() {
+      clearInterval(sweeps);
       text.close();
       grammars.close();
       await engine.close();

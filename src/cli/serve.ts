@@ -1,6 +1,6 @@
 /** `bunsen serve`: answers until it is told to stop. */
 
-import { buildApp } from "../app.ts";
+import { type App, buildApp } from "../app.ts";
 import type { Config } from "../config.ts";
 import { Failure } from "../core/failure.ts";
 import { listen } from "../http/listen.ts";
@@ -19,7 +19,8 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     desk: app.desk,
     audit,
     models: app.catalog,
-    prefix_cache: app.backend,
+    prefix_cache: app.prefix_cache,
+    owner: app.owner,
     requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,
     now: () => Date.now(),
     version: VERSION,
@@ -30,12 +31,15 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
   const stopped = untilStopped();
   const announce = async () => {
     const { mlx_version, device } = await app.engine.device();
-    for (const name of app.wanted) await app.backend.prepare(name);
+    for (const { model_id, reason } of await app.owner.begin()) {
+      if (reason !== null) process.stderr.write(`bunsen: Cannot preload "${model_id}": ${reason}\n`);
+    }
     await app.providers.warm();
     const start_ms = Math.round(performance.now() - started_ms);
-    const start = { url, models: app.wanted, mlx_version, device, start_ms };
+    const start = { url, models: residents(app), mlx_version, device, start_ms };
     process.stdout.write(options.json ? `${JSON.stringify(start)}\n` : greeting(start));
   };
+  process.on("SIGHUP", () => void reload(app));
   // Listening comes first, so that a busy port is told before a model is loaded.
   try {
     await Promise.race([announce(), stopped]);
@@ -72,6 +76,21 @@ function greeting({ url, models, mlx_version, device, start_ms }: Start): string
     "  Ctrl-C stops it",
     "",
   ].join("\n");
+}
+
+/** As the reload route does; what is wrong is told, and all stays as it was. */
+async function reload({ owner }: App): Promise<void> {
+  try {
+    const { changed, needs_restart } = await owner.reload();
+    const later = needs_restart.length === 0 ? "" : `; from the next start on: ${needs_restart.join(", ")}`;
+    process.stderr.write(`bunsen: Settings read anew, changed: ${changed.join(", ") || "none"}${later}\n`);
+  } catch (error) {
+    process.stderr.write(`bunsen: ${error instanceof Failure ? error.message : Bun.inspect(error)}\n`);
+  }
+}
+
+function residents({ owner }: App): string[] {
+  return owner.status().loaded_models.map(({ model_id }) => model_id);
 }
 
 function untilStopped(): Promise<void> {

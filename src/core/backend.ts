@@ -2,6 +2,7 @@
 
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "./encoding.ts";
 import type { GenerationEvent, GenerationRequest } from "./generation.ts";
+import type { Purpose } from "./purpose.ts";
 
 export interface Backend {
   /** Ends with one terminal event or throws a `Failure`; aborting `signal` or returning early frees everything it holds. */
@@ -21,6 +22,18 @@ export interface ModelRecord {
 
 export interface ModelList {
   models(): readonly ModelRecord[];
+}
+
+/** What a model will take, as far as the headers of its files tell. */
+export interface ModelEstimate {
+  readonly purpose: Purpose["kind"];
+  readonly weights_bytes: number;
+  /** Keys and values of as many rows as may run, each with a full context, within what the owner allows. */
+  readonly kv_bytes_max: number;
+  /** Keys and values without which it is of no use. */
+  readonly kv_bytes_min: number;
+  /** What its largest step takes beside. */
+  readonly step_bytes: number;
 }
 
 /** A model the engine holds in memory. */

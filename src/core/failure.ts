@@ -8,10 +8,13 @@ export type FailureKind =
   | "not_found" // no such model or route
   | "too_large" // the body is over the limit
   | "overloaded" // a queue is full; try again later
+  | "no_memory" // it does not fit beside what is in memory now
+  | "timeout" // the owner's limit of time is over
+  | "cancelled" // the owner ended it
   | "unavailable" // the model or the engine cannot serve until its owner mends it: a damaged file, a missing library
   | "engine" // the engine or the text worker died, or a step failed
   | "upstream" // a provider cannot be reached, failed, or gave an answer that makes no sense
-  | "timeout"; // a provider took too long
+  | "upstream_timeout"; // a provider took too long
 
 /**
  * `parameter` names the field of the request at fault, in the caller's words, or is null; `retry_after_s` says when

@@ -54,6 +54,8 @@ export interface PoolSettings {
 export interface TimeoutSettings {
   readonly chat_timeout_s: number;
   readonly completions_timeout_s: number;
+  /** Of what is read and not answered: vectors and scores. */
+  readonly embeddings_timeout_s: number;
 }
 
 export interface RouteSettings {
@@ -274,6 +276,12 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "bytes", least: 2 ** 20, most: 2 ** 40 },
     otherwise: () => 100 * 10 ** 6,
     help: "size of the audit, beyond which the oldest go",
+  },
+  embeddings_timeout_s: {
+    group: "timeouts",
+    form: { kind: "number", least: 0.001, most: 86_400 },
+    otherwise: () => 120,
+    help: "vectors of texts and scores of pairs are given up after so long",
   },
 };
 

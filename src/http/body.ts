@@ -43,6 +43,12 @@ async function readBytes(request: Request): Promise<Uint8Array> {
   return Buffer.concat(chunks);
 }
 
+/** A body that would not be read is refused. */
+export function noBody(request: Request): object {
+  if (request.body === null) return {};
+  throw new Failure("invalid_request", "Cannot use the body: this route takes none");
+}
+
 function tooLarge(found: string): Failure {
   return new Failure("too_large", `Cannot read the body: expected at most ${BODY_BYTES_MAX} bytes, found ${found}`);
 }

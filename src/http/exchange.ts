@@ -14,6 +14,13 @@ export interface ExchangeHead {
   readonly client: AbortSignal;
 }
 
+/** Of the kinds of failure that are no errors of anybody's. */
+const STATUSES: ReadonlyMap<string, AuditStatus> = new Map([
+  ["timeout", "timeout"],
+  ["upstream_timeout", "timeout"],
+  ["cancelled", "cancelled"],
+]);
+
 export class Exchange {
   readonly request_id: string;
   readonly trace = newTrace();
@@ -70,7 +77,7 @@ export class Exchange {
 
   fail(error: unknown): void {
     const kind = error instanceof Failure ? error.kind : isBug(error) ? "internal" : "invalid_request";
-    this.#end(kind === "timeout" ? "timeout" : "error", this.trace.error_type ?? kind);
+    this.#end(STATUSES.get(kind) ?? "error", this.trace.error_type ?? kind);
     this.#free();
   }
 

@@ -13,7 +13,7 @@ export interface GenerationAsked {
   readonly writer: AnswerWriter;
 }
 
-export const GENERATION_PROBLEMS = [400, 403, 404, 413, 415, 429, 500, 502, 503, 504] as const;
+export const GENERATION_PROBLEMS = [400, 403, 404, 408, 409, 413, 415, 429, 500, 502, 503, 504] as const;
 
 /** Begins with its start event, and ends with its terminal one. */
 export class Events {

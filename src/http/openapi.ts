@@ -7,6 +7,8 @@ const DESCRIPTIONS = {
   400: "The request is wrong, or asks for something that is not supported",
   403: "The request does not come from this machine",
   404: "There is no such model",
+  408: "The owner's limit of time is over",
+  409: "The owner ended the request",
   413: "The body is over the limit",
   415: "The body is not JSON",
   429: "Too many requests at once; try again after `Retry-After` seconds",

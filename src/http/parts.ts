@@ -3,6 +3,7 @@
 import type { AuditLog } from "../core/audit.ts";
 import type { ModelList } from "../core/backend.ts";
 import type { Gateway } from "../core/exchange.ts";
+import type { OwnerDesk } from "../core/owner.ts";
 import type { PrefixCache } from "../core/prefix.ts";
 import type { RoutingDesk } from "../core/routing.ts";
 import type { RequestIds } from "./request-id.ts";
@@ -13,6 +14,7 @@ export interface ServerParts {
   readonly audit: AuditLog;
   readonly models: ModelList;
   readonly prefix_cache: PrefixCache;
+  readonly owner: OwnerDesk;
   readonly version: string;
   readonly requestId: () => string;
   /** Milliseconds since the epoch. */

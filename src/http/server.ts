@@ -5,6 +5,7 @@ import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { isBug, problem, Refusal } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
+import { adminRoutes } from "./admin.ts";
 import { auditRoutes } from "./audit.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
@@ -19,6 +20,7 @@ import { providerRoutes } from "./providers.ts";
 import { RequestIds } from "./request-id.ts";
 import { rerankRoutes } from "./rerank.ts";
 import { ruleRoutes } from "./rules.ts";
+import { settingRoutes } from "./settings.ts";
 
 export interface Server {
   handle(request: Request): Promise<Response>;
@@ -57,6 +59,8 @@ export function createServer(given: ServerParts): Server {
     .use(providerRoutes(parts))
     .use(ruleRoutes(parts))
     .use(auditRoutes(parts))
+    .use(adminRoutes(parts))
+    .use(settingRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
   return { handle: async (request) => await app.handle(request), explain, routes: app.routes };

@@ -12,6 +12,7 @@ const table = {
   ...symbols.device,
   ...symbols.error,
   ...symbols.fast,
+  ...symbols.memory,
   ...symbols.metal,
   ...symbols.ops,
   ...symbols.stream,

@@ -40,6 +40,10 @@ export const symbols = {
     mlx_set_default_device: { args: [handle], returns: failed },
     mlx_device_free: { args: [handle], returns: failed },
   },
+  memory: {
+    mlx_clear_cache: { args: [], returns: failed },
+    mlx_set_memory_limit: { args: [slot, size], returns: failed },
+  },
   error: {
     mlx_set_error_handler: { args: ["ptr", "ptr", "ptr"], returns: "void" },
   },

@@ -24,7 +24,7 @@ import { ArrayKeeper, type Weights } from "./weights.ts";
 // The group of every block type that is an MLX affine group.
 const GROUP_SIZE = 32;
 
-export function openGguf(path: string, told: () => void): { config: ModelConfig; weights: Weights } {
+export function openGguf(path: string, told: (bytes: number) => void): { config: ModelConfig; weights: Weights } {
   const file = readGguf(path);
   const weights = new GgufWeights(file, architectureOf(file), told);
   return { config: weights.config, weights };
@@ -39,7 +39,7 @@ class GgufWeights implements Weights {
   readonly #keeper: ArrayKeeper;
   #scratch = new Uint8Array();
 
-  constructor(file: GgufFile, architecture: Architecture, told: () => void) {
+  constructor(file: GgufFile, architecture: Architecture, told: (bytes: number) => void) {
     this.#keeper = new ArrayKeeper(told);
     this.file = file.path;
     this.#architecture = architecture;

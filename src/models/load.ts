@@ -70,8 +70,8 @@ export type Opened =
   | { readonly kind: "reads"; readonly purpose: ReadingPurpose; readonly model: Model }
   | { readonly kind: "reads_both_ways"; readonly purpose: ReadingPurpose; readonly model: Encoder };
 
-/** `path`: a Hugging Face folder or a GGUF file; `told` of each array that has come in. Throws a `Failure` that names the file and what is wrong with it. */
-export function openModel(path: string, told: () => void = () => undefined): Opened {
+/** `path`: a Hugging Face folder or a GGUF file; `told` of the bytes that have come in, with each array. Throws a `Failure` that names the file and what is wrong with it. */
+export function openModel(path: string, told: (bytes: number) => void = () => undefined): Opened {
   const purpose = purposeOf(path);
   const { config, weights } = openPath(path, told);
   if (purpose.kind === "chat") return { kind: "answers", model: build(FAMILIES, config, weights) };
@@ -82,7 +82,7 @@ export function openModel(path: string, told: () => void = () => undefined): Ope
 }
 
 /** A decoder, whatever it is for. */
-export function loadModel(path: string, told: () => void = () => undefined): Model {
+export function loadModel(path: string, told: (bytes: number) => void = () => undefined): Model {
   const { config, weights } = openPath(path, told);
   return build(FAMILIES, config, unprefixed(weights));
 }
@@ -114,11 +114,11 @@ function unprefixed(weights: Weights): Weights {
   return renamed(weights, (name) => name.replace(/^model\./, ""));
 }
 
-function openPath(path: string, told: () => void): { config: ModelConfig; weights: Weights } {
+function openPath(path: string, told: (bytes: number) => void): { config: ModelConfig; weights: Weights } {
   return statSync(path).isDirectory() ? openFolder(path, told) : openGguf(path, told);
 }
 
-function openFolder(folder: string, told: () => void): { config: ModelConfig; weights: Weights } {
+function openFolder(folder: string, told: (bytes: number) => void): { config: ModelConfig; weights: Weights } {
   const file = join(folder, "config.json");
   const config = asObject(readJson(file));
   if (config === null) throw new Failure("unavailable", `Cannot load ${file}: it is not a JSON object`);

@@ -13,7 +13,7 @@ import { type Experts, type Linear, plus } from "./layers.ts";
 import { quantizationOf, refuseForeignQuantization, type StoredQuantization } from "./quantization.ts";
 import { ArrayKeeper, type ExpertNames, type Weights } from "./weights.ts";
 
-export function openSafetensors(folder: string, config: ModelConfig, told: () => void): Weights {
+export function openSafetensors(folder: string, config: ModelConfig, told: (bytes: number) => void): Weights {
   return new SafetensorsWeights(folder, config, told);
 }
 
@@ -24,7 +24,7 @@ class SafetensorsWeights implements Weights {
   readonly #files = new Map<string, FileBytes>();
   readonly #keeper: ArrayKeeper;
 
-  constructor(folder: string, config: ModelConfig, told: () => void) {
+  constructor(folder: string, config: ModelConfig, told: (bytes: number) => void) {
     this.#keeper = new ArrayKeeper(told);
     this.file = folder;
     this.#config = config;

@@ -54,11 +54,11 @@ export function renamed(weights: Weights, stored: (name: string) => string): Wei
 /** Keeps what was loaded until the model goes. Arrays are computed when they come in, so no file stays open for later. */
 export class ArrayKeeper implements Disposable {
   readonly #arrays = new DisposableStack();
-  readonly #told: () => void;
+  readonly #told: (bytes: number) => void;
   #bytes = 0;
 
-  /** `told` of each array that is kept. */
-  constructor(told: () => void) {
+  /** `told` of the bytes that are kept, with each array. */
+  constructor(told: (bytes: number) => void) {
     this.#told = told;
   }
 
@@ -75,7 +75,7 @@ export class ArrayKeeper implements Disposable {
   view(array: MlxArray): MlxArray {
     this.#arrays.use(array);
     evaluate(array);
-    this.#told();
+    this.#told(this.#bytes);
     return array;
   }
 

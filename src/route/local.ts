@@ -9,6 +9,7 @@ import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Catalog } from "../schedule/catalog.ts";
+import type { Lease } from "../schedule/pool.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import type { GrammarClient, TextClient } from "../text/client.ts";
 import type { Vocabulary } from "../text/messages.ts";
@@ -39,15 +40,9 @@ export class LocalBackend implements Backend, PrefixCache {
     this.#randomSeed = randomSeed;
   }
 
-  /** Makes a model resident before anyone asks for it. */
-  async prepare(name: string): Promise<LoadedModel> {
-    const model = this.#catalog.find(name);
-    const [loaded] = await Promise.all([this.#scheduler.resident(model), this.#text.load(model.path)]);
-    return loaded;
-  }
-
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
-    const { model, adapter, text, prompt_ids } = await this.#read(request, signal);
+    using lease = await this.#acquire(request, signal);
+    const { model, adapter, text, prompt_ids } = await this.#read(request, lease.loaded, signal);
     const match = await this.#scheduler.explain({ model: model.name, adapter, prompt_ids });
     return inWords(match, prompt_ids, text.vocabulary);
   }
@@ -61,7 +56,9 @@ export class LocalBackend implements Backend, PrefixCache {
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
-    const { model, adapter, loaded, text, prompt_ids } = await this.#read(request, signal);
+    using lease = await this.#acquire(request, signal);
+    const { loaded } = lease;
+    const { model, adapter, text, prompt_ids } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
     const { constraint } = request;
     const grammar = constraint === null ? null : await this.#compile(constraint, text.vocabulary, signal);
@@ -111,14 +108,18 @@ export class LocalBackend implements Backend, PrefixCache {
     return { text: this.#text, scheduler: this.#scheduler };
   }
 
-  async #read(request: GenerationRequest, signal: AbortSignal) {
+  async #acquire(request: GenerationRequest, signal: AbortSignal): Promise<Lease> {
+    const { model } = this.#catalog.choose(request.model, request.adapter);
+    mustAnswer(model.name, await this.#text.load(model.path));
+    return await this.#scheduler.acquire(model, signal);
+  }
+
+  async #read(request: GenerationRequest, loaded: LoadedModel, signal: AbortSignal) {
     const { model, adapter } = this.#catalog.choose(request.model, request.adapter);
     const text = await this.#text.load(model.path);
-    mustAnswer(model.name, text);
-    const loaded = await this.#scheduler.resident(model);
     refuseForeign(request, loaded);
     const prompt_ids = await promptTokens(request.prompt, { path: model.path, loaded, text }, this.#text, signal);
-    return { model, adapter, loaded, text, prompt_ids };
+    return { model, adapter, text, prompt_ids };
   }
 }
 

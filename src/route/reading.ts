@@ -6,6 +6,7 @@ import { Failure } from "../core/failure.ts";
 import { PRIORITY } from "../core/priority.ts";
 import type { EmbeddingPurpose, Purpose, ReadingPurpose } from "../core/purpose.ts";
 import type { CatalogModel } from "../schedule/catalog.ts";
+import type { Lease } from "../schedule/pool.ts";
 import type { Scheduler } from "../schedule/scheduler.ts";
 import type { TextClient } from "../text/client.ts";
 import type { EncodedInput, Input, TextModel } from "../text/messages.ts";
@@ -34,7 +35,8 @@ export async function embed(
   const { purpose } = await parts.text.load(model.path);
   if (purpose.kind !== "embedding") throw unfit(model.name, purpose, "embed with");
   if (dimensions !== null) checkDimensions(model.name, purpose, dimensions);
-  const reading = await begin(model, purpose, parts, signal);
+  using lease = await parts.scheduler.acquire(model, signal);
+  const reading = begin(model, purpose, lease, signal);
   const encoded = await encodeMixed(inputs, reading, parts.text);
   if (!truncate) refuseCut(encoded, reading);
   const values = await parts.scheduler.read({ model: model.name, texts: encoded, priority: PRIORITY.normal }, signal);
@@ -49,7 +51,8 @@ export async function rerank(
 ): Promise<Scores> {
   const { purpose } = await parts.text.load(model.path);
   if (purpose.kind !== "reranker") throw unfit(model.name, purpose, "rank with");
-  const reading = await begin(model, purpose, parts, signal);
+  using lease = await parts.scheduler.acquire(model, signal);
+  const reading = begin(model, purpose, lease, signal);
   const encoded = await encode(pairs, reading, parts.text);
   const values = await parts.scheduler.read({ model: model.name, texts: encoded, priority: PRIORITY.normal }, signal);
   const activate = purpose.activation === "sigmoid" ? sigmoid : (score: number) => score;
@@ -64,13 +67,12 @@ export function mustAnswer(name: string, { purpose }: TextModel): void {
 /** So that a long request lets others have the text worker between. */
 const ENCODED_AT_ONCE = 64;
 
-async function begin<Kind extends ReadingPurpose>(
+function begin<Kind extends ReadingPurpose>(
   model: CatalogModel,
   purpose: Kind,
-  { scheduler }: ReadingParts,
+  { loaded }: Lease,
   signal: AbortSignal,
-): Promise<Reading<Kind>> {
-  const loaded = await scheduler.resident(model);
+): Reading<Kind> {
   const tokens_max = Math.min(purpose.reading.tokens_max ?? loaded.context_length, loaded.context_length);
   return { model, purpose, loaded, tokens_max, signal };
 }

@@ -1,12 +1,12 @@
 /** Decides when a row may start, and makes its model resident first. Knows tokens, not text. */
 
-import type { LoadedModel } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Priority } from "../core/priority.ts";
 import type { EngineClient, RowRequest } from "../worker/client.ts";
 import type { PromptOfModel, RowProgress } from "../worker/messages.ts";
 import type { CatalogModel } from "./catalog.ts";
+import type { Lease, ModelPool } from "./pool.ts";
 import type { RequestQueue } from "./queue.ts";
 
 /** A row that has not waited yet. */
@@ -23,14 +23,17 @@ export interface AskedTexts {
 export class Scheduler {
   readonly #engine: EngineClient;
   readonly #queue: RequestQueue;
+  readonly #pool: ModelPool;
 
-  constructor(engine: EngineClient, queue: RequestQueue) {
+  constructor(engine: EngineClient, queue: RequestQueue, pool: ModelPool) {
     this.#engine = engine;
     this.#queue = queue;
+    this.#pool = pool;
   }
 
-  resident(model: CatalogModel): Promise<LoadedModel> {
-    return this.#engine.load(model.name, model.path);
+  /** Keeps the model in memory until it is disposed. */
+  acquire(model: CatalogModel, signal: AbortSignal): Promise<Lease> {
+    return this.#pool.acquire(model, signal);
   }
 
   explain(prompt: PromptOfModel): Promise<PrefixMatch> {

@@ -20,6 +20,8 @@ export interface TextClient {
   encodeChat(path: string, messages: readonly Message[], reader?: Reader): Promise<number[]>;
   /** Special tokens in the text are recognised, and the model's own beginning token is put in front, as its tokenizer says. */
   encodeText(path: string, text: string, reader?: Reader): Promise<number[]>;
+  /** Frees what `load` made; the next call makes it again. */
+  forget(path: string): void;
   /** Each on its own within `tokens_max`; what is beyond is cut. */
   encodeInputs(path: string, inputs: readonly Input[], reader: Reader): Promise<EncodedInput[]>;
   close(): void;
@@ -89,6 +91,11 @@ class WorkerClient implements TextClient, GrammarClient {
     // A failure is not kept: the file may be there the next time.
     model.catch(() => this.#models.delete(path));
     return model;
+  }
+
+  forget(path: string): void {
+    if (!this.#models.delete(path)) return;
+    this.#call({ kind: "forget", path }, ANYONE.signal).catch(() => undefined); // a dead worker holds nothing
   }
 
   encodeChat(path: string, messages: readonly Message[], { tokens_max, signal } = ANYONE): Promise<number[]> {

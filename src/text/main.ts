@@ -22,7 +22,8 @@ self.addEventListener("message", (event: MessageEvent<ToText>) => {
     post({ kind: "failed", failure: toRecord(error, "unavailable") });
   }
   // Else what such a text took, a hundred times its size, stays with the process.
-  if (charactersOf(event.data.call) > LONG_TEXT) Bun.gc(true);
+  const { call } = event.data;
+  if (call.kind === "forget" || charactersOf(call) > LONG_TEXT) Bun.gc(true);
 });
 
 /** In UTF-16 units. Collecting takes some 50 ms, reading so much text a second. */
@@ -31,6 +32,7 @@ const LONG_TEXT = 1_000_000;
 function charactersOf(call: TextCall): number {
   switch (call.kind) {
     case "load":
+    case "forget":
     case "compile":
     case "check":
       return 0;
@@ -51,6 +53,9 @@ function answer({ call, left }: ToText): TextAnswers[keyof TextAnswers] {
   switch (call.kind) {
     case "load":
       return open(call.path).describe();
+    case "forget":
+      loaded.delete(call.path);
+      return [];
     case "encode_chat":
       return open(call.path).encodeChat(call.messages, new Date(call.now_ms), enough(call.tokens_max, left));
     case "encode_text":

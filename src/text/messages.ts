@@ -30,7 +30,7 @@ export interface TextModel {
 }
 
 export type TextCall =
-  | { readonly kind: "load"; readonly path: string }
+  | { readonly kind: "load" | "forget"; readonly path: string }
   | {
       readonly kind: "encode_chat";
       readonly path: string;
@@ -61,6 +61,7 @@ export interface EncodedInput extends EncoderText {
 /** What a call of a kind answers. */
 export interface TextAnswers {
   readonly load: TextModel;
+  readonly forget: readonly [];
   readonly encode_chat: number[];
   readonly encode_text: number[];
   readonly compile: CompiledGrammar;

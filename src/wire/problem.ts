@@ -96,11 +96,14 @@ const PROBLEMS: Readonly<Record<ProblemKind, ProblemRow>> = {
   too_large: row(413, "The request is too large", "invalid_request_error", "request_too_large"),
   unsupported_media_type: row(415, "Unsupported media type", "invalid_request_error", "unsupported_media_type"),
   overloaded: row(429, "Too many requests at once", "rate_limit_error", "overloaded", TRY_SOON),
+  timeout: row(408, "The time is over", "invalid_request_error", "timeout"),
+  cancelled: row(409, "Cancelled", "invalid_request_error", "cancelled"),
+  no_memory: row(503, "Not enough memory", "server_error", "insufficient_memory", TRY_SOON),
   engine: row(500, "The engine failed", "server_error", "engine_error"),
   internal: row(500, "An error inside the server", "server_error", "internal_error"),
   upstream: row(502, "The provider failed", "server_error", "upstream_error"),
   unavailable: row(503, "Not available", "server_error", "unavailable", TRY_NO_MORE),
-  timeout: row(504, "The provider took too long", "server_error", "upstream_timeout"),
+  upstream_timeout: row(504, "The provider took too long", "server_error", "upstream_timeout"),
 };
 
 function row(status: number, title: string, type: string, code: string | null, advice: Advice = {}): ProblemRow {

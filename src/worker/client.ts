@@ -3,37 +3,18 @@
  * What had not begun by then is asked again of the next engine, once and unseen; what had ends with a typed failure.
  */
 
-import type { LoadedModel } from "../core/backend.ts";
+import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
-import { Failure, fromRecord } from "../core/failure.ts";
-import { floatsFromBase64 } from "../core/floats.ts";
+import { Failure } from "../core/failure.ts";
 import type { TokenBytes } from "../core/grammar.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
-import type {
-  EngineParts,
-  EnginePort,
-  FromEngine,
-  PromptOfModel,
-  RowProgress,
-  RowStart,
-  ToEngine,
-} from "./messages.ts";
-
-export interface EngineDevice {
-  readonly mlx_version: string;
-  readonly device: string;
-}
+import { type EngineDevice, type Life, loaded, type Order, pending, post, receive } from "./life.ts";
+import type { EngineParts, EnginePort, PromptOfModel, RowProgress, RowStart } from "./messages.ts";
 
 /** A row, and what its model's tokens spell when it has a grammar. */
 export interface RowRequest extends Omit<RowStart, "id"> {
   readonly tokens: TokenBytes | null;
-}
-
-interface Pending<Value> {
-  readonly promise: Promise<Value>;
-  readonly resolve: (value: Value) => void;
-  readonly reject: (error: Failure) => void;
 }
 
 // Blocks that nobody saved yet go to the disk when the engine stops, the last used first: some 2 GB on a fast one.
@@ -42,29 +23,11 @@ const STOP_MS_MAX = 3000;
 // Silence is counted in ticks, so that a machine that slept, or a server that was held up, does not take it for the engine's.
 const QUIET_TICKS_MAX = 4;
 
-/** One life of the engine, with all that would be lost with it. */
-interface Life {
-  readonly port: EnginePort;
-  readonly started: Pending<EngineDevice>;
-  readonly stopped: Pending<void>;
-  readonly loads: Map<string, Pending<LoadedModel>>;
-  /** Of these, which are still under way. */
-  readonly loading: Set<string>;
-  readonly rows: Map<number, Inbox<RowProgress>>;
-  readonly explanations: Map<number, Pending<PrefixMatch>>;
-  /** The models whose tokens it knows. */
-  readonly spelled: Set<string>;
-  readonly readings: Map<number, Pending<readonly Float32Array[]>>;
-  readonly watch: NodeJS.Timeout;
-  /** Since its last message, while it has work. */
-  quiet_ticks: number;
-  ended: Failure | null;
-}
-
 export class EngineClient {
   readonly #spawn: () => EnginePort;
   readonly #parts: EngineParts;
-  readonly #paths = new Map<string, string>();
+  readonly #orders = new Map<string, Order>();
+  #memory_bytes_max: number | null = null;
   #life: Life | null = null;
   #is_closed = false;
   #last_id = 0;
@@ -81,9 +44,45 @@ export class EngineClient {
   }
 
   /** Makes the model resident; loads it once in an engine's life, and again after a failed try. */
-  load(model: string, path: string): Promise<LoadedModel> {
-    this.#paths.set(model, path);
-    return this.#ask((life) => loaded(life, model, path));
+  load(
+    model: string,
+    path: string,
+    kv_bytes_max: number = this.#parts.settings.kv_bytes_max,
+    told: (bytes: number) => void = () => undefined,
+  ): Promise<LoadedModel> {
+    const order = { model, path, kv_bytes_max, told };
+    this.#orders.set(model, order);
+    return this.#ask((life) => loaded(life, order));
+  }
+
+  /** Gives back all that the model takes. It has no rows; one that is not there is no matter. */
+  async unload(model: string): Promise<void> {
+    this.#orders.delete(model);
+    const life = this.#life;
+    if (life === null) return;
+    life.loads.delete(model);
+    life.spelled.delete(model);
+    const unload = pending<void>();
+    life.unloads.set(model, unload);
+    post(life, { kind: "unload", model });
+    await unload.promise;
+  }
+
+  /** What the model will take, from the headers of its files. */
+  measure(path: string): Promise<ModelEstimate> {
+    return this.#ask((life) => {
+      const id = this.#nextId();
+      const measure = pending<ModelEstimate>();
+      life.measures.set(id, measure);
+      post(life, { kind: "measure", id, path });
+      return measure.promise;
+    });
+  }
+
+  /** For all of MLX, in this life of the engine and the next. */
+  limitMemory(bytes: number): void {
+    this.#memory_bytes_max = bytes;
+    if (this.#life !== null) post(this.#life, { kind: "limit_memory", bytes });
   }
 
   /** Runs one row to its end. The row is freed when the caller returns early or `signal` aborts. */
@@ -122,11 +121,20 @@ export class EngineClient {
   /** Lets the engine bring its cache to the disk first. */
   async close(): Promise<void> {
     this.#is_closed = true;
+    await this.#end("it was closed");
+  }
+
+  /** The next call starts one with the settings as they are then. Nothing may be running. */
+  async restart(): Promise<void> {
+    await this.#end("it is started again");
+  }
+
+  async #end(reason: string): Promise<void> {
     const life = this.#life;
     if (life === null) return;
     post(life, { kind: "stop" });
     await Promise.race([life.stopped.promise, Bun.sleep(STOP_MS_MAX)]);
-    this.#bury(life, "it was closed");
+    this.#bury(life, reason);
   }
 
   /** What an engine lost is asked once more, of the next. */
@@ -198,8 +206,8 @@ export class EngineClient {
 
   /** An engine that came after a death holds nothing yet. */
   async #hold(life: Life, model: string): Promise<void> {
-    const path = this.#paths.get(model);
-    if (path !== undefined) await loaded(life, model, path);
+    const order = this.#orders.get(model);
+    if (order !== undefined) await loaded(life, order);
   }
 
   #nextId(): number {
@@ -222,6 +230,8 @@ export class EngineClient {
       loading: new Set(),
       rows: new Map(),
       explanations: new Map(),
+      measures: new Map(),
+      unloads: new Map(),
       spelled: new Set(),
       readings: new Map(),
       watch: setInterval(() => this.#watch(life), this.#parts.settings.stall_ms_max / QUIET_TICKS_MAX),
@@ -234,11 +244,13 @@ export class EngineClient {
     life.port.addEventListener("error", (event) => this.#bury(life, sentenceOf(event.message)));
     life.port.addEventListener("close", () => this.#bury(life, "its thread ended"));
     post(life, { kind: "start", parts: this.#parts });
+    if (this.#memory_bytes_max !== null) post(life, { kind: "limit_memory", bytes: this.#memory_bytes_max });
     return life;
   }
 
   #watch(life: Life): void {
-    const is_idle = [life.rows, life.loading, life.readings, life.explanations].every(({ size }) => size === 0);
+    const asked = [life.rows, life.loading, life.explanations, life.readings, life.measures, life.unloads];
+    const is_idle = asked.every(({ size }) => size === 0);
     life.quiet_ticks = is_idle ? 0 : life.quiet_ticks + 1;
     if (life.quiet_ticks <= QUIET_TICKS_MAX) return;
     this.#bury(life, `it had work and made no progress for ${this.#parts.settings.stall_ms_max} ms`);
@@ -256,6 +268,9 @@ export class EngineClient {
     for (const load of life.loads.values()) load.reject(failure);
     for (const reading of life.readings.values()) reading.reject(failure);
     for (const explanation of life.explanations.values()) explanation.reject(failure);
+    for (const measure of life.measures.values()) measure.reject(failure);
+    // With the engine all it held is gone.
+    for (const unload of life.unloads.values()) unload.resolve();
     for (const row of life.rows.values()) row.fail(failure);
     life.rows.clear();
     life.port.terminate();
@@ -265,77 +280,4 @@ export class EngineClient {
 /** A thread's error comes with the lines of source around it. */
 function sentenceOf(message: string): string {
   return /^\w*error: (.+)$/im.exec(message)?.[1] ?? message;
-}
-
-function loaded(life: Life, model: string, path: string): Promise<LoadedModel> {
-  const known = life.loads.get(model);
-  if (known !== undefined) return known.promise;
-  const load = pending<LoadedModel>();
-  life.loads.set(model, load);
-  life.loading.add(model);
-  post(life, { kind: "load", model, path });
-  return load.promise;
-}
-
-function receive(life: Life, message: FromEngine): void {
-  life.quiet_ticks = 0;
-  switch (message.kind) {
-    case "started":
-      life.started.resolve(message);
-      break;
-    case "start_failed":
-      life.started.reject(fromRecord(message.failure));
-      break;
-    case "loading":
-      break;
-    case "loaded":
-      life.loading.delete(message.loaded.model);
-      life.loads.get(message.loaded.model)?.resolve(message.loaded);
-      break;
-    case "load_failed":
-      life.loading.delete(message.model);
-      life.loads.get(message.model)?.reject(fromRecord(message.failure));
-      life.loads.delete(message.model);
-      break;
-    case "row_failed":
-      life.rows.get(message.id)?.fail(fromRecord(message.failure));
-      life.rows.delete(message.id);
-      break;
-    case "read":
-      life.readings.get(message.id)?.resolve(message.values.map(floatsFromBase64));
-      break;
-    case "read_failed":
-      life.readings.get(message.id)?.reject(fromRecord(message.failure));
-      break;
-    case "explained":
-      life.explanations.get(message.id)?.resolve(message.match);
-      life.explanations.delete(message.id);
-      break;
-    case "stopped":
-      life.stopped.resolve();
-      break;
-    case "step":
-      for (const row of message.rows) deliver(life, row);
-  }
-}
-
-/** A row that is no longer known was given up by its reader. */
-function deliver(life: Life, progress: RowProgress): void {
-  const inbox = life.rows.get(progress.id);
-  if (inbox === undefined) return;
-  inbox.push(progress);
-  if (progress.finish === null) return;
-  inbox.end();
-  life.rows.delete(progress.id);
-}
-
-function post(life: Life, message: ToEngine): void {
-  life.port.postMessage(message);
-}
-
-function pending<Value>(): Pending<Value> {
-  const resolvers = Promise.withResolvers<Value>();
-  // A failure that nobody waits for yet is told to the next who asks; it must not end the process.
-  resolvers.promise.catch(() => undefined);
-  return resolvers;
 }

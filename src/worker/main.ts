@@ -18,6 +18,8 @@ import { ReadingLane, type ReadOutcome } from "../engine/reading-lane.ts";
 import type { TextReader } from "../engine/text-reader.ts";
 import { openExtras, setFast, setThreads } from "../mlx/extras.ts";
 import { openLibrary } from "../mlx/library.ts";
+import { clearCache, limitMemory } from "../mlx/memory.ts";
+import { estimateModel } from "../models/estimate.ts";
 import type { Model } from "../models/family.ts";
 import { type Opened, openModel } from "../models/load.ts";
 import type { EngineParts, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
@@ -68,8 +70,17 @@ function receive(message: ToEngine): void {
     case "start":
       send(start(message.parts));
       break;
+    case "measure":
+      send(measure(message));
+      break;
     case "load":
-      send(load(message.model, message.path));
+      send(load(message));
+      break;
+    case "unload":
+      send(unload(message.model));
+      break;
+    case "limit_memory":
+      if (started !== null) limitMemory(message.bytes);
       break;
     case "tokens":
       learnTokens(message);
@@ -107,10 +118,19 @@ function start(parts: EngineParts): FromEngine {
   }
 }
 
-function load(name: string, path: string): FromEngine {
+function measure({ id, path }: ToEngine & { kind: "measure" }): FromEngine {
+  try {
+    assert(started !== null, "the engine starts before it measures");
+    return { kind: "measured", id, estimate: estimateModel(path, started.parts.settings) };
+  } catch (error) {
+    return { kind: "measure_failed", id, failure: start_failure ?? toRecord(error, "unavailable") };
+  }
+}
+
+function load({ model: name, path, kv_bytes_max }: ToEngine & { kind: "load" }): FromEngine {
   if (start_failure !== null) return { kind: "load_failed", model: name, failure: start_failure };
   try {
-    const resident = residents.get(name) ?? open(path);
+    const resident = residents.get(name) ?? open(name, path, kv_bytes_max);
     residents.set(name, resident);
     return { kind: "loaded", loaded: describe(name, resident) };
   } catch (error) {
@@ -118,17 +138,31 @@ function load(name: string, path: string): FromEngine {
   }
 }
 
-function open(path: string): Resident {
+/** Without rows: its answers have ended. */
+function unload(name: string): FromEngine {
+  const resident = residents.get(name);
+  residents.delete(name);
+  if (resident?.kind === "engine") {
+    resident.engine[Symbol.dispose]();
+    resident.model[Symbol.dispose]();
+  } else resident?.lane[Symbol.dispose]();
+  clearCache();
+  Bun.gc(true); // what its files and its cache were in JavaScript would stay with the process for long
+  return { kind: "unloaded", model: name };
+}
+
+function open(name: string, path: string, kv_bytes_max: number): Resident {
   assert(started !== null, "the engine starts before it loads");
   const { parts, files } = started;
-  const opened = openModel(path, tellLoading());
+  const settings = { ...parts.settings, kv_bytes_max };
+  const opened = openModel(path, tellLoading(name));
   if (opened.kind === "answers") {
     const { model } = opened;
     const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape);
-    return { kind: "engine", model, engine: new Engine(model, parts.settings, nowMs, { files, key }) };
+    return { kind: "engine", model, engine: new Engine(model, settings, nowMs, { files, key }) };
   }
   try {
-    return { kind: "lane", lane: new ReadingLane(readerOf(opened, parts.settings), nowMs) };
+    return { kind: "lane", lane: new ReadingLane(readerOf(opened, settings), nowMs) };
   } catch (error) {
     opened.model[Symbol.dispose]();
     throw error;
@@ -141,12 +175,12 @@ function readerOf(opened: Opened & { purpose: ReadingPurpose }, settings: Engine
 }
 
 /** A load is silent otherwise, and the engine would be taken for stuck. */
-function tellLoading(): () => void {
+function tellLoading(model: string): (bytes_done: number) => void {
   let told_ms = performance.now();
-  return () => {
+  return (bytes_done) => {
     if (performance.now() - told_ms < LOADING_MS) return;
     told_ms = performance.now();
-    send({ kind: "loading" });
+    send({ kind: "loading", model, bytes_done });
   };
 }
 

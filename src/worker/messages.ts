@@ -1,7 +1,7 @@
 /** Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another process. */
 
 import type { AdapterFiles } from "../core/adapter.ts";
-import type { LoadedModel } from "../core/backend.ts";
+import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { RowStep, Sampling } from "../core/generation.ts";
@@ -63,7 +63,12 @@ export interface PromptOfModel {
 
 export type ToEngine =
   | { readonly kind: "start"; readonly parts: EngineParts }
-  | { readonly kind: "load"; readonly model: string; readonly path: string }
+  | { readonly kind: "measure"; readonly id: number; readonly path: string }
+  | { readonly kind: "load"; readonly model: string; readonly path: string; readonly kv_bytes_max: number }
+  /** Of a model without rows. */
+  | { readonly kind: "unload"; readonly model: string }
+  /** For all of MLX, from now on. */
+  | { readonly kind: "limit_memory"; readonly bytes: number }
   /** What a model's tokens spell: sent once, before its first row with a grammar. */
   | {
       readonly kind: "tokens";
@@ -83,8 +88,11 @@ export type FromEngine =
   | { readonly kind: "started"; readonly mlx_version: string; readonly device: string }
   | { readonly kind: "start_failed"; readonly failure: FailureRecord }
   /** Still at work on a load. */
-  | { readonly kind: "loading" }
+  | { readonly kind: "loading"; readonly model: string; readonly bytes_done: number }
   | { readonly kind: "loaded"; readonly loaded: LoadedModel }
+  | { readonly kind: "unloaded"; readonly model: string }
+  | { readonly kind: "measured"; readonly id: number; readonly estimate: ModelEstimate }
+  | { readonly kind: "measure_failed"; readonly id: number; readonly failure: FailureRecord }
   | { readonly kind: "load_failed"; readonly model: string; readonly failure: FailureRecord }
   /** Also without a row, as progress: a chunk of a prompt went through. */
   | { readonly kind: "step"; readonly rows: readonly RowProgress[] }

@@ -26,9 +26,12 @@ const KINDS: Record<FailureKind, Expected> = {
   too_large: { status: 413, type: "invalid_request_error", code: "request_too_large", retry_after: null },
   overloaded: { status: 429, type: "rate_limit_error", code: "overloaded", retry_after: "1" },
   unavailable: { status: 503, type: "server_error", code: "unavailable", retry_after: null, should_retry: "false" },
+  no_memory: { status: 503, type: "server_error", code: "insufficient_memory", retry_after: "1" },
+  timeout: { status: 408, type: "invalid_request_error", code: "timeout", retry_after: null },
+  cancelled: { status: 409, type: "invalid_request_error", code: "cancelled", retry_after: null },
   engine: { status: 500, type: "server_error", code: "engine_error", retry_after: null },
   upstream: { status: 502, type: "server_error", code: "upstream_error", retry_after: null },
-  timeout: { status: 504, type: "server_error", code: "upstream_timeout", retry_after: null },
+  upstream_timeout: { status: 504, type: "server_error", code: "upstream_timeout", retry_after: null },
 };
 
 test("a failure that knows when to try again says so", async () => {

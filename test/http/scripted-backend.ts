@@ -14,6 +14,7 @@ import { AddressGuard } from "../../src/route/remote/address.ts";
 import { TUNING } from "../../src/route/remote/upstream.ts";
 import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
+import { ScriptedOwner } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
@@ -203,6 +204,7 @@ function localGateway(backend: Backend): Router {
 /** `unread_ms_max`: long enough never to matter, unless it is the matter. */
 export function serverOf(backend: Backend, unread_ms_max = 60_000) {
   const bugs: { error: unknown; request_id: string }[] = [];
+  const owner = new ScriptedOwner();
   let count = 0;
   const audit: AuditEntry[] = [];
   const app = createServer({
@@ -211,6 +213,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000) {
     audit: { ...NO_AUDIT, record: (entry) => audit.push(entry) },
     models: { models: () => MODELS },
     prefix_cache: { explain: async () => EXPLANATION },
+    owner,
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,
@@ -225,7 +228,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000) {
       headers: { "content-type": "application/json", ...headers },
       body: typeof body === "string" ? body : JSON.stringify(body),
     });
-  return { app, ask, post, bugs, audit };
+  return { app, ask, post, bugs, owner, audit };
 }
 
 /** The data of each event of a stream, parsed but for the last word `[DONE]`. */

@@ -20,6 +20,7 @@ import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
 import { engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
+import { poolOf } from "../schedule/pool-of.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -60,6 +61,8 @@ class Letters implements TextClient {
     return this.encoded;
   }
 
+  forget() {}
+
   async encodeInputs() {
     return [];
   }
@@ -86,7 +89,7 @@ beforeEach(() => {
   backend = new LocalBackend(
     new Catalog([model]),
     { text, grammars },
-    new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now())),
+    new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now()), poolOf(engine)),
     () => 7,
   );
 });

@@ -15,7 +15,7 @@ self.onmessage = ({ data }: MessageEvent<ToEngine>) => {
 async function load(model: string, is_slow: boolean): Promise<void> {
   for (let count = 0; is_slow && count < 15; count++) {
     await Bun.sleep(100);
-    send({ kind: "loading" });
+    send({ kind: "loading", model, bytes_done: count });
   }
   send({ kind: "loaded", loaded: { model, context_length: 512, vocabulary_size: 256, bytes_resident: 0 } });
 }

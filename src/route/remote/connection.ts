@@ -95,7 +95,8 @@ export class Connection {
   /** What an error here means to whoever waits. */
   trouble(error: unknown): unknown {
     if (this.#state.kind === "left") return this.#client.reason;
-    if (this.#state.kind === "late") return faltering("timeout", `Cannot use ${this.provider}: ${this.#state.what}`);
+    if (this.#state.kind === "late")
+      return faltering("upstream_timeout", `Cannot use ${this.provider}: ${this.#state.what}`);
     if (error instanceof Failure) return error;
     assert(error instanceof Error, "what is thrown is an error");
     return faltering("upstream", `Cannot reach ${this.provider}: ${reason(error)}`);

@@ -46,6 +46,6 @@ export function broken(message: string): UpstreamFailure {
 }
 
 /** What a moment may heal. */
-export function faltering(kind: "upstream" | "timeout", message: string): UpstreamFailure {
+export function faltering(kind: "upstream" | "upstream_timeout", message: string): UpstreamFailure {
   return new UpstreamFailure({ kind, message, retryable: true, unhealthy: true, retry_after_s: null, answer: null });
 }

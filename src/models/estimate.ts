@@ -1,0 +1,67 @@
+/** What a model will take, from the headers of its files. Reads no tensor and opens no MLX. */
+
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import type { ModelEstimate } from "../core/backend.ts";
+import type { EngineSettings } from "../core/settings.ts";
+import { readGguf } from "../formats/gguf.ts";
+import { asObject, readJson } from "../formats/json.ts";
+import { purposeOf } from "../formats/purpose.ts";
+import { readSafetensorsFolder } from "../formats/safetensors.ts";
+import { BLOCK_TOKENS } from "./block.ts";
+import type { ModelConfig } from "./config.ts";
+import { architectureOf } from "./gguf-architectures.ts";
+
+/** Throws the `Failure` that the load would. */
+export function estimateModel(path: string, settings: EngineSettings): ModelEstimate {
+  const { config, weights_bytes } = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
+  const number = (name: string, otherwise: number) => {
+    const value = config[name];
+    return typeof value === "number" && value > 0 ? value : otherwise;
+  };
+  const hidden = number("hidden_size", 0);
+  const heads = number("num_attention_heads", 1);
+  const head_dim = number("head_dim", Math.floor(hidden / heads));
+  const kv_token_bytes =
+    2 * number("num_hidden_layers", 0) * number("num_key_value_heads", heads) * head_dim * FLOAT_BYTES;
+  const context_length = number("max_position_embeddings", 0);
+  const purpose = purposeOf(path).kind;
+  const rows = purpose === "chat" ? settings.rows_max : 1; // one text after another
+  const kv_tokens_max = Math.ceil(context_length / BLOCK_TOKENS) * BLOCK_TOKENS * rows;
+  const step_floats =
+    settings.chunk_tokens_max * (STREAMS * hidden + STREAMS * number("intermediate_size", 0)) +
+    settings.rows_max * (1 + settings.draft_tokens_max) * number("vocab_size", 0);
+  return {
+    purpose,
+    weights_bytes,
+    kv_bytes_max: Math.min(kv_token_bytes * kv_tokens_max, settings.kv_bytes_max),
+    kv_bytes_min: kv_token_bytes * Math.min(context_length, TALK_TOKENS),
+    step_bytes: step_floats * FLOAT_BYTES,
+  };
+}
+
+const FLOAT_BYTES = 4;
+// Arrays of a layer that are there at once: its input, what it is added to, and what is made of them.
+const STREAMS = 4;
+// With less, a model could not hold one short talk.
+const TALK_TOKENS = 1024;
+
+/** What blocks of ggml take as affine groups of 32 with half scales and offsets, for each byte of the file. */
+const REPACKED: ReadonlyMap<string, number> = new Map([
+  ["Q4_0", 20 / 18],
+  ["Q4_1", 20 / 20],
+  ["Q8_0", 36 / 34],
+]);
+
+function ofGguf(path: string): { config: ModelConfig; weights_bytes: number } {
+  const file = readGguf(path);
+  const tensors = [...file.tensors.values()];
+  const weights_bytes = tensors.reduce((sum, { type, bytes }) => sum + bytes * (REPACKED.get(type) ?? 1), 0);
+  return { config: architectureOf(file).config(() => null), weights_bytes: Math.ceil(weights_bytes) };
+}
+
+function ofFolder(path: string): { config: ModelConfig; weights_bytes: number } {
+  const config = asObject(readJson(join(path, "config.json"))) ?? {};
+  const tensors = [...readSafetensorsFolder(path).values()];
+  return { config, weights_bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0) };
+}

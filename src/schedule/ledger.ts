@@ -1,0 +1,73 @@
+/** Who may take how much memory. Counts bytes; knows no model, no engine and no machine. */
+
+import { assert } from "../core/assert.ts";
+
+/** What a model takes, or is going to. */
+export interface Account {
+  readonly weights_bytes: number;
+  /** Keys and values: of its running requests, and in what they leave, of its prefix cache. */
+  readonly kv_bytes: number;
+  /** Of its largest step. */
+  readonly step_bytes: number;
+}
+
+export interface Entry extends Account {
+  readonly model: string;
+  readonly weights_bytes_estimated: number;
+  /** Whether the weights were measured; until then they are reserved as estimated. */
+  readonly is_measured: boolean;
+}
+
+export class Ledger {
+  readonly #limit: () => number;
+  readonly #entries = new Map<string, Entry>();
+
+  /** `limit` tells the bytes that may be taken now. */
+  constructor(limit: () => number) {
+    this.#limit = limit;
+  }
+
+  get limit_bytes(): number {
+    return this.#limit();
+  }
+
+  /** Steps of several models follow each other, so that only the largest counts. */
+  get taken_bytes(): number {
+    return total([...this.#entries.values()]);
+  }
+
+  /** Negative when the limit was lowered below what is taken. */
+  get free_bytes(): number {
+    return this.limit_bytes - this.taken_bytes;
+  }
+
+  entries(): readonly Entry[] {
+    return [...this.#entries.values()];
+  }
+
+  /** Takes it if it fits, and tells how many bytes are missing: 0 when it was taken. */
+  reserve(model: string, account: Account): number {
+    assert(!this.#entries.has(model), "a model is reserved once");
+    const entry = { ...account, model, weights_bytes_estimated: account.weights_bytes, is_measured: false };
+    const missing = Math.max(0, total([...this.#entries.values(), entry]) - this.limit_bytes);
+    if (missing === 0) this.#entries.set(model, entry);
+    return missing;
+  }
+
+  /** What the weights have turned out to take: they are there, whether or not they fit. */
+  measure(model: string, weights_bytes: number): void {
+    const entry = this.#entries.get(model);
+    assert(entry !== undefined, "a measured model was reserved");
+    this.#entries.set(model, { ...entry, weights_bytes, is_measured: true });
+  }
+
+  /** One that was never reserved is no matter. */
+  release(model: string): void {
+    this.#entries.delete(model);
+  }
+}
+
+function total(entries: readonly Account[]): number {
+  const kept = entries.reduce((sum, { weights_bytes, kv_bytes }) => sum + weights_bytes + kv_bytes, 0);
+  return kept + Math.max(0, ...entries.map(({ step_bytes }) => step_bytes));
+}

@@ -1,0 +1,381 @@
+/** Which models are in memory: loads on first use, makes room by policy, unloads what is idle. Knows no engine and no tensors. */
+
+import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
+import { Failure, toRecord } from "../core/failure.ts";
+import type { PoolSettings } from "../core/settings.ts";
+import type { CatalogModel } from "./catalog.ts";
+import { mostDispensable } from "./eviction.ts";
+import { type Account, Ledger } from "./ledger.ts";
+import { type LoadingEvent, LoadingProgress } from "./loading.ts";
+
+/** Where models are loaded to. */
+export interface ModelHost {
+  measure(path: string): Promise<ModelEstimate>;
+  /** `told` of the bytes of weights that are in memory. */
+  load(model: string, path: string, kv_bytes_max: number, told: (bytes: number) => void): Promise<LoadedModel>;
+  /** Gives back all it takes. One that is not there is no matter. */
+  unload(model: string): Promise<void>;
+  /** What goes with the model elsewhere, as its tokenizer does. */
+  prepare(path: string): Promise<void>;
+  forget(path: string): void;
+}
+
+/** A model that cannot be unloaded until this is disposed. */
+export interface Lease extends Disposable {
+  readonly loaded: LoadedModel;
+}
+
+export interface ResidentModel {
+  readonly model: CatalogModel;
+  readonly state: "loading" | "ready" | "unloading";
+  /** null until its files were read. */
+  readonly purpose: ModelEstimate["purpose"] | null;
+  readonly loaded: LoadedModel | null;
+  readonly account: Account | null;
+  readonly preloaded: boolean;
+  readonly in_flight: number;
+  readonly uses: number;
+  /** Milliseconds since the epoch; null while it is loading. */
+  readonly loaded_at_ms: number | null;
+  readonly last_used_ms: number;
+}
+
+interface Slot {
+  readonly model: CatalogModel;
+  readonly progress: LoadingProgress;
+  readonly loading: Promise<LoadedModel>;
+  state: "loading" | "ready" | "unloading";
+  purpose: ModelEstimate["purpose"] | null;
+  loaded: LoadedModel | null;
+  preloaded: boolean;
+  in_flight: number;
+  uses: number;
+  loaded_at_ms: number | null;
+  last_used_ms: number;
+}
+
+/** Why a model stays although the limit is below what is taken. */
+export interface Stay {
+  readonly model: string;
+  readonly reason: "preloaded" | "in use";
+}
+
+// Long enough for an answer to end and its model to make room, short enough to be worth asking again.
+const RETRY_S = 5;
+
+export class ModelPool {
+  readonly ledger: Ledger;
+  readonly #host: ModelHost;
+  readonly #settings: PoolSettings;
+  readonly #now: () => number;
+  readonly #slots = new Map<string, Slot>();
+  /** Of loads that failed, for whoever asks what became of them. */
+  readonly #failed = new Map<string, LoadingProgress>();
+  /** Loads take their room one after another, in the order in which they were asked for. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #is_refreshing = false;
+  #change = Promise.withResolvers<void>();
+
+  /** `settings` is read when it is needed; `now` tells milliseconds since the epoch. */
+  constructor(host: ModelHost, settings: PoolSettings, memory_bytes: number, now: () => number) {
+    this.#host = host;
+    this.#settings = settings;
+    this.#now = now;
+    this.ledger = new Ledger(() => limitBytes(settings, memory_bytes));
+  }
+
+  residents(): readonly ResidentModel[] {
+    return [...this.#slots.values()].map((slot) => ({ ...slot, account: this.#accountOf(slot) }));
+  }
+
+  /** Loads the model if need be. All who wait for one load get its model, or the cause of its failure. */
+  async acquire(model: CatalogModel, signal: AbortSignal): Promise<Lease> {
+    let slot = this.#present(model);
+    while (slot === null) {
+      await unlessAborted(this.#change.promise, signal);
+      slot = this.#present(model);
+    }
+    const found = slot;
+    found.in_flight += 1;
+    found.uses += 1;
+    found.last_used_ms = this.#now();
+    let has_ended = false;
+    const end = () => {
+      if (has_ended) return;
+      has_ended = true;
+      found.in_flight -= 1;
+      found.last_used_ms = this.#now();
+      this.#changed();
+    };
+    try {
+      return { loaded: await unlessAborted(found.loading, signal), [Symbol.dispose]: end };
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  /** What is told of the model's load, from its beginning. */
+  progress(model: string, signal: AbortSignal): AsyncIterable<LoadingEvent> {
+    const progress = this.#slots.get(model)?.progress ?? this.#failed.get(model);
+    if (progress !== undefined) return progress.follow(signal);
+    throw new Failure("not_found", `Cannot tell of the load of "${model}": it is not loaded and not loading`, "model");
+  }
+
+  /** Loads the model and keeps it: it is never evicted. */
+  async preload(model: CatalogModel): Promise<"loaded" | "already_loaded"> {
+    const was_ready = this.#slots.get(model.name)?.state === "ready";
+    using _ = await this.acquire(model, new AbortController().signal);
+    this.#pin(model.name, true);
+    return was_ready ? "already_loaded" : "loaded";
+  }
+
+  /** From now on these are the preloaded ones: others may be evicted. */
+  keepOnly(models: readonly string[]): void {
+    for (const { model } of this.#slots.values()) if (!models.includes(model.name)) this.#pin(model.name, false);
+    this.#changed();
+  }
+
+  /** Waits for running answers first. */
+  async unload(model: string): Promise<void> {
+    const state = this.#slots.get(model)?.state ?? "unloading";
+    if (state === "unloading") {
+      throw new Failure("not_found", `Cannot unload "${model}": Model not loaded`, "model");
+    }
+    await this.#drain(model);
+  }
+
+  /** Unloads every model, with its answers ended; `act`; from then on models are loaded anew. */
+  async refresh(act: () => Promise<void>): Promise<void> {
+    this.#is_refreshing = true;
+    try {
+      await Promise.all([...this.#slots.keys()].map((model) => this.#drain(model)));
+      await act();
+    } finally {
+      this.#is_refreshing = false;
+      this.#changed();
+    }
+  }
+
+  /** Brings what is taken below a lower limit, as far as that may be, and tells what stays. */
+  async shrink(): Promise<readonly Stay[]> {
+    while (this.#isOver()) {
+      // By ttl nobody might go, and the limit is the owner's word.
+      const policy = { eviction_policy: this.#settings.eviction_policy === "lfu" ? "lfu" : "lru", ttl_s: 0 } as const;
+      const victim = mostDispensable(this.#idle(), policy, this.#now());
+      if (victim === null) break;
+      await this.#remove(victim);
+    }
+    if (!this.#isOver()) return [];
+    return [...this.#slots.values()].map(({ model, preloaded }) => {
+      return { model: model.name, reason: preloaded ? "preloaded" : "in use" } as const;
+    });
+  }
+
+  /** Unloads what nobody asked for in `ttl_s`. To be called now and then. */
+  async sweep(): Promise<void> {
+    const { ttl_s } = this.#settings;
+    const idle_since_ms = this.#now() - ttl_s * 1000;
+    const over = ttl_s === 0 ? [] : this.#idle().filter(({ last_used_ms }) => last_used_ms <= idle_since_ms);
+    for (const slot of over) await this.#remove(slot);
+  }
+
+  /** Whoever waits for room looks again. */
+  settingsChanged(): void {
+    this.#changed();
+  }
+
+  /** null while it is being unloaded, or all are. */
+  #present(model: CatalogModel): Slot | null {
+    if (this.#is_refreshing) return null;
+    const slot = this.#slots.get(model.name) ?? this.#begin(model);
+    return slot.state === "unloading" ? null : slot;
+  }
+
+  #begin(model: CatalogModel): Slot {
+    const { promise: loading, resolve, reject } = Promise.withResolvers<LoadedModel>();
+    loading.catch(() => undefined); // who asked may have left
+    const slot: Slot = {
+      model,
+      progress: new LoadingProgress(),
+      loading,
+      state: "loading",
+      purpose: null,
+      loaded: null,
+      preloaded: false,
+      in_flight: 0,
+      uses: 0,
+      loaded_at_ms: null,
+      last_used_ms: this.#now(),
+    };
+    this.#slots.set(model.name, slot);
+    this.#failed.delete(model.name);
+    this.#load(slot).then(resolve, reject);
+    return slot;
+  }
+
+  async #load(slot: Slot): Promise<LoadedModel> {
+    const { name, path } = slot.model;
+    try {
+      const estimate = await this.#host.measure(path);
+      slot.purpose = estimate.purpose;
+      const kv_bytes = await this.#inTurn(() => this.#makeRoom(slot, estimate));
+      const bytes_total = estimate.weights_bytes;
+      slot.progress.tell({ stage: "weights", bytes_done: 0, bytes_total });
+      const told = (bytes_done: number) => slot.progress.tell({ stage: "weights", bytes_done, bytes_total });
+      const loaded = await this.#host.load(name, path, kv_bytes, told);
+      this.ledger.measure(name, loaded.bytes_resident);
+      slot.progress.tell({ stage: "tokenizer" });
+      await this.#host.prepare(path);
+      Object.assign(slot, { loaded, state: "ready", loaded_at_ms: this.#now() });
+      slot.progress.tell({ stage: "ready" });
+      this.#changed();
+      return loaded;
+    } catch (error) {
+      slot.progress.tell({ stage: "error", message: toRecord(error, "engine").message });
+      this.#failed.set(name, slot.progress);
+      await this.#release(slot);
+      throw error;
+    }
+  }
+
+  /** Reserves what the model needs, and gives the bytes its keys and values may take. */
+  async #makeRoom(slot: Slot, estimate: ModelEstimate): Promise<number> {
+    for (;;) {
+      const kv_bytes = this.#reserve(slot, estimate);
+      if (kv_bytes !== null) return kv_bytes;
+      const { contention } = this.#settings;
+      const victim = contention === "fail" ? null : mostDispensable(this.#idle(), this.#settings, this.#now());
+      if (victim !== null) {
+        await this.#remove(victim);
+        continue;
+      }
+      if (contention !== "wait" || !this.#mayMakeRoom(slot, estimate)) throw this.#refusal(slot.model.name, estimate);
+      await this.#change.promise;
+      if (slot.in_flight === 0) throw new Failure("cancelled", `Cannot load "${slot.model.name}": nobody waits for it`);
+    }
+  }
+
+  /** For its keys and values a model takes half of what is left at most: the next one would have no room otherwise. */
+  #reserve({ model }: Slot, { weights_bytes, step_bytes, kv_bytes_min, kv_bytes_max }: ModelEstimate): number | null {
+    if (!this.#hasPlace()) return null;
+    const steps = this.ledger.entries().map((entry) => entry.step_bytes);
+    const more_step_bytes = Math.max(0, step_bytes - Math.max(0, ...steps));
+    const left = this.ledger.free_bytes - weights_bytes - more_step_bytes;
+    const kv_bytes = Math.min(kv_bytes_max, Math.max(kv_bytes_min, Math.floor(left / 2)));
+    return this.ledger.reserve(model.name, { weights_bytes, kv_bytes, step_bytes }) === 0 ? kv_bytes : null;
+  }
+
+  /** Whether there is room for one more model by number. */
+  #hasPlace(): boolean {
+    return this.ledger.entries().length < this.#settings.max_models;
+  }
+
+  /** Whether it would fit once all that may go had gone. */
+  #mayMakeRoom(slot: Slot, { weights_bytes, kv_bytes_min, step_bytes }: ModelEstimate): boolean {
+    const others = [...this.#slots.values()].filter((other) => other !== slot);
+    const pinned = others.filter(({ preloaded }) => preloaded);
+    const kept_bytes = pinned.reduce((sum, other) => {
+      const account = this.#accountOf(other);
+      return sum + (account === null ? 0 : account.weights_bytes + account.kv_bytes);
+    }, 0);
+    const needed = weights_bytes + kv_bytes_min + step_bytes + kept_bytes;
+    return needed <= this.ledger.limit_bytes && pinned.length < this.#settings.max_models;
+  }
+
+  #refusal(model: string, { weights_bytes, kv_bytes_min, step_bytes }: ModelEstimate): Failure {
+    const act = `Cannot load "${model}"`;
+    const { max_models } = this.#settings;
+    if (!this.#hasPlace()) {
+      const state = `${this.ledger.entries().length} models are in memory and none may go, max_models is ${max_models}`;
+      return new Failure("no_memory", `${act}: ${state}`, "model", RETRY_S);
+    }
+    const needed = weights_bytes + kv_bytes_min + step_bytes;
+    const free = Math.max(0, this.ledger.free_bytes);
+    const state = `it needs ${inGb(needed)}, ${inGb(free)} of ${inGb(this.ledger.limit_bytes)} are free`;
+    return new Failure("no_memory", `${act}: ${state}, ${needed - free} bytes are missing`, "model", RETRY_S);
+  }
+
+  /** What may be evicted. */
+  #idle(): Slot[] {
+    return [...this.#slots.values()].filter(
+      (slot) => slot.state === "ready" && slot.in_flight === 0 && !slot.preloaded,
+    );
+  }
+
+  async #drain(model: string): Promise<void> {
+    const slot = this.#slots.get(model);
+    await slot?.loading.catch(() => undefined);
+    if (slot !== undefined && this.#slots.get(model) === slot && slot.state === "ready") await this.#remove(slot);
+  }
+
+  #isOver(): boolean {
+    return this.ledger.free_bytes < 0 || this.ledger.entries().length > this.#settings.max_models;
+  }
+
+  async #remove(slot: Slot): Promise<void> {
+    slot.state = "unloading";
+    while (slot.in_flight > 0) await this.#change.promise;
+    await this.#release(slot);
+  }
+
+  async #release(slot: Slot): Promise<void> {
+    const { name, path } = slot.model;
+    slot.state = "unloading";
+    try {
+      await this.#host.unload(name);
+      this.#host.forget(path);
+    } finally {
+      this.ledger.release(name);
+      if (this.#slots.get(name) === slot) this.#slots.delete(name);
+      this.#changed();
+    }
+  }
+
+  #pin(model: string, preloaded: boolean): void {
+    const slot = this.#slots.get(model);
+    if (slot !== undefined) slot.preloaded = preloaded;
+  }
+
+  #accountOf({ model }: Slot): Account | null {
+    return this.ledger.entries().find((entry) => entry.model === model.name) ?? null;
+  }
+
+  #changed(): void {
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
+  }
+
+  async #inTurn<Value>(act: () => Promise<Value>): Promise<Value> {
+    const done = this.#turn.then(act);
+    this.#turn = done.catch(() => undefined);
+    return await done;
+  }
+}
+
+function limitBytes({ memory_limit_mode, memory_limit_value }: PoolSettings, memory_bytes: number): number {
+  switch (memory_limit_mode) {
+    case "percent":
+      return Math.floor((memory_bytes * memory_limit_value) / 100);
+    case "gb":
+      return Math.floor(memory_limit_value * GB);
+  }
+}
+
+const GB = 1e9;
+
+function inGb(bytes: number): string {
+  return `${(bytes / GB).toFixed(3)} GB`;
+}
+
+async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const leave = () => reject(signal.reason);
+  signal.addEventListener("abort", leave, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
+}

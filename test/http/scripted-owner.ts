@@ -1,0 +1,80 @@
+/** An owner's desk with one model in memory, where every request is granted and noted. */
+
+import type { Applied, OwnerDesk } from "../../src/core/owner.ts";
+import { defaultSettings, settingsOf } from "../../src/core/settings.ts";
+
+const MEMORY = { limit_bytes: 1000, taken_bytes: 400, free_bytes: 600, process_bytes: 900 };
+const MODEL = {
+  model_id: "some/model",
+  model_type: "chat",
+  state: "ready",
+  size_bytes: 400,
+  size_gb: 4e-7,
+  preloaded: true,
+  in_flight: 0,
+  uses: 3,
+  loaded_at: "2026-01-01T00:00:00.000Z",
+  last_used: "2026-01-01T00:00:01.000Z",
+  context_length: 512,
+} as const;
+const APPLIED: Applied = {
+  changed: ["max_models"],
+  needs_restart: [],
+  preloads: [{ model_id: "some/model", status: "failed", reason: "Cannot load it" }],
+  stays: [{ model_id: "some/model", reason: "in use" }],
+};
+
+export class ScriptedOwner implements OwnerDesk {
+  /** What was asked for, in order. */
+  readonly asked: unknown[][] = [];
+
+  status() {
+    const gb = { max_memory_gb: 1e-6, current_memory_gb: 4e-7 };
+    return { loaded_models: [MODEL], total_models: 2, memory: MEMORY, ...gb, max_models: 8 };
+  }
+
+  async load(model: string) {
+    this.asked.push(["load", model]);
+    return MODEL;
+  }
+
+  async unload(model: string) {
+    this.asked.push(["unload", model]);
+  }
+
+  async *progress(model: string) {
+    this.asked.push(["progress", model]);
+    yield { stage: "weights", bytes_done: 1, bytes_total: 2 };
+    yield { stage: "ready" };
+  }
+
+  ledger() {
+    const { model_id } = MODEL;
+    const entry = { model_id, weights_bytes: 300, weights_bytes_estimated: 290, is_measured: true };
+    return { ...MEMORY, entries: [{ ...entry, kv_bytes: 90, step_bytes: 10 }] };
+  }
+
+  queue() {
+    const came_at = "2026-01-01T00:00:00.000Z";
+    return { waiting: 1, requests: [{ request_id: "req_0", model: "some/model", state: "waiting", came_at } as const] };
+  }
+
+  cancel(request_id: string) {
+    this.asked.push(["cancel", request_id]);
+  }
+
+  settings(group: "server" | "engine" | "pool" | "timeouts") {
+    const values = defaultSettings(2 ** 34);
+    return Object.fromEntries(settingsOf(group).map((name) => [name, values[name]]));
+  }
+
+  async change(values: object) {
+    this.asked.push(["change", values]);
+    return APPLIED;
+  }
+
+  async reload() {
+    this.asked.push(["reload"]);
+    return APPLIED;
+  }
+}
