@@ -3,6 +3,7 @@
 import { statSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
+import { readCard } from "./card.ts";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
 import type { Backend } from "./core/backend.ts";
@@ -190,10 +191,14 @@ export function findModels(
   const cached: CatalogModel[] = cachedModels(config.hub_folder).map((found) => ({ ...found, sampling: NO_WISHES }));
   const known = new Map([...cached, ...own].map((model) => [model.name, model]));
   const named = distinct(given.map((name) => known.get(name) ?? atPath(name)));
-  const catalog = new Catalog([...named, ...own, ...cached], {
-    find: (name) => findAdapter(adapterFolders(), name),
-    names: () => adapterNames(adapterFolders()),
-  });
+  const catalog = new Catalog(
+    [...named, ...own, ...cached],
+    {
+      find: (name) => findAdapter(adapterFolders(), name),
+      names: () => adapterNames(adapterFolders()),
+    },
+    readCard,
+  );
   return { catalog, wanted: (named.length > 0 ? named : own).map((model) => model.name) };
 }
 

@@ -7,6 +7,7 @@ import { models } from "./cli/models.ts";
 import { help, parseOptions, UsageError } from "./cli/options.ts";
 import { run } from "./cli/run.ts";
 import { serve } from "./cli/serve.ts";
+import { fitModel, showModel } from "./cli/show.ts";
 import { printVersion } from "./cli/version.ts";
 import { readConfig } from "./config.ts";
 import { Failure } from "./core/failure.ts";
@@ -25,6 +26,10 @@ async function main(words: readonly string[]): Promise<void> {
       return await run(settled(), options);
     case "models":
       return await models(settled(), options);
+    case "show":
+      return await showModel(settled(), options);
+    case "fit":
+      return await fitModel(settled(), options);
     case "config":
       return config(settled(), options);
     case "audit":

@@ -30,6 +30,11 @@ export function openGguf(path: string, told: (bytes: number) => void): { config:
   return { config: weights.config, weights };
 }
 
+/** Whether tensors of this type are read. */
+export function isReadType(type: string): boolean {
+  return isRepacked(type) || FLOAT_DTYPES.has(type);
+}
+
 class GgufWeights implements Weights {
   readonly file: string;
   readonly config: ModelConfig;

@@ -2,6 +2,7 @@
 
 import type { AdapterFiles } from "../core/adapter.ts";
 import type { ModelList, ModelRecord } from "../core/backend.ts";
+import type { ModelCard } from "../core/card.ts";
 import { Failure } from "../core/failure.ts";
 import type { SamplingWishes } from "../core/generation.ts";
 
@@ -22,14 +23,24 @@ export interface AdapterList {
 
 const NO_ADAPTERS: AdapterList = { find: () => null, names: () => [] };
 
+function noCard(path: string): ModelCard {
+  throw new Failure("unavailable", `Cannot describe the model in ${path}: nothing reads it here`);
+}
+
 export class Catalog implements ModelList {
   readonly #models: Map<string, CatalogModel>;
   readonly #adapters: AdapterList;
+  readonly #readCard: (path: string) => ModelCard;
 
-  /** Of two models with one name the first counts. */
-  constructor(models: readonly CatalogModel[], adapters: AdapterList = NO_ADAPTERS) {
+  /** Of two models with one name the first counts; `readCard` reads the files at a path. */
+  constructor(models: readonly CatalogModel[], adapters: AdapterList = NO_ADAPTERS, readCard = noCard) {
     this.#adapters = adapters;
+    this.#readCard = readCard;
     this.#models = new Map([...models].reverse().map((model) => [model.name, model]));
+  }
+
+  card(name: string): ModelCard {
+    return this.#readCard(this.find(name).path);
   }
 
   models(): readonly ModelRecord[] {

@@ -43,7 +43,12 @@ const RESET: Behaviour = (socket) => void socket.resetAndDestroy();
 /** Faults before anything of an answer has come: streamed or not, they are the same. */
 const BEFORE: Record<string, { behave: Behaviour; status: number; error_type: string; tuning?: Partial<Tuning> }> = {
   "resets the connection": { behave: RESET, status: 502, error_type: "upstream" },
-  "is silent": { behave: () => undefined, status: 504, error_type: "upstream_timeout", tuning: { first_byte_ms_max: 100 } },
+  "is silent": {
+    behave: () => undefined,
+    status: 504,
+    error_type: "upstream_timeout",
+    tuning: { first_byte_ms_max: 100 },
+  },
   "answers with another type": {
     behave: (socket) => void socket.write(whole(200, "text/html", "<p>Hello</p>")),
     status: 502,
@@ -99,7 +104,11 @@ for (const stream of [false, true]) {
         expect(server.requests()).toHaveLength(1);
         const [row, ...more] = house.rows();
         expect(more).toEqual([]);
-        const expected = { status: error_type === "upstream_timeout" ? "timeout" : "error", error_type, backend: "cloud" };
+        const expected = {
+          status: error_type === "upstream_timeout" ? "timeout" : "error",
+          error_type,
+          backend: "cloud",
+        };
         expect(row).toMatchObject({ ...expected, left_machine: true, model_asked: "far", prompt_tokens: null });
         expect(house.bugs).toEqual([]);
       });
