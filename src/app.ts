@@ -74,11 +74,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const settings = live.values;
   const parts = await unpackParts(config.data_folder);
   const { catalog, wanted } = findModels(config, models, parts.default_model, () => settings.adapters);
-  const homebrew_folders = process.platform === "darwin" ? HOMEBREW_FOLDERS : [];
-  const library = findLibrary(
-    { named: config.mlx_library, own_folder: parts.library_folder, homebrew_folders },
-    process.platform,
-  );
+  const library = libraryAt(config, parts.library_folder);
   const engine = new EngineClient(() => startEngine(settings.isolation), {
     library,
     settings,
@@ -169,6 +165,12 @@ export function buildRouting({ store, settings, config, local, catalog, tuning =
 
 // What compiling may take is bounded in steps, some seconds; a text that takes longer to check hangs in its own pattern.
 const COMPILE_MS_MAX = 20_000;
+/** The mlx-c to open; `own_folder` is what this program carries. */
+export function libraryAt(config: Pick<Config, "mlx_library">, own_folder: string | null): string {
+  const homebrew_folders = process.platform === "darwin" ? HOMEBREW_FOLDERS : [];
+  return findLibrary({ named: config.mlx_library, own_folder, homebrew_folders }, process.platform);
+}
+
 /** `./worker/main.ts` as a thread, or in this program's hidden command. */
 export function startEngine(isolation: EngineSettings["isolation"]): EnginePort {
   if (isolation === "worker") return new Worker(new URL("./worker/main.ts", import.meta.url).href);

@@ -92,6 +92,7 @@ function formOf(
   const stem = name.replace(/\.(?:weight|scales|biases)$/, "");
   if (name.endsWith("_blocks")) return { form: "4-bit mxfp4 in groups of 32", parameters: 2 * elements };
   if (name.endsWith("_scales") && tensors.has(name.replace(/_scales$/, "_blocks"))) return null;
+  if (/^I\d/.test(dtype)) return null; // positions and the like
   if (stem === name || !tensors.has(`${stem}.scales`)) return { form: dtype.toLowerCase(), parameters: elements };
   if (!name.endsWith(".weight")) return null;
   const how = quantizationOf(config, stem, path);

@@ -5,6 +5,7 @@ import { config } from "./cli/config.ts";
 import { credentials } from "./cli/credentials.ts";
 import { models } from "./cli/models.ts";
 import { help, parseOptions, UsageError } from "./cli/options.ts";
+import { quantize } from "./cli/quantize.ts";
 import { run } from "./cli/run.ts";
 import { serve } from "./cli/serve.ts";
 import { fitModel, showModel } from "./cli/show.ts";
@@ -30,6 +31,8 @@ async function main(words: readonly string[]): Promise<void> {
       return await showModel(settled(), options);
     case "fit":
       return await fitModel(settled(), options);
+    case "quantize":
+      return await quantize(settled(), options);
     case "config":
       return config(settled(), options);
     case "audit":

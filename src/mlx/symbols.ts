@@ -89,6 +89,7 @@ export const symbols = {
     mlx_maximum: binary,
     mlx_minimum: binary,
     mlx_multiply: binary,
+    mlx_quantize: { args: [slot, handle, optional, optional, "ptr", handle, handle], returns: failed },
     mlx_quantized_matmul: {
       args: [slot, handle, handle, handle, handle, "bool", optional, optional, "ptr", handle],
       returns: failed,
@@ -140,6 +141,7 @@ export const symbols = {
   vector: {
     mlx_vector_array_new_data: { args: ["ptr", size], returns: handle },
     mlx_vector_array_free: { args: [handle], returns: failed },
+    mlx_vector_array_get: { args: [slot, handle, size], returns: failed },
   },
   version: {
     mlx_version: { args: ["ptr"], returns: failed },
