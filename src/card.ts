@@ -4,6 +4,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { ModelCard } from "./core/card.ts";
 import { Failure } from "./core/failure.ts";
+import { isSixteen } from "./formats/ggml-k-blocks.ts";
 import { type GgufFile, readGguf } from "./formats/gguf.ts";
 import { asObject, readJson } from "./formats/json.ts";
 import { purposeOf } from "./formats/purpose.ts";
@@ -111,7 +112,9 @@ function ofGguf(path: string): Headers {
   });
   const foreign = tensors.find(({ type }) => !isReadType(type));
   if (foreign !== undefined) troubles.push(`Cannot load ${path}: tensor "${foreign.name}" is ${foreign.type}`);
-  return { config, tensors, forms, troubles, notes: [] };
+  const rounded = [...new Set(tensors.map(({ type }) => type).filter(isSixteen))];
+  const notes = rounded.map((type) => `its ${type} weights are kept in 8-bit groups of 32, rounded once more`);
+  return { config, tensors, forms, troubles, notes };
 }
 
 function ofUnknown(file: GgufFile): ModelConfig {

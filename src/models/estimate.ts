@@ -68,11 +68,18 @@ const STREAMS = 4;
 // With less, a model could not hold one short talk.
 const TALK_TOKENS = 1024;
 
-/** What blocks of ggml take as affine groups of 32 with half scales and offsets, for each byte of the file. */
+/** What blocks of ggml take as affine groups of 32 for each byte of the file: scales and offsets as halves, of the later types as floats. */
 const REPACKED: ReadonlyMap<string, number> = new Map([
   ["Q4_0", 20 / 18],
   ["Q4_1", 20 / 20],
   ["Q8_0", 36 / 34],
+  ["Q5_0", 28 / 22],
+  ["Q5_1", 28 / 24],
+  ["Q4_K", 192 / 144],
+  ["Q5_K", 224 / 176],
+  ["Q2_K", 320 / 84],
+  ["Q3_K", 320 / 110],
+  ["Q6_K", 320 / 210],
 ]);
 
 interface Headers {

@@ -27,7 +27,7 @@ const CASES = [
   ["untied", "mxfp4", 4, 32],
   ["sharded", "affine", 6, 64],
   ["bfloat16", "affine", 4, 32],
-  ["family-gemma", "affine", 4, 32],
+  ["family-qwen3", "affine", 4, 32],
   ["family-mixtral", "affine", 4, 32],
   ["family-qwen3_moe", "affine", 8, 64],
 ] as const;
