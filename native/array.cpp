@@ -1,36 +1,19 @@
 /** array.h: making, asking and reading arrays. */
 
 #include <cstring>
-#include <new>
 #include <sstream>
 
 #include "forward.h"
-#include "mlx/allocator.h"
 #include "mlx/utils.h"
+#include "primitive.h"
 
 using namespace mlxc;
 
 namespace {
 
-/** Product of the dimensions times the item size; a negative or overflowing one must not reach memcpy. */
-std::size_t byteCount(const mx::Shape& dims, mx::Dtype type) {
-  std::size_t bytes = type.size();
-  for (int dim : dims) {
-    if (dim < 0 || __builtin_mul_overflow(bytes, static_cast<std::size_t>(dim), &bytes)) {
-      std::ostringstream message;
-      message << "[array] Invalid shape " << dims << ".";
-      throw std::invalid_argument(message.str());
-    }
-  }
-  return bytes;
-}
-
 mx::array copyOf(const void* data, mx::Shape dims, mx::Dtype type) {
-  std::size_t bytes = byteCount(dims, type);
-  mx::allocator::Data copy = mx::allocator::malloc(bytes);
-  if (copy.buffer().ptr() == nullptr) { // MLX's allocator for the CPU leaves this check to its callers
-    throw std::bad_alloc();
-  }
+  std::size_t bytes = bunsen::byteCount(dims, type);
+  mx::allocator::Data copy = bunsen::allocate(bytes);
   if (bytes > 0) {
     std::memcpy(copy.buffer().raw_ptr(), data, bytes);
   }

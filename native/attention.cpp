@@ -78,7 +78,7 @@ Attention::Attention(
       q_norm_(weights[Q_NORM], factors[EPSILON], normSize(weights[Q_NORM], heads_, head_dim_), stream),
       k_norm_(weights[K_NORM], factors[EPSILON], normSize(weights[K_NORM], kv_heads_, head_dim_), stream),
       post_norm_(weights[POST_NORM], factors[EPSILON], hidden_, stream) {
-  if (kv_heads_ <= 0 || heads_ % kv_heads_ != 0) refuse("heads divide among key heads");
+  if (kv_heads_ <= 0 || heads_ <= 0 || head_dim_ <= 0 || heads_ % kv_heads_ != 0) refuse("heads divide among key heads");
   if (rope_dims_ < 0 || rope_dims_ > head_dim_ || rope_dims_ % 2 != 0) refuse("dims rotate in pairs within a head");
   if (q_.rows() != heads_ * head_dim_ || k_.rows() != kv_heads_ * head_dim_ || v_.rows() != k_.rows() ||
       o_.rows() != hidden_) {

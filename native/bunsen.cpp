@@ -3,12 +3,18 @@
 #include "bunsen.h"
 
 #include <cmath>
+#include <cstdint>
 #include <memory>
+#include <stdexcept>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 #include "attention.h"
 #include "forward.h"
 #include "mlp.h"
-#include "mlx/allocator.h"
 #include "primitive.h"
 #include "product.h"
 #include "repack.h"
@@ -17,9 +23,6 @@
 using namespace mlxc;
 
 namespace {
-
-// A load of sixteen floats may begin at the last of an array.
-constexpr std::size_t SLACK_BYTES = 64;
 
 /** A projection alone, made as the other layers are. */
 class Projection : public bunsen::Linear {
@@ -42,7 +45,8 @@ Handle makeLayer(const mlx_array* weights, const int* numbers, const float* fact
   return valueOr(Handle{nullptr}, [&] {
     std::vector<std::optional<mx::array>> arrays;
     for (int index = 0; index < Layer::WEIGHTS; index++) arrays.push_back(optional(weights[index]));
-    return Handle{new std::shared_ptr<const Kept>(std::make_shared<Layer>(arrays.data(), numbers, factors, get(s)))};
+    std::shared_ptr<const Kept> layer = std::make_shared<Layer>(arrays.data(), numbers, factors, get(s));
+    return Handle{keep(std::make_unique<std::shared_ptr<const Kept>>(std::move(layer)))};
   });
 }
 
@@ -51,14 +55,14 @@ template <class Layer>
 bunsen_linear projectionOf(void* ctx, int number) {
   return valueOr(bunsen_linear{nullptr}, [&] {
     const auto& layer = layerOf<Layer>(ctx);
-    return bunsen_linear{new std::shared_ptr<const bunsen::Linear>(layer, &layer->linear(number))};
+    std::shared_ptr<const bunsen::Linear> linear(layer, &layer->linear(number));
+    return bunsen_linear{keep(std::make_unique<std::shared_ptr<const bunsen::Linear>>(std::move(linear)))};
   });
 }
 
 template <class Layer>
 int freeLayer(void* ctx) {
-  delete static_cast<std::shared_ptr<const Layer>*>(ctx);
-  return 0;
+  return drop<std::shared_ptr<const Layer>>(ctx);
 }
 
 void expect(const mx::array& a, const mx::Shape& shape, mx::Dtype dtype, const char* name) {
@@ -80,10 +84,16 @@ void expectSpans(const bunsen::Attention& layer, int tokens, mlx_array spans, ml
   expect(get(angles), {tokens, 2, layer.ropeDims() / 2}, mx::float32, "angles");
 }
 
+void expectInPlace(const mx::array& keys, const mx::array& values) {
+  if (keys.flags().row_contiguous && values.flags().row_contiguous) return;
+  throw std::invalid_argument("[bunsen] keys and values are written in place and must lie in rows");
+}
+
 /** An array that counts as computed; its memory is the caller's to fill. */
 mx::array written(mx::Shape shape, mx::Dtype dtype) {
+  const std::size_t bytes = bunsen::byteCount(shape, dtype);
   mx::array a(std::move(shape), dtype, nullptr, {});
-  a.set_data(mx::allocator::malloc(a.nbytes() + SLACK_BYTES));
+  a.set_data(bunsen::allocate(bytes));
   a.set_status(mx::array::Status::available);
   return a;
 }
@@ -92,9 +102,10 @@ mx::array written(mx::Shape shape, mx::Dtype dtype) {
 
 int bunsen_set_threads(int count) {
   return attempt([&] {
-    if (!bunsen::setThreads(static_cast<unsigned>(count))) {
-      throw std::logic_error("[bunsen] another number of threads is at work already");
+    if (count < 0 || static_cast<unsigned>(count) > bunsen::THREADS_MAX) {
+      throw std::invalid_argument("[bunsen] expected a number of threads, found " + std::to_string(count));
     }
+    bunsen::setThreads(static_cast<unsigned>(count));
   });
 }
 
@@ -106,6 +117,26 @@ int bunsen_set_fast(bool fast) {
 int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s) {
   (void)s;
   return forward(res, [&] { return written(toShape(shape, dim), toDtype(dtype)); });
+}
+
+int bunsen_forget(const mlx_array a, const uint32_t* parts, size_t count, size_t part_bytes) {
+  return attempt([&] {
+#if defined(__linux__)
+    const mx::array& whole = get(a);
+    static const std::uintptr_t page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+    const auto start = reinterpret_cast<std::uintptr_t>(whole.data<char>());
+    for (std::size_t index = 0; index < count;) {
+      std::size_t after = index + 1; // parts that lie side by side go together
+      while (after < count && parts[after] == parts[after - 1] + 1) after++;
+      const std::size_t end = (std::size_t(parts[after - 1]) + 1) * part_bytes;
+      if (end > whole.nbytes()) throw std::out_of_range("[bunsen] a part beyond the array");
+      const std::uintptr_t first = (start + parts[index] * part_bytes + page - 1) / page * page;
+      const std::uintptr_t last = (start + end) / page * page; // pages that others share stay
+      if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+      index = after;
+    }
+#endif
+  });
 }
 
 int bunsen_repack(
@@ -198,9 +229,10 @@ int bunsen_attention_apply(
     expectSpans(*attention, tokens, spans, angles);
     return bunsen::operation(
         "Attention", get(x).shape(), mx::float32,
-        {bunsen::inRows(get(x), stream), bunsen::inRows(get(residual), stream), get(keys), get(values), get(spans),
-         get(angles)},
+        {bunsen::inRows(get(x), stream), bunsen::inRows(get(residual), stream), get(keys), get(values),
+         bunsen::ready(get(spans), stream), bunsen::inRows(get(angles), stream)},
         stream, [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          expectInPlace(inputs[2], inputs[3]);
           const auto list = bunsen::readSpans(inputs[4].data<int>(), inputs[4].size(), tokens, blocks);
           // Keys and values are written in place: the bridge evaluates one step after another.
           return [=, x = inputs[0].data<float>(), residual = inputs[1].data<float>(),
@@ -226,8 +258,10 @@ int bunsen_attention_mix(
     expectSpans(*attention, tokens, spans, angles);
     return bunsen::operation(
         "AttentionMix", {tokens, attention->heads() * attention->headDim()}, mx::float32,
-        {bunsen::inRows(get(projected), stream), get(keys), get(values), get(spans), get(angles)}, stream,
-        [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+        {bunsen::inRows(get(projected), stream), get(keys), get(values), bunsen::ready(get(spans), stream),
+         bunsen::inRows(get(angles), stream)},
+        stream, [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          expectInPlace(inputs[1], inputs[2]);
           const auto list = bunsen::readSpans(inputs[3].data<int>(), inputs[3].size(), tokens, blocks);
           return [=, from = inputs[0].data<float>(), keys = const_cast<float*>(inputs[1].data<float>()),
                   values = const_cast<float*>(inputs[2].data<float>()), angles = inputs[4].data<float>(),
@@ -305,7 +339,7 @@ int bunsen_linear_rows(mlx_array* res, const bunsen_linear layer, const mlx_arra
     const int tokens = get(numbers).shape(0);
     expect(get(numbers), {tokens}, mx::uint32, "numbers");
     return bunsen::operation(
-        "Rows", {tokens, linear->columns()}, mx::float32, {bunsen::inRows(get(numbers), stream)}, stream,
+        "Rows", {tokens, linear->columns()}, mx::float32, {bunsen::ready(get(numbers), stream)}, stream,
         [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
           const auto* rows = inputs[0].data<std::uint32_t>();
           for (int token = 0; token < tokens; token++) linear->check(rows[token]);

@@ -21,7 +21,7 @@ typedef struct bunsen_linear { void* ctx; } bunsen_linear;
 /* "name count" a line: how often an operation that has a kernel was left to MLX, since the library was opened. */
 int bunsen_fallbacks(mlx_string* res);
 
-/* How many threads work, the calling one included; 0: as many as the machine has cores. An error once another number works. */
+/* How many threads work, the calling one included; 0: as many as the machine has cores. Holds from the next operation on. */
 int bunsen_set_threads(int count);
 
 /* Whether products of 4- and 8-bit weights may carry activations in 8 bits (true) or 24 (false, as at the start). Where the machine multiplies floats instead it changes nothing. */
@@ -29,6 +29,9 @@ int bunsen_set_fast(bool fast);
 
 /* An array whose memory nobody has written, and which the machine gives only as it is written. */
 int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype, const mlx_stream s);
+
+/* Gives the memory of those parts of a computed array, part_bytes each, back to the machine: what they hold is lost. */
+int bunsen_forget(const mlx_array a, const uint32_t* parts, size_t count, size_t part_bytes);
 
 /* ggml blocks (type 0: Q4_0, 1: Q4_1, 2: Q8_0) as affine groups of 32: words (rows, columns * bits / 32), scales and biases (rows, columns / 32) in float16. Row i is row order[i]; order may be null. */
 int bunsen_repack(mlx_array* words, mlx_array* scales, mlx_array* biases, const uint8_t* blocks, size_t bytes, int type, size_t rows, size_t columns, const uint32_t* order);

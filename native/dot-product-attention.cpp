@@ -94,7 +94,7 @@ std::optional<mx::array> dotProductAttention(
       "Attention", {batch, length, heads, dims}, mx::float32, std::move(inputs), stream,
       [kind = *kind, scale = form.scale, masked = mask.has_value(), sunk = sinks.has_value()](
           const std::vector<mx::array>& inputs, mx::array& out) -> Task {
-        Attention attention = {};
+        FlashAttention attention = {};
         attention.batch = out.shape(0);
         attention.heads = out.shape(2);
         attention.kv_heads = inputs[1].shape(1);

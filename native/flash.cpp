@@ -53,7 +53,7 @@ struct Room {
 
 class Run {
  public:
-  explicit Run(const Attention& attention)
+  explicit Run(const FlashAttention& attention)
       : a_(attention),
         group_(attention.heads / attention.kv_heads),
         positions_(std::clamp(ROWS_MAX / group_, 1, attention.length)),
@@ -262,7 +262,7 @@ class Run {
   }
 
   const Kernels& set_ = kernels();
-  const Attention& a_;
+  const FlashAttention& a_;
   const int group_;
   const int positions_; // of one tile
   const int tiles_per_head_;
@@ -271,7 +271,7 @@ class Run {
 
 } // namespace
 
-void attend(const Attention& attention) {
+void attend(const FlashAttention& attention) {
   Run(attention).all();
 }
 

@@ -31,7 +31,7 @@ struct Mask {
   std::ptrdiff_t strides[4]; // in items; 0 where one serves all
 };
 
-struct Attention {
+struct FlashAttention {
   Heads queries; // float32
   Heads keys;
   Heads values;
@@ -50,6 +50,6 @@ struct Attention {
 };
 
 /** out = softmax(scale · queries · keysᵀ, masked) · values. Returns when all is done. */
-void attend(const Attention& attention);
+void attend(const FlashAttention& attention);
 
 } // namespace bunsen

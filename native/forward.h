@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <source_location>
 #include <stdexcept>
@@ -16,6 +17,7 @@
 #include "mlx/device.h"
 #include "mlx/stream.h"
 #include "mlxc.h"
+#include "owners.h"
 
 namespace mlxc {
 
@@ -61,9 +63,23 @@ typename Held<Handle>::type& get(Handle handle) {
   return *static_cast<typename Held<Handle>::type*>(handle.ctx);
 }
 
+/** The object as a handle holds it: until it is dropped, or its thread ends. */
+template <class Object>
+Object* keep(std::unique_ptr<Object> object) {
+  own(object.get(), [](void* held) { delete static_cast<Object*>(held); });
+  return object.release();
+}
+
+template <class Object>
+int drop(void* held) noexcept {
+  if (held != nullptr) disown(held);
+  delete static_cast<Object*>(held);
+  return 0;
+}
+
 template <class Handle>
 Handle make(typename Held<Handle>::type value) {
-  return {new typename Held<Handle>::type(std::move(value))};
+  return {keep(std::make_unique<typename Held<Handle>::type>(std::move(value)))};
 }
 
 /** Fills an out-argument: assigns to the object it names, or makes one where it names none. */
@@ -120,8 +136,7 @@ Handle fresh(Work work, const std::source_location& place = std::source_location
 
 template <class Handle>
 int release(Handle handle) noexcept {
-  delete static_cast<typename Held<Handle>::type*>(handle.ctx);
-  return 0;
+  return drop<typename Held<Handle>::type>(handle.ctx);
 }
 
 /** An absent array is a handle without an object. */

@@ -233,8 +233,11 @@ void unpackRow(const Matrix& matrix, int row, float* y) {
 
 // ---------------------------------------------------------------- products
 
-/** ROWS rows of activations by HALVES times sixteen weights, all sums in registers: so nothing is called in here. */
-template <int ROWS, int HALVES>
+/**
+ * ROWS rows of activations by HALVES times sixteen weights, or by so many as the tile is wide, all sums in registers: so
+ * nothing is called in here.
+ */
+template <int ROWS, int HALVES, bool WHOLE = true>
 void multiplyTile(const Tile& tile) {
   Floats sums[ROWS][HALVES];
 #pragma GCC unroll 16
@@ -246,7 +249,9 @@ void multiplyTile(const Tile& tile) {
   const float* panel = tile.panel;
   const auto step = [&](int k, Floats (&to)[ROWS][HALVES]) {
     Floats weights[HALVES];
-    for (int half = 0; half < HALVES; half++) weights[half] = load(panel + half * LANES);
+    for (int half = 0; half < HALVES; half++) {
+      weights[half] = WHOLE ? load(panel + half * LANES) : loadSome(panel, tile.width);
+    }
     panel += tile.panel_stride;
 #pragma GCC unroll 16
     for (int row = 0; row < ROWS; row++) {
@@ -279,7 +284,7 @@ void multiplyEdge(const Tile& tile) {
   Tile whole = tile;
   whole.y = sums;
   whole.y_stride = LANES;
-  multiplyTile<ROWS, 1>(whole);
+  multiplyTile<ROWS, 1, false>(whole);
   for (int row = 0; row < ROWS; row++) {
     storeSome(tile.y + row * tile.y_stride, load(sums + row * LANES), tile.width);
   }

@@ -19,12 +19,6 @@ namespace {
 constexpr std::size_t STRIP_ROWS = PANEL_ROWS / 2;
 constexpr std::size_t ALIGNMENT = 64;
 
-mx::array ready(const mx::array& a, mx::Stream stream) {
-  mx::array rows = inRows(a, stream);
-  rows.eval();
-  return rows;
-}
-
 [[noreturn]] void refuse(const std::string& what) {
   throw std::invalid_argument("[bunsen] a layer's " + what);
 }

@@ -15,6 +15,9 @@ Mlp::Mlp(const std::optional<mx::array>* weights, const int* numbers, const floa
       up_(weights + UP, numbers + UP_FORM, hidden_, stream),
       down_(weights + DOWN, numbers + DOWN_FORM, up_.rows(), stream),
       post_norm_(weights[POST_NORM], factors[EPSILON], hidden_, stream) {
+  if (activation_ != SILU && activation_ != GELU_TANH) {
+    throw std::invalid_argument("[bunsen] a feed-forward layer's activation is not one of those known");
+  }
   if (weights[GATE]) gate_.emplace(weights + GATE, numbers + GATE_FORM, hidden_, stream);
   else ones_.assign(up_.rows(), 1.0f);
   if ((gate_ && gate_->rows() != up_.rows()) || down_.rows() != hidden_) {

@@ -21,6 +21,12 @@ bunsen::AffineForm affineForm(mlx_optional_int group_size, mlx_optional_int bits
   return {optional(group_size).value_or(64), optional(bits).value_or(4)};
 }
 
+/** Products of complex numbers are not in what stands for the BLAS, which would end the process. */
+void expectReal(const mx::array& a, const mx::array& b) {
+  if (a.dtype() != mx::complex64 && b.dtype() != mx::complex64) return;
+  throw std::invalid_argument("[bunsen] products of complex64 are not part of this library");
+}
+
 } // namespace
 
 int mlx_abs(mlx_array* res, const mlx_array a, const mlx_stream s) {
@@ -34,7 +40,11 @@ int mlx_add(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stre
 int mlx_addmm(
     mlx_array* res, const mlx_array c, const mlx_array a, const mlx_array b, float alpha, float beta,
     const mlx_stream s) {
-  return forward(res, [&] { return mx::addmm(get(c), get(a), get(b), alpha, beta, get(s)); });
+  return forward(res, [&] {
+    expectReal(get(a), get(b));
+    expectReal(get(c), get(c));
+    return mx::addmm(get(c), get(a), get(b), alpha, beta, get(s));
+  });
 }
 
 int mlx_arange(mlx_array* res, double start, double stop, double step, mlx_dtype dtype, const mlx_stream s) {
@@ -163,6 +173,7 @@ int mlx_gather_mm(
   return forward(res, [&] {
     auto products = bunsen::gatherProduct(get(a), get(b), optional(lhs_indices), optional(rhs_indices), get(s));
     if (products) return *products;
+    expectReal(get(a), get(b));
     bunsen::countFallback("gather_mm");
     return mx::gather_mm(get(a), get(b), optional(lhs_indices), optional(rhs_indices), sorted_indices, get(s));
   });
@@ -238,6 +249,7 @@ int mlx_matmul(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_s
   return forward(res, [&] {
     auto product = bunsen::denseProduct(get(a), get(b), get(s));
     if (product) return *product;
+    expectReal(get(a), get(b));
     bunsen::countFallback("matmul");
     return mx::matmul(get(a), get(b), get(s));
   });

@@ -5,13 +5,15 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <sstream>
 #include <stdexcept>
 #include <utility>
 
-#include "mlx/allocator.h"
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/ops.h"
 #include "mlx/primitives.h"
+#include "mlx/utils.h"
 
 namespace bunsen {
 
@@ -26,7 +28,7 @@ class Operation : public mx::Primitive {
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     mx::array& out = outputs[0];
-    out.set_data(mx::allocator::malloc(out.nbytes()));
+    out.set_data(allocate(out.nbytes()));
     mx::cpu::get_command_encoder(stream()).dispatch(plan_(inputs, out));
   }
 
@@ -66,8 +68,32 @@ mx::array operation(
       std::move(shape), dtype, std::make_shared<Operation>(stream, name, std::move(plan)), std::move(inputs));
 }
 
+std::size_t byteCount(const mx::Shape& shape, mx::Dtype dtype) {
+  std::size_t bytes = dtype.size();
+  for (int dim : shape) {
+    if (dim < 0 || __builtin_mul_overflow(bytes, static_cast<std::size_t>(dim), &bytes)) {
+      std::ostringstream message;
+      message << "[array] Invalid shape " << shape << ".";
+      throw std::invalid_argument(message.str());
+    }
+  }
+  return bytes;
+}
+
+mx::allocator::Data allocate(std::size_t bytes) {
+  mx::allocator::Data data = mx::allocator::malloc(bytes);
+  if (data.buffer().ptr() == nullptr) throw std::bad_alloc();
+  return data;
+}
+
 mx::array inRows(const mx::array& a, mx::Stream stream) {
   return a.is_available() && a.flags().row_contiguous ? a : mx::contiguous(a, false, stream);
+}
+
+mx::array ready(const mx::array& a, mx::Stream stream) {
+  mx::array rows = inRows(a, stream);
+  rows.eval();
+  return rows;
 }
 
 const Scalar* scalarOf(const mx::array& a) {

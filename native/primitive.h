@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "mlx/allocator.h"
 #include "mlx/array.h"
 #include "mlx/stream.h"
 
@@ -29,8 +30,17 @@ mx::array operation(
     mx::Stream stream,
     std::function<Task(const std::vector<mx::array>& inputs, mx::array& out)> plan);
 
+/** Of an array; throws std::invalid_argument when a dimension is negative or the product overflows. */
+std::size_t byteCount(const mx::Shape& shape, mx::Dtype dtype);
+
+/** Memory for `bytes`; throws std::bad_alloc where MLX's allocator for the CPU returns none. */
+mx::allocator::Data allocate(std::size_t bytes);
+
 /** `a` row by row in memory. What lies there already costs no operation. */
 mx::array inRows(const mx::array& a, mx::Stream stream);
+
+/** The same, computed: its items may be read at once. */
+mx::array ready(const mx::array& a, mx::Stream stream);
 
 /** Null while `a` is anything but float32, float16 or bfloat16. */
 const Scalar* scalarOf(const mx::array& a);

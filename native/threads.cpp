@@ -2,11 +2,18 @@
 
 #include "threads.h"
 
+#if defined(__linux__)
+#include <pthread.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 namespace bunsen {
 
@@ -46,12 +53,24 @@ struct Work {
 
 class Pool {
  public:
-  explicit Pool(unsigned threads) : helpers_(threads - 1) {
-    for (unsigned index = 0; index < helpers_; index++) std::thread([this] { serve(); }).detach();
+  explicit Pool(unsigned threads) {
+    try {
+      for (; helpers_ < threads - 1; helpers_++) std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {
+      // the machine gives no more: those that there are do the work
+    }
   }
 
   bool takes(std::size_t chunks) const {
     return helpers_ > 0 && chunks > 1 && chunks <= Work::CHUNKS_MAX;
+  }
+
+  /** Its threads end; who still asks it for work does that alone. */
+  void retire() {
+    std::lock_guard<std::mutex> turn(turn_);
+    retired_.store(true);
+    work_.store(Work::begin(++number_, 0).word);
+    work_.notify_all();
   }
 
   void run(std::size_t chunks, const std::function<void(std::size_t)>& task) {
@@ -63,11 +82,15 @@ class Pool {
     work_.notify_all();
     help();
     while (done_.load() < chunks) pause();
+    if (std::exception_ptr thrown = std::exchange(thrown_, nullptr)) std::rethrow_exception(thrown);
   }
 
  private:
   void serve() {
-    while (true) {
+#if defined(__linux__)
+    pthread_setname_np(pthread_self(), "bunsen"); // for who looks where the time goes
+#endif
+    while (!retired_.load()) {
       help();
       // No chunk is left: what changes the word next is new work.
       std::uint64_t now = work_.load();
@@ -75,7 +98,7 @@ class Pool {
         pause();
         now = work_.load();
       }
-      if (exhausted(now)) work_.wait(now);
+      if (exhausted(now) && !retired_.load()) work_.wait(now);
     }
   }
 
@@ -87,42 +110,59 @@ class Pool {
     std::uint64_t word = work_.load();
     while (!exhausted(word)) {
       if (!work_.compare_exchange_weak(word, word + 1)) continue;
-      (*task_.load())(Work{word}.next());
+      try {
+        (*task_.load())(Work{word}.next());
+      } catch (...) {
+        keep(std::current_exception());
+      }
       done_.fetch_add(1);
       word = work_.load();
     }
   }
 
+  void keep(std::exception_ptr thrown) {
+    std::lock_guard<std::mutex> alone(thrown_lock_);
+    if (!thrown_) thrown_ = std::move(thrown);
+  }
+
   std::mutex turn_;
+  std::mutex thrown_lock_;
+  std::exception_ptr thrown_; // of the work that is under way
   std::uint64_t number_ = 0;
   std::atomic<std::uint64_t> work_{0};
   std::atomic<const std::function<void(std::size_t)>*> task_{nullptr};
   std::atomic<std::size_t> done_{0};
-  const unsigned helpers_;
+  std::atomic<bool> retired_{false};
+  unsigned helpers_ = 0;
 };
 
-std::atomic<unsigned> threads_wanted{0};
-std::atomic<bool> at_work{false};
+std::mutex choice;
+unsigned threads_wanted = 0;
+// Made for the first work. Never destroyed: threads may still wait in it when the process ends, or when it is replaced.
+std::atomic<Pool*> pool{nullptr};
 
-Pool* makePool() {
-  at_work = true;
-  const unsigned wanted = threads_wanted;
-  return new Pool(wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency()));
+Pool& makePool() {
+  std::lock_guard<std::mutex> hold(choice);
+  if (pool.load() == nullptr) {
+    pool.store(new Pool(threads_wanted > 0 ? threads_wanted : std::max(1u, std::thread::hardware_concurrency())));
+  }
+  return *pool.load();
 }
 
 } // namespace
 
-bool setThreads(unsigned count) {
-  if (at_work) return count == threads_wanted;
+void setThreads(unsigned count) {
+  std::lock_guard<std::mutex> hold(choice);
+  if (count == threads_wanted) return;
   threads_wanted = count;
-  return true;
+  if (Pool* before = pool.exchange(nullptr)) before->retire();
 }
 
 void parallel(std::size_t chunks, const std::function<void(std::size_t)>& task) {
-  // Never destroyed: its threads may still wait when the process ends.
-  static Pool* pool = makePool();
-  if (pool->takes(chunks)) {
-    pool->run(chunks, task);
+  Pool* const made = pool.load();
+  Pool& threads = made != nullptr ? *made : makePool();
+  if (threads.takes(chunks)) {
+    threads.run(chunks, task);
     return;
   }
   for (std::size_t chunk = 0; chunk < chunks; chunk++) task(chunk);

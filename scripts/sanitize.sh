@@ -14,7 +14,7 @@ if "$cxx" --version | grep -q clang; then shared=-shared-libsan; fi
 
 CXXFLAGS="${flags[*]} $shared" native/build.sh build/mlx "$out"
 "$cxx" -std=c++20 -Wall -Wextra -Werror "${flags[@]}" -pthread test/native/check-kernels.cpp \
-  "$out"-objects/{kernels*,product,threads}.o -o "$out-objects/check-kernels"
+  "$out"-objects/{kernels*,product,flash,threads}.o -o "$out-objects/check-kernels"
 
 for set in avx512vnni avx512 avx2 portable; do
   if refusal=$(BUNSEN_KERNELS=$set "$out-objects/check-kernels" 1 0 2>&1); then

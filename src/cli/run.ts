@@ -41,7 +41,7 @@ async function converse(backend: Backend, model: string): Promise<void> {
       answering = new AbortController();
       const said = await answer(backend, model, messages, AbortSignal.any([chat.signal, answering.signal]));
       answering = null;
-      messages.push({ role: "assistant", content: said });
+      messages.push({ role: "assistant", content: said, reasoning: null, tool_calls: [] });
     }
     if (chat.signal.aborted) break;
     terminal.prompt();

@@ -3,10 +3,34 @@
 import type { Constraint } from "./grammar.ts";
 import { PRIORITY, type Priority } from "./priority.ts";
 
-export interface Message {
-  readonly role: "system" | "user" | "assistant";
-  readonly content: string;
+/** What a model may call; the caller runs it. */
+export interface ToolDefinition {
+  readonly name: string;
+  readonly description: string | null;
+  /** A JSON schema of an object. */
+  readonly parameters: Readonly<Record<string, unknown>>;
+  /** Arguments that break the schema are never given. */
+  readonly strict: boolean;
 }
+
+export interface ToolCall {
+  readonly id: string;
+  readonly name: string;
+  /** JSON text, as the model wrote it. */
+  readonly arguments: string;
+}
+
+export interface AssistantMessage {
+  readonly role: "assistant";
+  readonly content: string;
+  readonly reasoning: string | null;
+  readonly tool_calls: readonly ToolCall[];
+}
+
+export type Message =
+  | { readonly role: "system" | "user"; readonly content: string }
+  | AssistantMessage
+  | { readonly role: "tool"; readonly content: string; readonly tool_call_id: string };
 
 export type Prompt =
   | { readonly kind: "messages"; readonly messages: readonly Message[] }
@@ -89,8 +113,41 @@ export const NO_WISHES: SamplingWishes = {
   seed: null,
 };
 
+export type ToolChoice =
+  | { readonly kind: "none" | "auto" | "required" }
+  | { readonly kind: "named"; readonly name: string };
+
+/** How much a model is to think before it answers, in the words that callers and templates have for it. */
+export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
+
+export interface ReasoningWishes {
+  /** null leaves it to the model. */
+  readonly effort: ReasoningEffort | null;
+  /** A thought ends after so many tokens; null: when the model ends it. */
+  readonly tokens_max: number | null;
+}
+
+/** What only the answer of a chat may be asked for. */
+export interface ChatWishes {
+  readonly tools: readonly ToolDefinition[];
+  readonly tool_choice: ToolChoice;
+  /** Otherwise an answer has at most one call. */
+  readonly parallel_tool_calls: boolean;
+  readonly reasoning: ReasoningWishes;
+  /** Variables of the model's own chat template. */
+  readonly template_options: Readonly<Record<string, unknown>>;
+}
+
+export const PLAIN_CHAT: ChatWishes = {
+  tools: [],
+  tool_choice: { kind: "auto" },
+  parallel_tool_calls: true,
+  reasoning: { effort: null, tokens_max: null },
+  template_options: {},
+};
+
 /** What a caller may ask of an answer. */
-export interface GenerationWishes {
+export interface GenerationWishes extends ChatWishes {
   readonly sampling: SamplingWishes;
   /** How many answers to the one prompt. */
   readonly choices: number;
@@ -128,6 +185,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   echo: false,
   priority: PRIORITY.normal,
   adapter: null,
+  ...PLAIN_CHAT,
 };
 
 export interface GenerationRequest extends GenerationWishes {
@@ -147,7 +205,11 @@ export interface DrawnLogprob extends TokenLogprob {
   readonly top: readonly TokenLogprob[];
 }
 
-export type FinishReason = "stop" | "length";
+/** Why a row ends by itself. */
+export type RowFinish = "stop" | "length";
+
+/** `tool_calls`: the answer ended by itself and calls tools. */
+export type FinishReason = RowFinish | "tool_calls";
 
 /** What a row has come to in one step. */
 export interface RowStep {
@@ -156,7 +218,7 @@ export interface RowStep {
   readonly logprobs: readonly DrawnLogprob[];
   /** Prompt tokens that needed not be computed. */
   readonly cached_tokens: number;
-  readonly finish: FinishReason | null;
+  readonly finish: RowFinish | null;
 }
 
 /** A token and its probability in the caller's words. */
@@ -183,8 +245,9 @@ export interface Usage {
 }
 
 /**
- * A generation is one `start`, any number of `text`, one `finish` for each choice and no `text` of it behind, then exactly
- * one terminal: `end`, or a thrown `Failure`. `text` never ends inside a character, and may stand for several tokens.
+ * A generation is one `start`, then what its choices say, one `finish` for each choice and nothing of it behind, then exactly
+ * one terminal: `end`, or a thrown `Failure`. No text ends inside a character, and one may stand for several tokens.
+ * A `call` begins before its `arguments`, and the one before it has all of them then.
  */
 export type GenerationEvent =
   | { readonly kind: "start"; readonly prompt_tokens: number }
@@ -195,5 +258,22 @@ export type GenerationEvent =
       /** The tokens that begin in this text, when `logprobs` asked for them. */
       readonly tokens: readonly DrawnReport[];
     }
-  | { readonly kind: "finish"; readonly choice: number; readonly reason: FinishReason }
+  | { readonly kind: "reasoning"; readonly choice: number; readonly text: string }
+  /** `index` counts the calls of the choice. */
+  | {
+      readonly kind: "call";
+      readonly choice: number;
+      readonly index: number;
+      readonly id: string;
+      readonly name: string;
+    }
+  /** Goes behind what came of the call's arguments before. */
+  | { readonly kind: "arguments"; readonly choice: number; readonly index: number; readonly text: string }
+  | {
+      readonly kind: "finish";
+      readonly choice: number;
+      readonly reason: FinishReason;
+      /** The text of `stop` that ended the answer. */
+      readonly stop_text: string | null;
+    }
   | { readonly kind: "end"; readonly usage: Usage };

@@ -2,7 +2,7 @@
 
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
-import type { FinishReason } from "../core/generation.ts";
+import type { RowFinish } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
@@ -43,7 +43,7 @@ interface OpenPlan extends Plan {
 export interface Committed {
   /** What was drawn, as far as it is part of the answer. */
   readonly token_ids: readonly number[];
-  readonly finish: FinishReason | null;
+  readonly finish: RowFinish | null;
 }
 
 export interface BatcherSettings {
@@ -169,6 +169,10 @@ export class Batcher {
   /** What blocks nobody reads hold, the last used first. */
   cached(): ReturnType<BlockStore["cached"]> {
     return this.#store.cached();
+  }
+
+  get freeBlocks(): readonly number[] {
+    return this.#store.free;
   }
 
   /** Gives up the blocks nobody reads, to the tier if there is one. */

@@ -61,6 +61,11 @@ export class BlockStore {
     return { free: this.#free.length, cached: this.#cached.size, referenced };
   }
 
+  /** Blocks that hold nothing. */
+  get free(): readonly number[] {
+    return this.#free;
+  }
+
   /** A block to write to, with one reference. */
   take(): number {
     if (this.#free.length === 0) this.#evict();

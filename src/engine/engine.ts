@@ -146,7 +146,7 @@ export class Engine implements Disposable {
     const plan = this.#batcher.next();
     const began_ms = this.#now(); // what the tier took says nothing of what a token costs
     try {
-      this.#pool.cover(Math.max(...plan.parts.flatMap((part) => part.blocks)));
+      for (const { blocks } of plan.parts) for (const block of blocks) this.#pool.cover(block);
       this.#pool.copy(plan.copies);
     } catch (error) {
       const ids = new Set([...plan.parts, ...plan.copies].map(({ id }) => id));
@@ -162,9 +162,10 @@ export class Engine implements Disposable {
     return this.#batcher.explain(prompt_ids, adapter?.key ?? "");
   }
 
-  /** Brings to the disk what no row uses, until the next step. */
+  /** Without rows: brings to the disk what is cached, until the next step, and gives back the memory of the rest. */
   async keepCached(): Promise<void> {
     const steps = this.#steps;
+    if (this.rows === 0) this.#pool.forget(this.#batcher.freeBlocks);
     await this.#disk?.keep(this.#batcher.cached(), () => this.#steps === steps);
   }
 

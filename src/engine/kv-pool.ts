@@ -1,7 +1,7 @@
 /** Keys and values of every row of a model, in blocks that belong to nobody in particular. Knows no row and no schedule. */
 
 import { evaluate, fromBytes, type MlxArray, memoryOf } from "../mlx/array.ts";
-import { hasExtras, reserve } from "../mlx/extras.ts";
+import { forget, hasExtras, reserve } from "../mlx/extras.ts";
 import { concatenate, sliceUpdate, take, zeros } from "../mlx/ops.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { CacheShape } from "../models/family.ts";
@@ -52,6 +52,14 @@ export class KvPool implements Disposable {
   load(block: number, bytes: Uint8Array): void {
     this.cover(block);
     for (const { offset, memory } of this.#memory(block)) memory.set(bytes.subarray(offset, offset + memory.length));
+  }
+
+  /** Gives the memory of blocks that hold nothing back to the machine. */
+  forget(blocks: readonly number[]): void {
+    const held = Uint32Array.from(blocks.filter((block) => block < this.#blocks)).sort();
+    const arrays = this.layers.flatMap(({ keys, values }) => [keys, values]);
+    evaluate(...arrays);
+    for (const array of arrays) forget(array, held, blockBytes(this.#shape) / arrays.length);
   }
 
   [Symbol.dispose](): void {

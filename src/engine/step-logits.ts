@@ -2,14 +2,14 @@
 
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
-import { type MlxArray, readFloat32, toUint32 } from "../mlx/array.ts";
-import { argmax } from "../mlx/ops.ts";
+import { evaluate, type MlxArray, readFloat32, toFloat32, toUint32 } from "../mlx/array.ts";
+import { argmax, reshape, takeAlong } from "../mlx/ops.ts";
 
 export class StepLogits implements Disposable {
   readonly #logits: MlxArray;
   /** For one output's logits; the next pass may use it again. */
   readonly #buffer: Float32Array;
-  #best_tokens: Uint32Array | null = null;
+  #best: Best | null = null;
 
   /** `logits` (outputs, vocabulary), float32; `buffer` takes a vocabulary. */
   constructor(logits: MlxArray, buffer: Float32Array) {
@@ -19,12 +19,10 @@ export class StepLogits implements Disposable {
 
   /** Throws a `Failure` when its logit is not a finite number. */
   bestToken(output: number): number {
-    this.#best_tokens ??= bestTokens(this.#logits);
-    const token = this.#best_tokens[output];
+    this.#best ??= bestOf(this.#logits);
+    const token = this.#best.tokens[output];
     assert(token !== undefined, "every output has a best token");
-    const logit = new Float32Array(1);
-    readFloat32(this.#logits, output * this.#buffer.length + token, logit);
-    if (Number.isFinite(logit[0])) return token;
+    if (Number.isFinite(this.#best.logits[output])) return token;
     throw new Failure("engine", "Cannot draw a token: the model's logits are not finite");
   }
 
@@ -39,7 +37,16 @@ export class StepLogits implements Disposable {
   }
 }
 
-function bestTokens(logits: MlxArray): Uint32Array {
+/** The best token of each output, and its logit. */
+interface Best {
+  readonly tokens: Uint32Array;
+  readonly logits: Float32Array;
+}
+
+function bestOf(logits: MlxArray): Best {
   using best = argmax(logits, -1);
-  return toUint32(best);
+  using places = reshape(best, [-1, 1]);
+  using values = takeAlong(logits, places, -1);
+  evaluate(best, values);
+  return { tokens: toUint32(best), logits: toFloat32(values) };
 }

@@ -50,7 +50,7 @@ export async function wholeAnswer({ generations, writer }: GenerationAsked, even
 async function collect(parts: readonly ChoiceParts[], events: Events): Promise<Answer> {
   while (true) {
     const event = await events.next();
-    if (event.kind === "text" || event.kind === "finish") parts[event.choice]?.add(event);
+    if ("choice" in event) parts[event.choice]?.add(event);
     if (event.kind === "end") return { choices: parts.map((choice) => choice.whole()), usage: event.usage };
   }
 }
@@ -58,21 +58,37 @@ async function collect(parts: readonly ChoiceParts[], events: Events): Promise<A
 /** What has come of one choice. */
 class ChoiceParts {
   readonly #texts: string[] = [];
+  readonly #reasoning: string[] = [];
+  readonly #calls: { readonly id: string; readonly name: string; readonly parts: string[] }[] = [];
   readonly #tokens: DrawnReport[] = [];
-  #reason: FinishReason | null = null;
+  #finish: { readonly reason: FinishReason; readonly stop_text: string | null } | null = null;
 
-  add(event: GenerationEvent & { kind: "text" | "finish" }): void {
-    if (event.kind === "finish") {
-      this.#reason = event.reason;
-      return;
+  add(event: GenerationEvent & { choice: number }): void {
+    switch (event.kind) {
+      case "text":
+        this.#texts.push(event.text);
+        this.#tokens.push(...event.tokens);
+        break;
+      case "reasoning":
+        this.#reasoning.push(event.text);
+        break;
+      case "call":
+        this.#calls.push({ id: event.id, name: event.name, parts: [] });
+        break;
+      case "arguments":
+        this.#calls[event.index]?.parts.push(event.text);
+        break;
+      case "finish":
+        this.#finish = event;
     }
-    this.#texts.push(event.text);
-    this.#tokens.push(...event.tokens);
   }
 
   whole(): AnswerChoice {
-    assert(this.#reason !== null, "a choice finishes before its answer ends");
-    return { text: this.#texts.join(""), tokens: this.#tokens, reason: this.#reason };
+    assert(this.#finish !== null, "a choice finishes before its answer ends");
+    const { reason, stop_text } = this.#finish;
+    const tool_calls = this.#calls.map(({ id, name, parts }) => ({ id, name, arguments: parts.join("") }));
+    const texts = { text: this.#texts.join(""), reasoning: this.#reasoning.join("") };
+    return { ...texts, tool_calls, tokens: this.#tokens, reason, stop_text };
   }
 }
 

@@ -144,7 +144,10 @@ export function toFloat32(array: MlxArray): Float32Array {
 /** Fills `target` with the values of a float32 array, row-major, from value `start` on. */
 export function readFloat32(array: MlxArray, start: number, target: Float32Array): void {
   assert(array.dtype === "float32", "readFloat32 reads float32 arrays");
-  withBytes(array, (bytes) => target.set(new Float32Array(bytes, start * target.BYTES_PER_ELEMENT, target.length)));
+  const { BYTES_PER_ELEMENT, length } = target;
+  using rows = inRows(array);
+  evaluate(rows);
+  target.set(new Float32Array(toArrayBuffer(addressOf(rows), start * BYTES_PER_ELEMENT, length * BYTES_PER_ELEMENT)));
 }
 
 /** Part of the memory of a computed, row-major array, to read and to write; it is there as long as the array is. */
@@ -153,16 +156,16 @@ export function memoryOf(array: MlxArray, offset: number, bytes: number): Uint8A
 }
 
 function copyOf(array: MlxArray): ArrayBuffer {
-  return withBytes(array, (bytes) => bytes.slice(0));
-}
-
-/** Lends the memory of the array's values, row-major; it is native and gone afterwards. */
-function withBytes<Result>(array: MlxArray, use: (bytes: ArrayBuffer) => Result): Result {
-  const { native, stream } = library();
-  using rows = fromSlot("mlx_contiguous", native.mlx_contiguous(emptySlot(), array.handle, false, stream));
+  using rows = inRows(array);
   evaluate(rows);
   const bytes = rows.bytes;
-  return use(bytes === 0 ? new ArrayBuffer(0) : toArrayBuffer(addressOf(rows), 0, bytes));
+  return bytes === 0 ? new ArrayBuffer(0) : toArrayBuffer(addressOf(rows), 0, bytes).slice(0);
+}
+
+/** The same values row-major. */
+function inRows(array: MlxArray): MlxArray {
+  const { native, stream } = library();
+  return fromSlot("mlx_contiguous", native.mlx_contiguous(emptySlot(), array.handle, false, stream));
 }
 
 function addressOf(array: MlxArray): Handle {

@@ -22,7 +22,7 @@ export function hasExtras(): boolean {
   return opened !== null;
 }
 
-/** How many threads compute, for all models of this process; 0: as many as the machine has cores. Before any computes. */
+/** How many threads compute, for all models of this process; 0: as many as the machine has cores. Holds from the next operation on. */
 export function setThreads(count: number): void {
   if (opened !== null) check("bunsen_set_threads", opened.bunsen_set_threads(count));
 }
@@ -155,6 +155,12 @@ export function reserve(shape: readonly number[], dtype: Dtype): MlxArray {
     library().stream,
   );
   return fromSlot("bunsen_reserve", code);
+}
+
+/** Gives the memory of parts of a computed array back to the machine, ascending and `part_bytes` each; what they hold is lost. */
+export function forget(array: MlxArray, parts: Uint32Array, part_bytes: number): void {
+  if (opened === null || parts.length === 0) return;
+  check("bunsen_forget", opened.bunsen_forget(array.handle, parts, parts.length, part_bytes));
 }
 
 /** The numbers of ggml's block types in native/bunsen.h. */

@@ -19,9 +19,7 @@ export interface ChoiceStep {
   readonly text: string;
   /** Those that begin in the text, when the row tells of them. */
   readonly tokens: readonly DrawnReport[];
-  readonly finish: FinishReason | null;
-  /** A stop text was found. */
-  readonly is_cut: boolean;
+  readonly finish: { readonly reason: FinishReason; readonly stop_text: string | null } | null;
 }
 
 /** Leaves its row when a stop string is complete. */
@@ -31,9 +29,10 @@ export async function* choiceSteps(
 ): AsyncGenerator<ChoiceStep, void, undefined> {
   for await (const progress of row) {
     const { text, tokens, found } = words.push(progress);
-    const finish = found ? "stop" : progress.finish;
+    const reason = found === null ? progress.finish : "stop";
+    const finish = reason === null ? null : { reason, stop_text: found };
     const { token_ids, cached_tokens } = progress;
-    yield { tokens_drawn: token_ids.length, cached_tokens, text, tokens, finish, is_cut: found };
+    yield { tokens_drawn: token_ids.length, cached_tokens, text, tokens, finish };
     if (finish !== null) return;
   }
 }
@@ -46,7 +45,7 @@ export async function* checkedSteps(
   let answer = "";
   for await (const step of steps) {
     answer += step.text;
-    if (step.finish === "stop" && !step.is_cut) await check(answer);
+    if (step.finish?.reason === "stop" && step.finish.stop_text === null) await check(answer);
     yield step;
   }
 }
@@ -67,11 +66,11 @@ export class Words {
     this.#stops = new StopFinder(stop);
   }
 
-  push({ token_ids, logprobs, finish }: RowStep): { text: string; tokens: DrawnReport[]; found: boolean } {
+  push({ token_ids, logprobs, finish }: RowStep): { text: string; tokens: DrawnReport[]; found: string | null } {
     const last = finish !== null;
     const decoded = token_ids.map((id, index) => this.#decode(id, logprobs[index])).join("");
     const checked = this.#stops.push(last ? decoded + this.#detokenizer.flush() : decoded);
-    const ends = last && !checked.found;
+    const ends = last && checked.found === null;
     const text = ends ? checked.text + this.#stops.flush() : checked.text;
     this.#sent_characters += charactersIn(text);
     return { text, tokens: this.#begun(ends), found: checked.found };

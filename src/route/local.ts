@@ -142,7 +142,7 @@ async function* answerEvents(
     completion_tokens += step.tokens_drawn;
     const { text, tokens, finish } = step;
     if (text !== "" || tokens.length > 0) yield { kind: "text", choice, text, tokens };
-    if (finish !== null) yield { kind: "finish", choice, reason: finish };
+    if (finish !== null) yield { kind: "finish", choice, ...finish };
   }
   yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens } };
 }

@@ -1,42 +1,72 @@
 /**
- * Keeps a message from being read as control tokens: a mark is put inside whatever in its text could become one, travels
- * through the chat template, and is taken out again; where it was, no control token may stand.
+ * Keeps what a caller wrote from being read as control tokens: a mark is put inside whatever in its text could become one,
+ * travels through the chat template, and is taken out again; where it was, no control token may stand.
  */
 
 import { Failure } from "../core/failure.ts";
-import type { Message } from "../core/generation.ts";
 import type { AddedTokens } from "./added-tokens.ts";
 
-export interface Guarded {
-  readonly messages: readonly Message[];
-  readonly mark: string;
+export interface Rendered {
+  readonly text: string;
+  /** Offsets where marks were, ascending. */
+  readonly seams: readonly number[];
 }
 
-export function guard(messages: readonly Message[], control: AddedTokens): Guarded {
-  const mark = unusedMark(messages.map((message) => message.content));
-  return { messages: messages.map((each) => ({ ...each, content: marked(each.content, control, mark) })), mark };
-}
+export class ContentGuard {
+  readonly #control: AddedTokens;
+  readonly #mark: string;
 
-/** The rendered text without marks, and the offsets where they were, ascending. */
-export function unguard(rendered: string, mark: string): { readonly text: string; readonly seams: readonly number[] } {
-  const pieces = rendered.split(mark);
-  const seams: number[] = [];
-  let length = 0;
-  for (const piece of pieces.slice(0, -1)) {
-    length += piece.length;
-    seams.push(length);
+  /** `written`: all that a caller wrote, as a value of JSON. */
+  constructor(written: unknown, control: AddedTokens) {
+    this.#control = control;
+    this.#mark = unusedMark(JSON.stringify(written));
   }
-  return { text: pieces.join(""), seams };
+
+  guard(text: string): string {
+    return marked(text, this.#control, this.#mark);
+  }
+
+  /** Every text in it, be it a key or a value, however deep. */
+  guardFields(object: object): Record<string, unknown> {
+    return Object.fromEntries(Object.entries(object).map(([key, value]) => [this.guard(key), this.#guardValue(value)]));
+  }
+
+  unguard(rendered: string): Rendered {
+    const pieces = rendered.split(this.#mark);
+    const seams: number[] = [];
+    let length = 0;
+    for (const piece of pieces.slice(0, -1)) {
+      length += piece.length;
+      seams.push(length);
+    }
+    return { text: pieces.join(""), seams };
+  }
+
+  #guardValue(value: unknown): unknown {
+    if (typeof value === "string") return this.guard(value);
+    if (Array.isArray(value)) return value.map((item) => this.#guardValue(item));
+    return typeof value === "object" && value !== null ? this.guardFields(value) : value;
+  }
 }
 
 /** Private use planes 15 and 16: no template and no vocabulary gives their characters a meaning. */
 const MARK_FIRST = 0xf0000;
 const MARK_LAST = 0x10fffd;
 
-function unusedMark(contents: readonly string[]): string {
+function entriesOf(object: object, mark: (text: string) => string): [string, unknown][] {
+  return Object.entries(object).map(([key, value]) => [mark(key), withMarks(value, mark)]);
+}
+
+function withMarks(value: unknown, mark: (text: string) => string): unknown {
+  if (typeof value === "string") return mark(value);
+  if (Array.isArray(value)) return value.map((item) => withMarks(item, mark));
+  return typeof value === "object" && value !== null ? Object.fromEntries(entriesOf(value, mark)) : value;
+}
+
+function unusedMark(texts: string): string {
   for (let code = MARK_FIRST; code <= MARK_LAST; code++) {
     const mark = String.fromCodePoint(code);
-    if (!contents.some((content) => content.includes(mark))) return mark;
+    if (!texts.includes(mark)) return mark;
   }
   throw new Failure("invalid_request", "Cannot use these messages: they hold all private characters", "messages");
 }

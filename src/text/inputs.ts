@@ -4,7 +4,7 @@ import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { PairPrompt, ReadingPurpose } from "../core/purpose.ts";
 import type { ChatTemplate } from "./chat-template.ts";
-import { guard, unguard } from "./content-guard.ts";
+import { ContentGuard } from "./content-guard.ts";
 import type { EncodedInput, Input } from "./messages.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -79,11 +79,9 @@ function encodeFramed(
   tokens_max: number,
   hasLeft: () => boolean,
 ): EncodedInput {
-  const as_message = (content: string) => ({ role: "user", content }) as const;
-  const guarded = guard([as_message(query), as_message(document)], tokenizer.controlTokens);
-  const [marked_query = "", marked_document = ""] = guarded.messages.map(({ content }) => content);
-  const [head, tail] = frame(marked_query);
-  const lead = unguard(head + marked_document, guarded.mark);
+  const guard = new ContentGuard([query, document], tokenizer.controlTokens);
+  const [head, tail] = frame(guard.guard(query));
+  const lead = guard.unguard(head + guard.guard(document));
   const end_ids = tokenizer.encodeChat(tail, []);
   const room = Math.max(0, tokens_max - end_ids.length);
   const lead_ids = tokenizer.encodeChat(lead.text, lead.seams, (tokens) => tokens > room || hasLeft());

@@ -8,7 +8,7 @@ import type { Purpose } from "../core/purpose.ts";
 import { readGguf } from "../formats/gguf.ts";
 import { purposeOf } from "../formats/purpose.ts";
 import { ChatTemplate } from "./chat-template.ts";
-import { guard, unguard } from "./content-guard.ts";
+import { ContentGuard } from "./content-guard.ts";
 import { endOfTurnIds, isTurnMarker } from "./control-tokens.ts";
 import { readFolder } from "./folder.ts";
 import { readGgufSource } from "./gguf-source.ts";
@@ -16,6 +16,7 @@ import { type InputEncoder, inputEncoder } from "./inputs.ts";
 import type { EncodedInput, Input, TextModel, Vocabulary } from "./messages.ts";
 import type { TextSource } from "./source.ts";
 import { type IsEnough, Tokenizer } from "./tokenizer.ts";
+import { templateChat } from "./tool-prompt.ts";
 import { vocabularyOf } from "./vocabulary.ts";
 
 export class LoadedText {
@@ -50,8 +51,11 @@ export class LoadedText {
 
   /** `now`: what a template that prints the date shows. */
   encodeChat(messages: readonly Message[], now: Date, isEnough?: IsEnough): number[] {
-    const guarded = guard(messages, this.#tokenizer.controlTokens);
-    const { text, seams } = unguard(this.#openTemplate().render(guarded.messages, now), guarded.mark);
+    const template = this.#openTemplate();
+    const chat = templateChat(messages, [], template.knowsTools);
+    const guard = new ContentGuard(chat, this.#tokenizer.controlTokens);
+    const guarded = chat.messages.map((message) => ({ ...guard.guardFields(message), role: message.role }));
+    const { text, seams } = guard.unguard(template.render(guarded, now));
     // A template that wants a beginning token prints it, so nothing is put around the text.
     return this.#tokenizer.encodeChat(text, seams, isEnough);
   }

@@ -3,32 +3,37 @@
 export interface Checked {
   /** What may be sent now. */
   readonly text: string;
-  /** A stop string is complete; it and what follows is never sent. */
-  readonly found: boolean;
+  /** The stop string that is complete; it and what follows is never sent. */
+  readonly found: string | null;
+}
+
+interface Cut {
+  readonly start: number;
+  readonly stop: string;
 }
 
 /** The stop string that is complete first wins; of two that are complete at once, the one that began first. */
 export class StopFinder {
   readonly #stops: readonly string[];
   #held = "";
-  #found = false;
+  #found: string | null = null;
 
   constructor(stops: readonly string[]) {
     this.#stops = stops.filter((stop) => stop !== "");
   }
 
   push(text: string): Checked {
-    if (this.#found) return { text: "", found: true };
+    if (this.#found !== null) return { text: "", found: this.#found };
     const whole = this.#held + text;
     const cut = this.#cutOf(whole);
     if (cut !== null) {
-      this.#found = true;
+      this.#found = cut.stop;
       this.#held = "";
-      return { text: whole.slice(0, cut), found: true };
+      return { text: whole.slice(0, cut.start), found: cut.stop };
     }
     const safe = whole.length - this.#heldLength(whole);
     this.#held = whole.slice(safe);
-    return { text: whole.slice(0, safe), found: false };
+    return { text: whole.slice(0, safe), found: null };
   }
 
   /** What was held back because it might have become a stop string. */
@@ -38,15 +43,15 @@ export class StopFinder {
     return held;
   }
 
-  #cutOf(text: string): number | null {
+  #cutOf(text: string): Cut | null {
     let end_min = Number.POSITIVE_INFINITY;
-    let cut: number | null = null;
+    let cut: Cut | null = null;
     for (const stop of this.#stops) {
       const start = text.indexOf(stop);
       const end = start + stop.length;
-      if (start < 0 || end > end_min || (end === end_min && start > (cut ?? 0))) continue;
+      if (start < 0 || end > end_min || (end === end_min && start > (cut?.start ?? 0))) continue;
       end_min = end;
-      cut = start;
+      cut = { start, stop };
     }
     return cut;
   }

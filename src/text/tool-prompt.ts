@@ -1,49 +1,43 @@
 /** Puts tools, calls and their results into the messages of a chat, as its template takes them. Knows no template's text. */
 
-import type { ToolDefinition } from "./answer/events.ts";
+import type { Message, ToolDefinition } from "../core/generation.ts";
 
-export interface ChatCall {
-  readonly id: string;
-  readonly name: string;
-  /** JSON text, as the model wrote it. */
-  readonly arguments: string;
-}
-
-export type ChatMessage =
-  | { readonly role: "system" | "user"; readonly content: string }
-  | {
-      readonly role: "assistant";
-      readonly content: string;
-      readonly reasoning: string | null;
-      readonly tool_calls: readonly ChatCall[];
-    }
-  | { readonly role: "tool"; readonly content: string; readonly tool_call_id: string };
-
+/** What a template is given. */
 export interface TemplateChat {
-  readonly messages: readonly object[];
+  readonly messages: readonly TemplateMessage[];
   /** null where there are none, or where the messages tell of them. */
   readonly tools: readonly object[] | null;
 }
 
+interface TemplateMessage {
+  readonly role: Message["role"];
+  readonly content: string;
+  readonly reasoning_content?: string;
+  readonly tool_calls?: readonly object[];
+  readonly tool_call_id?: string;
+  /** Of the tool whose result it is. */
+  readonly name?: string;
+}
+
 export function templateChat(
-  messages: readonly ChatMessage[],
+  messages: readonly Message[],
   tools: readonly ToolDefinition[],
   knows_tools: boolean,
 ): TemplateChat {
   const all = tools.length > 0 ? tools.map(described) : null;
   if (knows_tools) return { messages: messages.map((message) => structured(message, messages)), tools: all };
   // In front of what comes first, be it the system or the user: some templates take no system message.
-  const [first, ...others] = messages.map(inWords);
+  const [first, ...others] = inTurns(messages);
   const told =
     all === null || first === undefined ? first : { ...first, content: `${toldOf(all)}\n\n${first.content}` };
-  return { messages: joined(told === undefined ? [] : [told, ...others]), tools: null };
+  return { messages: told === undefined ? [] : [told, ...others], tools: null };
 }
 
 function described({ name, description, parameters }: ToolDefinition): object {
   return { type: "function", function: { name, ...(description === null ? {} : { description }), parameters } };
 }
 
-function structured(message: ChatMessage, all: readonly ChatMessage[]): object {
+function structured(message: Message, all: readonly Message[]): TemplateMessage {
   if (message.role === "tool") {
     const name = all
       .flatMap((each) => (each.role === "assistant" ? each.tool_calls : []))
@@ -87,7 +81,7 @@ function toldOf(tools: readonly object[]): string {
   );
 }
 
-function inWords(message: ChatMessage): Told {
+function inWords(message: Message): Told {
   switch (message.role) {
     case "tool":
       return { role: "user", content: `<tool_response>\n${message.content}\n</tool_response>` };
@@ -102,13 +96,15 @@ function inWords(message: ChatMessage): Told {
   }
 }
 
-/** Templates want roles in turn: several results are one message. */
-function joined(messages: readonly Told[]): readonly Told[] {
+/** Templates want roles in turn: a result is one message with the results and the words of the user beside it. */
+function inTurns(messages: readonly Message[]): readonly Told[] {
   const all: Told[] = [];
-  for (const message of messages) {
+  for (const [index, message] of messages.entries()) {
+    const told = inWords(message);
     const last = all.at(-1);
-    if (last === undefined || last.role !== message.role || message.role === "assistant") all.push(message);
-    else all[all.length - 1] = { ...message, content: `${last.content}\n\n${message.content}` };
+    const is_beside_result = message.role === "tool" || messages[index - 1]?.role === "tool";
+    if (!is_beside_result || last?.role !== told.role) all.push(told);
+    else all[all.length - 1] = { ...told, content: `${last.content}\n\n${told.content}` };
   }
   return all;
 }

@@ -1,7 +1,14 @@
 /** What OpenAI's chat completions and completions share in their answers. Knows no HTTP. */
 
 import { Type } from "@sinclair/typebox";
-import type { DrawnReport, FinishReason, GenerationEvent, GenerationRequest, Usage } from "../core/generation.ts";
+import type {
+  DrawnReport,
+  FinishReason,
+  GenerationEvent,
+  GenerationRequest,
+  ToolCall,
+  Usage,
+} from "../core/generation.ts";
 
 /** A whole generation, its choices in order. */
 export interface Answer {
@@ -11,8 +18,11 @@ export interface Answer {
 
 export interface AnswerChoice {
   readonly text: string;
+  readonly reasoning: string;
+  readonly tool_calls: readonly ToolCall[];
   readonly tokens: readonly DrawnReport[];
   readonly reason: FinishReason;
+  readonly stop_text: string | null;
 }
 
 /** Writes one answer in a dialect: whole, or event by event. */

@@ -5,6 +5,7 @@ import { Failure } from "../core/failure.ts";
 import type { DrawnReport, GenerationEvent, Message } from "../core/generation.ts";
 import { PRIORITY } from "../core/priority.ts";
 import {
+  type AnswerChoice,
   type AnswerHead,
   type AnswerWriter,
   bodySchema,
@@ -108,15 +109,16 @@ function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {
 /** The parts of one content are one text: nothing is put between them. */
 function toMessage(message: ChatRequest["messages"][number]): Message {
   const { role, content } = message;
-  return {
-    role: role === "developer" ? "system" : role,
-    content: typeof content === "string" ? content : content.map((part) => part.text).join(""),
-  };
+  const text = typeof content === "string" ? content : content.map((part) => part.text).join("");
+  if (role === "assistant") return { role, content: text, reasoning: null, tool_calls: [] };
+  return { role: role === "developer" ? "system" : role, content: text };
 }
 
 interface Delta {
   readonly role?: "assistant";
   readonly content?: string;
+  readonly reasoning_content?: string;
+  readonly tool_calls?: readonly object[];
 }
 
 export function chatWriter(head: AnswerHead, { generation, delivery }: AskedAnswer): AnswerWriter {
@@ -128,11 +130,11 @@ export function chatWriter(head: AnswerHead, { generation, delivery }: AskedAnsw
     body: ({ choices, usage }) => ({
       ...head,
       object: "chat.completion",
-      choices: choices.map(({ text, tokens, reason }, index) => ({
+      choices: choices.map((each, index) => ({
         index,
-        message: { role: "assistant", content: text, refusal: null },
-        logprobs: told(tokens),
-        finish_reason: reason,
+        message: messageBody(each),
+        logprobs: told(each.tokens),
+        finish_reason: each.reason,
       })),
       usage: usageBody(usage),
     }),
@@ -146,6 +148,17 @@ export function chatWriter(head: AnswerHead, { generation, delivery }: AskedAnsw
           const { choice: index, text, tokens } = event;
           return [write.choice({ index, delta: { content: text }, logprobs: told(tokens), finish_reason: null })];
         }
+        case "reasoning":
+          return [choice(event.choice, { reasoning_content: event.text })];
+        case "call": {
+          const { index, id, name } = event;
+          const call = { index, id, type: "function", function: { name, arguments: "" } };
+          return [choice(event.choice, { tool_calls: [call] })];
+        }
+        case "arguments": {
+          const { index, text } = event;
+          return [choice(event.choice, { tool_calls: [{ index, function: { arguments: text } }] })];
+        }
         case "finish":
           return [choice(event.choice, {}, event.reason)];
         case "end":
@@ -155,13 +168,49 @@ export function chatWriter(head: AnswerHead, { generation, delivery }: AskedAnsw
   };
 }
 
+function messageBody({ text, reasoning, tool_calls }: AnswerChoice) {
+  const calls = tool_calls.map(({ id, name, arguments: json }) => {
+    return { id, type: "function", function: { name, arguments: json } };
+  });
+  return {
+    role: "assistant",
+    content: text === "" && calls.length > 0 ? null : text,
+    refusal: null,
+    ...(reasoning === "" ? {} : { reasoning_content: reasoning }),
+    ...(calls.length === 0 ? {} : { tool_calls: calls }),
+  };
+}
+
+const callSchema = Type.Object({
+  id: Type.String(),
+  type: Type.Literal("function"),
+  function: Type.Object({
+    name: Type.String(),
+    arguments: Type.String({ description: "JSON, as the model wrote it." }),
+  }),
+});
+const callDeltaSchema = Type.Object({
+  index: Type.Integer(),
+  id: Type.Optional(Type.String()),
+  type: Type.Optional(Type.Literal("function")),
+  function: Type.Object({ name: Type.Optional(Type.String()), arguments: Type.String() }),
+});
+const chatFinishSchema = Type.Union([finishReasonSchema, Type.Literal("tool_calls")]);
+const reasoningSchema = Type.Optional(Type.String({ description: "What the model thought before it answered." }));
+
 export const chatBodySchema = bodySchema(
   "chat.completion",
   Type.Object({
     index: Type.Integer(),
-    message: Type.Object({ role: Type.Literal("assistant"), content: Type.String(), refusal: Type.Null() }),
+    message: Type.Object({
+      role: Type.Literal("assistant"),
+      content: Type.Union([Type.String(), Type.Null()]),
+      refusal: Type.Null(),
+      reasoning_content: reasoningSchema,
+      tool_calls: Type.Optional(Type.Array(callSchema)),
+    }),
     logprobs: chatLogprobsSchema,
-    finish_reason: finishReasonSchema,
+    finish_reason: chatFinishSchema,
   }),
 );
 
@@ -169,8 +218,13 @@ export const chatChunkSchema = chunkSchema(
   "chat.completion.chunk",
   Type.Object({
     index: Type.Integer(),
-    delta: Type.Object({ role: Type.Optional(Type.Literal("assistant")), content: Type.Optional(Type.String()) }),
+    delta: Type.Object({
+      role: Type.Optional(Type.Literal("assistant")),
+      content: Type.Optional(Type.String()),
+      reasoning_content: reasoningSchema,
+      tool_calls: Type.Optional(Type.Array(callDeltaSchema)),
+    }),
     logprobs: chatLogprobsSchema,
-    finish_reason: Type.Union([finishReasonSchema, Type.Null()]),
+    finish_reason: Type.Union([chatFinishSchema, Type.Null()]),
   }),
 );

@@ -153,6 +153,10 @@ export function completionWriter(head: AnswerHead, asked: AskedCompletion): Answ
           return [write.choice({ index: event.choice, text: "", logprobs: null, finish_reason: event.reason })];
         case "end":
           return write.end(event.usage);
+        case "reasoning":
+        case "call":
+        case "arguments":
+          throw new Error("A raw prompt has an answer of text only");
       }
     },
   };

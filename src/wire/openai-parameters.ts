@@ -2,7 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import type { GenerationRequest, GenerationWishes } from "../core/generation.ts";
+import { type GenerationRequest, type GenerationWishes, PLAIN_CHAT } from "../core/generation.ts";
 import { PRIORITY } from "../core/priority.ts";
 import { constraintOf, constraintParameters } from "./openai-constraint.ts";
 import { samplingOf, samplingParameters } from "./openai-sampling.ts";
@@ -104,6 +104,7 @@ export function wishesOf(
     echo: false,
     priority: PRIORITY.normal,
     adapter: body.adapter ?? null,
+    ...PLAIN_CHAT,
   };
 }
 

@@ -133,7 +133,9 @@ export class EngineClient {
     const life = this.#life;
     if (life === null) return;
     post(life, { kind: "stop" });
-    await Promise.race([life.stopped.promise, Bun.sleep(STOP_MS_MAX)]);
+    const timer = setTimeout(life.stopped.resolve, STOP_MS_MAX);
+    await life.stopped.promise;
+    clearTimeout(timer); // it would keep the program alive
     this.#bury(life, reason);
   }
 

@@ -52,3 +52,21 @@ describe.each([
     expect([0, 100, 500].map((block) => saved(pool, block))).toEqual([someBytes(0), someBytes(0), someBytes(5)]);
   });
 });
+
+test.if(process.platform === "linux")(
+  "memory of blocks that hold nothing goes back to the machine, their neighbours stay",
+  () => {
+    openExtras(LIBRARY, true);
+    const shape = { layers: 2, kv_heads: 8, head_dim: 128 };
+    const blocks = Array.from({ length: 128 }, (_, block) => block);
+    const bytes = new Uint8Array(blockBytes(shape));
+    using pool = new KvPool(shape, blocks.length);
+    for (const block of blocks) pool.load(block, bytes.fill(block));
+    const before = process.memoryUsage.rss();
+    pool.forget(blocks.filter((block) => block !== 77).reverse());
+    expect(before - process.memoryUsage.rss()).toBeGreaterThan(50 * 2 ** 20);
+    const found = new Uint8Array(bytes.length);
+    pool.save(77, found);
+    expect(found.every((byte) => byte === 77)).toBe(true);
+  },
+);

@@ -25,7 +25,7 @@ test("an answer can be sent back as it came, as part of the next request", async
     kind: "messages",
     messages: [
       { role: "user", content: "hi" },
-      { role: "assistant", content: "Hello, wörld" },
+      { role: "assistant", content: "Hello, wörld", reasoning: null, tool_calls: [] },
       { role: "user", content: "And then?" },
     ],
   });
@@ -66,7 +66,7 @@ describe("an answer", () => {
     const { post } = serverOf(
       new ScriptedBackend(async function* () {
         yield { kind: "start", prompt_tokens: 5 };
-        yield { kind: "finish", choice: 0, reason: "length" };
+        yield { kind: "finish", choice: 0, reason: "length", stop_text: null };
         yield { kind: "end", usage: USAGE };
       }),
     );
@@ -79,7 +79,12 @@ describe("an answer", () => {
 
 describe("a stream", () => {
   const choices = [
-    { index: 0, delta: { role: "assistant", content: "" }, logprobs: null, finish_reason: null },
+    {
+      index: 0,
+      delta: { role: "assistant", content: "" },
+      logprobs: null,
+      finish_reason: null,
+    },
     { index: 0, delta: { content: "Hello" }, logprobs: null, finish_reason: null },
     { index: 0, delta: { content: ", wörld" }, logprobs: null, finish_reason: null },
     { index: 0, delta: {}, logprobs: null, finish_reason: "stop" },
@@ -265,7 +270,7 @@ describe("what the backend is asked", () => {
         { role: "system", content: "Be brief" },
         { role: "system", content: "Be kind" },
         { role: "user", content: "one two" },
-        { role: "assistant", content: "" },
+        { role: "assistant", content: "", reasoning: null, tool_calls: [] },
       ],
     });
   });

@@ -153,7 +153,7 @@ describe("best_of", () => {
     for (const [choice, logprob] of [-3, -1, -2].entries()) {
       const tokens = request.logprobs === null ? [] : [token("x", 0, logprob)];
       yield { kind: "text", choice, text: `answer ${choice}`, tokens };
-      yield { kind: "finish", choice, reason: "stop" };
+      yield { kind: "finish", choice, reason: "stop", stop_text: null };
     }
     yield { kind: "end", usage: { prompt_tokens: 5, cached_tokens: 0, completion_tokens: 3 } };
   };

@@ -112,7 +112,7 @@ export async function* hello(): AsyncGenerator<GenerationEvent, void, undefined>
   yield { kind: "start", prompt_tokens: 5 };
   yield said("Hello");
   yield said(", wörld");
-  yield { kind: "finish", choice: 0, reason: "stop" };
+  yield { kind: "finish", choice: 0, reason: "stop", stop_text: null };
   yield { kind: "end", usage: USAGE };
 }
 
@@ -136,7 +136,8 @@ export async function* saying(request: GenerationRequest): AsyncGenerator<Genera
     const tokens = [token(prompt, 0, -0.125), token(` ${choice}`, prompt.length, -0.5)];
     yield { kind: "text", choice, text: `${prompt} ${choice}`, tokens: request.logprobs === null ? [] : tokens };
   }
-  for (const choice of choices) yield { kind: "finish", choice, reason: choice === 0 ? "length" : "stop" };
+  for (const choice of choices)
+    yield { kind: "finish", choice, reason: choice === 0 ? "length" : "stop", stop_text: null };
   yield { kind: "end", usage: { ...USAGE, completion_tokens: 2 * request.choices } };
 }
 

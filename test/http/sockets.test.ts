@@ -198,7 +198,7 @@ test("a silent engine is not taken for a client that does not read", async () =>
     yield { kind: "start", prompt_tokens: 1 };
     await Bun.sleep(500);
     yield said("late");
-    yield { kind: "finish", choice: 0, reason: "stop" };
+    yield { kind: "finish", choice: 0, reason: "stop", stop_text: null };
     yield { kind: "end", usage: USAGE };
   }, 200);
   const text = await (await post({ ...HI, stream: true })).text();

@@ -4,19 +4,24 @@
  */
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <new>
 #include <random>
+#include <stdexcept>
 #include <sys/mman.h>
 #include <vector>
 
+#include "../../native/flash.h"
 #include "../../native/kernels.h"
 #include "../../native/product.h"
+#include "../../native/threads.h"
 
 namespace {
 
@@ -123,6 +128,7 @@ struct Weights {
   Scalars scales;
   Scalars biases;
   Exact<std::uint32_t> words;
+  std::vector<Exact<char>> strips = {};
 
   double at(int row, int column) {
     if (matrix.bits == 0) return scales.values[row * matrix.row_stride + column * matrix.column_stride];
@@ -162,8 +168,37 @@ Weights weights() {
   return affine;
 }
 
+/** The same rows of items in strips of sixteen, zeros behind the last. */
+Exact<char> inStrips(const char* from, std::size_t rows, std::size_t items, std::size_t bytes) {
+  constexpr std::size_t STRIP = 16;
+  Exact<char> to((rows + STRIP - 1) / STRIP * STRIP * items * bytes);
+  for (std::size_t row = 0; row < rows; row++) {
+    for (std::size_t item = 0; item < items; item++) {
+      const std::size_t at = (row / STRIP * items + item) * STRIP + row % STRIP;
+      __builtin_memcpy(to.get() + at * bytes, from + (row * items + item) * bytes, bytes);
+    }
+  }
+  return to;
+}
+
+void turnIntoStrips(Weights& w) {
+  Matrix& matrix = w.matrix;
+  const std::size_t scalar_bytes = matrix.stored == Scalar::float32 ? 4 : 2;
+  const auto turned = [&](const void* data, std::size_t items, std::size_t bytes) {
+    return inStrips(static_cast<const char*>(data), matrix.rows, items, bytes);
+  };
+  w.strips.push_back(turned(matrix.data, matrix.words(), 4));
+  w.strips.push_back(turned(matrix.scales, matrix.groups(), scalar_bytes));
+  w.strips.push_back(turned(matrix.biases, matrix.groups(), scalar_bytes));
+  matrix.data = w.strips[0].get();
+  matrix.scales = w.strips[1].get();
+  matrix.biases = w.strips[2].get();
+  matrix.in_strips = true;
+}
+
 void checkProduct() {
   Weights w = weights();
+  if (w.matrix.bits != 0 && integer(0, 1) == 1) turnIntoStrips(w);
   const auto [rows, columns] = std::pair(w.matrix.rows, w.matrix.columns);
   const int count = integer(1, integer(0, 3) == 0 ? 150 : 20);
   const std::size_t x_stride = std::size_t(columns) + integer(0, 3), y_stride = std::size_t(rows) + integer(0, 3);
@@ -259,6 +294,117 @@ void checkRows() {
   }, 16);
 }
 
+void checkMoreRows() {
+  const Kernels& set = kernels();
+  const int size = integer(1, 300);
+  const int from = integer(0, size), to = integer(from, size);
+  Exact<float> a = numbers(std::size_t(size)), b = numbers(std::size_t(size)), c = numbers(std::size_t(size));
+  for (int at = 0; at < size; at++) a[at] *= 8;
+  Exact<float> y{std::size_t(size)};
+  set.gelu(a.get(), size, y.get());
+  expectEach("gelu", y, [&](int at) { return 0.5 * a[at] * (1 + std::erf(a[at] / std::sqrt(2.0))); }, 8);
+  set.sigmoid(a.get(), size, y.get());
+  expectEach("sigmoid", y, [&](int at) { return 1 / (1 + std::exp(-double(a[at]))); });
+  Exact<std::uint8_t> mask{std::size_t(size)};
+  for (int at = 0; at < size; at++) mask[at] = std::uint8_t(integer(0, 2));
+  __builtin_memcpy(y.get(), a.get(), size * sizeof(float));
+  set.hide(y.get(), mask.get(), size);
+  const double hidden = std::numeric_limits<float>::lowest();
+  expectEach("hide", y, [&](int at) { return mask[at] == 0 ? hidden : double(a[at]); }, 0);
+  const int bound_at = set.skipBelow(a.get(), size, 4);
+  for (int at = 0; at < bound_at; at++) expectNear("skipBelow", a[at] < 4, 1, 0);
+  const int dims = size / 2 * 2;
+  Exact<float> pairs{std::size_t(dims)};
+  set.rotatePairs(a.get(), b.get(), c.get(), dims, pairs.get());
+  expectEach("rotatePairs", pairs, [&](int at) { return double(a[at]) * b[at] + double(a[at ^ 1]) * c[at]; }, 16);
+  float top = a[0], total = 1;
+  const double best = std::max(double(top), to > from ? double(*std::max_element(a.get() + from, a.get() + to)) : -1e9);
+  double powers = std::exp(a[0] - best);
+  for (int at = from; at < to; at++) powers += std::exp(a[at] - best);
+  __builtin_memcpy(y.get(), a.get(), size * sizeof(float));
+  const float shrink = set.soften(y.get(), from, to, size, &top, &total);
+  expectEach("soften", y, [&](int at) { return at < from || at >= to ? 0 : std::exp(a[at] - best); });
+  expectNear("soften's top", top, best, 0);
+  expectNear("soften's total", total, powers, powers);
+  expectNear("soften's shrink", shrink, std::exp(a[0] - best), 1);
+}
+
+/** Heads of (batch, heads, positions, dims), side by side. */
+Heads headsOf(const Exact<float>& data, int heads, int positions, int dims) {
+  const std::size_t of_head = std::size_t(positions) * dims;
+  return {data.get(), Scalar::float32, dims, heads * of_head, of_head, std::size_t(dims)};
+}
+
+void checkAttention() {
+  FlashAttention a = {};
+  a.batch = integer(1, 2);
+  a.kv_heads = integer(1, 2);
+  const int group = integer(1, 3);
+  a.heads = a.kv_heads * group;
+  a.total = integer(1, integer(0, 3) == 0 ? 1200 : 90);
+  a.length = std::min(a.total, integer(0, 1) == 0 ? 1 : integer(1, 70));
+  a.scale = 0.5f;
+  const int dims = integer(1, 70), value_dims = integer(0, 1) == 0 ? 16 * integer(1, 4) : integer(1, 70);
+  const std::size_t queries_size = std::size_t(a.batch) * a.heads * a.length;
+  Exact<float> queries = numbers(queries_size * dims);
+  Exact<float> keys = numbers(std::size_t(a.batch) * a.kv_heads * a.total * dims);
+  Exact<float> values = numbers(std::size_t(a.batch) * a.kv_heads * a.total * value_dims);
+  Exact<float> sinks = numbers(std::size_t(a.heads)), out{queries_size * value_dims};
+  Exact<std::uint8_t> seen{std::size_t(a.length) * a.total};
+  for (std::size_t at = 0; at < seen.size; at++) seen[at] = integer(0, 3) == 0 || at % a.total == 0;
+  a.queries = headsOf(queries, a.heads, a.length, dims);
+  a.keys = headsOf(keys, a.kv_heads, a.total, dims);
+  a.values = headsOf(values, a.kv_heads, a.total, value_dims);
+  a.mask.kind = MaskKind(integer(0, 2));
+  if (a.mask.kind == MaskKind::boolean) a.mask = {MaskKind::boolean, seen.get(), {0, 0, a.total, 1}};
+  a.sinks = integer(0, 1) == 0 ? sinks.get() : nullptr;
+  a.out = out.get();
+  a.out_position_stride = value_dims;
+  a.out_head_stride = std::size_t(a.length) * value_dims;
+  a.out_batch_stride = a.heads * a.out_head_stride;
+  attend(a);
+  for (int turn = 0; turn < 20; turn++) {
+    const int row = integer(0, int(queries_size) - 1);
+    const int query = row % a.length, head = row / a.length, kv_head = head / group; // heads of all batches in a row
+    std::vector<double> weights(a.total);
+    double total = a.sinks == nullptr ? 0 : std::exp(double(sinks[head % a.heads]));
+    for (int key = 0; key < a.total; key++) {
+      if (a.mask.kind == MaskKind::causal && key > a.total - a.length + query) continue;
+      if (a.mask.kind == MaskKind::boolean && seen[std::size_t(query) * a.total + key] == 0) continue;
+      double score = 0;
+      for (int dim = 0; dim < dims; dim++) {
+        score += double(queries[std::size_t(row) * dims + dim]) * keys[(std::size_t(kv_head) * a.total + key) * dims + dim];
+      }
+      total += weights[key] = std::exp(score * a.scale);
+    }
+    const int dim = integer(0, value_dims - 1);
+    double sum = 0;
+    for (int key = 0; key < a.total; key++) {
+      sum += weights[key] / total * values[(std::size_t(kv_head) * a.total + key) * value_dims + dim];
+    }
+    expectNear("attention", out[std::size_t(row) * value_dims + dim], sum, 2);
+  }
+}
+
+/** What a chunk throws reaches the caller once no chunk runs any more, and the threads, or others in their place, go on. */
+void checkThrowing() {
+  std::atomic<int> done{0};
+  bool has_thrown = false;
+  try {
+    parallel(100, [&](std::size_t chunk) {
+      done++;
+      if (chunk % 3 == 0) throw std::runtime_error("a chunk");
+    });
+  } catch (const std::runtime_error&) {
+    has_thrown = true;
+  }
+  expectNear("a throwing task", has_thrown, true, 0);
+  done = 0;
+  setThreads(unsigned(integer(0, 9)));
+  parallel(100, [&](std::size_t) { done++; });
+  expectNear("chunks after one that threw", done.load(), 100, 0);
+}
+
 } // namespace
 
 int main(int count, char** words) {
@@ -269,6 +415,9 @@ int main(int count, char** words) {
     checkProduct();
     checkPoison();
     for (int row = 0; row < 20; row++) checkRows();
+    for (int row = 0; row < 20; row++) checkMoreRows();
+    for (int row = 0; row < 5; row++) checkAttention();
+    checkThrowing();
     if (!all_good) std::printf("%s: seed %u, turn %d\n", bunsen::kernels().name, seed, turn);
   }
   if (all_good) std::printf("%s: %d turns are right (seed %u)\n", bunsen::kernels().name, turns, seed);

@@ -122,7 +122,7 @@ test("an answer is one start, texts, one finish, and one end that counts its tok
   const all = await events(request());
   expect(all[0]).toEqual({ kind: "start", prompt_tokens: 3 });
   expect(all.slice(-2)).toEqual([
-    { kind: "finish", choice: 0, reason: "length" },
+    { kind: "finish", choice: 0, reason: "length", stop_text: null },
     { kind: "end", usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 10 } },
   ]);
   expect(all.slice(1, -2).every((event) => event.kind === "text")).toBe(true);
@@ -182,7 +182,14 @@ describe("a prompt that cannot fit", () => {
     expect(text.asked).toEqual([content, [user]]);
 
     const longer = [request({ prompt: { kind: "text", text: `${content}x` } })];
-    longer.push(request({ prompt: { kind: "messages", messages: [user, { role: "assistant", content: "x" }] } }));
+    longer.push(
+      request({
+        prompt: {
+          kind: "messages",
+          messages: [user, { role: "assistant", content: "x", reasoning: null, tool_calls: [] }],
+        },
+      }),
+    );
     for (const asked of longer) {
       const refused = await failure(asked);
       expect(refused.kind).toBe("context_overflow");
@@ -263,7 +270,7 @@ describe("an answer ends", () => {
       const stop = whole.slice(from, to);
       const all = await events(request({ tokens_max: 30, stop: [stop] }));
       expect(textsOf(all).join("")).toBe(whole.slice(0, whole.indexOf(stop)));
-      expect(all.at(-2)).toEqual({ kind: "finish", choice: 0, reason: "stop" });
+      expect(all.at(-2)).toEqual({ kind: "finish", choice: 0, reason: "stop", stop_text: stop });
     }
   });
 

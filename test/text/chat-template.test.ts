@@ -18,7 +18,7 @@ const NAMED = new Map([
 
 const system = (content: string): Message => ({ role: "system", content });
 const user = (content: string): Message => ({ role: "user", content });
-const assistant = (content: string): Message => ({ role: "assistant", content });
+const assistant = (content: string): Message => ({ role: "assistant", content, reasoning: null, tool_calls: [] });
 
 const CONVERSATIONS: Readonly<Record<string, readonly Message[]>> = {
   question: [user("Hello, who are you?")],

@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Message } from "../../src/core/generation.ts";
 import { AddedTokens } from "../../src/text/added-tokens.ts";
-import { guard, unguard } from "../../src/text/content-guard.ts";
+import { ContentGuard } from "../../src/text/content-guard.ts";
 import { LoadedText } from "../../src/text/model.ts";
 import { scratchFolder, write } from "../formats/scratch.ts";
 import { defaultModel, referenceTokenizer } from "./default-model.ts";
@@ -49,7 +49,7 @@ describe("a chat with the default model", () => {
     const talks = Array.from({ length: 600 }, (): Message[] => [
       { role: "system", content: random.text(4) },
       { role: "user", content: random.text(6) },
-      { role: "assistant", content: random.text(6) },
+      { role: "assistant", content: random.text(6), reasoning: null, tool_calls: [] },
       { role: "user", content: random.text(6) },
     ]);
     const expected = expectedIds(referenceTokenizer(), talks.map(chatml));
@@ -125,22 +125,26 @@ describe.skipIf(!existsSync(SHARED))("other tokenizers", () => {
   });
 });
 
-describe("guard", () => {
+describe("a guard", () => {
   const fields = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   const tokens = new AddedTokens([{ id: 1, content: "<x>", ...fields }]);
-  const guarded = (content: string) => {
-    const { messages, mark } = guard([{ role: "user", content }], tokens);
-    return { content: messages[0]?.content ?? "", mark };
-  };
+  const FIRST_MARK = "\u{f0000}";
 
   test("marks what is or may become a control token and nothing else", () => {
-    const { content, mark } = guarded("a<x><y>< ");
-    expect(content.replaceAll(mark, "^")).toBe("a<^x><y><^ ");
-    expect(unguard(content, mark)).toEqual({ text: "a<x><y>< ", seams: [2, 8] });
+    const guard = new ContentGuard("a<x><y>< ", tokens);
+    const guarded = guard.guard("a<x><y>< ");
+    expect(guarded.replaceAll(FIRST_MARK, "^")).toBe("a<^x><y><^ ");
+    expect(guard.unguard(guarded)).toEqual({ text: "a<x><y>< ", seams: [2, 8] });
+  });
+
+  test("reaches every key and value of an object", () => {
+    const call = { name: "<x>", arguments: { "<x>": [1, null, { a: "b<x>" }] } };
+    const guarded = JSON.stringify(new ContentGuard(call, tokens).guardFields(call));
+    expect(guarded.replaceAll(FIRST_MARK, "^")).toBe('{"name":"<^x>","arguments":{"<^x>":[1,null,{"a":"b<^x>"}]}}');
   });
 
   test("takes a mark that the messages do not hold", () => {
-    const first = guarded("<x>").mark;
-    expect(guarded(`<x>${first}`).mark).not.toBe(first);
+    const text = `<x>${FIRST_MARK}`;
+    expect(new ContentGuard(text, tokens).guard(text)).toBe(`<\u{f0001}x>${FIRST_MARK}`);
   });
 });

@@ -6,23 +6,24 @@ import { integer, seeded } from "../random.ts";
 import { testSeed } from "./random-text.ts";
 
 /** The shortest beginning of `text` that holds a stop string, cut where that string begins. */
-function obvious(text: string, stops: readonly string[]): { text: string; found: boolean } {
+function obvious(text: string, stops: readonly string[]): { text: string; found: string | null } {
   for (let end = 1; end <= text.length; end++) {
-    const starts = stops.map((stop) => text.slice(0, end).indexOf(stop)).filter((start) => start >= 0);
-    if (starts.length > 0) return { text: text.slice(0, Math.min(...starts)), found: true };
+    const begun = text.slice(0, end);
+    const [longest] = stops.filter((stop) => begun.endsWith(stop)).sort((one, other) => other.length - one.length);
+    if (longest !== undefined) return { text: text.slice(0, end - longest.length), found: longest };
   }
-  return { text, found: false };
+  return { text, found: null };
 }
 
-function inChunks(chunks: readonly string[], stops: readonly string[]): { text: string; found: boolean } {
+function inChunks(chunks: readonly string[], stops: readonly string[]): { text: string; found: string | null } {
   const finder = new StopFinder(stops);
   let sent = "";
   for (const chunk of chunks) {
     const { text, found } = finder.push(chunk);
     sent += text;
-    if (found) return { text: sent, found };
+    if (found !== null) return { text: sent, found };
   }
-  return { text: sent + finder.flush(), found: false };
+  return { text: sent + finder.flush(), found: null };
 }
 
 function randomChunks(text: string, random: () => number): string[] {
@@ -47,27 +48,27 @@ describe("StopFinder", () => {
       const chunks = randomChunks(text, random);
       const expected = obvious(text, stops);
       expect({ stops, chunks, ...inChunks(chunks, stops) }).toEqual({ stops, chunks, ...expected });
-      if (expected.found) found_count += 1;
+      if (expected.found !== null) found_count += 1;
     }
     expect(found_count).toBeGreaterThan(5000);
   });
 
   test("holds back only what may still become a stop string", () => {
     const finder = new StopFinder(["\n\nUser:"]);
-    expect(finder.push("Hello\n")).toEqual({ text: "Hello", found: false });
-    expect(finder.push("\nUs")).toEqual({ text: "", found: false });
-    expect(finder.push("e it")).toEqual({ text: "\n\nUse it", found: false });
+    expect(finder.push("Hello\n")).toEqual({ text: "Hello", found: null });
+    expect(finder.push("\nUs")).toEqual({ text: "", found: null });
+    expect(finder.push("e it")).toEqual({ text: "\n\nUse it", found: null });
     expect(finder.flush()).toBe("");
   });
 
   test("sends nothing after a stop string was found", () => {
     const finder = new StopFinder(["STOP"]);
-    expect(finder.push("a STOP b")).toEqual({ text: "a ", found: true });
-    expect(finder.push("c")).toEqual({ text: "", found: true });
+    expect(finder.push("a STOP b")).toEqual({ text: "a ", found: "STOP" });
+    expect(finder.push("c")).toEqual({ text: "", found: "STOP" });
     expect(finder.flush()).toBe("");
   });
 
   test("an empty stop string stops nothing", () => {
-    expect(inChunks(["a", "b"], [""])).toEqual({ text: "ab", found: false });
+    expect(inChunks(["a", "b"], [""])).toEqual({ text: "ab", found: null });
   });
 });

@@ -318,6 +318,21 @@ describe("an engine without progress", () => {
   });
 });
 
+test("a closed engine does not hold up the end of its program", async () => {
+  const script = `
+    import { startEngine } from ${JSON.stringify(join(ROOT, "src/app.ts"))};
+    import { EngineClient } from ${JSON.stringify(join(ROOT, "src/worker/client.ts"))};
+    const client = new EngineClient(() => startEngine("worker"), ${JSON.stringify(engineParts(FOLDER))});
+    await client.device();
+    await client.close();
+    console.log("closed");`;
+  const program = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe", stderr: "inherit", cwd: ROOT });
+  await program.stdout.getReader().read();
+  const closed_ms = performance.now();
+  expect(await program.exited).toBe(0);
+  expect(performance.now() - closed_ms).toBeLessThan(2000); // a kept timer would take three seconds
+});
+
 test("a process of the engine ends with its parent, however that ended", async () => {
   const script = `
     import { startEngine } from ${JSON.stringify(join(ROOT, "src/app.ts"))};

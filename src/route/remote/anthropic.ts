@@ -103,7 +103,7 @@ class AnthropicReader implements EventReader {
   end(): readonly GenerationEvent[] {
     if (!this.#ended) throw faltering("upstream", "Cannot read the provider: its stream ended early");
     return [
-      { kind: "finish", choice: 0, reason: this.#reason },
+      { kind: "finish", choice: 0, reason: this.#reason, stop_text: null },
       { kind: "end", usage: counted(this.#usage) },
     ];
   }

@@ -1,7 +1,7 @@
 /** Reads tool calls between their marks, whatever form they are written in. Knows no chat template and no content. */
 
+import type { ToolDefinition } from "../../core/generation.ts";
 import type { CallWriter } from "./call-writer.ts";
-import type { ToolDefinition } from "./events.ts";
 import type { CallMarks } from "./formats.ts";
 import { type Input, malformed, NotACall, type Parse, unfinished } from "./input.ts";
 import { readPairs, readTagCall, typesOf } from "./tags.ts";

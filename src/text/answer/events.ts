@@ -21,13 +21,6 @@ export interface AnswerReport {
   readonly text: string;
 }
 
-export interface ToolDefinition {
-  readonly name: string;
-  readonly description: string | null;
-  /** A JSON schema of an object. */
-  readonly parameters: Readonly<Record<string, unknown>>;
-}
-
 export interface ParsedCall {
   readonly id: string | null;
   readonly name: string;

@@ -1,8 +1,9 @@
 /** The kinds of text in an answer: content, thoughts and calls, and the space between them. Knows no messages with headers. */
 
+import type { ToolDefinition } from "../../core/generation.ts";
 import { CallWriter } from "./call-writer.ts";
 import { readCallObject, readCalls } from "./calls.ts";
-import type { EventList, ToolDefinition } from "./events.ts";
+import type { EventList } from "./events.ts";
 import type { AnswerFormat, CallMarks, Marks } from "./formats.ts";
 import { type Input, NotACall, type Parse } from "./input.ts";
 

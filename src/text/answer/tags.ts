@@ -1,7 +1,7 @@
 /** Reads calls whose arguments stand in tags, each value as plain text: the tool's schema tells which are strings. */
 
+import type { ToolDefinition } from "../../core/generation.ts";
 import type { CallWriter } from "./call-writer.ts";
-import type { ToolDefinition } from "./events.ts";
 import { type Input, malformed, type Parse, unfinished } from "./input.ts";
 import { escaped, LITERALS, readObject, toJson, type Write } from "./value.ts";
 

@@ -3,7 +3,8 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type AnswerEvent, collectAnswer, type ToolDefinition } from "../../../src/text/answer/events.ts";
+import type { ToolDefinition } from "../../../src/core/generation.ts";
+import { type AnswerEvent, collectAnswer } from "../../../src/text/answer/events.ts";
 import { formatOf, openThought, thoughtMarksOf } from "../../../src/text/answer/formats.ts";
 import { AnswerParser } from "../../../src/text/answer/parser.ts";
 import type { AnswerOptions } from "../../../src/text/answer/segments.ts";
@@ -44,7 +45,7 @@ function optionsOf({ template, tools, reasoning_format, enable_thinking }: Case)
   const source = STAND_INS[template] ?? readTemplate(template);
   const thoughts = thoughtMarksOf(source);
   const definitions: ToolDefinition[] = (tools ?? []).map(({ name, description, parameters }) => {
-    return { name, description: description ?? null, parameters };
+    return { name, description: description ?? null, parameters, strict: false };
   });
   const prompt = new ChatTemplate(source, new Map()).render([{ role: "user", content: "Hi" }], new Date(0), {
     tools: (tools ?? []).map((tool) => ({ type: "function", function: tool })),

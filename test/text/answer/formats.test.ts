@@ -3,7 +3,8 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type AnswerEvent, collectAnswer, type ToolDefinition } from "../../../src/text/answer/events.ts";
+import type { ToolDefinition } from "../../../src/core/generation.ts";
+import { type AnswerEvent, collectAnswer } from "../../../src/text/answer/events.ts";
 import { formatNamed, formatOf, type Marks, marksOf, thoughtMarksOf } from "../../../src/text/answer/formats.ts";
 import { AnswerParser } from "../../../src/text/answer/parser.ts";
 import type { AnswerOptions } from "../../../src/text/answer/segments.ts";
@@ -13,7 +14,7 @@ import { integer, seeded } from "../../random.ts";
 const TEMPLATES = join(import.meta.dir, "../../../../shared/data/chat-templates/templates");
 
 const tool = (name: string, properties: Record<string, unknown>): ToolDefinition => {
-  return { name, description: null, parameters: { type: "object", properties } };
+  return { name, description: null, parameters: { type: "object", properties }, strict: false };
 };
 const TOOLS = [
   tool("get_weather", { city: { type: "string" }, days: { type: "integer" } }),
