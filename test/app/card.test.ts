@@ -86,4 +86,4 @@ test("show prints the card, and fit the bytes and whether they are there", () =>
   const tight = bunsen("fit", folder, "--memory-limit-mode", "gb", "--memory-limit-value", "0.001");
   expect(tight.output).toMatch(/needed +\d\.\d MB of 1\.0 MB that models may take here\nfits +no\n/);
   expect(tight.code).toBe(1);
-});
+}, 60_000);
