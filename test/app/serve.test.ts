@@ -138,11 +138,11 @@ test("an aborted stream frees the engine for the next request", async () => {
 test("the client's own error classes are thrown", async () => {
   const unknown = client.chat.completions.create({ model: "none-such", messages: [...FRANCE] });
   expect(await unknown.catch((error: unknown) => error)).toBeInstanceOf(NotFoundError);
-  const tools = [{ type: "function", function: { name: "f" } }] as const;
-  const refused = client.chat.completions.create({ model: MODEL, messages: [...FRANCE], tools: [...tools] });
+  const prediction = { type: "content", content: "Paris" } as const;
+  const refused = client.chat.completions.create({ model: MODEL, messages: [...FRANCE], prediction });
   const error = await refused.catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(BadRequestError);
-  expect((error as BadRequestError).param).toBe("tools");
+  expect((error as BadRequestError).param).toBe("prediction");
 });
 
 test("a prompt longer than the context is refused with the numbers", async () => {
