@@ -118,16 +118,26 @@ void Attention::apply(
   }
   const std::size_t stride = std::size_t(heads_ + 2 * kv_heads_) * head_dim_;
   const std::unique_ptr<float[]> projected(new float[count * stride]);
-  const Heads heads = {projected.get(), stride, heads_, heads_ + kv_heads_};
+  const Heads heads = headsOf(projected.get());
   multiply(
       x, hidden_, count,
       {q_.into(heads.of(0, 0, head_dim_), stride), k_.into(heads.of(0, heads.keys_at, head_dim_), stride),
        v_.into(heads.of(0, heads.values_at, head_dim_), stride)});
+  const std::size_t width = std::size_t(heads_) * head_dim_;
+  const std::unique_ptr<float[]> attended(new float[count * width]);
+  mix(projected.get(), spans, angles, keys, values, attended.get());
+  multiply(attended.get(), width, count, {o_.into(y, hidden_)});
+  close(post_norm_, residual, factor_, count, hidden_, y);
+}
 
+void Attention::mix(
+    float* projected, const std::vector<Span>& spans, const float* angles, float* keys, float* values,
+    float* attended) const {
+  const Heads heads = headsOf(projected);
   std::vector<Work> work;
   const int tokens_each = std::max(1, QUERY_ROWS / (heads_ / kv_heads_));
   for (const Span& span : spans) {
-    eachRow(span.count, 4 * stride, [&](int index) { place(heads, span, index, angles, keys, values); });
+    eachRow(span.count, 4 * heads.stride, [&](int index) { place(heads, span, index, angles, keys, values); });
     for (int first = 0; first < span.count; first += tokens_each) {
       for (int head = 0; head < kv_heads_; head++) {
         work.push_back({&span, head, first, std::min(tokens_each, span.count - first)});
@@ -136,11 +146,17 @@ void Attention::apply(
   }
   // The last tokens of a prompt have the most to read: they go first, and the short ones fill the gaps.
   std::reverse(work.begin(), work.end());
-  const std::size_t width = std::size_t(heads_) * head_dim_;
-  const std::unique_ptr<float[]> attended(new float[count * width]);
-  parallel(work.size(), [&](std::size_t index) { attend(heads, work[index], keys, values, attended.get()); });
-  multiply(attended.get(), width, count, {o_.into(y, hidden_)});
-  close(post_norm_, residual, factor_, count, hidden_, y);
+  parallel(work.size(), [&](std::size_t index) { attend(heads, work[index], keys, values, attended); });
+}
+
+Attention::Heads Attention::headsOf(float* projected) const {
+  return {projected, std::size_t(heads_ + 2 * kv_heads_) * head_dim_, heads_, heads_ + kv_heads_};
+}
+
+const Linear& Attention::linear(int number) const {
+  const Linear* const all[] = {&q_, &k_, &v_, &o_};
+  if (number < 0 || std::size_t(number) >= std::size(all)) throw std::out_of_range("[bunsen] no such projection");
+  return *all[number];
 }
 
 /** Turns one token's queries and keys to its position, and puts keys and values where its blocks say. */

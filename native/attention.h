@@ -45,8 +45,22 @@ class Attention {
       const float* x, const float* residual, int count, const std::vector<Span>& spans, const float* angles,
       float* keys, float* values, float* y) const;
 
+  /**
+   * All between the projections: `projected` (count, heads + 2 * kv_heads, head_dim), queries, keys and values side by
+   * side, is turned in place; attended (count, heads * head_dim).
+   */
+  void mix(
+      float* projected, const std::vector<Span>& spans, const float* angles, float* keys, float* values,
+      float* attended) const;
+
+  /** 0 to 3: of queries, keys, values, and of what was attended. Throws std::out_of_range for another. */
+  const Linear& linear(int number) const;
+
   int hidden() const {
     return hidden_;
+  }
+  int heads() const {
+    return heads_;
   }
   int kvHeads() const {
     return kv_heads_;
@@ -61,6 +75,7 @@ class Attention {
  private:
   struct Heads;
   struct Work;
+  Heads headsOf(float* projected) const;
   void place(const Heads& heads, const Span& span, int token, const float* angles, float* keys, float* values) const;
   void rotate(const float* angles, float* head) const;
   void attend(const Heads& heads, const Work& work, const float* keys, const float* values, float* out) const;

@@ -39,13 +39,24 @@ const std::shared_ptr<const Layer>& layerOf(void* ctx) {
   return *static_cast<std::shared_ptr<const Layer>*>(ctx);
 }
 
-template <class Handle, class Layer>
+/** `Kept` is what the handle holds: the layer or a base of it. */
+template <class Handle, class Layer, class Kept = Layer>
 Handle makeLayer(const mlx_array* weights, const int* numbers, const float* factors, mlx_stream s) {
   return valueOr(Handle{nullptr}, [&] {
     std::vector<std::optional<mx::array>> arrays;
     for (int index = 0; index < Layer::WEIGHTS; index++) arrays.push_back(optional(weights[index]));
-    std::shared_ptr<const Layer> layer = std::make_shared<Layer>(arrays.data(), numbers, factors, get(s));
-    return Handle{keep(std::make_unique<std::shared_ptr<const Layer>>(std::move(layer)))};
+    std::shared_ptr<const Kept> layer = std::make_shared<Layer>(arrays.data(), numbers, factors, get(s));
+    return Handle{keep(std::make_unique<std::shared_ptr<const Kept>>(std::move(layer)))};
+  });
+}
+
+/** A projection of a layer; the layer's weights stay as long as it does. */
+template <class Layer>
+bunsen_linear projectionOf(void* ctx, int number) {
+  return valueOr(bunsen_linear{nullptr}, [&] {
+    const auto& layer = layerOf<Layer>(ctx);
+    std::shared_ptr<const bunsen::Linear> linear(layer, &layer->linear(number));
+    return bunsen_linear{keep(std::make_unique<std::shared_ptr<const bunsen::Linear>>(std::move(linear)))};
   });
 }
 
@@ -57,6 +68,25 @@ int freeLayer(void* ctx) {
 void expect(const mx::array& a, const mx::Shape& shape, mx::Dtype dtype, const char* name) {
   if (a.shape() == shape && a.dtype() == dtype) return;
   throw std::invalid_argument(std::string("[bunsen] ") + name + " has not the shape or dtype of its layer");
+}
+
+/** How many blocks the cache of one layer has. */
+int cacheBlocks(const bunsen::Attention& layer, mlx_array keys, mlx_array values) {
+  const int blocks = get(keys).shape(0);
+  const int heads = layer.kvHeads(), dim = layer.headDim();
+  expect(get(keys), {blocks, heads, dim, bunsen::BLOCK}, mx::float32, "keys");
+  expect(get(values), {blocks, heads, bunsen::BLOCK, dim}, mx::float32, "values");
+  return blocks;
+}
+
+void expectSpans(const bunsen::Attention& layer, int tokens, mlx_array spans, mlx_array angles) {
+  expect(get(spans), {get(spans).shape(0)}, mx::int32, "spans");
+  expect(get(angles), {tokens, 2, layer.ropeDims() / 2}, mx::float32, "angles");
+}
+
+void expectInPlace(const mx::array& keys, const mx::array& values) {
+  if (keys.flags().row_contiguous && values.flags().row_contiguous) return;
+  throw std::invalid_argument("[bunsen] keys and values are written in place and must lie in rows");
 }
 
 /** An array that counts as computed; its memory is the caller's to fill. */
@@ -193,22 +223,16 @@ int bunsen_attention_apply(
     const auto attention = layerOf<bunsen::Attention>(layer.ctx);
     const auto stream = get(s);
     const int tokens = get(x).shape(0);
-    const int blocks = get(keys).shape(0);
-    const int heads = attention->kvHeads(), dim = attention->headDim();
     expect(get(x), {tokens, attention->hidden()}, mx::float32, "x");
     expect(get(residual), get(x).shape(), mx::float32, "residual");
-    expect(get(keys), {blocks, heads, dim, bunsen::BLOCK}, mx::float32, "keys");
-    expect(get(values), {blocks, heads, bunsen::BLOCK, dim}, mx::float32, "values");
-    expect(get(spans), {get(spans).shape(0)}, mx::int32, "spans");
-    expect(get(angles), {tokens, 2, attention->ropeDims() / 2}, mx::float32, "angles");
+    const int blocks = cacheBlocks(*attention, keys, values);
+    expectSpans(*attention, tokens, spans, angles);
     return bunsen::operation(
         "Attention", get(x).shape(), mx::float32,
         {bunsen::inRows(get(x), stream), bunsen::inRows(get(residual), stream), get(keys), get(values),
          bunsen::ready(get(spans), stream), bunsen::inRows(get(angles), stream)},
         stream, [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
-          if (!inputs[2].flags().row_contiguous || !inputs[3].flags().row_contiguous) {
-            throw std::invalid_argument("[bunsen] keys and values are written in place and must lie in rows");
-          }
+          expectInPlace(inputs[2], inputs[3]);
           const auto list = bunsen::readSpans(inputs[4].data<int>(), inputs[4].size(), tokens, blocks);
           // Keys and values are written in place: the bridge evaluates one step after another.
           return [=, x = inputs[0].data<float>(), residual = inputs[1].data<float>(),
@@ -219,6 +243,38 @@ int bunsen_attention_apply(
           };
         });
   });
+}
+
+int bunsen_attention_mix(
+    mlx_array* res, const bunsen_attention layer, const mlx_array projected, const mlx_array keys,
+    const mlx_array values, const mlx_array spans, const mlx_array angles, const mlx_stream s) {
+  return forward(res, [&] {
+    const auto attention = layerOf<bunsen::Attention>(layer.ctx);
+    const auto stream = get(s);
+    const int tokens = get(projected).shape(0);
+    const int width = (attention->heads() + 2 * attention->kvHeads()) * attention->headDim();
+    expect(get(projected), {tokens, width}, mx::float32, "projected");
+    const int blocks = cacheBlocks(*attention, keys, values);
+    expectSpans(*attention, tokens, spans, angles);
+    return bunsen::operation(
+        "AttentionMix", {tokens, attention->heads() * attention->headDim()}, mx::float32,
+        {bunsen::inRows(get(projected), stream), get(keys), get(values), bunsen::ready(get(spans), stream),
+         bunsen::inRows(get(angles), stream)},
+        stream, [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
+          expectInPlace(inputs[1], inputs[2]);
+          const auto list = bunsen::readSpans(inputs[3].data<int>(), inputs[3].size(), tokens, blocks);
+          return [=, from = inputs[0].data<float>(), keys = const_cast<float*>(inputs[1].data<float>()),
+                  values = const_cast<float*>(inputs[2].data<float>()), angles = inputs[4].data<float>(),
+                  y = out.data<float>()] {
+            std::vector<float> turned(from, from + std::size_t(tokens) * width); // it is turned in place
+            attention->mix(turned.data(), list, angles, keys, values, y);
+          };
+        });
+  });
+}
+
+bunsen_linear bunsen_attention_linear(const bunsen_attention layer, int number) {
+  return projectionOf<bunsen::Attention>(layer.ctx, number);
 }
 
 bunsen_mlp bunsen_mlp_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s) {
@@ -247,18 +303,22 @@ int bunsen_mlp_apply(
   });
 }
 
+bunsen_linear bunsen_mlp_linear(const bunsen_mlp layer, int number) {
+  return projectionOf<bunsen::Mlp>(layer.ctx, number);
+}
+
 bunsen_linear bunsen_linear_new(
     const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s) {
-  return makeLayer<bunsen_linear, Projection>(weights, numbers, factors, s);
+  return makeLayer<bunsen_linear, Projection, bunsen::Linear>(weights, numbers, factors, s);
 }
 
 int bunsen_linear_free(bunsen_linear layer) {
-  return freeLayer<Projection>(layer.ctx);
+  return freeLayer<bunsen::Linear>(layer.ctx);
 }
 
 int bunsen_linear_apply(mlx_array* res, const bunsen_linear layer, const mlx_array x, const mlx_stream s) {
   return forward(res, [&] {
-    const auto linear = layerOf<Projection>(layer.ctx);
+    const auto linear = layerOf<bunsen::Linear>(layer.ctx);
     const auto stream = get(s);
     const int tokens = get(x).shape(0);
     expect(get(x), {tokens, linear->columns()}, mx::float32, "x");
@@ -274,7 +334,7 @@ int bunsen_linear_apply(mlx_array* res, const bunsen_linear layer, const mlx_arr
 
 int bunsen_linear_rows(mlx_array* res, const bunsen_linear layer, const mlx_array numbers, const mlx_stream s) {
   return forward(res, [&] {
-    const auto linear = layerOf<Projection>(layer.ctx);
+    const auto linear = layerOf<bunsen::Linear>(layer.ctx);
     const auto stream = get(s);
     const int tokens = get(numbers).shape(0);
     expect(get(numbers), {tokens}, mx::uint32, "numbers");

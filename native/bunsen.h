@@ -47,12 +47,18 @@ bunsen_attention bunsen_attention_new(const mlx_array* weights, const int* numbe
 int bunsen_attention_free(bunsen_attention layer);
 /* x and residual (tokens, hidden); keys (blocks, kv_heads, head_dim, 32) and values (blocks, kv_heads, 32, head_dim) are written in place; spans as in attention.h. */
 int bunsen_attention_apply(mlx_array* res, const bunsen_attention layer, const mlx_array x, const mlx_array residual, const mlx_array keys, const mlx_array values, const mlx_array spans, const mlx_array angles, const mlx_stream s);
+/* All between the projections: queries, keys and values side by side (tokens, (heads + 2 * kv_heads) * head_dim), before norms and turns, to what is attended (tokens, heads * head_dim). */
+int bunsen_attention_mix(mlx_array* res, const bunsen_attention layer, const mlx_array projected, const mlx_array keys, const mlx_array values, const mlx_array spans, const mlx_array angles, const mlx_stream s);
+/* One of the layer's projections (0: queries, 1: keys, 2: values, 3: what was attended) over the same weights, to be freed by itself. Null after an error. */
+bunsen_linear bunsen_attention_linear(const bunsen_attention layer, int number);
 
 /* The weights of one feed-forward layer, in the order of mlp.h. Null after an error. */
 bunsen_mlp bunsen_mlp_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s);
 int bunsen_mlp_free(bunsen_mlp layer);
 /* x and residual (tokens, hidden) to (tokens, hidden). */
 int bunsen_mlp_apply(mlx_array* res, const bunsen_mlp layer, const mlx_array x, const mlx_array residual, const mlx_stream s);
+/* One of the layer's projections (0: gate, 1: up, 2: down), as of an attention layer. */
+bunsen_linear bunsen_mlp_linear(const bunsen_mlp layer, int number);
 
 /* One projection: weight, scales, biases, bias; columns, group_size, bits (0: dense). Null after an error. */
 bunsen_linear bunsen_linear_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s);

@@ -54,4 +54,12 @@ void Mlp::apply(const float* x, const float* residual, int count, float* y) cons
   close(post_norm_, residual, factor_, count, hidden_, y);
 }
 
+const Linear& Mlp::linear(int number) const {
+  const Linear* const all[] = {gate_ ? &*gate_ : nullptr, &up_, &down_};
+  if (number < 0 || std::size_t(number) >= std::size(all) || all[number] == nullptr) {
+    throw std::out_of_range("[bunsen] no such projection");
+  }
+  return *all[number];
+}
+
 } // namespace bunsen

@@ -18,6 +18,9 @@ class Mlp {
   /** x, residual and y (count, hidden). */
   void apply(const float* x, const float* residual, int count, float* y) const;
 
+  /** 0 to 2: gate, up and down. Throws std::out_of_range for another, or one that is not there. */
+  const Linear& linear(int number) const;
+
   int hidden() const {
     return hidden_;
   }

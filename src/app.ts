@@ -3,6 +3,7 @@
 import { statSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
+import { readCard } from "./card.ts";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
 import type { Backend } from "./core/backend.ts";
@@ -11,6 +12,7 @@ import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
 import type { RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
+import { adapterNames, findAdapter } from "./hub/adapters.ts";
 import { cachedModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { findLibrary } from "./mlx/discovery.ts";
@@ -71,12 +73,8 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const live = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
   const settings = live.values;
   const parts = await unpackParts(config.data_folder);
-  const { catalog, wanted } = findModels(config, models, parts.default_model);
-  const homebrew_folders = process.platform === "darwin" ? HOMEBREW_FOLDERS : [];
-  const library = findLibrary(
-    { named: config.mlx_library, own_folder: parts.library_folder, homebrew_folders },
-    process.platform,
-  );
+  const { catalog, wanted } = findModels(config, models, parts.default_model, () => settings.adapters);
+  const library = libraryAt(config, parts.library_folder);
   const engine = new EngineClient(() => startEngine(settings.isolation), {
     library,
     settings,
@@ -173,6 +171,12 @@ export function buildRouting({ store, settings, config, local, catalog, tuning =
 
 // What compiling may take is bounded in steps, some seconds; a text that takes longer to check hangs in its own pattern.
 const COMPILE_MS_MAX = 20_000;
+/** The mlx-c to open; `own_folder` is what this program carries. */
+export function libraryAt(config: Pick<Config, "mlx_library">, own_folder: string | null): string {
+  const homebrew_folders = process.platform === "darwin" ? HOMEBREW_FOLDERS : [];
+  return findLibrary({ named: config.mlx_library, own_folder, homebrew_folders }, process.platform);
+}
+
 /** `./worker/main.ts` as a thread, or in this program's hidden command. */
 export function startEngine(isolation: EngineSettings["isolation"]): EnginePort {
   if (isolation === "worker") return new Worker(new URL("./worker/main.ts", import.meta.url).href);
@@ -189,12 +193,20 @@ export function findModels(
   config: Config,
   given: readonly string[],
   default_model: string | null,
+  adapterFolders: () => readonly string[] = () => [],
 ): { catalog: Catalog; wanted: readonly string[] } {
   const own = default_model === null ? [] : [defaultModel(default_model)];
   const cached: CatalogModel[] = cachedModels(config.hub_folder).map((found) => ({ ...found, sampling: NO_WISHES }));
   const known = new Map([...cached, ...own].map((model) => [model.name, model]));
   const named = distinct(given.map((name) => known.get(name) ?? atPath(name)));
-  const catalog = new Catalog([...named, ...own, ...cached]);
+  const catalog = new Catalog(
+    [...named, ...own, ...cached],
+    {
+      find: (name) => findAdapter(adapterFolders(), name),
+      names: () => adapterNames(adapterFolders()),
+    },
+    readCard,
+  );
   return { catalog, wanted: (named.length > 0 ? named : own).map((model) => model.name) };
 }
 

@@ -7,11 +7,11 @@ import { Failure } from "./core/failure.ts";
 import { KNOWN_PROVIDERS } from "./core/known-providers.ts";
 import { nearest } from "./core/nearest.ts";
 import type { GivenProvider } from "./core/routing.ts";
+import type { SettingLayer } from "./core/setting-layers.ts";
 import {
   checkSetting,
   parseSetting,
   SETTING_NAMES,
-  type SettingLayer,
   type SettingName,
   type Settings,
   unknownSetting,

@@ -5,8 +5,10 @@ import { config } from "./cli/config.ts";
 import { credentials } from "./cli/credentials.ts";
 import { models } from "./cli/models.ts";
 import { help, parseOptions, UsageError } from "./cli/options.ts";
+import { quantize } from "./cli/quantize.ts";
 import { run } from "./cli/run.ts";
 import { serve } from "./cli/serve.ts";
+import { fitModel, showModel } from "./cli/show.ts";
 import { printVersion } from "./cli/version.ts";
 import { readConfig } from "./config.ts";
 import { Failure } from "./core/failure.ts";
@@ -25,6 +27,12 @@ async function main(words: readonly string[]): Promise<void> {
       return await run(settled(), options);
     case "models":
       return await models(settled(), options);
+    case "show":
+      return await showModel(settled(), options);
+    case "fit":
+      return await fitModel(settled(), options);
+    case "quantize":
+      return await quantize(settled(), options);
     case "config":
       return config(settled(), options);
     case "audit":

@@ -8,6 +8,7 @@ import { Failure } from "../../src/core/failure.ts";
 import { defaultSettings } from "../../src/core/settings.ts";
 import { listen } from "../../src/http/listen.ts";
 import { createServer } from "../../src/http/server.ts";
+import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { ScriptedOwner } from "../../test/http/scripted-owner.ts";
@@ -81,7 +82,7 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     gateway: router,
     desk,
     audit: new StoredAudit(store, settings, Date.now, (error) => console.error(error)),
-    models: { models: () => [] },
+    models: new Catalog([]),
     prefix_cache: { explain: absent },
     owner: new ScriptedOwner(),
     version: "bench",

@@ -3,11 +3,30 @@
 import { parseArgs } from "node:util";
 import { optionOf, PLACES } from "../config.ts";
 import { nearest } from "../core/nearest.ts";
-import { parseSetting, SETTING_NAMES, SETTINGS, type SettingName, type Settings } from "../core/settings.ts";
+import {
+  parseSetting,
+  SETTING_NAMES,
+  SETTINGS,
+  type SettingName,
+  type Settings,
+  settingsOf,
+} from "../core/settings.ts";
 
 export class UsageError extends Error {}
 
-const COMMANDS = ["serve", "run", "models", "config", "audit", "credentials", "version", "help"] as const;
+const COMMANDS = [
+  "serve",
+  "run",
+  "models",
+  "show",
+  "fit",
+  "quantize",
+  "config",
+  "audit",
+  "credentials",
+  "version",
+  "help",
+] as const;
 type Command = (typeof COMMANDS)[number];
 
 export interface Options {
@@ -19,15 +38,31 @@ export interface Options {
   /** `config` prints every variable in place of what is set. */
   readonly example: boolean;
   readonly config_file: string | null;
+  /** Tokens that `fit` counts with; null: as many as the model takes. */
+  readonly context: number | null;
+  /** What `quantize` makes. */
+  readonly quantization: QuantizationForm;
   readonly settings: Partial<Settings>;
 }
 
+export interface QuantizationForm {
+  readonly mode: "affine" | "mxfp4";
+  readonly bits: number;
+  readonly group_size: number;
+}
+
 const SETTING_OPTIONS = SETTING_NAMES.map((name) => optionOf(name).slice(2));
+
+/** By which `fit` decides. */
+const POOL_OPTIONS = settingsOf("pool").map((name) => optionOf(name).slice(2));
 
 const ALLOWED: Readonly<Record<Command, readonly string[]>> = {
   serve: ["model", "json", "config", ...SETTING_OPTIONS],
   run: ["model", "config"],
   models: ["model", "json", "config"],
+  show: ["json", "config"],
+  fit: ["json", "config", "context", ...POOL_OPTIONS],
+  quantize: ["json", "config", "bits", "group-size", "mode"],
   config: ["json", "example", "config", ...SETTING_OPTIONS],
   audit: ["json", "config"],
   credentials: ["config"],
@@ -41,6 +76,13 @@ const ACTS: ReadonlyMap<Command, string> = new Map([
   ["credentials", "rotate"],
 ]);
 
+/** What those commands are told, word by word. */
+const OPERANDS: ReadonlyMap<Command, readonly string[]> = new Map([
+  ["show", ["MODEL"]],
+  ["fit", ["MODEL"]],
+  ["quantize", ["MODEL", "FOLDER"]],
+]);
+
 interface OptionKind {
   readonly type: "string" | "boolean";
   readonly multiple?: boolean;
@@ -52,6 +94,10 @@ const KINDS: Readonly<Record<string, OptionKind>> = {
   json: { type: "boolean" },
   config: { type: "string" },
   example: { type: "boolean" },
+  context: { type: "string" },
+  bits: { type: "string" },
+  "group-size": { type: "string" },
+  mode: { type: "string" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
   ...Object.fromEntries(SETTING_OPTIONS.map((name) => [name, { type: "string" } as const])),
@@ -70,13 +116,7 @@ export function parseOptions(words: readonly string[]): Options {
     throw new UsageError(`Cannot use --model ${models.length} times with "run": one model answers`);
   }
   const rest = positionals.slice(1);
-  const act = ACTS.get(command);
-  if (act !== undefined && (rest.length !== 1 || rest[0] !== act)) {
-    throw new UsageError(`Cannot use "${command}": expected "bunsen ${command} ${act}"`);
-  }
-  if (rest.length > 0 && act === undefined && command !== "run" && command !== "help") {
-    throw new UsageError(`Cannot use "${rest[0]}": "${command}" takes no words`);
-  }
+  checkWords(command, rest);
   return {
     command,
     words: rest,
@@ -84,8 +124,39 @@ export function parseOptions(words: readonly string[]): Options {
     json: flag("json"),
     example: flag("example"),
     config_file: typeof values["config"] === "string" ? values["config"] : null,
+    context: readCount(values, "context"),
+    quantization: readQuantization(values),
     settings: readSettings(values),
   };
+}
+
+function checkWords(command: Command, words: readonly string[]): void {
+  const act = ACTS.get(command);
+  const operands = OPERANDS.get(command);
+  if (act !== undefined && (words.length !== 1 || words[0] !== act)) {
+    throw new UsageError(`Cannot use "${command}": expected "bunsen ${command} ${act}"`);
+  }
+  if (operands !== undefined && words.length !== operands.length) {
+    throw new UsageError(`Cannot use "${command}": expected "bunsen ${command} ${operands.join(" ")}"`);
+  }
+  const takes_words = act !== undefined || operands !== undefined || command === "run" || command === "help";
+  if (words.length > 0 && !takes_words) throw new UsageError(`Cannot use "${words[0]}": "${command}" takes no words`);
+}
+
+function readCount(values: Readonly<Record<string, unknown>>, name: string): number | null {
+  const text = values[name];
+  if (typeof text !== "string") return null;
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new UsageError(`Cannot use --${name} ${text}: it must be a whole number of at least 1`);
+}
+
+/** Which forms there are is MLX's matter. */
+function readQuantization(values: Readonly<Record<string, unknown>>): QuantizationForm {
+  const mode = values["mode"] ?? "affine";
+  if (mode !== "affine" && mode !== "mxfp4")
+    throw new UsageError(`Cannot use --mode ${mode}: it must be affine or mxfp4`);
+  const [bits, group_size] = mode === "affine" ? [4, 64] : [4, 32];
+  return { mode, bits: readCount(values, "bits") ?? bits, group_size: readCount(values, "group-size") ?? group_size };
 }
 
 export function help(): void {
@@ -94,6 +165,9 @@ export function help(): void {
   bunsen serve            answer on http://127.0.0.1:10240
   bunsen run [PROMPT]     chat in the terminal; a pipe is read as the prompt
   bunsen models           list the models it can serve
+  bunsen show MODEL       tell what a model is: family, weights, cache, chat template, what is not supported
+  bunsen fit MODEL        tell what it needs, and whether it fits here (--context N: with so many tokens)
+  bunsen quantize MODEL FOLDER  write it quantised, as an MLX folder (--bits 4 --group-size 64 --mode affine)
   bunsen config           print each setting, and where it was set (--example: as variables, to begin with)
   bunsen audit verify     tell whether the record of requests is whole and unchanged
   bunsen credentials rotate  seal the keys of providers with a new secret
@@ -103,7 +177,7 @@ export function help(): void {
   --model PATH|NAME       a model folder, a GGUF file, or a name that "bunsen models" lists
                           (without it the built-in model; serve and models take several)
   --config FILE           settings as TOML or JSON; bunsen.toml in BUNSEN_HOME unless given
-  --json                  serve, models, config, version: print for programs
+  --json                  serve, models, show, fit, config, version: print for programs
 
   Settings, as options of serve, as variables (BUNSEN_ROWS_MAX and so on) and in the file (rows_max):
 ${SETTING_NAMES.map(helpOf).join("\n")}

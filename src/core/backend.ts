@@ -1,5 +1,6 @@
 /** What can answer a request: this machine's engine today. */
 
+import type { ModelCard } from "./card.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "./encoding.ts";
 import type { GenerationEvent, GenerationRequest } from "./generation.ts";
 import type { Purpose } from "./purpose.ts";
@@ -24,6 +25,8 @@ export interface ModelRecord {
 
 export interface ModelList {
   models(): readonly ModelRecord[];
+  /** Throws a `Failure` when its files cannot be read. */
+  card(name: string): ModelCard;
 }
 
 /** What a model will take, as far as the headers of its files tell. */

@@ -168,6 +168,8 @@ export interface GenerationWishes extends ChatWishes {
   /** The prompt's text stands before each answer. */
   readonly echo: boolean;
   readonly priority: Priority;
+  /** A low-rank adapter by name; null: the model as it is, or as its name says. */
+  readonly adapter: string | null;
 }
 
 export const PLAIN_ANSWER: GenerationWishes = {
@@ -182,6 +184,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   constraint: null,
   echo: false,
   priority: PRIORITY.normal,
+  adapter: null,
   ...PLAIN_CHAT,
 };
 

@@ -47,6 +47,8 @@ export interface PoolSettings {
   readonly contention: "wait" | "fail" | "evict_idle";
   /** Loaded at the start, and never evicted. */
   readonly preload_models: readonly string[];
+  /** Folders that are LoRA adapters or hold some; read anew at each request that names one. */
+  readonly adapters: readonly string[];
 }
 
 export interface TimeoutSettings {
@@ -221,6 +223,12 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     otherwise: () => [],
     help: "models, with commas between, that are loaded at the start and never evicted",
   },
+  adapters: {
+    group: "pool",
+    form: { kind: "texts" },
+    otherwise: () => [],
+    help: "folders, with commas between, that are LoRA adapters or hold some",
+  },
   chat_timeout_s: {
     group: "timeouts",
     form: { kind: "number", least: 0.001, most: 86_400 },
@@ -366,31 +374,6 @@ const UNITS: ReadonlyMap<string, number> = new Map([
   ["MiB", 2 ** 20],
   ["GiB", 2 ** 30],
 ]);
-
-/** What one place says. `origin` names the place as its reader knows it. */
-export interface SettingLayer {
-  readonly values: Partial<Settings>;
-  readonly origin: (name: SettingName) => string;
-}
-
-export interface ResolvedSettings {
-  readonly values: Settings;
-  readonly origins: Readonly<Record<SettingName, string>>;
-}
-
-/** A later layer goes before an earlier one. */
-export function resolveSettings(layers: readonly SettingLayer[], memory_bytes: number): ResolvedSettings {
-  const defaults: SettingLayer = { values: defaultSettings(memory_bytes), origin: () => "default" };
-  const all = [defaults, ...layers];
-  const said = SETTING_NAMES.map((name) => {
-    const layer = all.findLast(({ values }) => values[name] !== undefined) ?? defaults;
-    return { name, value: layer.values[name], origin: layer.origin(name) };
-  });
-  return {
-    values: Object.fromEntries(said.map(({ name, value }) => [name, value])) as unknown as Settings,
-    origins: Object.fromEntries(said.map(({ name, origin }) => [name, origin])) as Record<SettingName, string>,
-  };
-}
 
 export function unknownSetting(place: string, name: string, near: string | null): Failure {
   const advice = near === null ? "" : `, perhaps ${near} was meant`;

@@ -162,8 +162,8 @@ export class Batcher {
     return Math.max(0, prompt_tokens - prompt_tokens_computed);
   }
 
-  explain(prompt_ids: readonly number[]): PrefixMatch {
-    return this.#store.explain(prompt_ids);
+  explain(prompt_ids: readonly number[], root: string): PrefixMatch {
+    return this.#store.explain(prompt_ids, root);
   }
 
   /** What blocks nobody reads hold, the last used first. */
@@ -266,7 +266,7 @@ export class Batcher {
   /** Goes on in a copy of a block that begins as this row's next: another row's, or one that is published. */
   #copyTail(row: Row, plan: OpenPlan): void {
     const index = row.blocks.length;
-    const known = this.#store.nearest(row.blocks[index - 1] ?? null, row.tokensOf(index));
+    const known = this.#store.nearest(row.blocks[index - 1] ?? null, row.limits.root, row.tokensOf(index));
     let best = { from: known?.block ?? 0, tokens: known?.tokens ?? 0 };
     for (const other of this.#active) {
       const from = other.blocks[index];
@@ -347,7 +347,8 @@ function chunkEnd(row: Row, budget: number): number {
 /** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */
 function sharedTokens(row: Row, other: Row): number {
   const index = row.blocks.length;
-  if (other === row || other.blocks[index - 1] !== row.blocks[index - 1]) return 0;
+  if (other === row || other.limits.root !== row.limits.root || other.blocks[index - 1] !== row.blocks[index - 1])
+    return 0;
   return equalTokens(row.tokensOf(index), other.tokensOf(index));
 }
 

@@ -9,6 +9,8 @@ import { BLOCK_TOKENS } from "../models/block.ts";
 export interface BlockContent {
   /** The block before it, itself published; null at the start of a text. */
   readonly parent: number | null;
+  /** What beside the tokens decides what it holds: the key of an adapter, or nothing. */
+  readonly root: string;
   readonly token_ids: readonly number[];
   /** Of every token up to the end of this block: names the content where block numbers mean nothing, as on disk. */
   readonly chain_hash: string;
@@ -122,11 +124,14 @@ export class BlockStore {
     return block;
   }
 
-  /** The published block behind `parent` that begins most like these tokens, and how many are equal; null: there is none. */
-  nearest(parent: number | null, token_ids: readonly number[]): { block: number; tokens: number } | null {
+  /**
+   * The published block behind `parent`, or where that is null at the start of a text of this root, that begins most like
+   * these tokens, and how many are equal; null: there is none.
+   */
+  nearest(parent: number | null, root: string, token_ids: readonly number[]): { block: number; tokens: number } | null {
     let best: { block: number; tokens: number } | null = null;
     for (const [block, content] of this.#contents.entries()) {
-      if (content === null || content.parent !== parent) continue;
+      if (content === null || content.parent !== parent || content.root !== root) continue;
       const tokens = equalTokens(content.token_ids, token_ids);
       if (tokens > (best?.tokens ?? -1)) best = { block, tokens };
     }
@@ -155,15 +160,15 @@ export class BlockStore {
   }
 
   /** Why a prompt was, or was not, found. */
-  explain(token_ids: readonly number[]): PrefixMatch {
+  explain(token_ids: readonly number[], root: string): PrefixMatch {
     let parent: number | null = null;
-    let chain_hash = "";
+    let chain_hash = root;
     let position = 0;
     let in_memory = true;
     for (; position + BLOCK_TOKENS <= token_ids.length; position += BLOCK_TOKENS) {
       const next = token_ids.slice(position, position + BLOCK_TOKENS);
       chain_hash = chainHash(chain_hash, next);
-      const content: BlockContent = { parent, token_ids: next, chain_hash };
+      const content: BlockContent = { parent, root, token_ids: next, chain_hash };
       const block = in_memory ? this.find(content) : null;
       if (block !== null) parent = block;
       else if (this.#tier.has(content)) in_memory = false;
@@ -171,7 +176,7 @@ export class BlockStore {
     }
     if (!in_memory) return { matched_tokens: position, departure: null };
     const rest = token_ids.slice(position, position + BLOCK_TOKENS);
-    const nearest = this.nearest(parent, rest);
+    const nearest = this.nearest(parent, root, rest);
     const content = nearest === null ? null : this.#contents[nearest.block];
     if (nearest === null || !content || nearest.tokens === rest.length)
       return { matched_tokens: position, departure: null };
@@ -225,7 +230,7 @@ export class BlockStore {
   }
 }
 
-/** The hash of a chain from that of all blocks before its last ("" for none) and the last one's tokens. */
+/** The hash of a chain from that of all blocks before its last (the root for none) and the last one's tokens. */
 export function chainHash(before: string, token_ids: readonly number[]): string {
   return hash("sha256", `${before}:${token_ids.join()}`, "base64url");
 }

@@ -3,6 +3,7 @@
  * it knows nothing of text, of requests, or of the thread it runs in.
  */
 
+import type { AdapterFiles } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
 import { type FailureRecord, toRecord } from "../core/failure.ts";
 import type { RowStep } from "../core/generation.ts";
@@ -12,9 +13,11 @@ import type { Urgency } from "../core/priority.ts";
 import type { EngineSettings } from "../core/settings.ts";
 import { evaluate, fromBytes, fromTokens } from "../mlx/array.ts";
 import { take } from "../mlx/ops.ts";
+import { loadAdapter } from "../models/adapter.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { Model } from "../models/family.ts";
 import { Step } from "../models/step.ts";
+import { AdapterShelf } from "./adapter-shelf.ts";
 import { Batcher, type Part } from "./batcher.ts";
 import type { BlockFiles } from "./block-files.ts";
 import { NO_TIER } from "./block-store.ts";
@@ -28,6 +31,8 @@ export interface NewRow extends SampledRow {
   readonly id: number;
   /** What the answer's text must follow; null: anything. */
   readonly grammar: CompiledGrammar | null;
+  /** What the model is adapted by for this row. */
+  readonly adapter: AdapterFiles | null;
   readonly tokens_max: number;
   readonly urgency: Urgency;
 }
@@ -58,6 +63,7 @@ export class Engine implements Disposable {
   readonly #drafts: boolean;
   #steps = 0;
   readonly #samplers = new Map<number, Sampler>();
+  readonly #adapters: AdapterShelf;
   readonly #memory: SamplerMemory;
   #grammars: ModelGrammars | null = null;
   /** For one output's logits on the host. */
@@ -81,6 +87,7 @@ export class Engine implements Disposable {
     const cached_blocks_max = Math.floor(cached_bytes_max / block_bytes);
     const limits = { blocks_max, cached_blocks_max, restored_blocks_max };
     this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER);
+    this.#adapters = new AdapterShelf((folder) => loadAdapter(folder, model.targets));
     this.#memory = new SamplerMemory(model.vocabulary_size);
     this.#logits = new Float32Array(model.vocabulary_size);
     this.#now = now;
@@ -113,15 +120,23 @@ export class Engine implements Disposable {
       tokens_max,
       stop_token_ids: new Set(row.stop_token_ids),
       urgency: row.urgency,
+      root: row.adapter?.key ?? "",
       drafts: this.#drafts,
     };
-    this.#batcher.join(id, prompt_ids, limits, this.#now());
+    if (row.adapter !== null) this.#adapters.hold(id, row.adapter);
+    try {
+      this.#batcher.join(id, prompt_ids, limits, this.#now());
+    } catch (error) {
+      this.#adapters.release(id);
+      throw error;
+    }
     this.#samplers.set(id, new Sampler(row, this.#memory, grammar));
   }
 
   /** Frees the row; one that has ended already is no matter. */
   remove(id: number): void {
     this.#batcher.leave(id);
+    this.#adapters.release(id);
     this.#samplers.delete(id);
   }
 
@@ -143,8 +158,8 @@ export class Engine implements Disposable {
   }
 
   /** Why a prompt would, or would not, be found in the cache. */
-  explain(prompt_ids: readonly number[]): PrefixMatch {
-    return this.#batcher.explain(prompt_ids);
+  explain(prompt_ids: readonly number[], adapter: AdapterFiles | null): PrefixMatch {
+    return this.#batcher.explain(prompt_ids, adapter?.key ?? "");
   }
 
   /** Without rows: brings to the disk what is cached, until the next step, and gives back the memory of the rest. */
@@ -160,6 +175,7 @@ export class Engine implements Disposable {
 
   [Symbol.dispose](): void {
     this.#pool[Symbol.dispose]();
+    this.#adapters[Symbol.dispose]();
   }
 
   /**
@@ -182,7 +198,9 @@ export class Engine implements Disposable {
   /** The logits of all outputs, part by part, or null when no part has one. */
   #forward(parts: readonly Part[]): StepLogits | null {
     using step = new Step(
-      parts.map(({ start, blocks, token_ids }) => ({ start, blocks, count: token_ids.length })),
+      parts.map(({ id, start, blocks, token_ids }) => {
+        return { start, blocks, count: token_ids.length, adapter: this.#adapters.of(id) };
+      }),
       this.#pool.layers,
     );
     using tokens = fromTokens(parts.flatMap((part) => part.token_ids));

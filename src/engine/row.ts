@@ -11,6 +11,8 @@ export interface RowLimits {
   /** A row ends when one of these is drawn; that token is not reported. */
   readonly stop_token_ids: ReadonlySet<number>;
   readonly urgency: Urgency;
+  /** What beside its tokens decides what its blocks hold: the key of its adapter, or nothing. */
+  readonly root: string;
   /** Whether the row's next tokens may be guessed and verified together. */
   readonly drafts: boolean;
 }
@@ -61,11 +63,12 @@ export class Row {
   content(index: number): BlockContent | null {
     const token_ids = this.tokensOf(index);
     if (token_ids.length < BLOCK_TOKENS) return null;
-    const before = index === 0 ? "" : this.#chain_hashes[index - 1];
+    const { root } = this.limits;
+    const before = index === 0 ? root : this.#chain_hashes[index - 1];
     assert(before !== undefined, "the blocks of a row are named in order");
     const chain_hash = this.#chain_hashes[index] ?? chainHash(before, token_ids);
     this.#chain_hashes[index] = chain_hash;
-    return { parent: this.blocks[index - 1] ?? null, token_ids, chain_hash };
+    return { parent: this.blocks[index - 1] ?? null, root, token_ids, chain_hash };
   }
 
   tokensOf(index: number): number[] {

@@ -58,7 +58,7 @@ export function unpairedRows(heads: number, head_dim: number): Uint32Array<Array
   return order;
 }
 
-type Rows = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+type Rows = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
 
 /** The rows of a matrix in the given order. Works on raw blocks, packed words, scales and dense rows alike. */
 export function takeRows<Matrix extends Rows>(matrix: Matrix, order: Uint32Array): Matrix {

@@ -4,13 +4,13 @@ import { Elysia } from "elysia";
 import type { ModelList, ModelRecord } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
 import { anthropicModelBody, anthropicModelListBody } from "../wire/anthropic-models.ts";
-import { modelBody, modelListBody, modelListSchema, modelSchema } from "../wire/openai-models.ts";
+import { cardBody, cardSchema, modelBody, modelListBody, modelListSchema } from "../wire/openai-models.ts";
 import { speaksAnthropic } from "./anthropic-door.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
 
 const list = describe("OpenAI", "List the models", { "application/json": modelListSchema }, [403]);
-const one = describe("OpenAI", "Describe one model", { "application/json": modelSchema }, [403, 404]);
+const one = describe("OpenAI", "Describe one model", { "application/json": cardSchema }, [403, 404]);
 
 export function modelRoutes(parts: RouteParts) {
   return (
@@ -29,7 +29,9 @@ function listOf(models: readonly ModelRecord[], request: Request) {
 function find(models: ModelList, request: Request) {
   const id = decoded(new URL(request.url).pathname.slice("/v1/models/".length));
   const model = models.models().find((model) => model.name === id);
-  if (model !== undefined) return speaksAnthropic(request) ? anthropicModelBody(model) : modelBody(model);
+  if (model !== undefined) {
+    return speaksAnthropic(request) ? anthropicModelBody(model) : { ...modelBody(model), ...cardBody(models.card(id)) };
+  }
   throw new Failure("not_found", `Cannot find model "${id}": this server does not have it`, "model");
 }
 

@@ -39,20 +39,18 @@ export interface LayerParts {
   readonly factors: readonly number[];
 }
 
+type LayerKind = "attention" | "linear" | "mlp";
+
 /** A layer that the library holds. */
 export class NativeLayer implements Disposable {
-  readonly kind: "attention" | "linear" | "mlp";
+  readonly kind: LayerKind;
   #handle: Handle | null;
 
-  constructor(kind: "attention" | "linear" | "mlp", { weights, numbers, factors }: LayerParts) {
+  /** `operation` gave the handle. */
+  constructor(kind: LayerKind, handle: Handle | null, operation: string) {
+    if (handle === null) throw new MlxError(operation, takeError());
     this.kind = kind;
-    this.#handle = extras()[`bunsen_${kind}_new`](
-      BigUint64Array.from(weights, (weight) => BigInt(weight?.handle ?? 0)),
-      Int32Array.from(numbers),
-      Float32Array.from(factors),
-      library().stream,
-    );
-    if (this.#handle === null) throw new MlxError(`bunsen_${kind}_new`, takeError());
+    this.#handle = handle;
   }
 
   get handle(): Handle {
@@ -65,6 +63,45 @@ export class NativeLayer implements Disposable {
     extras()[`bunsen_${this.kind}_free`](this.#handle);
     this.#handle = null;
   }
+}
+
+export function newLayer(kind: LayerKind, { weights, numbers, factors }: LayerParts): NativeLayer {
+  const operation = `bunsen_${kind}_new` as const;
+  const handle = extras()[operation](
+    BigUint64Array.from(weights, (weight) => BigInt(weight?.handle ?? 0)),
+    Int32Array.from(numbers),
+    Float32Array.from(factors),
+    library().stream,
+  );
+  return new NativeLayer(kind, handle, operation);
+}
+
+/** One of a layer's projections by its number in native/bunsen.h, over the same weights. */
+export function projectionOf(layer: NativeLayer, number: number): NativeLayer {
+  assert(layer.kind !== "linear", "a projection has no parts");
+  const operation = `bunsen_${layer.kind}_linear` as const;
+  return new NativeLayer("linear", extras()[operation](layer.handle, number), operation);
+}
+
+/** All of attention between its projections; `projected` holds queries, keys and values side by side. */
+export function mixAttention(
+  layer: NativeLayer,
+  projected: MlxArray,
+  cache: { readonly keys: MlxArray; readonly values: MlxArray },
+  spans: MlxArray,
+  angles: MlxArray,
+): MlxArray {
+  const code = extras().bunsen_attention_mix(
+    emptySlot(),
+    layer.handle,
+    projected.handle,
+    cache.keys.handle,
+    cache.values.handle,
+    spans.handle,
+    angles.handle,
+    library().stream,
+  );
+  return fromSlot("bunsen_attention_mix", code);
 }
 
 /** `x` and `residual` (tokens, hidden); `keys` and `values` are written in place. Arrays as in native/bunsen.h. */

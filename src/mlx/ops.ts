@@ -1,10 +1,13 @@
 /** The operations of mlx-c by their own names. Each returns a new array that the caller owns. */
 
 import { type Dtype, dtypes, fromSlot, type MlxArray, withVector } from "./array.ts";
-import { emptySlot, library } from "./library.ts";
+import { check, emptySlot, library, slotHandle } from "./library.ts";
 
-/** `affine`, as bytes that stay where they are: mlx-c reads the mode as a C string. */
+/** As bytes that stay where they are: mlx-c reads the mode as a C string. */
 const affine = new TextEncoder().encode("affine\0");
+const mxfp4 = new TextEncoder().encode("mxfp4\0");
+
+type Mode = "affine" | "mxfp4";
 
 export interface Quantization {
   readonly group_size: number;
@@ -135,6 +138,23 @@ export function gatherQmm(
       stream,
     ),
   );
+}
+
+/** `weight` (…, columns) packed to (…, columns · bits / 32), with scales and, in groups that are affine, biases for each group. */
+export function quantize(weight: MlxArray, { mode, group_size, bits }: Quantization & { mode: Mode }): MlxArray[] {
+  const { native, stream } = library();
+  const name = mode === "affine" ? affine : mxfp4;
+  const code = native.mlx_quantize(emptySlot(), weight.handle, present(group_size), present(bits), name, null, stream);
+  check("mlx_quantize", code);
+  const vector = slotHandle();
+  try {
+    const parts = mode === "affine" ? 3 : 2;
+    return Array.from({ length: parts }, (_, part) =>
+      fromSlot("mlx_vector_array_get", native.mlx_vector_array_get(emptySlot(), vector, part)),
+    );
+  } finally {
+    native.mlx_vector_array_free(vector);
+  }
 }
 
 export function reshape(a: MlxArray, shape: readonly number[]): MlxArray {

@@ -89,6 +89,7 @@ export const symbols = {
     mlx_maximum: binary,
     mlx_minimum: binary,
     mlx_multiply: binary,
+    mlx_quantize: { args: [slot, handle, optional, optional, "ptr", handle, handle], returns: failed },
     mlx_quantized_matmul: {
       args: [slot, handle, handle, handle, handle, "bool", optional, optional, "ptr", handle],
       returns: failed,
@@ -140,6 +141,7 @@ export const symbols = {
   vector: {
     mlx_vector_array_new_data: { args: ["ptr", size], returns: handle },
     mlx_vector_array_free: { args: [handle], returns: failed },
+    mlx_vector_array_get: { args: [slot, handle, size], returns: failed },
   },
   version: {
     mlx_version: { args: ["ptr"], returns: failed },
@@ -163,11 +165,14 @@ export const extra_symbols = {
     args: [slot, handle, handle, handle, handle, handle, handle, handle, handle],
     returns: failed,
   },
+  bunsen_attention_mix: { args: [slot, handle, handle, handle, handle, handle, handle, handle], returns: failed },
+  bunsen_attention_linear: { args: [handle, "i32"], returns: handle },
   bunsen_linear_new: newLayer,
   bunsen_linear_free: { args: [handle], returns: failed },
   bunsen_linear_apply: { args: [slot, handle, handle, handle], returns: failed },
   bunsen_linear_rows: { args: [slot, handle, handle, handle], returns: failed },
   bunsen_mlp_new: newLayer,
+  bunsen_mlp_linear: { args: [handle, "i32"], returns: handle },
   bunsen_mlp_free: { args: [handle], returns: failed },
   bunsen_mlp_apply: { args: [slot, handle, handle, handle, handle], returns: failed },
 } as const;

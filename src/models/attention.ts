@@ -1,11 +1,24 @@
 /** Self-attention of many sequences at once over a paged cache, with its norms and residual. Knows no family. */
 
+import { assert } from "../core/assert.ts";
 import { evaluate, fromBytes, type MlxArray } from "../mlx/array.ts";
-import { applyAttention, hasExtras, NativeLayer } from "../mlx/extras.ts";
+import { applyAttention, hasExtras, mixAttention, type NativeLayer, newLayer, projectionOf } from "../mlx/extras.ts";
 import { attend, type Mask } from "../mlx/fast.ts";
 import { concatenate, reshape, slice, sliceUpdate, take, transpose } from "../mlx/ops.ts";
+import { adapted } from "./adapted.ts";
 import { BLOCK_TOKENS } from "./block.ts";
-import { close, formOf, giveUp, type Linear, linear, type Norm, normalize, rowsOf, weightsOf } from "./layers.ts";
+import {
+  close,
+  formOf,
+  giveUp,
+  type Linear,
+  type NativeLinear,
+  type Norm,
+  normalize,
+  rowsOf,
+  type Target,
+  weightsOf,
+} from "./layers.ts";
 import { type Rope, rotate } from "./rope.ts";
 import { attendCapped } from "./soft-cap.ts";
 import type { LayerCache, Span, Step } from "./step.ts";
@@ -40,6 +53,7 @@ export interface AttentionParts {
 }
 
 export interface Attention extends Disposable {
+  readonly targets: readonly Target[];
   /**
    * `x` (tokens, hidden), unchanged in shape: residual + factor · post_norm(o(attend(norm(x)))). Keeps the tokens' keys
    * and values in the step's cache.
@@ -49,53 +63,83 @@ export interface Attention extends Disposable {
 
 /** In one operation where the library has it, which then keeps the projections in a form of its own; else composed. */
 export function attention(parts: AttentionParts): Attention {
-  if (hasExtras()) return fused(parts);
-  return { apply: (x, step, residual = x) => compose(x, residual, parts, step), [Symbol.dispose]: () => {} };
+  const targets = [parts.q, parts.k, parts.v, parts.o].map(({ target }) => target);
+  if (hasExtras()) return { ...fused(parts), targets };
+  return { targets, apply: (x, step, residual = x) => compose(x, residual, parts, step), [Symbol.dispose]: () => {} };
 }
 
-function fused(parts: AttentionParts): Attention {
+function fused(parts: AttentionParts): Omit<Attention, "targets"> {
   const { norm, q, k, v, o, rope, q_norm, k_norm, post_norm } = parts;
   const own = norm?.kind === "rms" ? norm : undefined;
   const norms = [q_norm, k_norm].map((each) => each?.weight ?? null);
   // in the order of native/attention.h
-  const layer = new NativeLayer("attention", {
-    weights: [
-      ...[own?.weight ?? null, ...weightsOf(q), ...weightsOf(k), ...weightsOf(v), ...weightsOf(o)],
-      ...[...norms, parts.sinks ?? null, post_norm?.weight ?? null],
-    ],
-    numbers: [
-      ...[rowsOf(o), parts.heads, parts.kv_heads, parts.head_dim, rope.dims],
-      ...[rope.pairs === "neighbours" ? 1 : 0, parts.window ?? 0],
-      ...[...formOf(q), ...formOf(k), ...formOf(v), ...formOf(o)],
-    ],
-    factors: [
-      ...[(own ?? q_norm ?? k_norm ?? post_norm)?.epsilon ?? 0, parts.scale],
-      ...[parts.soft_cap ?? 0, parts.residual_factor ?? 1],
-    ],
+  using stack = new DisposableStack();
+  const layer = stack.use(
+    newLayer("attention", {
+      weights: [
+        ...[own?.weight ?? null, ...weightsOf(q), ...weightsOf(k), ...weightsOf(v), ...weightsOf(o)],
+        ...[...norms, parts.sinks ?? null, post_norm?.weight ?? null],
+      ],
+      numbers: [
+        ...[rowsOf(o), parts.heads, parts.kv_heads, parts.head_dim, rope.dims],
+        ...[rope.pairs === "neighbours" ? 1 : 0, parts.window ?? 0],
+        ...[...formOf(q), ...formOf(k), ...formOf(v), ...formOf(o)],
+      ],
+      factors: [
+        ...[(own ?? q_norm ?? k_norm ?? post_norm)?.epsilon ?? 0, parts.scale],
+        ...[parts.soft_cap ?? 0, parts.residual_factor ?? 1],
+      ],
+    }),
+  );
+  const alone = [q, k, v, o].map(({ target }, number): NativeLinear => {
+    return { kind: "native", layer: stack.use(projectionOf(layer, number)), target };
   });
   giveUp(q, k, v, o);
+  const owned = stack.move();
   return {
     apply(x, step, residual = x) {
+      if (step.adapted.length > 0) return fusedAround(x, residual, parts, layer, alone, step);
       using normed = norm === undefined || norm === own ? null : normalize(x, norm);
       const cache = step.cache(parts.layer);
       return applyAttention(layer, normed ?? x, residual, cache, step.layout, step.angles(rope));
     },
-    [Symbol.dispose]: () => layer[Symbol.dispose](),
+    [Symbol.dispose]: () => owned.dispose(),
   };
+}
+
+/** The same with room for what adapters add to each of the projections, q, k, v and o. */
+function fusedAround(
+  x: MlxArray,
+  residual: MlxArray,
+  { norm, layer: number, rope, post_norm, residual_factor }: AttentionParts,
+  layer: NativeLayer,
+  alone: readonly NativeLinear[],
+  step: Step,
+): MlxArray {
+  const [q, k, v, o] = alone;
+  assert(q !== undefined && k !== undefined && v !== undefined && o !== undefined, "attention has four projections");
+  using normed = norm === undefined ? null : normalize(x, norm);
+  using queries = adapted(normed ?? x, q, step);
+  using keys = adapted(normed ?? x, k, step);
+  using values = adapted(normed ?? x, v, step);
+  using projected = concatenate([queries, keys, values], 1);
+  using mixed = mixAttention(layer, projected, step.cache(number), step.layout, step.angles(rope));
+  using out = adapted(mixed, o, step);
+  return close(out, residual, post_norm, residual_factor ?? 1);
 }
 
 function compose(x: MlxArray, residual: MlxArray, parts: AttentionParts, step: Step): MlxArray {
   using normed = parts.norm === undefined ? null : normalize(x, parts.norm);
-  using queries = linear(normed ?? x, parts.q);
-  using keys = linear(normed ?? x, parts.k);
-  using values = linear(normed ?? x, parts.v);
+  using queries = adapted(normed ?? x, parts.q, step);
+  using keys = adapted(normed ?? x, parts.k, step);
+  using values = adapted(normed ?? x, parts.v, step);
   using normed_queries = normWhole(queries, parts.q_norm);
   using normed_keys = normWhole(keys, parts.k_norm);
   using stack = new DisposableStack();
   const all = { queries: normed_queries ?? queries, keys: normed_keys ?? keys, values };
   const mixed = step.spans.map((span) => stack.use(attendSpan(all, span, parts, step)));
   using joined = concatenate(mixed, 0);
-  using projected = linear(joined, parts.o);
+  using projected = adapted(joined, parts.o, step);
   return close(projected, residual, parts.post_norm, parts.residual_factor ?? 1);
 }
 

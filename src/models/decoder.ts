@@ -6,7 +6,7 @@ import type { MlxArray } from "../mlx/array.ts";
 import type { Attention } from "./attention.ts";
 import type { ConfigReader } from "./config.ts";
 import type { Model } from "./family.ts";
-import { type Linear, type Norm, normalize, softCap, times } from "./layers.ts";
+import { type Linear, type Norm, normalize, softCap, type Target, times } from "./layers.ts";
 import type { Mlp } from "./mlp.ts";
 import { projection } from "./projection.ts";
 import type { Step } from "./step.ts";
@@ -25,7 +25,10 @@ export interface Sizes {
 }
 
 /** One layer of the model: hidden states to hidden states of the same shape. */
-export type Block = (hidden: MlxArray, step: Step) => MlxArray;
+export interface Block {
+  readonly targets: readonly Target[];
+  apply(hidden: MlxArray, step: Step): MlxArray;
+}
 
 export interface DecoderParts {
   readonly blocks: readonly Block[];
@@ -56,11 +59,12 @@ export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableS
     context_length: Math.min(sizes.context_length, positions_max ?? Number.POSITIVE_INFINITY),
     vocabulary_size,
     bytes_resident: weights.bytes_resident,
+    targets: parts.blocks.flatMap(({ targets }) => targets),
     forward(token_ids, step) {
       let hidden = factored(embedding.rows(token_ids), embedding_factor);
       for (const block of parts.blocks) {
         using before = hidden;
-        hidden = block(before, step);
+        hidden = block.apply(before, step);
       }
       return hidden;
     },
@@ -80,9 +84,12 @@ export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableS
 export function sequential(own: DisposableStack, attention: Attention, mlp: Mlp): Block {
   own.use(attention);
   own.use(mlp);
-  return (hidden, step) => {
-    using attended = attention.apply(hidden, step);
-    return mlp.apply(attended);
+  return {
+    targets: [...attention.targets, ...mlp.targets],
+    apply(hidden, step) {
+      using attended = attention.apply(hidden, step);
+      return mlp.apply(attended, step);
+    },
   };
 }
 
@@ -90,10 +97,13 @@ export function sequential(own: DisposableStack, attention: Attention, mlp: Mlp)
 export function parallel(own: DisposableStack, norm: Norm, attention: Attention, mlp: Mlp): Block {
   own.use(attention);
   own.use(mlp);
-  return (hidden, step) => {
-    using normed = normalize(hidden, norm);
-    using attended = attention.apply(normed, step, hidden);
-    return mlp.apply(normed, attended);
+  return {
+    targets: [...attention.targets, ...mlp.targets],
+    apply(hidden, step) {
+      using normed = normalize(hidden, norm);
+      using attended = attention.apply(normed, step, hidden);
+      return mlp.apply(normed, step, attended);
+    },
   };
 }
 

@@ -14,16 +14,10 @@ import { architectureOf } from "./gguf-architectures.ts";
 
 /** Throws the `Failure` that the load would. */
 export function estimateModel(path: string, settings: EngineSettings): ModelEstimate {
-  const { config, weights_bytes } = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
-  const number = (name: string, otherwise: number) => {
-    const value = config[name];
-    return typeof value === "number" && value > 0 ? value : otherwise;
-  };
+  const { config, tensors, weights_bytes } = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
+  const number = numberOf(config);
   const hidden = number("hidden_size", 0);
-  const heads = number("num_attention_heads", 1);
-  const head_dim = number("head_dim", Math.floor(hidden / heads));
-  const kv_token_bytes =
-    2 * number("num_hidden_layers", 0) * number("num_key_value_heads", heads) * head_dim * FLOAT_BYTES;
+  const kv_token_bytes = tokenBytes(config, tensors);
   const context_length = number("max_position_embeddings", 0);
   const purpose = purposeOf(path).kind;
   const rows = purpose === "chat" ? settings.rows_max : 1; // one text after another
@@ -40,28 +34,69 @@ export function estimateModel(path: string, settings: EngineSettings): ModelEsti
   };
 }
 
+interface NamedShape {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+/** Keys and values of one token in all layers: by what gives the keys, or where that is packed by the config. */
+export function tokenBytes(config: ModelConfig, tensors: readonly NamedShape[]): number {
+  const keys = tensors.filter(({ name }) => /(?:\.self_attn\.k_proj|^blk\.\d+\.attn_k)\.weight$/.test(name));
+  const widths = keys.reduce((sum, { shape: [rows = 0] }) => sum + rows, 0);
+  const number = numberOf(config);
+  const heads = number("num_attention_heads", 1);
+  const head_dim = number("head_dim", Math.floor(number("hidden_size", 0) / heads));
+  const otherwise = number("num_hidden_layers", 0) * number("num_key_value_heads", heads) * head_dim;
+  return 2 * (widths || otherwise) * FLOAT_BYTES;
+}
+
+/** The config of a model that also sees has that of its text within. */
+export function textConfig(config: ModelConfig): ModelConfig {
+  return { ...config, ...asObject(config["text_config"]) };
+}
+
+function numberOf(config: ModelConfig): (name: string, otherwise: number) => number {
+  return (name, otherwise) => {
+    const value = config[name];
+    return typeof value === "number" && value > 0 ? value : otherwise;
+  };
+}
+
 const FLOAT_BYTES = 4;
 // Arrays of a layer that are there at once: its input, what it is added to, and what is made of them.
 const STREAMS = 4;
 // With less, a model could not hold one short talk.
 const TALK_TOKENS = 1024;
 
-/** What blocks of ggml take as affine groups of 32 with half scales and offsets, for each byte of the file. */
+/** What blocks of ggml take as affine groups of 32 for each byte of the file: scales and offsets as halves, of the later types as floats. */
 const REPACKED: ReadonlyMap<string, number> = new Map([
   ["Q4_0", 20 / 18],
   ["Q4_1", 20 / 20],
   ["Q8_0", 36 / 34],
+  ["Q5_0", 28 / 22],
+  ["Q5_1", 28 / 24],
+  ["Q4_K", 192 / 144],
+  ["Q5_K", 224 / 176],
+  ["Q2_K", 320 / 84],
+  ["Q3_K", 320 / 110],
+  ["Q6_K", 320 / 210],
 ]);
 
-function ofGguf(path: string): { config: ModelConfig; weights_bytes: number } {
+interface Headers {
+  readonly config: ModelConfig;
+  readonly tensors: readonly NamedShape[];
+  readonly weights_bytes: number;
+}
+
+function ofGguf(path: string): Headers {
   const file = readGguf(path);
   const tensors = [...file.tensors.values()];
   const weights_bytes = tensors.reduce((sum, { type, bytes }) => sum + bytes * (REPACKED.get(type) ?? 1), 0);
-  return { config: architectureOf(file).config(() => null), weights_bytes: Math.ceil(weights_bytes) };
+  return { config: architectureOf(file).config(() => null), tensors, weights_bytes: Math.ceil(weights_bytes) };
 }
 
-function ofFolder(path: string): { config: ModelConfig; weights_bytes: number } {
-  const config = asObject(readJson(join(path, "config.json"))) ?? {};
+function ofFolder(path: string): Headers {
+  const config = textConfig(asObject(readJson(join(path, "config.json"))) ?? {});
   const tensors = [...readSafetensorsFolder(path).values()];
-  return { config, weights_bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0) };
+  return { config, tensors, weights_bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0) };
 }

@@ -1,5 +1,6 @@
 /** The weights and the config of a GGUF file, in the names of the Hugging Face layout. Blocks stay quantised, without loss. */
 
+import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { FileBytes } from "../formats/file-bytes.ts";
 import {
@@ -10,11 +11,13 @@ import {
   takeRows,
   unpairedRows,
 } from "../formats/ggml-blocks.ts";
+import { dequantizeBlocks, type FloatGroups, groupBlocks, isGrouped, isSixteen } from "../formats/ggml-k-blocks.ts";
+import { GGML_TYPES } from "../formats/ggml-types.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
 import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
 import { hasExtras, repackBlocks } from "../mlx/extras.ts";
 import { library } from "../mlx/library.ts";
-import { astype, transpose } from "../mlx/ops.ts";
+import { astype, quantize, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
@@ -29,6 +32,13 @@ export function openGguf(path: string, told: (bytes: number) => void): { config:
   const weights = new GgufWeights(file, architectureOf(file), told);
   return { config: weights.config, weights };
 }
+
+/** Whether tensors of this type are read. */
+export function isReadType(type: string): boolean {
+  return isRepacked(type) || isGrouped(type) || isSixteen(type) || FLOAT_DTYPES.has(type);
+}
+
+const READ_TYPES = [...GGML_TYPES.values()].map(({ name }) => name).filter(isReadType);
 
 class GgufWeights implements Weights {
   readonly file: string;
@@ -70,10 +80,18 @@ class GgufWeights implements Weights {
     const paired = this.#architecture.pairedHeads(name);
     const order = paired === null ? null : unpairedRows(paired, rows / paired);
     const { type } = tensor;
-    const weight = isRepacked(type) ? this.#quantized(tensor, type, rows, columns, order) : this.#matrix(tensor, order);
-    if (!bias) return { ...weight, bias: null };
+    const weight = this.#weight(tensor, type, rows, columns, order);
+    const target = { name, first_row: 0, rows, columns };
+    if (!bias) return { ...weight, bias: null, target };
     const stored = this.#vector(this.#architecture.tensorName(`${name}.bias`), rows, order);
-    return { ...weight, bias: this.#keeper.keep(stored) };
+    return { ...weight, bias: this.#keeper.keep(stored), target };
+  }
+
+  #weight(tensor: GgufTensor, type: string, rows: number, columns: number, order: Uint32Array | null) {
+    if (isRepacked(type)) return this.#quantized(tensor, type, rows, columns, order);
+    if (isGrouped(type)) return this.#grouped(groupBlocks(type, this.#borrow(tensor)), rows, columns, order);
+    if (isSixteen(type)) return this.#requantized(dequantizeBlocks(type, this.#borrow(tensor)), rows, columns, order);
+    return this.#matrix(tensor, order);
   }
 
   experts(): Experts {
@@ -101,6 +119,29 @@ class GgufWeights implements Weights {
       biases: this.#keeper.keep(biases),
       how: { group_size: GROUP_SIZE, bits: type === "Q8_0" ? 8 : 4 },
     } as const;
+  }
+
+  #grouped(groups: FloatGroups, rows: number, columns: number, order: Uint32Array | null) {
+    const { bits } = groups;
+    const place = <Part extends Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>>(part: Part) =>
+      order === null ? part : takeRows(part, order);
+    const each = [rows, columns / GROUP_SIZE];
+    return {
+      kind: "quantized",
+      weight: this.#keeper.keep(fromBytes(place(groups.packed), [rows, (columns * bits) / 32], "uint32")),
+      scales: this.#keeper.keep(fromBytes(place(groups.scales), each, "float32")),
+      biases: this.#keeper.keep(fromBytes(place(groups.biases), each, "float32")),
+      how: { group_size: GROUP_SIZE, bits },
+    } as const;
+  }
+
+  /** Groups of sixteen are no form MLX has: two together are rounded to 8 bits. */
+  #requantized(values: Float32Array<ArrayBuffer>, rows: number, columns: number, order: Uint32Array | null) {
+    using dense = fromBytes(order === null ? values : takeRows(values, order), [rows, columns], "float32");
+    const how = { group_size: GROUP_SIZE, bits: 8 } as const;
+    const [weight, scales, biases] = quantize(dense, { ...how, mode: "affine" }).map((part) => this.#keeper.keep(part));
+    assert(weight !== undefined && scales !== undefined && biases !== undefined, "affine groups are three arrays");
+    return { kind: "quantized", weight, scales, biases, how } as const;
   }
 
   #repack(tensor: GgufTensor, type: RepackedType, rows: number, columns: number, order: Uint32Array | null) {
@@ -140,7 +181,7 @@ class GgufWeights implements Weights {
   #dense(tensor: GgufTensor, order: Uint32Array | null = null): MlxArray {
     const dtype = FLOAT_DTYPES.get(tensor.type);
     if (dtype === undefined) {
-      const state = `tensor "${tensor.name}" is ${tensor.type}, known are F32, F16, BF16, Q4_0, Q4_1 and Q8_0`;
+      const state = `tensor "${tensor.name}" is ${tensor.type}, known are ${READ_TYPES.join(", ")}`;
       throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
     }
     const bytes = this.#read(tensor);

@@ -1,7 +1,7 @@
 /** The layers families are made of, as functions over weights that a family owns. Knows no family and no file format. */
 
 import { type MlxArray, scalar } from "../mlx/array.ts";
-import { geluRows, hasExtras } from "../mlx/extras.ts";
+import { applyLinear, geluRows, hasExtras, type NativeLayer } from "../mlx/extras.ts";
 import { layerNorm, rmsNorm } from "../mlx/fast.ts";
 import {
   add,
@@ -18,6 +18,14 @@ import {
 } from "../mlx/ops.ts";
 import { toActivationDtype } from "./dense.ts";
 
+/** What an adapter may add to: rows of a matrix, from one of them on, under the name the model's files have for it. */
+export interface Target {
+  readonly name: string;
+  readonly first_row: number;
+  readonly rows: number;
+  readonly columns: number;
+}
+
 /** A (rows, columns) matrix, dense or quantised in MLX's affine form; with a bias (rows) or none. */
 export type Linear = (
   | { readonly kind: "dense"; readonly weight: MlxArray; readonly transposed: MlxArray }
@@ -28,7 +36,14 @@ export type Linear = (
       readonly biases: MlxArray;
       readonly how: Quantization;
     }
-) & { readonly bias: MlxArray | null };
+) & { readonly bias: MlxArray | null; readonly target: Target };
+
+/** A matrix, with its bias, whose weights a layer of the library holds. */
+export interface NativeLinear {
+  readonly kind: "native";
+  readonly layer: NativeLayer;
+  readonly target: Target;
+}
 
 /** Matrices (rows, columns) of one shape, dense ones turned to (count, columns, rows); with biases (count, rows) or none. */
 export type Experts = (
@@ -78,7 +93,8 @@ export function formOf(layer: Linear): [number, number] {
 }
 
 /** `x` (…, columns) to (…, rows). */
-export function linear(x: MlxArray, layer: Linear): MlxArray {
+export function linear(x: MlxArray, layer: Linear | NativeLinear): MlxArray {
+  if (layer.kind === "native") return applyLinear(layer.layer, x);
   const { bias } = layer;
   if (bias === null) return product(x, layer);
   using y = product(x, layer);

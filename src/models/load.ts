@@ -64,6 +64,11 @@ const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => M
   ["starcoder2", loadStarcoder2],
 ]);
 
+/** Every family that is known, by `model_type`. */
+export function isFamily(type: unknown): boolean {
+  return FAMILIES.has(String(type)) || ENCODERS.has(String(type));
+}
+
 /** By what a model is for: one that answers is a decoder; one that reads may be either. */
 export type Opened =
   | { readonly kind: "answers"; readonly model: Model }

@@ -45,7 +45,8 @@ export interface SharedExpert {
 
 export function mixture(parts: MixtureParts): Mlp {
   return {
-    apply(x, residual = x) {
+    targets: [], // the matrices of experts take no adapter
+    apply(x, _step, residual = x) {
       using normed = normalize(x, parts.norm);
       using mixed = mix(normed, parts);
       if (parts.shared === undefined) return add(residual, mixed);

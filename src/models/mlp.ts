@@ -1,7 +1,8 @@
 /** The feed-forward layer, gated or not, with its norms and residual. Knows no family. */
 
 import type { MlxArray } from "../mlx/array.ts";
-import { applyMlp, hasExtras, NativeLayer } from "../mlx/extras.ts";
+import { applyMlp, hasExtras, newLayer, projectionOf } from "../mlx/extras.ts";
+import { adapted } from "./adapted.ts";
 import {
   type Activation,
   activate,
@@ -10,12 +11,14 @@ import {
   gated,
   giveUp,
   type Linear,
-  linear,
+  type NativeLinear,
   type Norm,
   normalize,
   rowsOf,
+  type Target,
   weightsOf,
 } from "./layers.ts";
+import type { Step } from "./step.ts";
 
 export interface MlpParts {
   /** Absent where `x` comes normed. */
@@ -31,42 +34,66 @@ export interface MlpParts {
 }
 
 export interface Mlp extends Disposable {
+  readonly targets: readonly Target[];
   /** `x` (tokens, hidden), unchanged in shape: residual + factor · post_norm(down(act(gate(norm(x))) · up(norm(x)))). */
-  apply(x: MlxArray, residual?: MlxArray): MlxArray;
+  apply(x: MlxArray, step: Step, residual?: MlxArray): MlxArray;
 }
 
 /** In one operation where the library has it, which then keeps the projections in a form of its own; else composed. */
 export function mlp(parts: MlpParts): Mlp {
-  if (hasExtras()) return fused(parts);
-  return { apply: (x, residual = x) => compose(x, residual, parts), [Symbol.dispose]: () => {} };
+  const { gate, up, down } = parts;
+  const targets = [...(gate === undefined ? [] : [gate]), up, down].map(({ target }) => target);
+  if (hasExtras()) return { ...fused(parts), targets };
+  return { targets, apply: (x, step, residual = x) => compose(x, residual, parts, step), [Symbol.dispose]: () => {} };
 }
 
 const ACTIVATIONS: Readonly<Record<Activation, number>> = { silu: 0, gelu_tanh: 1 };
 
-function fused({ norm, activation, gate, up, down, post_norm, residual_factor = 1 }: MlpParts): Mlp {
+function fused(parts: MlpParts): Omit<Mlp, "targets"> {
+  const { norm, activation, gate, up, down, post_norm, residual_factor = 1 } = parts;
+  using stack = new DisposableStack();
   const own = norm?.kind === "rms" ? norm : undefined;
   const of_gate = gate === undefined ? [null, null, null, null] : weightsOf(gate);
   // in the order of native/mlp.h
-  const layer = new NativeLayer("mlp", {
-    weights: [own?.weight ?? null, ...of_gate, ...weightsOf(up), ...weightsOf(down), post_norm?.weight ?? null],
-    numbers: [rowsOf(down), ACTIVATIONS[activation], ...formOf(gate ?? up), ...formOf(up), ...formOf(down)],
-    factors: [own?.epsilon ?? post_norm?.epsilon ?? 0, residual_factor],
-  });
+  const layer = stack.use(
+    newLayer("mlp", {
+      weights: [own?.weight ?? null, ...of_gate, ...weightsOf(up), ...weightsOf(down), post_norm?.weight ?? null],
+      numbers: [rowsOf(down), ACTIVATIONS[activation], ...formOf(gate ?? up), ...formOf(up), ...formOf(down)],
+      factors: [own?.epsilon ?? post_norm?.epsilon ?? 0, residual_factor],
+    }),
+  );
+  const alone = ({ target }: Linear, number: number): NativeLinear => {
+    return { kind: "native", layer: stack.use(projectionOf(layer, number)), target };
+  };
+  const around = {
+    ...parts,
+    gate: gate === undefined ? undefined : alone(gate, 0),
+    up: alone(up, 1),
+    down: alone(down, 2),
+  };
   giveUp(up, down, ...(gate === undefined ? [] : [gate]));
+  const owned = stack.move();
   return {
-    apply(x, residual = x) {
+    apply(x, step, residual = x) {
+      if (step.adapted.length > 0) return compose(x, residual, around, step);
       using normed = norm === undefined || norm === own ? null : normalize(x, norm);
       return applyMlp(layer, normed ?? x, residual);
     },
-    [Symbol.dispose]: () => layer[Symbol.dispose](),
+    [Symbol.dispose]: () => owned.dispose(),
   };
 }
 
-function compose(x: MlxArray, residual: MlxArray, parts: MlpParts): MlxArray {
+interface ComposedParts extends Omit<MlpParts, "gate" | "up" | "down"> {
+  readonly gate?: Linear | NativeLinear | undefined;
+  readonly up: Linear | NativeLinear;
+  readonly down: Linear | NativeLinear;
+}
+
+function compose(x: MlxArray, residual: MlxArray, parts: ComposedParts, step: Step): MlxArray {
   using normed = parts.norm === undefined ? null : normalize(x, parts.norm);
-  using up = linear(normed ?? x, parts.up);
-  using gate = parts.gate === undefined ? null : linear(normed ?? x, parts.gate);
+  using up = adapted(normed ?? x, parts.up, step);
+  using gate = parts.gate === undefined ? null : adapted(normed ?? x, parts.gate, step);
   using activated = gate === null ? activate(up, parts.activation) : gated(gate, up, parts.activation);
-  using fed = linear(activated, parts.down);
+  using fed = adapted(activated, parts.down, step);
   return close(fed, residual, parts.post_norm, parts.residual_factor ?? 1);
 }

@@ -1,7 +1,7 @@
 /** A matrix that stands alone: the table of embeddings, the head, or both in one. Knows no family. */
 
 import type { MlxArray } from "../mlx/array.ts";
-import { applyLinear, hasExtras, NativeLayer, takeLinearRows } from "../mlx/extras.ts";
+import { applyLinear, hasExtras, newLayer, takeLinearRows } from "../mlx/extras.ts";
 import { embed, formOf, giveUp, type Linear, linear, weightsOf } from "./layers.ts";
 
 export interface Projection extends Disposable {
@@ -20,7 +20,7 @@ export function projection(layer: Linear, columns: number): Projection {
       [Symbol.dispose]: () => {},
     };
   }
-  const native = new NativeLayer("linear", {
+  const native = newLayer("linear", {
     weights: weightsOf(layer),
     numbers: [columns, ...formOf(layer)],
     factors: [],

@@ -54,7 +54,8 @@ class SafetensorsWeights implements Weights {
       how === null
         ? this.#matrix(name, rows, columns)
         : ({ kind: "quantized", ...this.#groups([name], [], rows, columns, how) } as const);
-    return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null };
+    const target = { name, first_row: 0, rows, columns };
+    return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null, target };
   }
 
   experts(stack: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {

@@ -2,6 +2,7 @@
 
 import { fromBytes, type MlxArray } from "../mlx/array.ts";
 import { ropeAngles } from "../mlx/extras.ts";
+import type { Adapter } from "./adapter.ts";
 import type { Rope } from "./rope.ts";
 
 /** Consecutive tokens of one sequence. */
@@ -13,6 +14,17 @@ export interface Span {
   readonly start: number;
   /** Blocks of the positions 0 … start + count - 1, in order. */
   readonly blocks: readonly number[];
+  /** What its tokens' projections are adapted by; nothing where absent. */
+  readonly adapter?: Adapter | null | undefined;
+}
+
+/** The tokens that go through one adapter. */
+export interface AdaptedTokens {
+  readonly adapter: Adapter;
+  /** Their places among the tokens of all spans. */
+  readonly places: readonly number[];
+  /** The same, int32. */
+  readonly numbers: MlxArray;
 }
 
 /** The blocks of one layer; whoever writes them by making new arrays puts those here. */
@@ -30,6 +42,7 @@ export class Step implements Disposable {
   readonly #angles = new Map<Rope, MlxArray>();
   readonly #windows = new Map<string, MlxArray>();
   #layout: MlxArray | null = null;
+  #adapted: readonly AdaptedTokens[] | null = null;
 
   /** `layers` are the blocks of every layer, which stay the caller's. */
   constructor(parts: readonly Omit<Span, "first">[], layers: readonly LayerCache[]) {
@@ -46,6 +59,14 @@ export class Step implements Disposable {
     const cache = this.#layers[layer];
     if (cache === undefined) throw new RangeError(`no cache for layer ${layer}`);
     return cache;
+  }
+
+  /** Empty where no token goes through any. */
+  get adapted(): readonly AdaptedTokens[] {
+    this.#adapted ??= [...placesOf(this.spans)].map(([adapter, places]) => {
+      return { adapter, places, numbers: this.#arrays.use(integers(places)) };
+    });
+    return this.#adapted;
   }
 
   /** The spans as native/attention.h reads them. */
@@ -79,6 +100,17 @@ export class Step implements Disposable {
   [Symbol.dispose](): void {
     this.#arrays.dispose();
   }
+}
+
+function placesOf(spans: readonly Span[]): ReadonlyMap<Adapter, number[]> {
+  const by_adapter = new Map<Adapter, number[]>();
+  for (const { adapter, first, count } of spans) {
+    if (!adapter) continue;
+    const places = by_adapter.get(adapter) ?? [];
+    for (let token = first; token < first + count; token++) places.push(token);
+    by_adapter.set(adapter, places);
+  }
+  return by_adapter;
 }
 
 function layoutOf(spans: readonly Span[]): number[] {

@@ -87,12 +87,13 @@ export class ArrayKeeper implements Disposable {
       end = last;
       const cut = (array: MlxArray) => this.view(rowsBetween(array, first, last));
       const bias = whole.bias === null ? null : cut(whole.bias);
+      const target = { ...whole.target, first_row: whole.target.first_row + first, rows: count };
       if (whole.kind === "quantized") {
         const { weight, scales, biases } = whole;
-        return { ...whole, weight: cut(weight), scales: cut(scales), biases: cut(biases), bias };
+        return { ...whole, weight: cut(weight), scales: cut(scales), biases: cut(biases), bias, target };
       }
       const weight = cut(whole.weight);
-      return { ...whole, weight, transposed: this.view(transpose(weight, [1, 0])), bias };
+      return { ...whole, weight, transposed: this.view(transpose(weight, [1, 0])), bias, target };
     });
     giveUp(whole);
     return parts;

@@ -51,8 +51,9 @@ export class LocalBackend implements Backend, PrefixCache {
 
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
     using lease = await this.#acquire(request, signal);
-    const { model, text, prompt_ids } = await this.#read(request, lease.loaded, signal);
-    return inWords(await this.#scheduler.explain(model, prompt_ids), prompt_ids, text.vocabulary);
+    const { model, adapter, text, prompt_ids } = await this.#read(request, lease.loaded, signal);
+    const match = await this.#scheduler.explain({ model: model.name, adapter, prompt_ids });
+    return inWords(match, prompt_ids, text.vocabulary);
   }
 
   async count(request: GenerationRequest, signal: AbortSignal): Promise<number> {
@@ -72,7 +73,7 @@ export class LocalBackend implements Backend, PrefixCache {
     refuseUnheard(request);
     using lease = await this.#acquire(request, signal);
     const { loaded } = lease;
-    const { model, text, prompt_ids, form } = await this.#read(request, loaded, signal);
+    const { model, adapter, text, prompt_ids, form } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
     const rules = answerRules(request, form);
     const { constraint, checked_tools } = rules;
@@ -80,6 +81,7 @@ export class LocalBackend implements Backend, PrefixCache {
     const grammar = constraint === null ? null : await this.#compile(constraint, text.vocabulary, signal);
     const row = {
       model: model.name,
+      adapter,
       grammar,
       tokens: grammar === null ? null : text.vocabulary,
       prompt_ids,
@@ -134,16 +136,17 @@ export class LocalBackend implements Backend, PrefixCache {
   }
 
   async #acquire(request: GenerationRequest, signal: AbortSignal): Promise<Lease> {
-    const model = this.#catalog.find(request.model);
+    const { model } = this.#catalog.choose(request.model, request.adapter);
     mustAnswer(model.name, await this.#text.load(model.path));
     return await this.#scheduler.acquire(model, signal);
   }
 
   async #read(request: GenerationRequest, loaded: LoadedModel, signal: AbortSignal) {
-    const model = this.#catalog.find(request.model);
+    const { model, adapter } = this.#catalog.choose(request.model, request.adapter);
     const text = await this.#text.load(model.path);
     refuseForeign(request, loaded);
-    return { model, text, ...(await readPrompt(request, { path: model.path, loaded, text }, this.#text, signal)) };
+    const place = { path: model.path, loaded, text };
+    return { model, adapter, text, ...(await readPrompt(request, place, this.#text, signal)) };
   }
 }
 

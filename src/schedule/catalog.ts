@@ -1,6 +1,8 @@
 /** Which models this server answers for, and where their files lie. Loads nothing. */
 
+import type { AdapterFiles } from "../core/adapter.ts";
 import type { ModelList, ModelRecord } from "../core/backend.ts";
+import type { ModelCard } from "../core/card.ts";
 import { Failure } from "../core/failure.ts";
 import type { SamplingWishes } from "../core/generation.ts";
 
@@ -13,12 +15,32 @@ export interface CatalogModel {
   readonly sampling: SamplingWishes;
 }
 
+/** The adapters that are there now. */
+export interface AdapterList {
+  find(name: string): AdapterFiles | null;
+  names(): readonly string[];
+}
+
+const NO_ADAPTERS: AdapterList = { find: () => null, names: () => [] };
+
+function noCard(path: string): ModelCard {
+  throw new Failure("unavailable", `Cannot describe the model in ${path}: nothing reads it here`);
+}
+
 export class Catalog implements ModelList {
   readonly #models: Map<string, CatalogModel>;
+  readonly #adapters: AdapterList;
+  readonly #readCard: (path: string) => ModelCard;
 
-  /** Of two models with one name the first counts. */
-  constructor(models: readonly CatalogModel[]) {
+  /** Of two models with one name the first counts; `readCard` reads the files at a path. */
+  constructor(models: readonly CatalogModel[], adapters: AdapterList = NO_ADAPTERS, readCard = noCard) {
+    this.#adapters = adapters;
+    this.#readCard = readCard;
     this.#models = new Map([...models].reverse().map((model) => [model.name, model]));
+  }
+
+  card(name: string): ModelCard {
+    return this.#readCard(this.find(name).path);
   }
 
   models(): readonly ModelRecord[] {
@@ -28,8 +50,19 @@ export class Catalog implements ModelList {
     });
   }
 
+  /** Also for a model with an adapter, `model:adapter`. */
   has(name: string): boolean {
-    return this.#models.has(name);
+    return this.#models.has(name) || this.#adapted(name) !== null;
+  }
+
+  /** The model a request names, and its adapter: named beside it, or behind it as `model:adapter`. */
+  choose(name: string, adapter: string | null): { model: CatalogModel; adapter: AdapterFiles | null } {
+    const adapted = this.#models.has(name) ? null : this.#adapted(name);
+    if (adapted !== null && adapter !== null && adapter !== adapted.adapter.name) {
+      const state = `"model" names "${adapted.adapter.name}", found "${adapter}"`;
+      throw new Failure("invalid_request", `Cannot use "adapter": ${state}`, "adapter");
+    }
+    return adapted ?? { model: this.find(name), adapter: adapter === null ? null : this.#findAdapter(adapter) };
   }
 
   find(name: string): CatalogModel {
@@ -37,5 +70,20 @@ export class Catalog implements ModelList {
     if (model !== undefined) return model;
     const known = [...this.#models.keys()].reverse().join(", ") || "none";
     throw new Failure("not_found", `Cannot use model "${name}": it is not known here; known: ${known}`, "model");
+  }
+
+  #findAdapter(name: string): AdapterFiles {
+    const adapter = this.#adapters.find(name);
+    if (adapter !== null) return adapter;
+    const known = this.#adapters.names().join(", ") || "none";
+    throw new Failure("not_found", `Cannot use adapter "${name}": it is not known here; known: ${known}`, "adapter");
+  }
+
+  /** Names of models may have colons too: the last one counts. */
+  #adapted(name: string): { model: CatalogModel; adapter: AdapterFiles } | null {
+    const colon = name.lastIndexOf(":");
+    const model = this.#models.get(name.slice(0, Math.max(0, colon)));
+    const adapter = model === undefined ? null : this.#adapters.find(name.slice(colon + 1));
+    return model === undefined || adapter === null ? null : { model, adapter };
   }
 }

@@ -353,7 +353,7 @@ export class ModelPool {
   }
 }
 
-function limitBytes({ memory_limit_mode, memory_limit_value }: PoolSettings, memory_bytes: number): number {
+export function limitBytes({ memory_limit_mode, memory_limit_value }: PoolSettings, memory_bytes: number): number {
   switch (memory_limit_mode) {
     case "percent":
       return Math.floor((memory_bytes * memory_limit_value) / 100);

@@ -4,7 +4,7 @@ import type { EncoderText } from "../core/encoding.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Priority } from "../core/priority.ts";
 import type { EngineClient, RowRequest } from "../worker/client.ts";
-import type { RowProgress } from "../worker/messages.ts";
+import type { PromptOfModel, RowProgress } from "../worker/messages.ts";
 import type { CatalogModel } from "./catalog.ts";
 import type { Lease, ModelPool } from "./pool.ts";
 import type { RequestQueue } from "./queue.ts";
@@ -39,8 +39,8 @@ export class Scheduler {
     return this.#pool.acquire(model, signal);
   }
 
-  explain(model: CatalogModel, prompt_ids: readonly number[]): Promise<PrefixMatch> {
-    return this.#engine.explain(model.name, prompt_ids);
+  explain(prompt: PromptOfModel): Promise<PrefixMatch> {
+    return this.#engine.explain(prompt);
   }
 
   async *generate(asked: AskedRow, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {

@@ -105,7 +105,7 @@ function longestOf({ offsets }: Vocabulary): number {
   return offsets.reduce((longest, end, id) => Math.max(longest, end - (offsets[id - 1] ?? 0)), 0);
 }
 
-function readSource(path: string): TextSource {
+export function readSource(path: string): TextSource {
   return isFolder(path) ? readFolder(path) : readGgufSource(readGguf(path));
 }
 

@@ -39,6 +39,9 @@ const stopText = Type.String({ minLength: 1 });
 
 export const sharedParameters = {
   model: Type.String({ minLength: 1, description: "The name of a model, as `GET /v1/models` lists it." }),
+  adapter: optional(
+    Type.String({ minLength: 1, description: "The name of a LoRA adapter; `model` may also say `model:adapter`." }),
+  ),
   max_tokens: optional(Type.Integer({ minimum: 1, description: "The most tokens to generate." })),
   max_completion_tokens: optional(Type.Integer({ minimum: 1, description: "The same as `max_tokens`." })),
   min_tokens: optional(
@@ -100,6 +103,7 @@ export function wishesOf(
     constraint: constraintOf(body),
     echo: false,
     priority: PRIORITY.normal,
+    adapter: body.adapter ?? null,
     ...PLAIN_CHAT,
   };
 }

@@ -10,7 +10,7 @@ import type { TokenBytes } from "../core/grammar.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { type EngineDevice, type Life, loaded, type Order, pending, post, receive } from "./life.ts";
-import type { EngineParts, EnginePort, RowProgress, RowStart } from "./messages.ts";
+import type { EngineParts, EnginePort, PromptOfModel, RowProgress, RowStart } from "./messages.ts";
 
 /** A row, and what its model's tokens spell when it has a grammar. */
 export interface RowRequest extends Omit<RowStart, "id"> {
@@ -108,12 +108,12 @@ export class EngineClient {
   }
 
   /** Why a prompt would, or would not, be found in the prefix cache. */
-  explain(model: string, prompt_ids: readonly number[]): Promise<PrefixMatch> {
+  explain(prompt: PromptOfModel): Promise<PrefixMatch> {
     return this.#ask((life) => {
       const id = this.#nextId();
       const explanation = pending<PrefixMatch>();
       life.explanations.set(id, explanation);
-      post(life, { kind: "explain", id, model, prompt_ids });
+      post(life, { kind: "explain", id, ...prompt });
       return explanation.promise;
     });
   }

@@ -185,9 +185,9 @@ function tellLoading(model: string): (bytes_done: number) => void {
 }
 
 /** An engine that has just been started again holds nothing. */
-function explain({ id, model, prompt_ids }: ToEngine & { kind: "explain" }): FromEngine {
+function explain({ id, model, adapter, prompt_ids }: ToEngine & { kind: "explain" }): FromEngine {
   const resident = residents.get(model);
-  const match = resident?.kind === "engine" ? resident.engine.explain(prompt_ids) : NOTHING_HELD;
+  const match = resident?.kind === "engine" ? resident.engine.explain(prompt_ids, adapter) : NOTHING_HELD;
   return { kind: "explained", id, match };
 }
 

@@ -1,5 +1,6 @@
 /** Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another process. */
 
+import type { AdapterFiles } from "../core/adapter.ts";
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
@@ -12,6 +13,7 @@ import type { EngineSettings } from "../core/settings.ts";
 export interface RowStart {
   readonly id: number;
   readonly model: string;
+  readonly adapter: AdapterFiles | null;
   readonly prompt_ids: readonly number[];
   readonly sampling: Sampling;
   /** How many of the likeliest tokens are told with each drawn one; null: nothing is told. */
@@ -52,6 +54,13 @@ export interface EnginePort {
   terminate(): void;
 }
 
+/** Whose place in the prefix cache is asked for. */
+export interface PromptOfModel {
+  readonly model: string;
+  readonly adapter: AdapterFiles | null;
+  readonly prompt_ids: readonly number[];
+}
+
 export type ToEngine =
   | { readonly kind: "start"; readonly parts: EngineParts }
   | { readonly kind: "measure"; readonly id: number; readonly path: string }
@@ -71,7 +80,7 @@ export type ToEngine =
   /** Texts to numbers. */
   | { readonly kind: "read"; readonly id: number; readonly model: string; readonly texts: readonly EncoderText[] }
   | { readonly kind: "abort"; readonly id: number }
-  | { readonly kind: "explain"; readonly id: number; readonly model: string; readonly prompt_ids: readonly number[] }
+  | ({ readonly kind: "explain"; readonly id: number } & PromptOfModel)
   /** Its last message. */
   | { readonly kind: "stop" };
 

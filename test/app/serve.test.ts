@@ -1,16 +1,20 @@
 /** The whole server from source on a real socket: real models, real MLX, the official client. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI, { BadRequestError, NotFoundError } from "openai";
+import { f32Entry, safetensorsBytes } from "../formats/safetensors-bytes.ts";
+import { write } from "../formats/scratch.ts";
 import { fixture, prepareFixtures, STORIES } from "../models/fixtures.ts";
 import { ROOT } from "../root.ts";
 
 const MODEL = "SmolLM2-135M-Instruct";
 const FRANCE = [{ role: "user", content: "What is the capital of France?" }] as const;
+
+const ADAPTERS = mkdtempSync(join(tmpdir(), "bunsen-"));
 
 let server: ReturnType<typeof Bun.spawn>;
 let url: string;
@@ -20,7 +24,7 @@ beforeAll(async () => {
   prepareFixtures();
   const stories = existsSync(STORIES) ? ["--model", STORIES, "--model", fixture("gguf-stories").path] : [];
   const home = mkdtempSync(join(tmpdir(), "bunsen-"));
-  const words = ["serve", "--port", "0", "--json", "--model", MODEL, ...stories];
+  const words = ["serve", "--port", "0", "--json", "--adapters", ADAPTERS, "--model", MODEL, ...stories];
   const spawned = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), ...words], {
     env: { PATH: process.env["PATH"], HOME: home },
     stdout: "pipe",
@@ -91,6 +95,33 @@ test("the seed decides what is drawn", async () => {
   expect(other).not.toBe(first ?? "");
 }, 60_000);
 
+test("an adapter that came while the server runs is asked for by its name, and unknown when it has gone", async () => {
+  const say = async (model: string, adapter?: string) => {
+    const asked = { model, prompt: "The capital of France is", temperature: 0, max_tokens: 12, adapter };
+    return (await client.completions.create(asked)).choices[0]?.text;
+  };
+  const unknown = `404 Cannot use adapter "odd": it is not known here; known: none`;
+  await expect(say(MODEL, "odd")).rejects.toThrow(unknown);
+  const plain = await say(MODEL);
+  const down = Float32Array.from({ length: 576 }, (_, column) => Math.cos(column));
+  const up = new Float32Array(192).fill(0.5);
+  const at = "model.layers.3.self_attn.v_proj.lora";
+  const header = { [`${at}_a`]: f32Entry(0, 576, 1), [`${at}_b`]: f32Entry(4 * 576, 1, 192) };
+  const bytes = safetensorsBytes(header, 4 * (576 + 192));
+  bytes.set(new Uint8Array(Float32Array.of(...down, ...up).buffer), bytes.length - 4 * (576 + 192));
+  write(join(ADAPTERS, "odd", "adapters.safetensors"), bytes);
+  write(join(ADAPTERS, "odd", "adapter_config.json"), JSON.stringify({ lora_parameters: { scale: 2 } }));
+  const odd = await say(`${MODEL}:odd`);
+  expect(odd).not.toBe(plain ?? "");
+  expect(await say(MODEL, "odd")).toBe(odd ?? "");
+  expect(await say(MODEL)).toBe(plain ?? "");
+  await expect(say(`${MODEL}:odd`, "even")).rejects.toThrow(
+    `400 Cannot use "adapter": "model" names "odd", found "even"`,
+  );
+  rmSync(join(ADAPTERS, "odd"), { recursive: true });
+  await expect(say(MODEL, "odd")).rejects.toThrow(unknown);
+}, 60_000);
+
 test("text from a stop string on is never sent", async () => {
   const chat = await client.chat.completions.create({
     model: MODEL,
@@ -122,11 +153,11 @@ test("an aborted stream frees the engine for the next request", async () => {
 test("the client's own error classes are thrown", async () => {
   const unknown = client.chat.completions.create({ model: "none-such", messages: [...FRANCE] });
   expect(await unknown.catch((error: unknown) => error)).toBeInstanceOf(NotFoundError);
-  const tools = [{ type: "function", function: { name: "f" } }] as const;
-  const refused = client.chat.completions.create({ model: MODEL, messages: [...FRANCE], tools: [...tools] });
+  const prediction = { type: "content", content: "Paris" } as const;
+  const refused = client.chat.completions.create({ model: MODEL, messages: [...FRANCE], prediction });
   const error = await refused.catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(BadRequestError);
-  expect((error as BadRequestError).param).toBe("tools");
+  expect((error as BadRequestError).param).toBe("prediction");
 });
 
 test("a prompt longer than the context is refused with the numbers", async () => {

@@ -22,6 +22,8 @@ test("options come with their command", () => {
     json: true,
     example: false,
     config_file: null,
+    context: null,
+    quantization: { mode: "affine", bits: 4, group_size: 64 },
     settings: { host: "::1", port: 0 },
   });
   const asked = parseOptions(["run", "--model", "a", "why", "--", "--not-an-option"]);
@@ -92,8 +94,15 @@ describe("a command line is refused by the option at fault", () => {
     [["run", "--rows-max", "2"], 'Cannot use --rows-max with "run"'],
     [["run", "--json"], 'Cannot use --json with "run"'],
     [["run", "--model", "a", "--model", "b"], 'Cannot use --model 2 times with "run": one model answers'],
+    [["show"], 'Cannot use "show": expected "bunsen show MODEL"'],
+    [["quantize", "a"], 'Cannot use "quantize": expected "bunsen quantize MODEL FOLDER"'],
+    [["fit", "a", "--context", "0"], "Cannot use --context 0: it must be a whole number of at least 1"],
+    [["quantize", "a", "b", "--mode", "gptq"], "Cannot use --mode gptq: it must be affine or mxfp4"],
     [["serve", "now"], 'Cannot use "now": "serve" takes no words'],
-    [["sing"], 'Cannot do "sing": the commands are serve, run, models, config, audit, credentials, version, help'],
+    [
+      ["sing"],
+      'Cannot do "sing": the commands are serve, run, models, show, fit, quantize, config, audit, credentials, version, help',
+    ],
   ];
   test.each(cases)("%j", (words, expected) => {
     expect(refusal(...words)).toBe(expected);

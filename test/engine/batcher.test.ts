@@ -12,6 +12,7 @@ const limits = (tokens_max: number, priority: Priority = PRIORITY.normal) => ({
   tokens_max,
   stop_token_ids: new Set([STOP]),
   urgency: { priority, waited_ms: 0 },
+  root: "",
   drafts: false,
 });
 

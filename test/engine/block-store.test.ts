@@ -5,6 +5,7 @@ import { BLOCK_TOKENS } from "../../src/models/block.ts";
 const tokens = (seed: number) => Array.from({ length: BLOCK_TOKENS }, (_, index) => seed * 1000 + index);
 const content = (parent: number | null, seed: number, chain_hash = `${parent}:${seed}`): BlockContent => ({
   parent,
+  root: "",
   token_ids: tokens(seed),
   chain_hash,
 });
@@ -122,7 +123,7 @@ test("a tier is given what is evicted and fills a block with it again", () => {
   store.clear();
   const known = content(null, 1, chainHash("", tokens(1)));
   expect(kept.get(known.chain_hash)).toEqual(tokens(1));
-  expect(store.explain([...tokens(1), 5])).toEqual({ matched_tokens: BLOCK_TOKENS, departure: null });
+  expect(store.explain([...tokens(1), 5], "")).toEqual({ matched_tokens: BLOCK_TOKENS, departure: null });
   const block = store.restore(known);
   expect(block).toBe(0);
   expect(store.find(known)).toBe(block);
@@ -136,13 +137,19 @@ test("a miss is explained by the first token that differs from the nearest text"
   chain(store, [1, 2]);
   chain(store, [1, 3]);
   const prompt = [...tokens(1), ...tokens(3).slice(0, 5), -1, ...tokens(3).slice(6), 7];
-  expect(store.explain(prompt)).toEqual({
+  expect(store.explain(prompt, "")).toEqual({
     matched_tokens: BLOCK_TOKENS,
     departure: { position: BLOCK_TOKENS + 5, cached_token_ids: tokens(3) },
   });
-  expect(store.explain([...tokens(1), ...tokens(2), 9])).toEqual({ matched_tokens: 2 * BLOCK_TOKENS, departure: null });
-  expect(store.explain([-1])).toEqual({ matched_tokens: 0, departure: { position: 0, cached_token_ids: tokens(1) } });
-  expect(new BlockStore(1).explain([1])).toEqual({ matched_tokens: 0, departure: null });
+  expect(store.explain([...tokens(1), ...tokens(2), 9], "")).toEqual({
+    matched_tokens: 2 * BLOCK_TOKENS,
+    departure: null,
+  });
+  expect(store.explain([-1], "")).toEqual({
+    matched_tokens: 0,
+    departure: { position: 0, cached_token_ids: tokens(1) },
+  });
+  expect(new BlockStore(1).explain([1], "")).toEqual({ matched_tokens: 0, departure: null });
 });
 
 test("integrity sees a table that holds what the store does not know of, and a leak", () => {

@@ -5,6 +5,7 @@ import { AT_ONCE } from "../open-mlx.ts";
 
 export const GREEDY_ROW = {
   sampling: { ...PLAIN_SAMPLING, temperature: 0, seed: 0 },
+  adapter: null,
   logprobs: null,
   tokens_min: 0,
   stop_token_ids: [],

@@ -8,7 +8,7 @@ export const WRITER_BLOCK_BYTES = 50_000;
 
 export function contentOf(number: number): BlockContent {
   const token_ids = Array.from({ length: BLOCK_TOKENS }, (_, index) => number * 100 + index);
-  return { parent: null, token_ids, chain_hash: chainHash("", token_ids) };
+  return { parent: null, root: "", token_ids, chain_hash: chainHash("", token_ids) };
 }
 
 export function writtenBytes(number: number): Uint8Array {

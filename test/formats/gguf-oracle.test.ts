@@ -5,10 +5,11 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { FileBytes } from "../../src/formats/file-bytes.ts";
 import { isRepacked, repack } from "../../src/formats/ggml-blocks.ts";
+import { dequantizeBlocks, groupBlocks, isGrouped, isSixteen } from "../../src/formats/ggml-k-blocks.ts";
 import { GGML_TYPES } from "../../src/formats/ggml-types.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../../src/formats/gguf.ts";
 import { python } from "../python.ts";
-import { affineWeights, firstDifference } from "./affine.ts";
+import { affineWeights, firstDifference, groupedWeights } from "./affine.ts";
 import { scratchFolder } from "./scratch.ts";
 
 const FOLDER = scratchFolder();
@@ -30,6 +31,8 @@ function widened(tensor: GgufTensor, bytes: Uint8Array<ArrayBuffer>, rows: numbe
     if (groups === null) throw new Error(`${tensor.name} has no offsets`);
     return affineWeights(groups, "stepwise");
   }
+  if (isGrouped(tensor.type)) return groupedWeights(groupBlocks(tensor.type, bytes));
+  if (isSixteen(tensor.type)) return dequantizeBlocks(tensor.type, bytes);
   if (tensor.type === "F16") return Float32Array.from(new Float16Array(bytes.buffer));
   if (tensor.type === "BF16")
     return new Float32Array(Uint32Array.from(new Uint16Array(bytes.buffer), (bits) => bits << 16).buffer);
@@ -53,10 +56,11 @@ describe("a file of the reference writer", () => {
     expect(firstDifference(weightsOf(gguf, "w", 24), expectedWeights(type))).toBeNull();
   });
 
-  test("with a K-quant has its type and place", () => {
-    const gguf = readGguf(join(FOLDER, "Q4_K.gguf"));
-    expect(gguf.tensors.get("w")).toMatchObject({ type: "Q4_K", shape: [24, 256], bytes: 24 * 144 });
-    expect(isRepacked("Q4_K")).toBe(false);
+  const k_types = ["Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"];
+  test.each(k_types)("with %s gives the reference's weights bit for bit", (type) => {
+    const gguf = readGguf(join(FOLDER, `${type}.gguf`));
+    expect(gguf.tensors.get("w")).toMatchObject({ type, shape: [24, 256] });
+    expect(firstDifference(weightsOf(gguf, "w", 24), expectedWeights(type))).toBeNull();
   });
 
   test("has its metadata", () => {

@@ -26,9 +26,16 @@ def write(folder):
         data = quantize(weights, kind)
         save(folder / f"{name}.gguf", data, kind)
         dequantize(data, kind).astype("<f4").tofile(folder / f"{name}.f32")
-    # The package reads K-quants and does not write them: any bytes make a block.
-    blocks = random.integers(0, 256, (24, 144), dtype=np.uint8)
-    save(folder / "Q4_K.gguf", blocks, gguf.GGMLQuantizationType.Q4_K)
+    # The package reads K-quants and does not write them: any bytes make a block, around factors that are finite.
+    for name, factors in {"Q5_0": [0], "Q5_1": [0, 2], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q2_K": [80, 82], "Q3_K": [108], "Q6_K": [208]}.items():
+        kind = gguf.GGMLQuantizationType[name]
+        elements, size = gguf.GGML_QUANT_SIZES[kind]
+        blocks = random.integers(0, 256, (24 * 256 // elements, size), dtype=np.uint8)
+        for at in factors:
+            blocks[:, at : at + 2] = random.standard_normal((len(blocks), 1)).astype(np.float16).view(np.uint8)
+        data = blocks.reshape(24, -1)
+        save(folder / f"{name}.gguf", data, kind)
+        dequantize(data, kind).astype("<f4").tofile(folder / f"{name}.f32")
     sizes = {kind.value: [kind.name, *gguf.GGML_QUANT_SIZES[kind]] for kind in gguf.GGMLQuantizationType}
     (folder / "types.json").write_text(json.dumps(sizes))
 

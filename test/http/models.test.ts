@@ -1,7 +1,7 @@
 /** The list of models, one model, and the health of the server. */
 
 import { expect, test } from "bun:test";
-import { readProblem, ScriptedBackend, serverOf } from "./scripted-backend.ts";
+import { CARD, readProblem, ScriptedBackend, serverOf } from "./scripted-backend.ts";
 
 const TINY = { id: "tiny", object: "model", created: 1_700_000_000, owned_by: "local" };
 const NAMED = { id: "org/name", object: "model", created: 1_700_000_001, owned_by: "org" };
@@ -11,11 +11,11 @@ test("the list has every model", async () => {
   expect(await response.json()).toEqual({ object: "list", data: [TINY, NAMED] });
 });
 
-test("a model is found by its id, with its slash encoded or not", async () => {
+test("a model is found by its id with its card, with its slash encoded or not", async () => {
   const { ask } = serverOf(new ScriptedBackend());
   const found = ["tiny", "org/name", "org%2Fname", "org%2fname", "%74iny"];
   const models = await Promise.all(found.map(async (id) => await (await ask(`/v1/models/${id}`)).json()));
-  expect(models).toEqual([TINY, NAMED, NAMED, NAMED, TINY]);
+  expect(models).toEqual([TINY, NAMED, NAMED, NAMED, TINY].map((model) => ({ ...model, ...CARD })));
 });
 
 test("what is not a model's id is not found, and named as it was asked", async () => {

@@ -4,6 +4,7 @@ import type { Static } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { AuditEntry, AuditLog } from "../../src/core/audit.ts";
 import type { Backend, ModelRecord } from "../../src/core/backend.ts";
+import type { ModelCard } from "../../src/core/card.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/core/encoding.ts";
 import { Failure } from "../../src/core/failure.ts";
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
@@ -17,6 +18,19 @@ import { problemSchema } from "../../src/wire/problem.ts";
 import { ScriptedOwner } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
+
+export const CARD: ModelCard = {
+  family: "llama",
+  purpose: "chat",
+  parameters: 100,
+  quantization: [{ form: "f32", parameters: 100 }],
+  context_length: 512,
+  cache: { kind: "full", window: null, bytes_per_token: 64 },
+  bytes_weights: 400,
+  chat_template_options: ["tools"],
+  not_supported: [],
+  notes: [],
+};
 
 const MODELS: readonly ModelRecord[] = [
   { name: "tiny", created_s: 1_700_000_000, owner: "local" },
@@ -217,7 +231,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000, waiting_ms = 
     gateway: localGateway(backend),
     desk: NO_DESK,
     audit: { ...NO_AUDIT, record: (entry) => audit.push(entry) },
-    models: { models: () => MODELS },
+    models: { models: () => MODELS, card: () => CARD },
     prefix_cache: { explain: async () => EXPLANATION },
     owner,
     version: "1.2.3",

@@ -3,7 +3,15 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fromBytes, type MlxArray, toFloat32, toUint32 } from "../../src/mlx/array.ts";
-import { applyAttention, NativeLayer, reserve, ropeAngles, setThreads, takeLinearRows } from "../../src/mlx/extras.ts";
+import {
+  applyAttention,
+  type NativeLayer,
+  newLayer,
+  reserve,
+  ropeAngles,
+  setThreads,
+  takeLinearRows,
+} from "../../src/mlx/extras.ts";
 import { add, argmax, astype, matmul, transpose, zeros } from "../../src/mlx/ops.ts";
 import { WITH_EXTRAS } from "../open-mlx.ts";
 import { integer, seeded } from "../random.ts";
@@ -28,7 +36,7 @@ function floats(shape: readonly number[], value: (index: number) => number): Mlx
 /** A dense layer whose row r holds r * 100 + column. */
 function table(rows: number, columns: number): NativeLayer {
   using weight = floats([rows, columns], (index) => Math.floor(index / columns) * 100 + (index % columns));
-  return new NativeLayer("linear", { weights: [weight, null, null, null], numbers: [columns, 0, 0], factors: [] });
+  return newLayer("linear", { weights: [weight, null, null, null], numbers: [columns, 0, 0], factors: [] });
 }
 
 describe.if(process.platform === "linux" && WITH_EXTRAS)("our library's additions", () => {
@@ -101,16 +109,16 @@ describe.if(process.platform === "linux" && WITH_EXTRAS)("our library's addition
     const weights: (MlxArray | null)[] = new Array(NO_MLP_WEIGHTS).fill(null);
     for (const place of [1, 5, 9]) weights[place] = weight; // gate, up, down
     const numbers = (activation: number) => [8, activation, 0, 0, 0, 0, 0, 0];
-    using layer = new NativeLayer("mlp", { weights, numbers: numbers(1), factors: [1e-5, 1] });
+    using layer = newLayer("mlp", { weights, numbers: numbers(1), factors: [1e-5, 1] });
     expect(layer.kind).toBe("mlp");
-    expect(() => new NativeLayer("mlp", { weights, numbers: numbers(7), factors: [1e-5, 1] })).toThrow("activation");
+    expect(() => newLayer("mlp", { weights, numbers: numbers(7), factors: [1e-5, 1] })).toThrow("activation");
   });
 
   test("write keys and values only where these lie in rows", () => {
     const [heads, head_dim, hidden] = [1, 32, 32];
     using weight = floats([hidden, hidden], (index) => (index % (hidden + 1) === 0 ? 1 : 0));
     const four = [weight, null, null, null];
-    using layer = new NativeLayer("attention", {
+    using layer = newLayer("attention", {
       weights: [null, ...four, ...four, ...four, ...four, null, null, null, null],
       numbers: [hidden, heads, heads, head_dim, head_dim, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
       factors: [1e-5, 1, 0, 1],

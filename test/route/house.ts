@@ -6,6 +6,7 @@ import { defaultSettings, type Settings } from "../../src/core/settings.ts";
 import { listen } from "../../src/http/listen.ts";
 import { createServer } from "../../src/http/server.ts";
 import { TUNING, type Tuning } from "../../src/route/remote/upstream.ts";
+import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { type Script, ScriptedBackend } from "../http/scripted-backend.ts";
@@ -41,7 +42,7 @@ export function openHouse(wishes: HouseWishes) {
     gateway: router,
     desk,
     audit,
-    models: { models: () => [] },
+    models: new Catalog([]),
     owner: new ScriptedOwner(),
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },
     version: "1.2.3",

@@ -19,7 +19,15 @@ beforeAll(prepareFixtures, 120_000);
 test.if(process.platform === "linux")("a thread that is ended gives back the model and the cache it held", async () => {
   const { path, expected } = fixture("untied");
   const { prompt_ids } = expected;
-  const limits = { tokens_max: 8, tokens_min: 0, stop_token_ids: [], grammar: null, tokens: null, urgency: AT_ONCE };
+  const limits = {
+    tokens_max: 8,
+    tokens_min: 0,
+    stop_token_ids: [],
+    adapter: null,
+    grammar: null,
+    tokens: null,
+    urgency: AT_ONCE,
+  };
   const sampling = { ...PLAIN_SAMPLING, temperature: 0, seed: 0 };
   const before = activeBytes();
   for (let life = 0; life < 3; life++) {

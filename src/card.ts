@@ -1,0 +1,159 @@
+/** Reads from the headers of a model's files what it is. Loads nothing and opens no MLX. */
+
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import type { ModelCard } from "./core/card.ts";
+import { Failure } from "./core/failure.ts";
+import { isSixteen } from "./formats/ggml-k-blocks.ts";
+import { type GgufFile, readGguf } from "./formats/gguf.ts";
+import { asObject, readJson } from "./formats/json.ts";
+import { purposeOf } from "./formats/purpose.ts";
+import { readSafetensorsFolder, type SafetensorsTensor } from "./formats/safetensors.ts";
+import type { ModelConfig } from "./models/config.ts";
+import { textConfig, tokenBytes } from "./models/estimate.ts";
+import { architectureOf } from "./models/gguf-architectures.ts";
+import { isReadType } from "./models/gguf-weights.ts";
+import { isFamily } from "./models/load.ts";
+import { quantizationOf, refuseForeignQuantization } from "./models/quantization.ts";
+import { readSource } from "./text/model.ts";
+
+/** `path`: a model folder or a GGUF file. */
+export function readCard(path: string): ModelCard {
+  const { config, forms, tensors, troubles, notes } = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
+  const text = textConfig(config);
+  const purpose = told(troubles, () => purposeOf(path).kind);
+  const context = text["max_position_embeddings"];
+  const window = text["sliding_window"];
+  const is_windowed = typeof window === "number" && window > 0 && text["use_sliding_window"] !== false;
+  const template = told(troubles, () => readSource(path).chat_template);
+  const bytes_per_token = tokenBytes(text, tensors);
+  return {
+    family: String(config["model_type"] ?? "unnamed"),
+    purpose,
+    parameters: forms.reduce((sum, { parameters }) => sum + parameters, 0),
+    quantization: together(forms),
+    context_length: typeof context === "number" ? context : null,
+    cache:
+      purpose === "chat"
+        ? { kind: is_windowed ? "windowed" : "full", window: is_windowed ? window : null, bytes_per_token }
+        : NO_CACHE,
+    bytes_weights: tensors.reduce((sum, { bytes }) => sum + bytes, 0),
+    chat_template_options: template === null ? null : templateOptions(template),
+    not_supported: [...new Set(troubles)],
+    notes: [...notes, ...remarks(config)],
+  };
+}
+
+const NO_CACHE = { kind: "none", window: null, bytes_per_token: 0 } as const;
+
+interface Form {
+  readonly form: string;
+  readonly parameters: number;
+}
+
+interface Headers {
+  readonly config: ModelConfig;
+  readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly bytes: number }[];
+  readonly forms: readonly Form[];
+  readonly troubles: string[];
+  readonly notes: readonly string[];
+}
+
+/** What `act` gives, or null when it is refused, which is then one of the troubles. */
+function told<Value>(troubles: string[], act: () => Value): Value | null {
+  try {
+    return act();
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    troubles.push(error.message);
+    return null;
+  }
+}
+
+function ofFolder(path: string): Headers {
+  const config = asObject(readJson(join(path, "config.json"))) ?? {};
+  const tensors = readSafetensorsFolder(path);
+  const troubles: string[] = [];
+  if (!isFamily(config["model_type"])) troubles.push(`Cannot load ${path}: its family is "${config["model_type"]}"`);
+  told(troubles, () => refuseForeignQuantization(config, path));
+  const forms = [...tensors.values()].flatMap((tensor) => {
+    return told(troubles, () => formOf(tensor, tensors, config, path)) ?? [];
+  });
+  return { config, tensors: [...tensors.values()], forms, troubles, notes: [] };
+}
+
+/** null: it belongs to another tensor. */
+function formOf(
+  { name, dtype, shape }: SafetensorsTensor,
+  tensors: ReadonlyMap<string, SafetensorsTensor>,
+  config: ModelConfig,
+  path: string,
+): Form | null {
+  const elements = shape.reduce((product, size) => product * size, 1);
+  const stem = name.replace(/\.(?:weight|scales|biases)$/, "");
+  if (name.endsWith("_blocks")) return { form: "4-bit mxfp4 in groups of 32", parameters: 2 * elements };
+  if (name.endsWith("_scales") && tensors.has(name.replace(/_scales$/, "_blocks"))) return null;
+  if (/^I\d/.test(dtype)) return null; // positions and the like
+  if (stem === name || !tensors.has(`${stem}.scales`)) return { form: dtype.toLowerCase(), parameters: elements };
+  if (!name.endsWith(".weight")) return null;
+  const how = quantizationOf(config, stem, path);
+  if (how === null) return { form: dtype.toLowerCase(), parameters: elements };
+  const form = `${how.bits}-bit ${how.mode} in groups of ${how.group_size}`;
+  return { form, parameters: (elements * 32) / how.bits };
+}
+
+function ofGguf(path: string): Headers {
+  const file = readGguf(path);
+  const tensors = [...file.tensors.values()];
+  const troubles: string[] = [];
+  const config = told(troubles, () => architectureOf(file).config(() => null)) ?? ofUnknown(file);
+  const forms = tensors.map(({ type, shape }) => {
+    return { form: type, parameters: shape.reduce((product, size) => product * size, 1) };
+  });
+  const foreign = tensors.find(({ type }) => !isReadType(type));
+  if (foreign !== undefined) troubles.push(`Cannot load ${path}: tensor "${foreign.name}" is ${foreign.type}`);
+  const rounded = [...new Set(tensors.map(({ type }) => type).filter(isSixteen))];
+  const notes = rounded.map((type) => `its ${type} weights are kept in 8-bit groups of 32, rounded once more`);
+  return { config, tensors, forms, troubles, notes };
+}
+
+function ofUnknown(file: GgufFile): ModelConfig {
+  return { model_type: file.metadata.get("general.architecture") };
+}
+
+function together(forms: readonly Form[]): readonly Form[] {
+  const sums = new Map<string, number>();
+  for (const { form, parameters } of forms) sums.set(form, (sums.get(form) ?? 0) + parameters);
+  return [...sums].map(([form, parameters]) => ({ form, parameters })).sort((a, b) => b.parameters - a.parameters);
+}
+
+/** Variables that templates of published models ask for, beside the messages. */
+const TEMPLATE_VARIABLES = [
+  ...["tools", "documents", "enable_thinking", "thinking", "reasoning_effort", "thinking_budget", "clear_thinking"],
+  ...[
+    "preserve_thinking",
+    "model_identity",
+    "builtin_tools",
+    "custom_tools",
+    "date_string",
+    "system_message",
+    "controls",
+  ],
+];
+
+function templateOptions(template: string): readonly string[] {
+  const code = [...template.matchAll(/\{[{%].*?[%}]\}/gs)]
+    .map(([block]) => block.replace(/"[^"]*"|'[^']*'/g, ""))
+    .join("\n");
+  return TEMPLATE_VARIABLES.filter((name) => new RegExp(`(?<![.\\w])${name}\\b`).test(code));
+}
+
+function remarks(config: ModelConfig): readonly string[] {
+  const sees = asObject(config["vision_config"]) !== null;
+  const hears = asObject(config["audio_config"]) !== null;
+  return [
+    ...(sees ? ["its images are not read, its text is"] : []),
+    ...(hears ? ["its sound is not read, its text is"] : []),
+    ...(config["sliding_window"] ? ["keys and values beyond the window are kept, and masked"] : []),
+  ];
+}

@@ -1,0 +1,34 @@
+/** `bunsen quantize`: a dense model folder into one of fewer bits, with progress where somebody watches. */
+
+import { statSync } from "node:fs";
+import { findModels, libraryAt } from "../app.ts";
+import type { Config } from "../config.ts";
+import { Failure } from "../core/failure.ts";
+import { openLibrary } from "../mlx/library.ts";
+import { quantizeFolder } from "../models/quantize.ts";
+import { unpackParts } from "../parts.ts";
+import type { Options } from "./options.ts";
+
+export async function quantize(
+  config: Config,
+  options: Pick<Options, "words" | "json" | "quantization">,
+): Promise<void> {
+  const [source = "", target = ""] = options.words;
+  const parts = await unpackParts(config.data_folder);
+  const { catalog, wanted } = findModels(config, [source], parts.default_model);
+  const { path } = catalog.find(wanted[0] ?? source);
+  if (!statSync(path).isDirectory()) {
+    throw new Failure("unsupported", `Cannot quantise ${path}: a GGUF file is not converted, name a folder`);
+  }
+  openLibrary(libraryAt(config, parts.library_folder));
+  quantizeFolder(path, target, options.quantization, process.stderr.isTTY ? showProgress : () => undefined);
+  const { mode, bits, group_size } = options.quantization;
+  const facts = { source: path, target, mode, bits, group_size };
+  const sentence = `${target} has ${bits} bits a weight in ${mode} groups of ${group_size}`;
+  process.stdout.write(options.json ? `${JSON.stringify(facts)}\n` : `${sentence}\n`);
+}
+
+function showProgress(done_bytes: number, total_bytes: number): void {
+  const share = Math.floor((100 * done_bytes) / Math.max(1, total_bytes));
+  process.stderr.write(`\r${share} %${done_bytes === total_bytes ? "\n" : ""}`);
+}

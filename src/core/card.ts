@@ -1,0 +1,27 @@
+/** What a model is, as its files say before anything is loaded. Knows no file format. */
+
+import type { Purpose } from "./purpose.ts";
+
+export interface ModelCard {
+  readonly family: string;
+  readonly purpose: Purpose["kind"] | null;
+  /** Of all tensors that count as weights. */
+  readonly parameters: number;
+  /** Each form that its weights have, the most of them first. */
+  readonly quantization: readonly { readonly form: string; readonly parameters: number }[];
+  readonly context_length: number | null;
+  readonly cache: {
+    readonly kind: "full" | "windowed" | "none";
+    /** How many positions its windowed layers see. */
+    readonly window: number | null;
+    readonly bytes_per_token: number;
+  };
+  /** On disk. */
+  readonly bytes_weights: number;
+  /** Variables that its chat template asks for; null: it has no template. */
+  readonly chat_template_options: readonly string[] | null;
+  /** Why it cannot be loaded, as far as headers tell; empty: nothing speaks against it. */
+  readonly not_supported: readonly string[];
+  /** What differs here from what its files hold. */
+  readonly notes: readonly string[];
+}
