@@ -15,6 +15,7 @@ import { healthRoutes } from "./health.ts";
 import { refuseForeign } from "./loopback.ts";
 import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
+import { audited } from "./plain-audit.ts";
 import { prefixRoutes } from "./prefix.ts";
 import { providerRoutes } from "./providers.ts";
 import { RequestIds } from "./request-id.ts";
@@ -63,7 +64,13 @@ export function createServer(given: ServerParts): Server {
     .use(settingRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
-  return { handle: async (request) => await app.handle(request), explain, routes: app.routes };
+  const answer = async (request: Request) => await app.handle(request);
+  const routeOf = (request: Request) => app.routes.find(({ path }) => fits(path, pathOf(request)))?.path ?? null;
+  return {
+    handle: async (request) => await audited(parts, request, answer, routeOf),
+    explain,
+    routes: app.routes,
+  };
 }
 
 /** As it was sent where it does not parse. */

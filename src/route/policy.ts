@@ -49,9 +49,13 @@ export function plan(question: Question, world: World): Plan {
 }
 
 /** Whether what is sent to it stays on this machine; an ordinary proxy here may send it on, so its kind must be known. */
-function staysHere(provider: Provider): boolean {
+function staysHere(provider: Provider, model: string): boolean {
+  if (provider.backend_type === "ollama" && CLOUD_OF_OLLAMA.test(model)) return false;
   return provider.backend_type !== "cloud" && isLoopback(new URL(provider.base_url).hostname);
 }
+
+/** Ollama sends these to its own cloud: gpt-oss:120b-cloud, kimi-k2:cloud. */
+const CLOUD_OF_OLLAMA = /[:-]cloud$/i;
 
 function isLoopback(host: string): boolean {
   return host === "localhost" || host === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(host);
@@ -89,7 +93,7 @@ function splitOnce(text: string): readonly [string, string] {
 /** One that was removed since may still be named: it is a stop that fails, so that its fallbacks are heard. */
 function stopOf(wanted: Wanted, world: World): Stop {
   const provider = world.providers.get(wanted.backend);
-  const leaves_machine = wanted.backend !== "local" && (provider === undefined || !staysHere(provider));
+  const leaves_machine = wanted.backend !== "local" && (provider === undefined || !staysHere(provider, wanted.model));
   return { ...wanted, leaves_machine };
 }
 

@@ -1,6 +1,6 @@
 /** The owner's providers and their keys, which only ever lie here sealed. */
 
-import { eq } from "drizzle-orm";
+import { and, eq } from "drizzle-orm";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { Failure } from "../core/failure.ts";
 import type { ApiType, BackendType, GivenProvider, KeyState, Provider, ProviderStore } from "../core/routing.ts";
@@ -75,20 +75,22 @@ export class StoredProviders implements ProviderStore {
 
   /** Seals all keys with a new secret; those that cannot be opened stay lost. */
   async rotate(): Promise<{ readonly sealed: number; readonly lost: readonly string[] }> {
-    const opened: [string, string][] = [];
+    const opened: [name: string, key: string, sealed: string][] = [];
     const lost: string[] = [];
     for (const [name, sealed] of this.#sealed) {
       const key = await this.#sealing.open(sealed, name);
       if (key === null) lost.push(name);
-      else opened.push([name, key]);
+      else opened.push([name, key, sealed]);
     }
     const rotation = await this.#sealing.rotate();
     const sealed = await Promise.all(
-      opened.map(async ([name, key]) => [name, await this.#sealing.seal(key, name)] as const),
+      opened.map(async ([name, key, before]) => ({ name, before, after: await this.#sealing.seal(key, name) })),
     );
     this.#store.tables.transaction((tables) => {
-      for (const [name, sealed_key] of sealed) {
-        tables.update(providers).set({ sealed_key }).where(eq(providers.name, name)).run();
+      for (const { name, before, after } of sealed) {
+        // One that was entered meanwhile stays.
+        const same = and(eq(providers.name, name), eq(providers.sealed_key, before));
+        tables.update(providers).set({ sealed_key: after }).where(same).run();
       }
     });
     await rotation.done();

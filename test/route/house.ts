@@ -69,8 +69,9 @@ export function openHouse(wishes: HouseWishes) {
     settings,
     send,
     chat: async (body: object | string, init?: RequestInit) => await send("POST", "/v1/chat/completions", body, init),
-    /** The oldest first. */
-    rows: () => [...audit.all(ANY_QUERY)],
+    /** Of requests in some dialect, the oldest first. */
+    rows: () => [...audit.all(ANY_QUERY)].filter(({ dialect }) => dialect !== "http"),
+    allRows: () => [...audit.all(ANY_QUERY)],
     async set(path: string, body: object) {
       const response = await send("POST", `/api/settings/${path}`, body);
       if (!response.ok) throw new Error(await response.text());
