@@ -19,6 +19,7 @@ export type KeyState = "none" | "stored" | "lost";
 
 /** Reads what the owner has set; what it gives is of this moment. */
 export interface ProviderSource {
+  /** The same array until one changes. */
   providers(): readonly Provider[];
   keyState(provider: string): KeyState;
   /** In plain, for one call; null: the provider needs none. Throws a `Failure` when it is lost. */

@@ -164,7 +164,7 @@ function refuseUnwritable(model: string): void {
   if (model.length > MODEL_CHARACTERS_MAX) {
     throw wrong(`it has ${model.length} characters, at most ${MODEL_CHARACTERS_MAX} are read`);
   }
-  if (/[\p{Cc}\p{Cs}]/u.test(model)) throw wrong("it has a control character or half a character");
+  if (!model.isWellFormed() || /\p{Cc}/u.test(model)) throw wrong("it has a control character or half a character");
 }
 
 function passedHeaders(request: Request, names: readonly string[]): Record<string, string> {

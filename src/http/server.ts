@@ -83,6 +83,7 @@ const CLIENT_LEFT = 499;
 
 /** A parameter that is not honoured is refused; routes that take some refuse the others themselves. */
 function refuseQuery(request: Request): void {
+  if (!request.url.includes("?")) return;
   const { searchParams, pathname } = new URL(request.url);
   const [name] = searchParams.keys();
   if (name === undefined || pathname.startsWith("/admin/audit-logs")) return;

@@ -140,7 +140,7 @@ async function readBody(connection: Connection, response: Response): Promise<Buf
   if (is_plain && announced > 0 && announced <= BODY_BYTES_MAX) {
     connection.began();
     const bytes = await response.bytes();
-    connection.close();
+    connection.finish();
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   }
   const chunks: Uint8Array[] = [];
@@ -152,7 +152,7 @@ async function readBody(connection: Connection, response: Response): Promise<Buf
       throw broken(`Cannot read ${connection.provider}: its answer exceeds ${BODY_BYTES_MAX} bytes`);
     }
   }
-  connection.close();
+  connection.finish();
   return Buffer.concat(chunks);
 }
 
