@@ -158,11 +158,15 @@ export function buildRouting({ store, settings, config, local, catalog, tuning =
     watch: new LocalWatch(() => performance.now()),
     providers,
     rules: () => rules.rules(),
-    settings: () => ({
-      enable_cloud_routing: settings.enable_cloud_routing === "on",
-      default_provider: settings.default_provider === "none" ? null : settings.default_provider,
-      private_hosts: settings.private_hosts,
-    }),
+    settings: () => {
+      const default_provider = settings.default_provider === "none" ? null : settings.default_provider;
+      return {
+        enable_cloud_routing: settings.enable_cloud_routing === "on",
+        default_provider,
+        default_model: default_provider === null ? null : providers.defaults(default_provider).model,
+        private_hosts: settings.private_hosts,
+      };
+    },
     guard,
     tuning,
     random: Math.random,

@@ -80,9 +80,9 @@ function withoutRule(model: string, world: World): Wanted[] {
   if (rest !== "" && world.providers.has(provider)) {
     return [{ backend: provider, model: rest, reason: "provider named by the model" }];
   }
-  const { default_provider } = world.settings;
+  const { default_provider, default_model } = world.settings;
   if (default_provider === null) return [];
-  return [{ backend: default_provider, model, reason: "default provider" }];
+  return [{ backend: default_provider, model: default_model ?? model, reason: "default provider" }];
 }
 
 function splitOnce(text: string): readonly [string, string] {

@@ -20,6 +20,7 @@ import type { LocalWatch } from "./local-watch.ts";
 import { compilePattern } from "./pattern.ts";
 import { plan, type RuleMatcher, type World } from "./policy.ts";
 import type { AddressGuard } from "./remote/address.ts";
+import { withDefaults } from "./remote/defaults.ts";
 import { askProvider } from "./remote/remote-backend.ts";
 import { type Tuning, Upstream } from "./remote/upstream.ts";
 import { UpstreamFailure } from "./remote/upstream-failure.ts";
@@ -70,9 +71,16 @@ export class Router implements Gateway {
   }
 
   upstream(provider: string): Upstream {
-    const known = this.#upstreams.get(provider) ?? new Upstream(provider, this.#parts.tuning, this.#parts.random);
-    this.#upstreams.set(provider, known);
-    return known;
+    const known = this.#upstreams.get(provider);
+    if (known !== undefined) return known;
+    const { tuning, random, providers } = this.#parts;
+    const { timeout_s } = providers.defaults(provider);
+    // Whoever gives a slow server ten minutes for an answer gives it as many for the first word.
+    const own = timeout_s === null ? {} : { first_byte_ms_max: timeout_s * 1000, total_ms_max: timeout_s * 1000 };
+    const limits = { ...tuning, ...own };
+    const upstream = new Upstream(provider, limits, random);
+    this.#upstreams.set(provider, upstream);
+    return upstream;
   }
 
   #plan(model: string, body_bytes: number, local_only: string | null): Plan {
@@ -92,7 +100,8 @@ export class Router implements Gateway {
     await this.#parts.guard.check(provider, this.#parts.settings().private_hosts);
     const key = await this.#parts.providers.key(provider.name);
     trace.left_machine ||= stop.leaves_machine;
-    return await askProvider(call, { provider, key, model: stop.model }, this.upstream(provider.name), trace, signal);
+    const wanted = withDefaults(call, this.#parts.providers.defaults(provider.name));
+    return await askProvider(wanted, { provider, key, model: stop.model }, this.upstream(provider.name), trace, signal);
   }
 
   async #askLocal(call: Call, model: string, trace: Trace, signal: AbortSignal): Promise<Reply> {

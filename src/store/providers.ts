@@ -3,7 +3,16 @@
 import { and, eq } from "drizzle-orm";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { Failure } from "../core/failure.ts";
-import type { ApiType, BackendType, GivenProvider, KeyState, Provider, ProviderStore } from "../core/routing.ts";
+import {
+  type ApiType,
+  type BackendType,
+  type GivenProvider,
+  type KeyState,
+  NO_DEFAULTS,
+  type Provider,
+  type ProviderDefaults,
+  type ProviderStore,
+} from "../core/routing.ts";
 import type { Store } from "./database.ts";
 import type { Sealing } from "./sealing.ts";
 
@@ -41,6 +50,10 @@ export class StoredProviders implements ProviderStore {
   keyState(provider: string): KeyState {
     if (this.#lost.has(provider)) return "lost";
     return this.#sealed.has(provider) || this.#givenKey(provider) !== null ? "stored" : "none";
+  }
+
+  defaults(name: string): ProviderDefaults {
+    return this.#given.find(({ provider }) => provider.name === name)?.defaults ?? NO_DEFAULTS;
   }
 
   async key(provider: string): Promise<string | null> {

@@ -131,7 +131,7 @@ test("a model that Ollama runs in its cloud leaves the machine", () => {
   const world = {
     rules: [],
     providers: new Map([["ollama", ollama]]),
-    settings: { enable_cloud_routing: true, default_provider: "ollama", private_hosts: [] },
+    settings: { enable_cloud_routing: true, default_provider: "ollama", private_hosts: [], default_model: null },
     local: () => null,
   };
   const ask = (model: string, local_only: string | null) => plan({ model, prompt_tokens_about: 1, local_only }, world);

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { buildRouting } from "../../src/app.ts";
+import type { GivenProvider } from "../../src/core/routing.ts";
 import { defaultSettings, type Settings } from "../../src/core/settings.ts";
 import { listen } from "../../src/http/listen.ts";
 import { createServer } from "../../src/http/server.ts";
@@ -19,6 +20,7 @@ export interface HouseWishes {
   readonly tuning?: Partial<Tuning>;
   readonly settings?: Partial<Settings>;
   readonly script?: Script;
+  readonly given?: readonly GivenProvider[];
 }
 
 /** `tiny` is the one model of this machine. */
@@ -31,7 +33,7 @@ export function openHouse(wishes: HouseWishes) {
   const { router, desk, providers } = buildRouting({
     store,
     settings,
-    config: { data_folder: wishes.folder, providers: [] },
+    config: { data_folder: wishes.folder, providers: wishes.given ?? [] },
     local: backend,
     catalog: { has: (name) => name === "tiny" },
     tuning: { ...NO_WAITS, ...wishes.tuning },

@@ -344,3 +344,29 @@ test("a dry run tells where a request would go and why, and asks nobody", async 
   });
   expect([server.arrived, backend.requests]).toEqual([[], []]);
 });
+
+test("what the environment wants of a provider is asked where a request does not say", async () => {
+  const bodies: Record<string, unknown>[] = [];
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    async fetch(request) {
+      bodies.push((await request.json()) as Record<string, unknown>);
+      if (bodies.length > 2) await Bun.sleep(3000);
+      return Response.json({ choices: [] });
+    },
+  });
+  open.push(async () => await server.stop(true));
+  const base_url = `http://127.0.0.1:${server.port}/v1`;
+  const provider = { name: "mlxlm", api_type: "openai", backend_type: "mlxlm", base_url } as const;
+  const defaults = { model: "theirs", max_tokens: 64, temperature: 0, timeout_s: 0.3 };
+  const { chat } = house({ given: [{ provider, key: null, defaults }], settings: { default_provider: "mlxlm" } });
+  const messages = [{ role: "user", content: "hi" }];
+  expect((await chat({ model: "any", messages })).status).toBe(200);
+  expect((await chat({ model: "mlxlm:other", messages, max_completion_tokens: 5, temperature: 1 })).status).toBe(200);
+  expect(bodies).toEqual([
+    { max_tokens: 64, temperature: 0, model: "theirs", messages },
+    { model: "other", messages, max_completion_tokens: 5, temperature: 1 },
+  ]);
+  expect((await chat({ model: "any", messages })).status).toBe(504);
+});
