@@ -30,7 +30,7 @@ export class StoredProviders implements ProviderStore {
   readonly #sealing: Sealing;
   readonly #now: () => number;
   /** From the environment: used where none of that name is stored. */
-  readonly #given: readonly GivenProvider[];
+  #given: readonly GivenProvider[];
   #all: readonly Provider[] = [];
   readonly #sealed = new Map<string, string>();
   readonly #lost = new Set<string>();
@@ -76,6 +76,13 @@ export class StoredProviders implements ProviderStore {
       .values({ name, ...set })
       .onConflictDoUpdate({ target: providers.name, set })
       .run();
+    this.#load();
+  }
+
+  /** One that was found running, until the next start. */
+  adopt(provider: Provider): void {
+    if (this.#all.some(({ name }) => name === provider.name)) return;
+    this.#given = [...this.#given, { provider, key: null, defaults: NO_DEFAULTS }];
     this.#load();
   }
 

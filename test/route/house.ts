@@ -30,7 +30,7 @@ export function openHouse(wishes: HouseWishes) {
   const backend = new ScriptedBackend(wishes.script);
   const bugs: unknown[] = [];
   const audit = new StoredAudit(store, settings, Date.now, (error) => bugs.push(error));
-  const { router, desk, providers } = buildRouting({
+  const { router, desk, providers, findDefault } = buildRouting({
     store,
     settings,
     config: { data_folder: wishes.folder, providers: wishes.given ?? [] },
@@ -67,6 +67,7 @@ export function openHouse(wishes: HouseWishes) {
     backend,
     router,
     providers,
+    findDefault,
     bugs,
     settings,
     send,
