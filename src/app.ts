@@ -10,7 +10,7 @@ import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
-import type { RoutingDesk } from "./core/routing.ts";
+import type { Detection, RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
 import { cachedModels } from "./hub/cache.ts";
@@ -54,6 +54,7 @@ export interface App extends AsyncDisposable {
   readonly router: Router;
   readonly desk: RoutingDesk;
   readonly providers: StoredProviders;
+  readonly findDefault: (signal: AbortSignal) => Promise<Detection | null>;
   /** One writer: the server's. `report` hears of what could not be written. */
   openAudit(report: (error: unknown) => void): StoredAudit;
   readonly backend: Backend;
@@ -149,6 +150,12 @@ export function openProviders(
 export function buildRouting({ store, settings, config, local, catalog, tuning = TUNING }: RoutingParts) {
   const providers = openProviders(store, settings, config);
   const rules = new StoredRules(store, Date.now);
+  let found: string | null = null;
+  const defaultProvider = () => {
+    const { default_provider } = settings;
+    if (default_provider === "auto") return found;
+    return default_provider === "none" ? null : default_provider;
+  };
   const guard = new AddressGuard(resolveHost, () => performance.now());
   const router = new Router({
     local,
@@ -156,17 +163,29 @@ export function buildRouting({ store, settings, config, local, catalog, tuning =
     watch: new LocalWatch(() => performance.now()),
     providers,
     rules: () => rules.rules(),
-    settings: () => ({
-      enable_cloud_routing: settings.enable_cloud_routing === "on",
-      default_provider: settings.default_provider === "none" ? null : settings.default_provider,
-      private_hosts: settings.private_hosts,
-    }),
+    settings: () => {
+      const default_provider = defaultProvider();
+      return {
+        enable_cloud_routing: settings.enable_cloud_routing === "on",
+        default_provider,
+        default_model: default_provider === null ? null : providers.defaults(default_provider).model,
+        private_hosts: settings.private_hosts,
+      };
+    },
     guard,
     tuning,
     random: Math.random,
   });
   const desk = new Desk(router, { providers, rules }, guard, () => settings.private_hosts);
-  return { router, desk, providers };
+  /** Looks for it where the settings say `auto`, and tells what was found; null: they do not. */
+  const findDefault = async (signal: AbortSignal): Promise<Detection | null> => {
+    if (settings.default_provider !== "auto") return null;
+    const detection = await desk.detect(signal);
+    if (detection.provider !== null) providers.adopt(detection.provider);
+    found = detection.provider?.name ?? null;
+    return detection;
+  };
+  return { router, desk, providers, findDefault };
 }
 
 // What compiling may take is bounded in steps, some seconds; a text that takes longer to check hangs in its own pattern.

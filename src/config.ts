@@ -72,17 +72,38 @@ export function readConfig(
   };
 }
 
-const FIELDS = ["BASE_URL", "API_KEY"];
+const FIELDS = ["BASE_URL", "API_KEY", "MODEL_NAME", "MAX_TOKENS", "TEMPERATURE", "TIMEOUT"];
 
-/** OPENAI__API_KEY and so on. One that is known by name has its address; a key alone will do. */
+/** OPENAI__API_KEY and so on. One that is known by name has its address; a key alone will do, or LLM__PROVIDER. */
 function readProviders(environment: Environment): readonly GivenProvider[] {
   for (const [name, text] of Object.entries(environment)) refuseField(name, text);
   return KNOWN_PROVIDERS.flatMap((known) => {
-    const read = (field: string) => environment[`${known.name.toUpperCase()}__${field}`] || null;
-    const [base_url, key] = FIELDS.map(read);
-    if (!base_url && !key) return [];
-    return [{ provider: { ...known, base_url: (base_url ?? known.base_url).replace(/\/+$/, "") }, key: key ?? null }];
+    const name = (field: string) => `${known.name.toUpperCase()}__${field}`;
+    const read = (field: string) => environment[name(field)] || null;
+    const number = (field: string, least: number, most: number) =>
+      numberIn(name(field), read(field), { least, most, is_whole: field === "MAX_TOKENS" });
+    if (environment["LLM__PROVIDER"] !== known.name && FIELDS.every((field) => read(field) === null)) return [];
+    const base_url = (read("BASE_URL") ?? known.base_url).replace(/\/+$/, "");
+    const defaults = {
+      model: read("MODEL_NAME"),
+      max_tokens: number("MAX_TOKENS", 1, 1e9),
+      temperature: number("TEMPERATURE", 0, 2),
+      timeout_s: number("TIMEOUT", 1, 86_400),
+    };
+    return [{ provider: { ...known, base_url }, key: read("API_KEY"), defaults }];
   });
+}
+
+function numberIn(
+  name: string,
+  text: string | null,
+  { least, most, is_whole }: { readonly least: number; readonly most: number; readonly is_whole: boolean },
+): number | null {
+  if (text === null) return null;
+  const value = Number(text);
+  if (value >= least && value <= most && (Number.isInteger(value) || !is_whole)) return value;
+  const expected = `expected a ${is_whole ? "whole " : ""}number from ${least} to ${most}`;
+  throw new Failure("invalid_request", `Cannot use ${name}=${text}: ${expected}`);
 }
 
 /** A field of a provider that has no effect is refused, like any other. */
@@ -90,7 +111,7 @@ function refuseField(name: string, text: string | undefined): void {
   const [owner, field = ""] = name.split(/__(.*)/s);
   const is_ours = KNOWN_PROVIDERS.some((known) => known.name.toUpperCase() === owner);
   if (!text || !is_ours || field === "" || FIELDS.includes(field)) return;
-  const state = `of a provider the environment tells ${FIELDS.join(" and ")}; a rule may tell the rest`;
+  const state = `of a provider the environment tells ${FIELDS.join(", ")}; a rule may tell the rest`;
   throw new Failure("invalid_request", `Cannot use ${name}: ${state}`);
 }
 

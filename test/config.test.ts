@@ -200,6 +200,17 @@ describe("providers in the environment", () => {
   });
 
   test("are refused where a field would have no effect", () => {
-    expect(failureOf(() => read({ MLXLM__TEMPERATURE: "1" })).message).toContain("Cannot use MLXLM__TEMPERATURE");
+    expect(failureOf(() => read({ MLXLM__SEED: "1" })).message).toContain("Cannot use MLXLM__SEED");
+    const warm = failureOf(() => read({ MLXLM__TEMPERATURE: "warm" }));
+    expect(warm.message).toBe("Cannot use MLXLM__TEMPERATURE=warm: expected a number from 0 to 2");
+  });
+
+  test("say what each is asked for where a request does not", () => {
+    const said = { MODEL_NAME: "m", MAX_TOKENS: "64", TEMPERATURE: "0", TIMEOUT: "2.5" };
+    const { providers } = read(
+      Object.fromEntries(Object.entries(said).map(([name, text]) => [`MLXLM__${name}`, text])),
+    );
+    expect(providers).toMatchObject([{ defaults: { model: "m", max_tokens: 64, temperature: 0, timeout_s: 2.5 } }]);
+    expect(read({ LLM__PROVIDER: "ollama" }).providers).toMatchObject([{ provider: { name: "ollama" }, key: null }]);
   });
 });

@@ -31,12 +31,13 @@ function exampleEnvironment(): string {
   const settings = SETTING_NAMES.map((name) => {
     return `# ${SETTINGS[name].help}\n#${variableOf(name)}=${shown(values[name])}\n`;
   });
-  const providers = [`# ${PROVIDERS_HELP}\n#OPENAI__API_KEY=\n#OLLAMA__BASE_URL=\n#LLM__PROVIDER=\n`];
+  const providers = [`# ${PROVIDERS_HELP}\n#OPENAI__API_KEY=\n#OLLAMA__BASE_URL=\n${MLXLM}#LLM__PROVIDER=\n`];
   return `# Written by "bunsen config --example".\n\n${[...places, ...settings, ...providers].join("\n")}`;
 }
 
 const PROVIDERS_HELP =
-  "providers: the key or the address of each that is known by name, and which one is the default provider";
+  "providers: the key or the address of each that is known by name, what it is asked for where a request does not say (the model as the default provider; seconds), and which one is the default provider";
+const MLXLM = ["MODEL_NAME", "MAX_TOKENS", "TEMPERATURE", "TIMEOUT"].map((field) => `#MLXLM__${field}=\n`).join("");
 
 function shown(value: unknown): string {
   return Array.isArray(value) ? value.join(",") : String(value);

@@ -36,6 +36,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
       if (reason !== null) process.stderr.write(`bunsen: Cannot preload "${model_id}": ${reason}\n`);
     }
     await app.providers.warm();
+    await tellDefault(app);
     const start_ms = Math.round(performance.now() - started_ms);
     const start = { url, models: residents(app), mlx_version, device, start_ms };
     process.stdout.write(options.json ? `${JSON.stringify(start)}\n` : greeting(start));
@@ -61,6 +62,17 @@ function refuseOpenAddress(host: string): void {
   const state = "only this machine may be served without API keys, which this version does not have";
   throw new Failure("forbidden", `Cannot listen on ${host}: ${state}; use 127.0.0.1, ::1 or localhost`);
 }
+
+/** What `auto` has found, and why not another. */
+async function tellDefault(app: App): Promise<void> {
+  const detection = await app.findDefault(AbortSignal.timeout(DETECT_MS_MAX));
+  if (detection === null) return;
+  const name = detection.provider?.name ?? "none";
+  process.stderr.write(`bunsen: the default provider is ${name} (${detection.tried.join("; ")})\n`);
+}
+
+/** Five servers that accept connections and never answer. */
+const DETECT_MS_MAX = 30_000;
 
 interface Start {
   readonly url: string;

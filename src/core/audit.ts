@@ -27,6 +27,21 @@ export interface AuditEntry {
   readonly cost: number | null;
 }
 
+/** What a row says that was never routed. */
+export const UNROUTED = {
+  key: null,
+  model_asked: null,
+  model_served: null,
+  backend: null,
+  route_reason: null,
+  first_token_ms: null,
+  prompt_tokens: null,
+  completion_tokens: null,
+  cached_tokens: null,
+  left_machine: false,
+  cost: null,
+} as const;
+
 export interface AuditSink {
   /** Returns at once; writing happens later. */
   record(entry: AuditEntry): void;

@@ -19,16 +19,31 @@ export type KeyState = "none" | "stored" | "lost";
 
 /** Reads what the owner has set; what it gives is of this moment. */
 export interface ProviderSource {
+  /** The same array until one changes. */
   providers(): readonly Provider[];
   keyState(provider: string): KeyState;
+  defaults(provider: string): ProviderDefaults;
   /** In plain, for one call; null: the provider needs none. Throws a `Failure` when it is lost. */
   key(provider: string): Promise<string | null>;
 }
+
+/** What the owner wants of a provider where a request does not say; null: nothing. */
+export interface ProviderDefaults {
+  /** Of requests that come to it as the default provider. */
+  readonly model: string | null;
+  readonly max_tokens: number | null;
+  readonly temperature: number | null;
+  /** For the whole answer. */
+  readonly timeout_s: number | null;
+}
+
+export const NO_DEFAULTS: ProviderDefaults = { model: null, max_tokens: null, temperature: null, timeout_s: null };
 
 /** One that is not stored: its key is told anew at each start. */
 export interface GivenProvider {
   readonly provider: Provider;
   readonly key: string | null;
+  readonly defaults: ProviderDefaults;
 }
 
 export interface ProviderStore extends ProviderSource {
@@ -85,6 +100,8 @@ export interface RoutingSettings {
   readonly enable_cloud_routing: boolean;
   /** Takes what no rule names and this machine lacks; null: nobody does. */
   readonly default_provider: string | null;
+  /** What it is asked for in place of the name that was asked; null: that name. */
+  readonly default_model: string | null;
   /** Hosts that may be in a private network though their provider is not on this machine. */
   readonly private_hosts: readonly string[];
 }

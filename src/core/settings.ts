@@ -251,7 +251,7 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     group: "routing",
     form: { kind: "text" },
     otherwise: () => "none",
-    help: "the provider for models that no rule names and this machine lacks; none for nobody",
+    help: "the provider for models that no rule names and this machine lacks; auto for the first found at the start; none for nobody",
   },
   private_hosts: {
     group: "routing",

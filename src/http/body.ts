@@ -53,9 +53,11 @@ function tooLarge(found: string): Failure {
   return new Failure("too_large", `Cannot read the body: expected at most ${BODY_BYTES_MAX} bytes, found ${found}`);
 }
 
+const UTF_8 = new TextDecoder("utf-8", { fatal: true });
+
 function decode(bytes: Uint8Array): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return UTF_8.decode(bytes);
   } catch {
     throw new Failure("invalid_request", "Cannot read the body: it is not UTF-8");
   }

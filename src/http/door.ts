@@ -48,7 +48,7 @@ export function openDoor<Schema extends TSchema>(
   return async (request) => {
     const { protocol: dialect, endpoint } = door;
     const exchange = new Exchange(parts, {
-      request_id: parts.ids.of(request),
+      request_id: parts.ids.enterDialect(request),
       dialect,
       endpoint,
       client: request.signal,
@@ -83,6 +83,7 @@ function callOf(
   asked: () => Asked,
 ): Omit<Call, "body"> {
   const model = nonEmptyText(value, "model") ?? modelOf(asked());
+  refuseUnwritable(model);
   exchange.model_asked = model;
   return {
     request_id: exchange.request_id,
@@ -211,6 +212,18 @@ function nonEmptyText(value: unknown, field: string): string | null {
   if (typeof value !== "object" || value === null) return null;
   const found: unknown = Reflect.get(value, field);
   return typeof found === "string" && found !== "" ? found : null;
+}
+
+// Names of models have some dozens; each is kept in the audit and tried against every rule.
+const MODEL_CHARACTERS_MAX = 512;
+
+/** A name goes into a header, the audit and other servers' requests: all must read the same. */
+function refuseUnwritable(model: string): void {
+  const wrong = (state: string) => new Failure("invalid_request", `Cannot use "model": ${state}`, "model");
+  if (model.length > MODEL_CHARACTERS_MAX) {
+    throw wrong(`it has ${model.length} characters, at most ${MODEL_CHARACTERS_MAX} are read`);
+  }
+  if (!model.isWellFormed() || /\p{Cc}/u.test(model)) throw wrong("it has a control character or half a character");
 }
 
 function passedHeaders(request: Request, names: readonly string[]): Record<string, string> {

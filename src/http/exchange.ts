@@ -56,7 +56,7 @@ export class Exchange {
   /** `<backend>:<model> (<why>)`, in the letters that a header may have. */
   get route(): string {
     const { backend, model_served, route_reason } = this.trace;
-    return `${encodeURI(`${backend}:${model_served}`)} (${route_reason})`;
+    return `${encodeURI(`${backend}:${model_served}`.toWellFormed())} (${route_reason})`;
   }
 
   /** What is to be freed should it not run to its end. */

@@ -55,6 +55,8 @@ export function providerRoutes(parts: RouteParts) {
             ? await detected(desk, wanted, request.signal)
             : { provider: wanted, tried: [] };
         await desk.providers.save(provider, body.api_key);
+        // What failed before may be what was mended.
+        desk.resetBreakers(provider.name);
         return { ...shown(desk, provider), tried };
       },
       { parse: async ({ request }) => await readJson(request), body: providerRequestSchema, detail: details.save },

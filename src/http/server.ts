@@ -18,6 +18,7 @@ import { refuseForeign } from "./loopback.ts";
 import { messageRoutes } from "./messages.ts";
 import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
+import { audited } from "./plain-audit.ts";
 import { prefixRoutes } from "./prefix.ts";
 import { providerRoutes } from "./providers.ts";
 import { RequestIds } from "./request-id.ts";
@@ -72,7 +73,13 @@ export function createServer(given: ServerParts): Server {
     .use(settingRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
-  return { handle: async (request) => await app.handle(request), explain, routes: app.routes };
+  const answer = async (request: Request) => await app.handle(request);
+  const routeOf = (request: Request) => app.routes.find(({ path }) => fits(path, pathOf(request)))?.path ?? null;
+  return {
+    handle: async (request) => await audited(parts, request, answer, routeOf),
+    explain,
+    routes: app.routes,
+  };
 }
 
 /** As it was sent where it does not parse. */
@@ -85,6 +92,7 @@ const CLIENT_LEFT = 499;
 
 /** A parameter that is not honoured is refused; routes that take some refuse the others themselves. */
 function refuseQuery(request: Request): void {
+  if (!request.url.includes("?")) return;
   const { searchParams, pathname } = new URL(request.url);
   // Anthropic's clients mark so what they call a beta; what it asks for stands in the body, and is refused there by name.
   if (speaksAnthropic(request) && searchParams.get("beta") === "true") searchParams.delete("beta");

@@ -1,5 +1,6 @@
 /** What the owner does with providers and rules, and sees of them. Joins the router with what is stored. */
 
+import { LOCAL_SERVERS } from "../core/known-providers.ts";
 import type { Explanation, Provider, ProviderStore, ProviderTest, RoutingDesk, RuleStore } from "../core/routing.ts";
 import { compilePattern } from "./pattern.ts";
 import type { AddressGuard } from "./remote/address.ts";
@@ -34,7 +35,8 @@ export class Desk implements RoutingDesk {
   async detect(signal: AbortSignal) {
     const openai = this.providers.providers().find((provider) => provider.name === "openai") ?? null;
     const has_key = openai !== null && this.providers.keyState(openai.name) === "stored";
-    return await detectProvider(has_key ? openai : null, signal);
+    const known = (server: Provider) => this.providers.providers().find(({ name }) => name === server.name) ?? server;
+    return await detectProvider(has_key ? openai : null, signal, [...new Set(LOCAL_SERVERS.map(known))]);
   }
 
   async test(provider: Provider, signal: AbortSignal): Promise<ProviderTest> {

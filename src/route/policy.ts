@@ -49,9 +49,13 @@ export function plan(question: Question, world: World): Plan {
 }
 
 /** Whether what is sent to it stays on this machine; an ordinary proxy here may send it on, so its kind must be known. */
-function staysHere(provider: Provider): boolean {
+function staysHere(provider: Provider, model: string): boolean {
+  if (provider.backend_type === "ollama" && CLOUD_OF_OLLAMA.test(model)) return false;
   return provider.backend_type !== "cloud" && isLoopback(new URL(provider.base_url).hostname);
 }
+
+/** Ollama sends these to its own cloud: gpt-oss:120b-cloud, kimi-k2:cloud. */
+const CLOUD_OF_OLLAMA = /[:-]cloud$/i;
 
 function isLoopback(host: string): boolean {
   return host === "localhost" || host === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(host);
@@ -76,9 +80,9 @@ function withoutRule(model: string, world: World): Wanted[] {
   if (rest !== "" && world.providers.has(provider)) {
     return [{ backend: provider, model: rest, reason: "provider named by the model" }];
   }
-  const { default_provider } = world.settings;
+  const { default_provider, default_model } = world.settings;
   if (default_provider === null) return [];
-  return [{ backend: default_provider, model, reason: "default provider" }];
+  return [{ backend: default_provider, model: default_model ?? model, reason: "default provider" }];
 }
 
 function splitOnce(text: string): readonly [string, string] {
@@ -89,7 +93,7 @@ function splitOnce(text: string): readonly [string, string] {
 /** One that was removed since may still be named: it is a stop that fails, so that its fallbacks are heard. */
 function stopOf(wanted: Wanted, world: World): Stop {
   const provider = world.providers.get(wanted.backend);
-  const leaves_machine = wanted.backend !== "local" && (provider === undefined || !staysHere(provider));
+  const leaves_machine = wanted.backend !== "local" && (provider === undefined || !staysHere(provider, wanted.model));
   return { ...wanted, leaves_machine };
 }
 

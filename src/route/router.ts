@@ -4,13 +4,23 @@ import { assert } from "../core/assert.ts";
 import type { Backend } from "../core/backend.ts";
 import type { Call, CountedUsage, Gateway, Reply, Trace } from "../core/exchange.ts";
 import { Failure, type FailureKind } from "../core/failure.ts";
-import type { Explanation, LocalState, Plan, ProviderSource, RoutingSettings, Rule, Stop } from "../core/routing.ts";
+import type {
+  Explanation,
+  LocalState,
+  Plan,
+  Provider,
+  ProviderSource,
+  RoutingSettings,
+  Rule,
+  Stop,
+} from "../core/routing.ts";
 import { generateTogether } from "../core/together.ts";
 import { begun } from "./begun.ts";
 import type { LocalWatch } from "./local-watch.ts";
 import { compilePattern } from "./pattern.ts";
 import { plan, type RuleMatcher, type World } from "./policy.ts";
 import type { AddressGuard } from "./remote/address.ts";
+import { withDefaults } from "./remote/defaults.ts";
 import { askProvider } from "./remote/remote-backend.ts";
 import { type Tuning, Upstream } from "./remote/upstream.ts";
 import { UpstreamFailure } from "./remote/upstream-failure.ts";
@@ -32,6 +42,7 @@ export interface RouterParts {
 export class Router implements Gateway {
   readonly #parts: RouterParts;
   readonly #upstreams = new Map<string, Upstream>();
+  #named: { readonly list: readonly Provider[]; readonly by_name: ReadonlyMap<string, Provider> } | null = null;
   #compiled: { readonly rules: readonly Rule[]; readonly matchers: readonly RuleMatcher[] } | null = null;
 
   constructor(parts: RouterParts) {
@@ -45,7 +56,8 @@ export class Router implements Gateway {
       try {
         return await this.#ask(stop, call, trace, signal);
       } catch (error) {
-        if (signal.aborted || !mayGoOn(error) || last) return inOwnWords(error, call, stop, this.#world(), trace);
+        if (signal.aborted || !mayGoOn(error) || last)
+          return inOwnWords(error, call, this.#providers().get(stop.backend), trace);
       }
     }
     assert(false, "the last stop answers or throws");
@@ -59,9 +71,16 @@ export class Router implements Gateway {
   }
 
   upstream(provider: string): Upstream {
-    const known = this.#upstreams.get(provider) ?? new Upstream(provider, this.#parts.tuning, this.#parts.random);
-    this.#upstreams.set(provider, known);
-    return known;
+    const known = this.#upstreams.get(provider);
+    if (known !== undefined) return known;
+    const { tuning, random, providers } = this.#parts;
+    const { timeout_s } = providers.defaults(provider);
+    // Whoever gives a slow server ten minutes for an answer gives it as many for the first word.
+    const own = timeout_s === null ? {} : { first_byte_ms_max: timeout_s * 1000, total_ms_max: timeout_s * 1000 };
+    const limits = { ...tuning, ...own };
+    const upstream = new Upstream(provider, limits, random);
+    this.#upstreams.set(provider, upstream);
+    return upstream;
   }
 
   #plan(model: string, body_bytes: number, local_only: string | null): Plan {
@@ -74,14 +93,15 @@ export class Router implements Gateway {
     trace.model_served = stop.model;
     trace.route_reason = stop.reason;
     if (stop.backend === "local") return await this.#askLocal(call, stop.model, trace, signal);
-    const provider = this.#world().providers.get(stop.backend);
+    const provider = this.#providers().get(stop.backend);
     if (provider === undefined) {
       throw new Failure("not_found", `Cannot use provider "${stop.backend}": there is none of that name`, "model");
     }
     await this.#parts.guard.check(provider, this.#parts.settings().private_hosts);
     const key = await this.#parts.providers.key(provider.name);
     trace.left_machine ||= stop.leaves_machine;
-    return await askProvider(call, { provider, key, model: stop.model }, this.upstream(provider.name), trace, signal);
+    const wanted = withDefaults(call, this.#parts.providers.defaults(provider.name));
+    return await askProvider(wanted, { provider, key, model: stop.model }, this.upstream(provider.name), trace, signal);
   }
 
   async #askLocal(call: Call, model: string, trace: Trace, signal: AbortSignal): Promise<Reply> {
@@ -112,17 +132,24 @@ export class Router implements Gateway {
   }
 
   #world(): World {
-    const { providers, settings } = this.#parts;
     return {
       rules: this.#matchers(),
-      providers: new Map(providers.providers().map((provider) => [provider.name, provider])),
-      settings: settings(),
+      providers: this.#providers(),
+      settings: this.#parts.settings(),
       local: (model) => (this.#parts.hasModel(model) ? this.#localState(model) : null),
     };
   }
 
   #localState(model: string): LocalState {
     return this.#parts.watch.state(model);
+  }
+
+  #providers(): ReadonlyMap<string, Provider> {
+    const list = this.#parts.providers.providers();
+    if (this.#named?.list !== list) {
+      this.#named = { list, by_name: new Map(list.map((provider) => [provider.name, provider])) };
+    }
+    return this.#named.by_name;
   }
 
   #matchers(): readonly RuleMatcher[] {
@@ -153,8 +180,8 @@ function mayGoOn(error: unknown): boolean {
 }
 
 /** The refusal of a provider whose protocol the caller speaks is passed on as it is. */
-function inOwnWords(error: unknown, call: Call, stop: Stop, world: World, trace: Trace): Reply {
-  const same_protocol = world.providers.get(stop.backend)?.api_type === call.protocol;
+function inOwnWords(error: unknown, call: Call, provider: Provider | undefined, trace: Trace): Reply {
+  const same_protocol = provider?.api_type === call.protocol;
   if (!(error instanceof UpstreamFailure) || error.answer === null || !same_protocol) throw error;
   trace.error_type = `http_${error.answer.status}`;
   return { kind: "body", ...error.answer };

@@ -10,7 +10,6 @@ import {
   gte,
   lt,
   lte,
-  max,
   ne,
   type Placeholder,
   type SQL,
@@ -18,14 +17,15 @@ import {
 } from "drizzle-orm";
 import { type AnySQLiteColumn, integer, real, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { assert } from "../core/assert.ts";
-import type {
-  AuditEntry,
-  AuditLog,
-  AuditPage,
-  AuditQuery,
-  AuditStats,
-  AuditStatus,
-  AuditVerdict,
+import {
+  type AuditEntry,
+  type AuditLog,
+  type AuditPage,
+  type AuditQuery,
+  type AuditStats,
+  type AuditStatus,
+  type AuditVerdict,
+  UNROUTED,
 } from "../core/audit.ts";
 import { type ChainEnd, type ChainedEntry, chained, fault } from "./audit-chain.ts";
 import type { Store } from "./database.ts";
@@ -152,23 +152,23 @@ export class StoredAudit implements AuditLog, Disposable {
   retain(): void {
     this.flush();
     const { audit_days, audit_bytes_max } = this.#limits;
-    const too_old = lt(audit.time_ms, this.#now() - audit_days * DAY_MS);
-    const old =
-      this.#store.tables
-        .select({ last: max(audit.sequence) })
-        .from(audit)
-        .where(too_old)
-        .get()?.last ?? 0;
+    // Up to the first that is young enough: a row of a clock that was wrong once takes none with it.
+    const old = this.#store.tables.get<[number | null]>(sql`
+      SELECT COALESCE(MIN(sequence) - 1, (SELECT MAX(sequence) FROM audit)) FROM audit
+      WHERE time_ms >= ${this.#now() - audit_days * DAY_MS}`);
     const too_much = this.#store.tables.get<[number | null]>(sql`
       SELECT MAX(sequence) AS last FROM (SELECT sequence, SUM(bytes) OVER (ORDER BY sequence DESC) AS newer FROM audit)
       WHERE newer > ${audit_bytes_max}`);
-    const last = Math.max(old, too_much?.[0] ?? 0);
-    const anchor = this.#store.tables.select().from(audit).where(eq(audit.sequence, last)).get();
-    if (anchor === undefined) return;
-    this.#store.tables.transaction((tables) => {
-      tables.delete(audit).where(lte(audit.sequence, last)).run();
-      tables.update(auditEnds).set({ anchor_sequence: last, anchor_hash: anchor.hash }).run();
-    });
+    const last = Math.max(old?.[0] ?? 0, too_much?.[0] ?? 0);
+    this.#store.tables.transaction(
+      (tables) => {
+        const anchor = tables.select().from(audit).where(eq(audit.sequence, last)).get();
+        if (anchor === undefined) return;
+        tables.delete(audit).where(lte(audit.sequence, last)).run();
+        tables.update(auditEnds).set({ anchor_sequence: last, anchor_hash: anchor.hash }).run();
+      },
+      { behavior: "immediate" },
+    );
   }
 
   /** The newest first. */
@@ -254,24 +254,14 @@ const COLUMNS = Object.keys(getTableColumns(audit));
 
 const MARK = "audit";
 const NOTHING: AuditEntry = {
+  ...UNROUTED,
   time_ms: 0,
   request_id: "",
-  key: null,
   endpoint: MARK,
   dialect: "",
-  model_asked: null,
-  model_served: null,
-  backend: null,
-  route_reason: null,
   duration_ms: 0,
-  first_token_ms: null,
   status: "error",
-  prompt_tokens: null,
-  completion_tokens: null,
-  cached_tokens: null,
   error_type: null,
-  left_machine: false,
-  cost: null,
 };
 
 function chainedRows(entries: readonly AuditEntry[], head: ChainEnd): ChainedEntry[] {

@@ -1,9 +1,18 @@
 /** The owner's providers and their keys, which only ever lie here sealed. */
 
-import { eq } from "drizzle-orm";
+import { and, eq } from "drizzle-orm";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { Failure } from "../core/failure.ts";
-import type { ApiType, BackendType, GivenProvider, KeyState, Provider, ProviderStore } from "../core/routing.ts";
+import {
+  type ApiType,
+  type BackendType,
+  type GivenProvider,
+  type KeyState,
+  NO_DEFAULTS,
+  type Provider,
+  type ProviderDefaults,
+  type ProviderStore,
+} from "../core/routing.ts";
 import type { Store } from "./database.ts";
 import type { Sealing } from "./sealing.ts";
 
@@ -21,7 +30,7 @@ export class StoredProviders implements ProviderStore {
   readonly #sealing: Sealing;
   readonly #now: () => number;
   /** From the environment: used where none of that name is stored. */
-  readonly #given: readonly GivenProvider[];
+  #given: readonly GivenProvider[];
   #all: readonly Provider[] = [];
   readonly #sealed = new Map<string, string>();
   readonly #lost = new Set<string>();
@@ -41,6 +50,10 @@ export class StoredProviders implements ProviderStore {
   keyState(provider: string): KeyState {
     if (this.#lost.has(provider)) return "lost";
     return this.#sealed.has(provider) || this.#givenKey(provider) !== null ? "stored" : "none";
+  }
+
+  defaults(name: string): ProviderDefaults {
+    return this.#given.find(({ provider }) => provider.name === name)?.defaults ?? NO_DEFAULTS;
   }
 
   async key(provider: string): Promise<string | null> {
@@ -66,6 +79,13 @@ export class StoredProviders implements ProviderStore {
     this.#load();
   }
 
+  /** One that was found running, until the next start. */
+  adopt(provider: Provider): void {
+    if (this.#all.some(({ name }) => name === provider.name)) return;
+    this.#given = [...this.#given, { provider, key: null, defaults: NO_DEFAULTS }];
+    this.#load();
+  }
+
   remove(name: string): boolean {
     const known = this.#all.some((provider) => provider.name === name);
     this.#store.tables.delete(providers).where(eq(providers.name, name)).run();
@@ -75,20 +95,22 @@ export class StoredProviders implements ProviderStore {
 
   /** Seals all keys with a new secret; those that cannot be opened stay lost. */
   async rotate(): Promise<{ readonly sealed: number; readonly lost: readonly string[] }> {
-    const opened: [string, string][] = [];
+    const opened: [name: string, key: string, sealed: string][] = [];
     const lost: string[] = [];
     for (const [name, sealed] of this.#sealed) {
       const key = await this.#sealing.open(sealed, name);
       if (key === null) lost.push(name);
-      else opened.push([name, key]);
+      else opened.push([name, key, sealed]);
     }
     const rotation = await this.#sealing.rotate();
     const sealed = await Promise.all(
-      opened.map(async ([name, key]) => [name, await this.#sealing.seal(key, name)] as const),
+      opened.map(async ([name, key, before]) => ({ name, before, after: await this.#sealing.seal(key, name) })),
     );
     this.#store.tables.transaction((tables) => {
-      for (const [name, sealed_key] of sealed) {
-        tables.update(providers).set({ sealed_key }).where(eq(providers.name, name)).run();
+      for (const { name, before, after } of sealed) {
+        // One that was entered meanwhile stays.
+        const same = and(eq(providers.name, name), eq(providers.sealed_key, before));
+        tables.update(providers).set({ sealed_key: after }).where(same).run();
       }
     });
     await rotation.done();

@@ -21,6 +21,7 @@ export class Sealing {
   readonly #keys = new Map<string, Promise<Buffer>>();
   readonly #salt = randomBytes(SALT_BYTES);
   #secrets: readonly string[] = [];
+  #making: Promise<string> | null = null;
 
   constructor(place: SecretPlace, iterations = ITERATIONS) {
     this.#place = place;
@@ -67,9 +68,20 @@ export class Sealing {
   async #newest(): Promise<string> {
     // Read anew: another command may have sealed all keys with a new one.
     const [known] = await this.#place.read();
-    const secret = known ?? newSecret();
-    if (known === undefined) await this.#write([secret]);
-    return secret;
+    if (known !== undefined) return known;
+    // Two keys that are entered at once are sealed with one secret.
+    this.#making ??= this.#make();
+    return await this.#making;
+  }
+
+  async #make(): Promise<string> {
+    try {
+      const secret = newSecret();
+      await this.#write([secret]);
+      return secret;
+    } finally {
+      this.#making = null;
+    }
   }
 
   async #write(secrets: readonly string[]): Promise<void> {

@@ -158,7 +158,11 @@ export function ruleBody({ id, target, fallbacks, ...words }: Rule) {
 export const prioritiesSchema = Type.Array(Type.Object({ id: Type.Integer(), priority: Type.Integer() }, closed));
 
 export const ruleTestSchema = Type.Object(
-  { pattern_type: patternType, model_pattern: text, models: Type.Array(text, { maxItems: 1000 }) },
+  {
+    pattern_type: patternType,
+    model_pattern: text,
+    models: Type.Array(Type.String({ minLength: 1, maxLength: 512 }), { maxItems: 1000 }),
+  },
   closed,
 );
 

@@ -8,7 +8,7 @@ import type { ModelCard } from "../../src/core/card.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/core/encoding.ts";
 import { Failure } from "../../src/core/failure.ts";
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
-import type { RoutingDesk } from "../../src/core/routing.ts";
+import { NO_DEFAULTS, type RoutingDesk } from "../../src/core/routing.ts";
 import { createServer } from "../../src/http/server.ts";
 import { LocalWatch } from "../../src/route/local-watch.ts";
 import { AddressGuard } from "../../src/route/remote/address.ts";
@@ -187,6 +187,7 @@ const NO_DESK: RoutingDesk = {
   providers: {
     providers: () => [],
     keyState: () => "none",
+    defaults: () => NO_DEFAULTS,
     key: async () => null,
     save: async () => undefined,
     remove: () => false,
@@ -209,9 +210,14 @@ function localGateway(backend: Backend): Router {
     local: backend,
     hasModel: () => true,
     watch: new LocalWatch(() => performance.now()),
-    providers: { providers: () => [], keyState: () => "none", key: async () => null },
+    providers: {
+      providers: () => [],
+      keyState: () => "none",
+      defaults: () => NO_DEFAULTS,
+      key: async () => null,
+    },
     rules: () => [],
-    settings: () => ({ enable_cloud_routing: true, default_provider: null, private_hosts: [] }),
+    settings: () => ({ enable_cloud_routing: true, default_provider: null, private_hosts: [], default_model: null }),
     guard: new AddressGuard(
       async () => [],
       () => performance.now(),

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { buildRouting } from "../../src/app.ts";
+import type { GivenProvider } from "../../src/core/routing.ts";
 import { defaultSettings, type Settings } from "../../src/core/settings.ts";
 import { listen } from "../../src/http/listen.ts";
 import { createServer } from "../../src/http/server.ts";
@@ -20,6 +21,7 @@ export interface HouseWishes {
   readonly tuning?: Partial<Tuning>;
   readonly settings?: Partial<Settings>;
   readonly script?: Script;
+  readonly given?: readonly GivenProvider[];
 }
 
 /** `tiny` is the one model of this machine. */
@@ -29,10 +31,10 @@ export function openHouse(wishes: HouseWishes) {
   const backend = new ScriptedBackend(wishes.script);
   const bugs: unknown[] = [];
   const audit = new StoredAudit(store, settings, Date.now, (error) => bugs.push(error));
-  const { router, desk, providers } = buildRouting({
+  const { router, desk, providers, findDefault } = buildRouting({
     store,
     settings,
-    config: { data_folder: wishes.folder, providers: [] },
+    config: { data_folder: wishes.folder, providers: wishes.given ?? [] },
     local: backend,
     catalog: { has: (name) => name === "tiny" },
     tuning: { ...NO_WAITS, ...wishes.tuning },
@@ -67,12 +69,14 @@ export function openHouse(wishes: HouseWishes) {
     backend,
     router,
     providers,
+    findDefault,
     bugs,
     settings,
     send,
     chat: async (body: object | string, init?: RequestInit) => await send("POST", "/v1/chat/completions", body, init),
-    /** The oldest first. */
-    rows: () => [...audit.all(ANY_QUERY)],
+    /** Of requests in some dialect, the oldest first. */
+    rows: () => [...audit.all(ANY_QUERY)].filter(({ dialect }) => dialect !== "http"),
+    allRows: () => [...audit.all(ANY_QUERY)],
     async set(path: string, body: object) {
       const response = await send("POST", `/api/settings/${path}`, body);
       if (!response.ok) throw new Error(await response.text());

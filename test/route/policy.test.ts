@@ -41,7 +41,7 @@ function world(rules: readonly Rule[], changes: Partial<World> = {}): World {
   return {
     rules: rules.map((rule) => ({ rule, matches: compilePattern(rule.pattern_type, rule.model_pattern) })),
     providers: new Map([CLOUD, NEAR, HOUSE].map((provider) => [provider.name, provider])),
-    settings: { enable_cloud_routing: true, default_provider: null, private_hosts: [] },
+    settings: { enable_cloud_routing: true, default_provider: null, private_hosts: [], default_model: null },
     local: (model) =>
       model === "here" ? { resident: false, queue_length: 3, context_length: 100, ttft_ms_predicted: 500 } : null,
     ...changes,
@@ -82,7 +82,7 @@ describe("a pattern", () => {
 
 describe("the order is", () => {
   test("a rule, then this machine, then the provider in the name, then the default", () => {
-    const settings = { enable_cloud_routing: true, default_provider: "near", private_hosts: [] };
+    const settings = { enable_cloud_routing: true, default_provider: "near", private_hosts: [], default_model: null };
     const backends = (of: World, model: string) => ask(model, of).stops.map((stop) => `${stop.backend}:${stop.model}`);
     expect(backends(world([{ ...PLAIN, model_pattern: "here" }]), "here")).toEqual(["cloud:here"]);
     expect(backends(world([]), "here")).toEqual(["local:here"]);
@@ -125,7 +125,12 @@ test(`no plan lets out what must stay, and each keeps its rule's order (seed ${S
     });
     const enable_cloud_routing = below(2) === 0;
     const of = world(rules, {
-      settings: { enable_cloud_routing, default_provider: pick([null, "cloud", "near"]), private_hosts: [] },
+      settings: {
+        enable_cloud_routing,
+        default_provider: pick([null, "cloud", "near"]),
+        private_hosts: [],
+        default_model: null,
+      },
     });
     const model = pick(["a", "b", "here", "cloud:x", "near:x"]);
     const local_only = pick([null, "the key"]);

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type Call, newTrace } from "../../src/core/exchange.ts";
+import { NO_DEFAULTS } from "../../src/core/routing.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { readEvents } from "../http/scripted-backend.ts";
 import { type House, openHouse, until } from "./house.ts";
@@ -343,4 +344,63 @@ test("a dry run tells where a request would go and why, and asks nobody", async 
     ttft_ms_predicted: null,
   });
   expect([server.arrived, backend.requests]).toEqual([[], []]);
+});
+
+test("what the environment wants of a provider is asked where a request does not say", async () => {
+  const bodies: Record<string, unknown>[] = [];
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    async fetch(request) {
+      bodies.push((await request.json()) as Record<string, unknown>);
+      if (bodies.length > 2) await Bun.sleep(3000);
+      return Response.json({ choices: [] });
+    },
+  });
+  open.push(async () => await server.stop(true));
+  const base_url = `http://127.0.0.1:${server.port}/v1`;
+  const provider = { name: "mlxlm", api_type: "openai", backend_type: "mlxlm", base_url } as const;
+  const defaults = { model: "theirs", max_tokens: 64, temperature: 0, timeout_s: 0.3 };
+  const { chat } = house({ given: [{ provider, key: null, defaults }], settings: { default_provider: "mlxlm" } });
+  const messages = [{ role: "user", content: "hi" }];
+  expect((await chat({ model: "any", messages })).status).toBe(200);
+  expect((await chat({ model: "mlxlm:other", messages, max_completion_tokens: 5, temperature: 1 })).status).toBe(200);
+  expect(bodies).toEqual([
+    { max_tokens: 64, temperature: 0, model: "theirs", messages },
+    { model: "other", messages, max_completion_tokens: 5, temperature: 1 },
+  ]);
+  expect((await chat({ model: "any", messages })).status).toBe(504);
+});
+
+test("auto takes the first server that is what it should be, and says why not another", async () => {
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: ({ url }) =>
+      url.endsWith("/v1/models")
+        ? Response.json({ data: [{ id: "m" }] }, { headers: { server: "llama.cpp" } })
+        : url.endsWith("/completions")
+          ? Response.json({ choices: [] })
+          : new Response(null, { status: 404 }),
+  });
+  open.push(async () => await server.stop(true));
+  const given = (name: "lmstudio" | "ollama" | "llamacpp", port: number | undefined) => {
+    const provider = { name, api_type: "openai", backend_type: name, base_url: `http://127.0.0.1:${port}/v1` } as const;
+    return { provider, key: null, defaults: NO_DEFAULTS };
+  };
+  const wishes = [given("lmstudio", 9), given("ollama", server.port), given("llamacpp", server.port)];
+  const { chat, findDefault } = house({ given: wishes, settings: { default_provider: "auto" } });
+  const asked = { model: "any", messages: [{ role: "user", content: "hi" }] };
+  expect((await chat(asked)).status).toBe(404);
+  expect(await findDefault(AbortSignal.timeout(9000))).toMatchObject({
+    provider: { name: "llamacpp" },
+    tried: [
+      "openai: no key is stored",
+      "lmstudio at 127.0.0.1:9: no server",
+      `ollama at 127.0.0.1:${server.port}: llamacpp`,
+      `llamacpp at 127.0.0.1:${server.port}: llamacpp`,
+    ],
+  });
+  const response = await chat(asked);
+  expect([response.status, response.headers.get("x-bunsen-route")]).toEqual([200, "llamacpp:any (default provider)"]);
 });

@@ -117,6 +117,15 @@ describe("retention", () => {
     expect(verifyAudit(store)).toMatchObject({ rows: 5, fault: null });
   });
 
+  test("leaves alone what was written before the clock once went wrong", () => {
+    const { store, audit, write } = start();
+    write(5);
+    write(1, { time_ms: 0 });
+    write(2);
+    audit.retain();
+    expect(verifyAudit(store)).toMatchObject({ rows: 8, fault: null });
+  });
+
   test("keeps the newest within the size", () => {
     const { store, audit, write, limits } = start();
     write(100);

@@ -22,7 +22,8 @@ type State =
   | { readonly kind: "open" }
   | { readonly kind: "late"; readonly what: string }
   | { readonly kind: "left" }
-  | { readonly kind: "closed" };
+  | { readonly kind: "closed" }
+  | { readonly kind: "finished" };
 
 export class Connection {
   readonly provider: string;
@@ -92,6 +93,11 @@ export class Connection {
     this.#end({ kind: "closed" });
   }
 
+  /** All of the answer has been read: there is nothing to cut, and the socket may serve the next. */
+  finish(): void {
+    this.#end({ kind: "finished" });
+  }
+
   /** What an error here means to whoever waits. */
   trouble(error: unknown): unknown {
     if (this.#state.kind === "left") return this.#client.reason;
@@ -108,7 +114,7 @@ export class Connection {
     this.#client.removeEventListener("abort", this.#leave);
     clearTimeout(this.#first_byte);
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#abort.abort();
+    if (state.kind !== "finished") this.#abort.abort();
     this.#onClose();
   }
 

@@ -2,7 +2,6 @@
 
 import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import { LOCAL_SERVERS } from "../../core/known-providers.ts";
 import type { BackendType, Detection, Provider, ProviderTest } from "../../core/routing.ts";
 import { DIALECTS } from "./remote-backend.ts";
 
@@ -72,7 +71,7 @@ export async function loadedModels(provider: Provider, signal: AbortSignal): Pro
 export async function detectProvider(
   openai: Provider | null,
   signal: AbortSignal,
-  servers: readonly Provider[] = LOCAL_SERVERS,
+  servers: readonly Provider[],
 ): Promise<Detection> {
   if (openai !== null) return { provider: openai, tried: ["openai: its key is stored"] };
   const tried = ["openai: no key is stored"];

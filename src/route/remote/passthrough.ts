@@ -14,7 +14,10 @@ const BODY_BYTES_MAX = 64 * 2 ** 20;
 export async function passBody(connection: Connection, response: Response, trace: Trace): Promise<Reply> {
   expectType(connection, response, "application/json");
   const body = await readBody(connection, response);
-  trace.usage = usageIn(parsed(connection, body), null);
+  const value = parsed(connection, body);
+  trace.usage = usageIn(value, null);
+  // Some gateways tell so of what failed behind them.
+  if (tellsError(value)) trace.error_type = "upstream";
   return { kind: "body", status: response.status, headers: keptHeaders(response.headers), body };
 }
 
@@ -37,6 +40,7 @@ async function* watched(
     for await (const piece of wholeEvents(connection.chunks(response), connection.provider)) {
       watch.see(piece);
       if (!begun && watch.failed_at_once) {
+        watch.forget();
         throw faltering("upstream", `Cannot use ${connection.provider}: its stream begins with an error`);
       }
       begun = true;
@@ -64,6 +68,12 @@ class StreamWatch {
     this.#trace = trace;
   }
 
+  /** The caller will not see this stream. */
+  forget(): void {
+    this.#trace.usage = null;
+    this.#trace.error_type = null;
+  }
+
   see(piece: Buffer): void {
     if (!TELLING.some((word) => piece.includes(word))) return;
     let is_first = true;
@@ -84,7 +94,7 @@ class StreamWatch {
     this.#trace.usage = usageIn(value, this.#trace.usage);
     const type = "type" in value ? value.type : null;
     if (isEnd(type, value)) this.ended = true;
-    if (type === "error" || type === "response.failed" || ("error" in value && value.error)) {
+    if (type === "error" || type === "response.failed" || tellsError(value)) {
       this.failed = true;
       this.#trace.error_type = "upstream";
     }
@@ -105,6 +115,10 @@ const TELLING = [
   "response.failed",
 ].map((word) => Buffer.from(word));
 
+function tellsError(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "error" in value && Boolean(value.error);
+}
+
 function isEnd(type: unknown, value: object): boolean {
   if (type === "message_stop" || type === "response.completed" || type === "response.incomplete") return true;
   // Some servers leave out the last word [DONE].
@@ -122,10 +136,11 @@ function expectType(connection: Connection, response: Response, expected: string
 async function readBody(connection: Connection, response: Response): Promise<Buffer> {
   const announced = Number(response.headers.get("content-length") ?? 0);
   // HTTP holds the body to what was announced; reading it in pieces costs a third of a routed request.
-  if (announced > 0 && announced <= BODY_BYTES_MAX) {
+  const is_plain = (response.headers.get("content-encoding") ?? "identity") === "identity";
+  if (is_plain && announced > 0 && announced <= BODY_BYTES_MAX) {
     connection.began();
     const bytes = await response.bytes();
-    connection.close();
+    connection.finish();
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   }
   const chunks: Uint8Array[] = [];
@@ -137,7 +152,7 @@ async function readBody(connection: Connection, response: Response): Promise<Buf
       throw broken(`Cannot read ${connection.provider}: its answer exceeds ${BODY_BYTES_MAX} bytes`);
     }
   }
-  connection.close();
+  connection.finish();
   return Buffer.concat(chunks);
 }
 

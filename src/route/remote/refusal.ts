@@ -3,12 +3,17 @@
 import type { Connection } from "./connection.ts";
 import { type UpstreamAnswer, UpstreamFailure } from "./upstream-failure.ts";
 
-/** Reads the body, and keeps it for a caller of the same protocol where it is JSON. */
-export async function refusal(connection: Connection, response: Response): Promise<UpstreamFailure> {
+/** Reads the body, and keeps it for a caller of the same protocol where it is JSON without the key that was `sent`. */
+export async function refusal(
+  connection: Connection,
+  response: Response,
+  sent: Readonly<Record<string, string>>,
+): Promise<UpstreamFailure> {
   const { status } = response;
   const body = await readSome(connection, response);
   const message = `Cannot use ${connection.provider}: ${wordsOf(status)}`;
-  const answer = answerOf(response, body);
+  const repeats_key = secretsOf(sent).some((secret) => body.includes(secret));
+  const answer = repeats_key ? null : answerOf(response, body);
   const retry_after_s = retryAfter(response.headers.get("retry-after"));
   const fault = { message, retryable: false, unhealthy: false, retry_after_s: null, answer };
   // Its words about a key may repeat the key, and a caller would take them for words about its own.
@@ -18,6 +23,12 @@ export async function refusal(connection: Connection, response: Response): Promi
   if (status === 408) return new UpstreamFailure({ ...fault, kind: "timeout", retryable: true, unhealthy: true });
   if (status < 500) return new UpstreamFailure({ ...fault, kind: "invalid_request" });
   return new UpstreamFailure({ ...fault, kind: "upstream", retryable: true, unhealthy: true, retry_after_s });
+}
+
+/** What follows its scheme, where there is one. */
+function secretsOf(headers: Readonly<Record<string, string>>): string[] {
+  const values = [headers["authorization"] ?? "", headers["x-api-key"] ?? ""];
+  return values.map((value) => value.replace(/^Bearer /, "")).filter((secret) => secret !== "");
 }
 
 /** Headers of an answer that speak of the answer and not of the connection. */

@@ -1,4 +1,4 @@
-/** Names another model in a JSON body and leaves every other byte as it is. */
+/** Names another model in a JSON body, or adds a number to it, and leaves every other byte as it is. */
 
 import { assert } from "../../core/assert.ts";
 
@@ -12,6 +12,14 @@ export function withModel(body: string, model: string): string {
     copied_to = span.end;
   }
   return written + body.slice(copied_to);
+}
+
+/** Adds a number by the first of the names, unless one of them is there. */
+export function withMissing(body: string, names: readonly string[], value: number): string {
+  for (const name of names) for (const _ of topLevelValues(body, name)) return body;
+  const open = body.indexOf("{") + 1;
+  const comma = body[skipSpace(body, open)] === "}" ? "" : ",";
+  return `${body.slice(0, open)}${JSON.stringify(names[0])}:${value}${comma}${body.slice(open)}`;
 }
 
 interface Span {

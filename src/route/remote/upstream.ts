@@ -107,7 +107,7 @@ export class Upstream {
     });
     try {
       const response = await connection.open();
-      if (!response.ok) throw await refusal(connection, response);
+      if (!response.ok) throw await refusal(connection, response, request.headers);
       return await read(connection, response);
     } catch (error) {
       const trouble = connection.trouble(error);

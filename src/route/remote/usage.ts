@@ -4,7 +4,9 @@ import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
 
-const count = Type.Optional(Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]));
+/** More than all text there is; beyond 2^63 the audit's column would refuse it. */
+const TOKENS_MAX = 1e12;
+const count = Type.Optional(Type.Union([Type.Integer({ minimum: 0, maximum: TOKENS_MAX }), Type.Null()]));
 const details = Type.Optional(Type.Union([Type.Object({ cached_tokens: count }), Type.Null()]));
 
 const usage = Type.Object({
