@@ -16,9 +16,12 @@ import { modelAt } from "./hub/local.ts";
 import { findLibrary } from "./mlx/discovery.ts";
 import { Owner } from "./owner.ts";
 import { unpackParts } from "./parts.ts";
+import { Profiles } from "./profiles.ts";
 import { Desk } from "./route/desk.ts";
 import { LocalBackend } from "./route/local.ts";
 import { LocalWatch } from "./route/local-watch.ts";
+import { NamedBackend } from "./route/named.ts";
+import { Names } from "./route/names.ts";
 import { AddressGuard, resolveHost } from "./route/remote/address.ts";
 import { TUNING, type Tuning } from "./route/remote/upstream.ts";
 import { Router } from "./route/router.ts";
@@ -30,6 +33,7 @@ import { Scheduler } from "./schedule/scheduler.ts";
 import { StoredAudit } from "./store/audit.ts";
 import { openStore, type Store } from "./store/database.ts";
 import { LiveSettings } from "./store/live-settings.ts";
+import { StoredProfiles } from "./store/profiles.ts";
 import { StoredProviders } from "./store/providers.ts";
 import { StoredRules } from "./store/rules.ts";
 import { Sealing } from "./store/sealing.ts";
@@ -57,7 +61,10 @@ export interface App extends AsyncDisposable {
   readonly backend: Backend;
   readonly prefix_cache: PrefixCache;
   readonly owner: Owner;
+  readonly profiles: Profiles;
   readonly catalog: Catalog;
+  /** What callers may name. */
+  readonly names: Names;
   /** What holds now. */
   readonly settings: Settings;
   readonly engine: EngineClient;
@@ -100,12 +107,17 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   const local = new LocalBackend(catalog, { text, grammars }, new Scheduler(engine, queue, pool), randomSeed);
   const running = new RunningRequests(local, settings, Date.now);
-  const owner = new Owner({ catalog, pool, engine, queue, running, live, wanted });
+  const stored_profiles = new StoredProfiles(store, Date.now);
+  const names = new Names(catalog, () => stored_profiles.profiles());
+  const backend = new NamedBackend(running, local, names);
+  const owner = new Owner({ catalog, pool, engine, queue, running, profiles: stored_profiles, live, wanted });
   return {
-    backend: running,
-    prefix_cache: local,
+    backend,
+    prefix_cache: backend,
     owner,
-    ...buildRouting({ store, settings, config, local: running, catalog }),
+    profiles: new Profiles(stored_profiles, catalog, owner),
+    names,
+    ...buildRouting({ store, settings, config, local: backend, catalog: names }),
     openAudit: (report) => new StoredAudit(store, settings, Date.now, report),
     catalog,
     settings,
@@ -126,7 +138,7 @@ export interface RoutingParts {
   readonly settings: Settings;
   readonly config: Pick<Config, "data_folder" | "providers">;
   readonly local: Backend;
-  readonly catalog: Pick<Catalog, "has">;
+  readonly catalog: Pick<Names, "has">;
   readonly tuning?: Tuning;
 }
 

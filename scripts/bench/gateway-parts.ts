@@ -10,7 +10,7 @@ import { listen } from "../../src/http/listen.ts";
 import { createServer } from "../../src/http/server.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
-import { ScriptedOwner } from "../../test/http/scripted-owner.ts";
+import { ScriptedOwner, ScriptedProfiles } from "../../test/http/scripted-owner.ts";
 
 const CHUNKS = 100;
 const ANSWER = JSON.stringify({
@@ -84,6 +84,7 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     models: { models: () => [] },
     prefix_cache: { explain: absent },
     owner: new ScriptedOwner(),
+    profiles: new ScriptedProfiles(),
     version: "bench",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: Date.now,

@@ -5,6 +5,7 @@ import type { ModelList } from "../core/backend.ts";
 import type { Gateway } from "../core/exchange.ts";
 import type { OwnerDesk } from "../core/owner.ts";
 import type { PrefixCache } from "../core/prefix.ts";
+import type { ProfileDesk } from "../core/profile.ts";
 import type { RoutingDesk } from "../core/routing.ts";
 import type { RequestIds } from "./request-id.ts";
 
@@ -15,6 +16,7 @@ export interface ServerParts {
   readonly models: ModelList;
   readonly prefix_cache: PrefixCache;
   readonly owner: OwnerDesk;
+  readonly profiles: ProfileDesk;
   readonly version: string;
   readonly requestId: () => string;
   /** Milliseconds since the epoch. */

@@ -16,6 +16,7 @@ import { refuseForeign } from "./loopback.ts";
 import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
 import { prefixRoutes } from "./prefix.ts";
+import { profileRoutes } from "./profiles.ts";
 import { providerRoutes } from "./providers.ts";
 import { RequestIds } from "./request-id.ts";
 import { rerankRoutes } from "./rerank.ts";
@@ -61,6 +62,7 @@ export function createServer(given: ServerParts): Server {
     .use(auditRoutes(parts))
     .use(adminRoutes(parts))
     .use(settingRoutes(parts))
+    .use(profileRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
   return { handle: async (request) => await app.handle(request), explain, routes: app.routes };

@@ -42,7 +42,7 @@ export class LocalBackend implements Backend, PrefixCache {
 
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
     using lease = await this.#acquire(request, signal);
-    const { model, text, prompt_ids } = await this.#read(request, lease.loaded, signal);
+    const { model, text, prompt_ids } = await this.#read(request, within(lease.loaded, request), signal);
     return inWords(await this.#scheduler.explain(model, prompt_ids), prompt_ids, text.vocabulary);
   }
 
@@ -56,7 +56,7 @@ export class LocalBackend implements Backend, PrefixCache {
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     using lease = await this.#acquire(request, signal);
-    const { loaded } = lease;
+    const loaded = within(lease.loaded, request);
     const { model, text, prompt_ids } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
     const { constraint } = request;
@@ -161,6 +161,11 @@ function refuseForeign({ sampling, stop_token_ids }: GenerationRequest, { model,
     const state = `"${model}" has ${vocabulary_size} tokens, found token ${foreign}`;
     throw new Failure("invalid_request", `Cannot use "${parameter}": ${state}`, parameter);
   }
+}
+
+/** The model with the context that this request may have of it. */
+function within(loaded: LoadedModel, { context_max }: GenerationRequest): LoadedModel {
+  return { ...loaded, context_length: Math.min(loaded.context_length, context_max ?? loaded.context_length) };
 }
 
 /** A chat's answer begins a text; a completion continues one unless there is none. */

@@ -93,7 +93,7 @@ export const ruleRequestSchema = Type.Object(
     fallbacks: Type.Optional(Type.Array(text, { maxItems: 16, description: "As `provider:model` or `local:model`." })),
     priority: Type.Optional(Type.Integer({ description: "Higher goes first; 0 unless given." })),
     enabled: Type.Optional(Type.Boolean()),
-    profile: Type.Optional(Type.Null({ description: "There are no profiles yet." })),
+    profile: Type.Optional(Type.Null({ description: "A profile is named as `target_model` of the target `local`." })),
     privacy: nullable(Type.Literal("local-only")),
     when: nullable(
       Type.Object(

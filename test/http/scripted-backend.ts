@@ -14,7 +14,7 @@ import { AddressGuard } from "../../src/route/remote/address.ts";
 import { TUNING } from "../../src/route/remote/upstream.ts";
 import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
-import { ScriptedOwner } from "./scripted-owner.ts";
+import { ScriptedOwner, ScriptedProfiles } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
@@ -215,6 +215,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000) {
     models: { models: () => MODELS },
     prefix_cache: { explain: async () => EXPLANATION },
     owner,
+    profiles: new ScriptedProfiles(),
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,

@@ -9,7 +9,7 @@ import { TUNING, type Tuning } from "../../src/route/remote/upstream.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { type Script, ScriptedBackend } from "../http/scripted-backend.ts";
-import { ScriptedOwner } from "../http/scripted-owner.ts";
+import { ScriptedOwner, ScriptedProfiles } from "../http/scripted-owner.ts";
 
 const NO_WAITS: Tuning = { ...TUNING, backoff_ms: 1, retries_max: 0 };
 const ANY_QUERY = { model: null, backend: null, status: null, key: null, from_ms: null, to_ms: null };
@@ -43,6 +43,7 @@ export function openHouse(wishes: HouseWishes) {
     audit,
     models: { models: () => [] },
     owner: new ScriptedOwner(),
+    profiles: new ScriptedProfiles(),
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
