@@ -9,7 +9,7 @@ import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
-import type { RoutingDesk } from "./core/routing.ts";
+import type { Outlook, RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
 import { cachedModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
@@ -105,10 +105,12 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const queue = new RequestQueue(settings, () => performance.now());
   const sweeps = setInterval(() => void pool.sweep(), SWEEP_MS);
   const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-  const local = new LocalBackend(catalog, { text, grammars }, new Scheduler(engine, queue, pool), randomSeed);
+  const scheduler = new Scheduler(engine, queue, pool);
+  const local = new LocalBackend(catalog, { text, grammars }, scheduler, randomSeed);
   const running = new RunningRequests(local, settings, Date.now);
   const stored_profiles = new StoredProfiles(store, Date.now);
   const names = new Names(catalog, () => stored_profiles.profiles());
+  const outlook = (name: string) => scheduler.outlook(catalog.find(names.resolve(name).model));
   const backend = new NamedBackend(running, local, names);
   const owner = new Owner({ catalog, pool, engine, queue, running, profiles: stored_profiles, live, wanted });
   return {
@@ -117,7 +119,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
     names,
-    ...buildRouting({ store, settings, config, local: backend, catalog: names }),
+    ...buildRouting({ store, settings, config, local: backend, names, outlook }),
     openAudit: (report) => new StoredAudit(store, settings, Date.now, report),
     catalog,
     settings,
@@ -138,7 +140,8 @@ export interface RoutingParts {
   readonly settings: Settings;
   readonly config: Pick<Config, "data_folder" | "providers">;
   readonly local: Backend;
-  readonly catalog: Pick<Names, "has">;
+  readonly names: Pick<Names, "has">;
+  readonly outlook: (name: string) => Promise<Outlook>;
   readonly tuning?: Tuning;
 }
 
@@ -154,13 +157,14 @@ export function openProviders(
 }
 
 /** Everything between the door and whoever answers. */
-export function buildRouting({ store, settings, config, local, catalog, tuning = TUNING }: RoutingParts) {
+export function buildRouting({ store, settings, config, local, names, outlook, tuning = TUNING }: RoutingParts) {
   const providers = openProviders(store, settings, config);
   const rules = new StoredRules(store, Date.now);
   const guard = new AddressGuard(resolveHost, () => performance.now());
   const router = new Router({
     local,
-    hasModel: (name) => catalog.has(name),
+    hasModel: (name) => names.has(name),
+    outlook,
     watch: new LocalWatch(() => performance.now()),
     providers,
     rules: () => rules.rules(),

@@ -71,7 +71,8 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     settings,
     config: { data_folder: folder, providers: [] },
     local,
-    catalog: { has: () => false },
+    names: { has: () => false },
+    outlook: () => Promise.reject(new Error("no model is here")),
   };
   const { router, desk, providers } = buildRouting(parts);
   await providers.save({ name: "cloud", api_type: "openai", backend_type: "cloud", base_url }, "sk-bench");

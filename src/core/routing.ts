@@ -89,12 +89,18 @@ export interface RoutingSettings {
   readonly private_hosts: readonly string[];
 }
 
-/** What is known of a model on this machine, without touching it. */
-export interface LocalState {
+/** What a request for a model of this machine would meet now. */
+export interface Outlook {
   readonly resident: boolean;
+  /** Requests that wait for it, or for its load. */
   readonly queue_length: number;
-  /** null until its files have been read. */
+  /** Tokens of prompt and answer together; null where it cannot be loaded now. */
   readonly context_length: number | null;
+  /** Models that would leave memory for it. */
+  readonly evicts: readonly string[];
+}
+
+export interface LocalState extends Outlook {
   /** null until it has answered. */
   readonly ttft_ms_predicted: number | null;
 }
@@ -143,7 +149,7 @@ export interface RoutingDesk {
   readonly rules: RuleStore;
   /** Throws a `Failure` for a pattern that cannot be used. */
   checkPattern(type: PatternType, pattern: string): (name: string) => boolean;
-  explain(model: string, body_bytes: number, local_only: string | null): Explanation;
+  explain(model: string, body_bytes: number, local_only: string | null): Promise<Explanation>;
   detect(signal: AbortSignal): Promise<Detection>;
   test(provider: Provider, signal: AbortSignal): Promise<ProviderTest>;
   loaded(provider: Provider, signal: AbortSignal): Promise<readonly string[]>;

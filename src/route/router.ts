@@ -4,12 +4,21 @@ import { assert } from "../core/assert.ts";
 import type { Backend } from "../core/backend.ts";
 import type { Call, CountedUsage, Gateway, Reply, Trace } from "../core/exchange.ts";
 import { Failure, type FailureKind } from "../core/failure.ts";
-import type { Explanation, LocalState, Plan, ProviderSource, RoutingSettings, Rule, Stop } from "../core/routing.ts";
+import type {
+  Explanation,
+  LocalState,
+  Outlook,
+  Plan,
+  ProviderSource,
+  RoutingSettings,
+  Rule,
+  Stop,
+} from "../core/routing.ts";
 import { generateTogether } from "../core/together.ts";
 import { begun } from "./begun.ts";
 import type { LocalWatch } from "./local-watch.ts";
 import { compilePattern } from "./pattern.ts";
-import { plan, type RuleMatcher, type World } from "./policy.ts";
+import { modelsAskedOf, plan, type RuleMatcher, type World } from "./policy.ts";
 import type { AddressGuard } from "./remote/address.ts";
 import { askProvider } from "./remote/remote-backend.ts";
 import { type Tuning, Upstream } from "./remote/upstream.ts";
@@ -19,6 +28,8 @@ export interface RouterParts {
   readonly local: Backend;
   /** Whether this machine has a model of that name. */
   readonly hasModel: (name: string) => boolean;
+  /** What a request for the model would meet. Throws a `Failure` where its files cannot be read. */
+  readonly outlook: (name: string) => Promise<Outlook>;
   readonly watch: LocalWatch;
   readonly providers: ProviderSource;
   /** As they are stored, in any order; the same array until one changes. */
@@ -39,7 +50,7 @@ export class Router implements Gateway {
   }
 
   async open(call: Call, trace: Trace, signal: AbortSignal): Promise<Reply> {
-    const { stops } = this.#plan(call.model, call.body.length, call.local_only);
+    const { stops } = await this.#plan(call.model, call.body.length, call.local_only);
     for (const [index, stop] of stops.entries()) {
       const last = index === stops.length - 1;
       try {
@@ -52,10 +63,10 @@ export class Router implements Gateway {
   }
 
   /** Where a request would go; asks nobody. */
-  explain(model: string, body_bytes: number, local_only: string | null): Explanation {
-    const made = this.#plan(model, body_bytes, local_only);
+  async explain(model: string, body_bytes: number, local_only: string | null): Promise<Explanation> {
+    const made = await this.#plan(model, body_bytes, local_only);
     const [first] = made.stops;
-    return { ...made, local: first.backend === "local" ? this.#localState(first.model) : null };
+    return { ...made, local: first.backend === "local" ? await this.#localState(first.model) : null };
   }
 
   upstream(provider: string): Upstream {
@@ -64,9 +75,14 @@ export class Router implements Gateway {
     return known;
   }
 
-  #plan(model: string, body_bytes: number, local_only: string | null): Plan {
+  async #plan(model: string, body_bytes: number, local_only: string | null): Promise<Plan> {
     const prompt_tokens_about = Math.ceil(body_bytes / BYTES_PER_TOKEN);
-    return plan({ model, prompt_tokens_about, local_only }, this.#world());
+    const states = new Map<string, LocalState | null>();
+    for (const name of modelsAskedOf(model, this.#matchers())) {
+      if (!states.has(name)) states.set(name, await this.#localState(name));
+    }
+    const world = this.#world();
+    return plan({ model, prompt_tokens_about, local_only }, { ...world, local: (name) => states.get(name) ?? null });
   }
 
   async #ask(stop: Stop, call: Call, trace: Trace, signal: AbortSignal): Promise<Reply> {
@@ -109,18 +125,26 @@ export class Router implements Gateway {
     });
   }
 
-  #world(): World {
+  #world(): Omit<World, "local"> {
     const { providers, settings } = this.#parts;
     return {
       rules: this.#matchers(),
       providers: new Map(providers.providers().map((provider) => [provider.name, provider])),
       settings: settings(),
-      local: (model) => (this.#parts.hasModel(model) ? this.#localState(model) : null),
+      hasModel: this.#parts.hasModel,
     };
   }
 
-  #localState(model: string): LocalState {
-    return this.#parts.watch.state(model);
+  /** null where this machine lacks it, or cannot read it. */
+  async #localState(model: string): Promise<LocalState | null> {
+    const { hasModel, outlook, watch } = this.#parts;
+    if (!hasModel(model)) return null;
+    try {
+      return { ...(await outlook(model)), ttft_ms_predicted: watch.predicted(model) };
+    } catch (error) {
+      if (error instanceof Failure) return null;
+      throw error;
+    }
   }
 
   #matchers(): readonly RuleMatcher[] {
@@ -151,7 +175,7 @@ function mayGoOn(error: unknown): boolean {
 }
 
 /** The refusal of a provider whose protocol the caller speaks is passed on as it is. */
-function inOwnWords(error: unknown, call: Call, stop: Stop, world: World, trace: Trace): Reply {
+function inOwnWords(error: unknown, call: Call, stop: Stop, world: Pick<World, "providers">, trace: Trace): Reply {
   const same_protocol = world.providers.get(stop.backend)?.api_type === call.protocol;
   if (!(error instanceof UpstreamFailure) || error.answer === null || !same_protocol) throw error;
   trace.error_type = `http_${error.answer.status}`;

@@ -3,6 +3,7 @@
 import type { EncoderText } from "../core/encoding.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Priority } from "../core/priority.ts";
+import type { Outlook } from "../core/routing.ts";
 import type { EngineClient, RowRequest } from "../worker/client.ts";
 import type { RowProgress } from "../worker/messages.ts";
 import type { CatalogModel } from "./catalog.ts";
@@ -34,6 +35,12 @@ export class Scheduler {
   /** Keeps the model in memory until it is disposed. */
   acquire(model: CatalogModel, signal: AbortSignal): Promise<Lease> {
     return this.#pool.acquire(model, signal);
+  }
+
+  /** What a request for the model would meet now, and how many wait for it already. */
+  async outlook(model: CatalogModel): Promise<Outlook> {
+    const outlook = await this.#pool.outlook(model);
+    return { ...outlook, queue_length: outlook.queue_length + this.#queue.waitingFor(model.name) };
   }
 
   explain(model: CatalogModel, prompt_ids: readonly number[]): Promise<PrefixMatch> {

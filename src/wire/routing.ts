@@ -181,10 +181,25 @@ export const explainSchema = Type.Object({
     }),
   ),
   would_load: Type.Union([Type.String(), Type.Null()]),
+  would_evict: Type.Array(Type.String()),
+  queue_length: Type.Union([Type.Integer(), Type.Null()], { description: "Requests that wait for the model here." }),
+  context_length: Type.Union([Type.Integer(), Type.Null()], {
+    description: "Tokens of prompt and answer that this machine admits now; null where the model cannot be loaded.",
+  }),
   ttft_ms_predicted: Type.Union([Type.Number(), Type.Null()]),
 });
 
 export function explainBody(model: string, { stops, rule_id, local_only, local }: Explanation) {
   const would_load = local !== null && !local.resident ? stops[0].model : null;
-  return { model, rule_id, local_only, stops, would_load, ttft_ms_predicted: local?.ttft_ms_predicted ?? null };
+  return {
+    model,
+    rule_id,
+    local_only,
+    stops,
+    would_load,
+    would_evict: local?.evicts ?? [],
+    queue_length: local?.queue_length ?? null,
+    context_length: local?.context_length ?? null,
+    ttft_ms_predicted: local?.ttft_ms_predicted ?? null,
+  };
 }

@@ -189,6 +189,7 @@ function localGateway(backend: Backend): Router {
   return new Router({
     local: backend,
     hasModel: () => true,
+    outlook: async () => ({ resident: true, queue_length: 0, context_length: 64, evicts: [] }),
     watch: new LocalWatch(() => performance.now()),
     providers: { providers: () => [], keyState: () => "none", key: async () => null },
     rules: () => [],

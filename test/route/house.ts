@@ -33,7 +33,8 @@ export function openHouse(wishes: HouseWishes) {
     settings,
     config: { data_folder: wishes.folder, providers: [] },
     local: backend,
-    catalog: { has: (name) => name === "tiny" },
+    names: { has: (name) => name === "tiny" },
+    outlook: async () => ({ resident: false, queue_length: 2, context_length: 64, evicts: ["idle"] }),
     tuning: { ...NO_WAITS, ...wishes.tuning },
   });
   let count = 0;
