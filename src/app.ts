@@ -11,8 +11,9 @@ import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
 import type { Outlook, RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
-import { cachedModels } from "./hub/cache.ts";
+import { cachedModels, type FoundModel } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
+import { programModels } from "./hub/programs.ts";
 import { findLibrary } from "./mlx/discovery.ts";
 import { Owner } from "./owner.ts";
 import { unpackParts } from "./parts.ts";
@@ -78,7 +79,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const live = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
   const settings = live.values;
   const parts = await unpackParts(config.data_folder);
-  const { catalog, wanted } = findModels(config, models, parts.default_model);
+  const { catalog, wanted } = findModels(config, models, parts.default_model, foundElsewhere(config, settings));
   const homebrew_folders = process.platform === "darwin" ? HOMEBREW_FOLDERS : [];
   const library = findLibrary(
     { named: config.mlx_library, own_folder: parts.library_folder, homebrew_folders },
@@ -194,14 +195,23 @@ export function startEngine(isolation: EngineSettings["isolation"]): EnginePort 
   ]);
 }
 
-/** Given models first, then the default one, then what Hugging Face's cache holds. */
+/** What other programs keep, if the owner wants it served. */
+export function foundElsewhere(config: Pick<Config, "program_folders">, settings: Settings): readonly FoundModel[] {
+  return settings.other_programs === "on" ? programModels(config.program_folders) : [];
+}
+
+/** Given models first, then the default one, then what Hugging Face's cache holds, then what was found elsewhere. */
 export function findModels(
   config: Config,
   given: readonly string[],
   default_model: string | null,
+  elsewhere: readonly FoundModel[] = [],
 ): { catalog: Catalog; wanted: readonly string[] } {
   const own = default_model === null ? [] : [defaultModel(default_model)];
-  const cached: CatalogModel[] = cachedModels(config.hub_folder).map((found) => ({ ...found, sampling: NO_WISHES }));
+  const cached: CatalogModel[] = [...cachedModels(config.hub_folder), ...elsewhere].map((found) => ({
+    ...found,
+    sampling: NO_WISHES,
+  }));
   const known = new Map([...cached, ...own].map((model) => [model.name, model]));
   const named = distinct(given.map((name) => known.get(name) ?? atPath(name)));
   const catalog = new Catalog([...named, ...own, ...cached]);

@@ -8,6 +8,8 @@ import { Failure } from "./failure.ts";
 export interface ServerSettings {
   readonly host: string;
   readonly port: number;
+  /** Whether models that LM Studio, Ollama and llama.cpp keep on this machine are served too. */
+  readonly other_programs: "on" | "off";
 }
 
 export interface EngineSettings {
@@ -111,6 +113,12 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "count", least: 0, most: 65_535 },
     otherwise: () => 10_240,
     help: "the port to listen on; 0 for any free one",
+  },
+  other_programs: {
+    group: "server",
+    form: { kind: "choice", of: ["on", "off"] },
+    otherwise: () => "off", // they are another program's, and may go at any time
+    help: "on: also serves the models that LM Studio, Ollama and llama.cpp keep on this machine",
   },
   isolation: {
     group: "engine",
@@ -366,31 +374,6 @@ const UNITS: ReadonlyMap<string, number> = new Map([
   ["MiB", 2 ** 20],
   ["GiB", 2 ** 30],
 ]);
-
-/** What one place says. `origin` names the place as its reader knows it. */
-export interface SettingLayer {
-  readonly values: Partial<Settings>;
-  readonly origin: (name: SettingName) => string;
-}
-
-export interface ResolvedSettings {
-  readonly values: Settings;
-  readonly origins: Readonly<Record<SettingName, string>>;
-}
-
-/** A later layer goes before an earlier one. */
-export function resolveSettings(layers: readonly SettingLayer[], memory_bytes: number): ResolvedSettings {
-  const defaults: SettingLayer = { values: defaultSettings(memory_bytes), origin: () => "default" };
-  const all = [defaults, ...layers];
-  const said = SETTING_NAMES.map((name) => {
-    const layer = all.findLast(({ values }) => values[name] !== undefined) ?? defaults;
-    return { name, value: layer.values[name], origin: layer.origin(name) };
-  });
-  return {
-    values: Object.fromEntries(said.map(({ name, value }) => [name, value])) as unknown as Settings,
-    origins: Object.fromEntries(said.map(({ name, origin }) => [name, origin])) as Record<SettingName, string>,
-  };
-}
 
 export function unknownSetting(place: string, name: string, near: string | null): Failure {
   const advice = near === null ? "" : `, perhaps ${near} was meant`;

@@ -2,15 +2,8 @@
 
 import { Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import {
-  checkSetting,
-  type ResolvedSettings,
-  resolveSettings,
-  SETTING_NAMES,
-  type SettingLayer,
-  type SettingName,
-  type Settings,
-} from "../core/settings.ts";
+import { type ResolvedSettings, resolveSettings, type SettingLayer } from "../core/setting-layers.ts";
+import { checkSetting, SETTING_NAMES, type SettingName, type Settings } from "../core/settings.ts";
 import type { StoredSettings } from "./settings.ts";
 
 export class LiveSettings {
