@@ -105,9 +105,12 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   engine.limitMemory(pool.ledger.limit_bytes);
   const queue = new RequestQueue(settings, () => performance.now());
   const sweeps = setInterval(() => void pool.sweep(), SWEEP_MS);
-  const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const random = {
+    seed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+    callId: () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => LETTERS[byte % 32]).join(""),
+  };
   const scheduler = new Scheduler(engine, queue, pool);
-  const local = new LocalBackend(catalog, { text, grammars }, scheduler, randomSeed);
+  const local = new LocalBackend(catalog, { text, grammars }, scheduler, random);
   const running = new RunningRequests(local, settings, Date.now);
   const stored_profiles = new StoredProfiles(store, Date.now);
   const names = new Names(catalog, () => stored_profiles.profiles());
@@ -135,6 +138,9 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     },
   };
 }
+
+/** Of calls' ids; 32, so that each is as likely. */
+const LETTERS = "abcdefghijkmnpqrstuvwxyz23456789";
 
 export interface RoutingParts {
   readonly store: Store;

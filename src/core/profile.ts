@@ -13,6 +13,8 @@ export interface ProfileWords {
   readonly temperature: number | null;
   readonly top_p: number | null;
   readonly max_tokens: number | null;
+  /** Variables of the model's chat template; those that a request names go before them one by one. */
+  readonly template_options: Readonly<Record<string, unknown>>;
   /** Tokens of prompt and answer together, within what the model takes. */
   readonly context_length: number | null;
   /** Its model is preloaded. */

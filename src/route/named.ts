@@ -50,6 +50,7 @@ function inFull(request: GenerationRequest, { model, profile }: Meaning): Genera
       top_p: sampling.top_p ?? profile.top_p,
     },
     tokens_max: request.tokens_max ?? profile.max_tokens,
+    template_options: { ...profile.template_options, ...request.template_options },
     context_max: request.context_max ?? profile.context_length,
   };
 }

@@ -21,6 +21,9 @@ export interface AskedTexts {
   readonly priority: Priority;
 }
 
+/** Where rows and readings run. */
+export type Rows = Pick<Scheduler, "acquire" | "explain" | "generate" | "read">;
+
 export class Scheduler {
   readonly #engine: EngineClient;
   readonly #queue: RequestQueue;

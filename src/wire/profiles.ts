@@ -11,6 +11,9 @@ const systemPrompt = Type.String({ minLength: 1, description: "Of a chat that br
 const temperature = Type.Number({ minimum: 0, maximum: 2 });
 const topP = Type.Number({ exclusiveMinimum: 0, maximum: 1 });
 const maxTokens = Type.Integer({ minimum: 1, description: "Of an answer whose protocol leaves its length open." });
+const templateOptions = Type.Record(Type.String(), Type.Unknown(), {
+  description: "Variables of the model's chat template.",
+});
 const contextLength = Type.Integer({
   minimum: 2,
   description: "Tokens of prompt and answer together, within what the model takes.",
@@ -24,6 +27,7 @@ export const profileRequestSchema = strictObject(
     temperature: optional(temperature),
     top_p: optional(topP),
     max_tokens: optional(maxTokens),
+    template_options: optional(templateOptions),
     context_length: optional(contextLength),
     auto_load: Type.Optional(Type.Boolean({ description: "Its model is preloaded, from now on and at each start." })),
   },
@@ -41,6 +45,7 @@ export const profileSchema = Type.Object({
   temperature: Type.Union([temperature, Type.Null()]),
   top_p: Type.Union([topP, Type.Null()]),
   max_tokens: Type.Union([maxTokens, Type.Null()]),
+  template_options: templateOptions,
   context_length: Type.Union([contextLength, Type.Null()]),
   auto_load: Type.Boolean(),
 });
@@ -55,6 +60,7 @@ export function readProfile(body: Static<typeof profileRequestSchema>): ProfileW
     temperature: body.temperature ?? null,
     top_p: body.top_p ?? null,
     max_tokens: body.max_tokens ?? null,
+    template_options: body.template_options ?? {},
     context_length: body.context_length ?? null,
     auto_load: body.auto_load ?? false,
   };

@@ -111,6 +111,14 @@ test("temperature and top_p are the profile's unless the request has its own", a
   expect(await text("wild", { temperature: 0 })).toEqual(greedy);
 }, 30_000);
 
+test("options of the chat template are the profile's, name by name", async () => {
+  await add({ name: "templated", model: BIG, template_options: { colour: "red" }, max_tokens: 1 });
+  const refused = await chat("templated");
+  expect([refused.status, refused.body.error.param]).toEqual([400, "chat_template_kwargs.colour"]);
+  const named = await chat("templated", { chat_template_kwargs: { shade: "dark" } });
+  expect([named.status, named.body.error.param]).toEqual([400, "chat_template_kwargs.colour"]);
+}, 30_000);
+
 test("a context length holds for whoever asks by that name", async () => {
   await add({ name: "narrow", model: BIG, context_length: 40 });
   const prompt = "Once upon a time";

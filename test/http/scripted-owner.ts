@@ -88,6 +88,7 @@ const PROFILE: Profile = {
   temperature: 0.5,
   top_p: null,
   max_tokens: 8,
+  template_options: { enable_thinking: false },
   context_length: null,
   auto_load: true,
 };

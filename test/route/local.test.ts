@@ -3,18 +3,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Failure } from "../../src/core/failure.ts";
-import {
-  type GenerationEvent,
-  type GenerationRequest,
-  type Message,
-  NO_WISHES,
-  PLAIN_ANSWER,
-} from "../../src/core/generation.ts";
+import { type GenerationEvent, type GenerationRequest, NO_WISHES, PLAIN_ANSWER } from "../../src/core/generation.ts";
 import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { RequestQueue } from "../../src/schedule/queue.ts";
 import { Scheduler } from "../../src/schedule/scheduler.ts";
+import { formatNamed } from "../../src/text/answer/formats.ts";
 import { type Reader, startTextWorker, type TextClient } from "../../src/text/client.ts";
+import type { Chat } from "../../src/text/messages.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
@@ -49,10 +45,10 @@ class Letters implements TextClient {
     };
   }
 
-  async encodeChat(_: string, messages: readonly Message[], reader?: Reader) {
+  async encodeChat(_: string, { messages }: Chat, reader?: Reader) {
     this.asked.push(messages);
     this.readers.push(reader);
-    return this.encoded;
+    return { token_ids: this.encoded, form: { format: formatNamed("hermes"), thoughts: [], open_thought: null } };
   }
 
   async encodeText(_: string, text: string, reader?: Reader) {
@@ -90,7 +86,7 @@ beforeEach(() => {
     new Catalog([model]),
     { text, grammars },
     new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now()), poolOf(engine)),
-    () => 7,
+    { seed: () => 7, callId: () => "call00001" },
   );
 });
 
