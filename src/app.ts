@@ -21,7 +21,7 @@ import { Profiles } from "./profiles.ts";
 import { Desk } from "./route/desk.ts";
 import { LocalBackend } from "./route/local.ts";
 import { LocalWatch } from "./route/local-watch.ts";
-import { NamedBackend } from "./route/named.ts";
+import { NamedBackend, outlookWithin } from "./route/named.ts";
 import { Names } from "./route/names.ts";
 import { AddressGuard, resolveHost } from "./route/remote/address.ts";
 import { TUNING, type Tuning } from "./route/remote/upstream.ts";
@@ -66,6 +66,7 @@ export interface App extends AsyncDisposable {
   readonly catalog: Catalog;
   /** What callers may name. */
   readonly names: Names;
+  readonly outlook: (name: string) => Promise<Outlook>;
   /** What holds now. */
   readonly settings: Settings;
   readonly engine: EngineClient;
@@ -114,7 +115,10 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const running = new RunningRequests(local, settings, Date.now);
   const stored_profiles = new StoredProfiles(store, Date.now);
   const names = new Names(catalog, () => stored_profiles.profiles());
-  const outlook = (name: string) => scheduler.outlook(catalog.find(names.resolve(name).model));
+  const outlook = async (name: string) => {
+    const { model, profile } = names.resolve(name);
+    return outlookWithin(await scheduler.outlook(catalog.find(model)), profile);
+  };
   const backend = new NamedBackend(running, local, names);
   const owner = new Owner({ catalog, pool, engine, queue, running, profiles: stored_profiles, live, wanted });
   return {
@@ -123,6 +127,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
     names,
+    outlook,
     ...buildRouting({ store, settings, config, local: backend, names, outlook }),
     openAudit: (report) => new StoredAudit(store, settings, Date.now, report),
     catalog,

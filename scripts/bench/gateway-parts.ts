@@ -83,6 +83,7 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     desk,
     audit: new StoredAudit(store, settings, Date.now, (error) => console.error(error)),
     models: { models: () => [] },
+    outlook: parts.outlook,
     prefix_cache: { explain: absent },
     owner: new ScriptedOwner(),
     profiles: new ScriptedProfiles(),

@@ -19,6 +19,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     desk: app.desk,
     audit,
     models: app.names,
+    outlook: app.outlook,
     prefix_cache: app.prefix_cache,
     owner: app.owner,
     profiles: app.profiles,

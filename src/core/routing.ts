@@ -1,5 +1,7 @@
 /** What the owner says about where requests go. Knows neither where it is stored nor how it is applied. */
 
+import type { Purpose } from "./purpose.ts";
+
 /** The wire format a provider speaks. */
 export type ApiType = "openai" | "anthropic";
 
@@ -98,6 +100,9 @@ export interface Outlook {
   readonly context_length: number | null;
   /** Models that would leave memory for it. */
   readonly evicts: readonly string[];
+  readonly purpose: Purpose["kind"];
+  /** In memory; estimated from the headers of its files until it is there. */
+  readonly bytes_weights: number;
 }
 
 export interface LocalState extends Outlook {

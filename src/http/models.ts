@@ -1,8 +1,9 @@
 /** `GET /v1/models` and `GET /v1/models/{id}`. */
 
 import { Elysia } from "elysia";
-import type { ModelList } from "../core/backend.ts";
+import type { ModelList, ModelRecord } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
+import type { Outlook } from "../core/routing.ts";
 import { modelBody, modelListBody, modelListSchema, modelSchema } from "../wire/openai-models.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
@@ -11,20 +12,35 @@ const list = describe("OpenAI", "List the models", { "application/json": modelLi
 const one = describe("OpenAI", "Describe one model", { "application/json": modelSchema }, [403, 404]);
 
 export function modelRoutes(parts: RouteParts) {
+  const described = async (model: ModelRecord) => modelBody(model, await outlookOf(model.name, parts));
   return (
     new Elysia({ normalize: false })
-      .get("/v1/models", async () => modelListBody(parts.models.models()), { detail: list })
-      .get("/v1/models/:id", async ({ request }) => find(parts.models, request), { detail: one })
+      .get("/v1/models", async () => modelListBody(await Promise.all(parts.models.models().map(described))), {
+        detail: list,
+      })
+      .get("/v1/models/:id", async ({ request }) => await described(find(parts.models, request)), { detail: one })
       // An id with its slashes as they are.
-      .get("/v1/models/*", async ({ request }) => find(parts.models, request), { detail: { hide: true } })
+      .get("/v1/models/*", async ({ request }) => await described(find(parts.models, request)), {
+        detail: { hide: true },
+      })
   );
 }
 
-function find(models: ModelList, request: Request) {
+function find(models: ModelList, request: Request): ModelRecord {
   const id = decoded(new URL(request.url).pathname.slice("/v1/models/".length));
   const model = models.models().find((model) => model.name === id);
-  if (model !== undefined) return modelBody(model);
+  if (model !== undefined) return model;
   throw new Failure("not_found", `Cannot find model "${id}": this server does not have it`, "model");
+}
+
+/** null: it is there, but cannot be read. */
+async function outlookOf(model: string, { outlook }: RouteParts): Promise<Outlook | null> {
+  try {
+    return await outlook(model);
+  } catch (error) {
+    if (error instanceof Failure) return null;
+    throw error;
+  }
 }
 
 function decoded(path: string): string {

@@ -4,6 +4,8 @@ import type { Backend } from "../core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import type { GenerationEvent, GenerationRequest, Prompt } from "../core/generation.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
+import type { Profile } from "../core/profile.ts";
+import type { Outlook } from "../core/routing.ts";
 import type { Meaning, Names } from "./names.ts";
 
 export class NamedBackend implements Backend, PrefixCache {
@@ -34,6 +36,13 @@ export class NamedBackend implements Backend, PrefixCache {
     const { model } = this.#names.resolve(request.model);
     return await this.#backend.rerank({ ...request, model }, signal);
   }
+}
+
+/** As whoever asks by the profile's name meets it. */
+export function outlookWithin(outlook: Outlook, profile: Profile | null): Outlook {
+  const { context_length } = outlook;
+  if (context_length === null) return outlook;
+  return { ...outlook, context_length: Math.min(context_length, profile?.context_length ?? context_length) };
 }
 
 /** What the request leaves open the profile says. */

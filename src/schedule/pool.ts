@@ -95,14 +95,17 @@ export class ModelPool {
   /** Loads and evicts nothing, but may read the headers of the model's files. */
   async outlook(model: CatalogModel): Promise<Outlook> {
     const slot = this.#slots.get(model.name);
-    if (slot?.state === "ready" && slot.loaded !== null) {
-      return { resident: true, queue_length: 0, context_length: slot.loaded.context_length, evicts: [] };
+    const { purpose, loaded } = slot ?? { purpose: null, loaded: null };
+    if (slot?.state === "ready" && loaded !== null && purpose !== null) {
+      const { context_length, bytes_resident: bytes_weights } = loaded;
+      return { resident: true, queue_length: 0, context_length, evicts: [], purpose, bytes_weights };
     }
     const estimate = await this.#host.measure(model.path);
     const others = this.ledger.entries().filter((entry) => entry.model !== model.name);
     const nextVictim = (gone: readonly string[]) => this.#victim(gone)?.model.name ?? null;
     const foreseen = foresee(estimate, others, this.#limits, nextVictim);
-    return { resident: false, queue_length: slot?.in_flight ?? 0, ...foreseen };
+    const facts = { purpose: estimate.purpose, bytes_weights: estimate.weights_bytes };
+    return { resident: false, queue_length: slot?.in_flight ?? 0, ...foreseen, ...facts };
   }
 
   /** Loads the model if need be. All who wait for one load get its model, or the cause of its failure. */

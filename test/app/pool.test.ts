@@ -418,3 +418,20 @@ describe("an explanation", () => {
     await ask("DELETE", `/api/settings/rules/${id}`);
   });
 });
+
+test("the list, the check and its text have one number for what a request may have", async () => {
+  interface Listed {
+    readonly data: readonly { readonly id: string; readonly loaded: boolean; readonly context_length: number | null }[];
+  }
+  const listed = async (id: string) =>
+    ((await ask("GET", "/v1/models")).body as unknown as Listed).data.find((model) => model.id === id);
+  await ask("PUT", "/api/settings/engine", { kv_bytes_max: 4 * 2 ** 20 });
+  const cold = await listed(BIG);
+  expect(cold).toMatchObject({ loaded: false, capabilities: ["chat", "completions"] });
+  const refused = await complete(BIG, { prompt: "word ".repeat(400) });
+  expect(refused.body.detail).toContain(`"${BIG}" takes ${cold?.context_length} with the answer`);
+  expect(await listed(BIG)).toEqual({ ...cold, loaded: true } as never);
+  expect(await listed("damaged")).toMatchObject({ loaded: false });
+  await ask("PUT", "/api/settings/engine", { kv_bytes_max: 2 ** 30 });
+  expect((await listed(BIG))?.context_length).toBeGreaterThan(cold?.context_length ?? 0);
+}, 30_000);

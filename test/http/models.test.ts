@@ -3,8 +3,9 @@
 import { expect, test } from "bun:test";
 import { readProblem, ScriptedBackend, serverOf } from "./scripted-backend.ts";
 
-const TINY = { id: "tiny", object: "model", created: 1_700_000_000, owned_by: "local" };
-const NAMED = { id: "org/name", object: "model", created: 1_700_000_001, owned_by: "org" };
+const FACTS = { loaded: true, context_length: 64, capabilities: ["chat", "completions"], size_bytes: 100 };
+const TINY = { id: "tiny", object: "model", created: 1_700_000_000, owned_by: "local", ...FACTS };
+const NAMED = { id: "org/name", object: "model", created: 1_700_000_001, owned_by: "org", ...FACTS };
 
 test("the list has every model", async () => {
   const response = await serverOf(new ScriptedBackend()).ask("/v1/models");

@@ -7,7 +7,7 @@ import type { Backend, ModelRecord } from "../../src/core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/core/encoding.ts";
 import { Failure } from "../../src/core/failure.ts";
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
-import type { RoutingDesk } from "../../src/core/routing.ts";
+import type { Outlook, RoutingDesk } from "../../src/core/routing.ts";
 import { createServer } from "../../src/http/server.ts";
 import { LocalWatch } from "../../src/route/local-watch.ts";
 import { AddressGuard } from "../../src/route/remote/address.ts";
@@ -184,12 +184,21 @@ const NO_DESK: RoutingDesk = {
   resetBreakers: () => undefined,
 };
 
+const outlook = async (): Promise<Outlook> => ({
+  resident: true,
+  queue_length: 0,
+  context_length: 64,
+  evicts: [],
+  purpose: "chat",
+  bytes_weights: 100,
+});
+
 /** A router that knows this machine only. */
 function localGateway(backend: Backend): Router {
   return new Router({
     local: backend,
     hasModel: () => true,
-    outlook: async () => ({ resident: true, queue_length: 0, context_length: 64, evicts: [] }),
+    outlook,
     watch: new LocalWatch(() => performance.now()),
     providers: { providers: () => [], keyState: () => "none", key: async () => null },
     rules: () => [],
@@ -214,6 +223,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000) {
     desk: NO_DESK,
     audit: { ...NO_AUDIT, record: (entry) => audit.push(entry) },
     models: { models: () => MODELS },
+    outlook,
     prefix_cache: { explain: async () => EXPLANATION },
     owner,
     profiles: new ScriptedProfiles(),

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { buildRouting } from "../../src/app.ts";
+import type { Outlook } from "../../src/core/routing.ts";
 import { defaultSettings, type Settings } from "../../src/core/settings.ts";
 import { listen } from "../../src/http/listen.ts";
 import { createServer } from "../../src/http/server.ts";
@@ -22,6 +23,15 @@ export interface HouseWishes {
 }
 
 /** `tiny` is the one model of this machine. */
+const outlook = async (): Promise<Outlook> => ({
+  resident: false,
+  queue_length: 2,
+  context_length: 64,
+  evicts: ["idle"],
+  purpose: "chat",
+  bytes_weights: 100,
+});
+
 export function openHouse(wishes: HouseWishes) {
   const store = openStore(wishes.folder);
   const settings = { ...defaultSettings(2 ** 33), private_hosts: ["127.0.0.1"], ...wishes.settings };
@@ -34,7 +44,7 @@ export function openHouse(wishes: HouseWishes) {
     config: { data_folder: wishes.folder, providers: [] },
     local: backend,
     names: { has: (name) => name === "tiny" },
-    outlook: async () => ({ resident: false, queue_length: 2, context_length: 64, evicts: ["idle"] }),
+    outlook,
     tuning: { ...NO_WAITS, ...wishes.tuning },
   });
   let count = 0;
@@ -43,6 +53,7 @@ export function openHouse(wishes: HouseWishes) {
     desk,
     audit,
     models: { models: () => [] },
+    outlook,
     owner: new ScriptedOwner(),
     profiles: new ScriptedProfiles(),
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },

@@ -45,7 +45,15 @@ function world(rules: readonly Rule[], changes: Partial<World> = {}): World {
     hasModel: (model) => model === "here",
     local: (model) =>
       model === "here"
-        ? { resident: false, queue_length: 3, context_length: 100, evicts: [], ttft_ms_predicted: 500 }
+        ? {
+            resident: false,
+            queue_length: 3,
+            context_length: 100,
+            evicts: [],
+            purpose: "chat",
+            bytes_weights: 1,
+            ttft_ms_predicted: 500,
+          }
         : null,
     ...changes,
   };
