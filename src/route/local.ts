@@ -51,7 +51,7 @@ export class LocalBackend implements Backend, PrefixCache {
 
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
     using lease = await this.#acquire(request, signal);
-    const { model, text, prompt_ids } = await this.#read(request, within(lease.loaded, request), signal);
+    const { model, text, prompt_ids } = await this.#read(request, bounded(lease.loaded, request), signal);
     return inWords(await this.#scheduler.explain(model, prompt_ids), prompt_ids, text.vocabulary);
   }
 
@@ -66,7 +66,7 @@ export class LocalBackend implements Backend, PrefixCache {
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     refuseUnheard(request);
     using lease = await this.#acquire(request, signal);
-    const loaded = within(lease.loaded, request);
+    const loaded = bounded(lease.loaded, request);
     const { model, text, prompt_ids, form } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
     const rules = answerRules(request, form);
@@ -185,8 +185,8 @@ function refuseForeign({ sampling, stop_token_ids }: GenerationRequest, { model,
 }
 
 /** The model with the context that this request may have of it. */
-function within(loaded: LoadedModel, { context_max }: GenerationRequest): LoadedModel {
-  return { ...loaded, context_length: Math.min(loaded.context_length, context_max ?? loaded.context_length) };
+function bounded(loaded: LoadedModel, { context_tokens_max }: GenerationRequest): LoadedModel {
+  return { ...loaded, context_length: Math.min(loaded.context_length, context_tokens_max ?? loaded.context_length) };
 }
 
 /** A chat's answer begins a text; a completion continues one unless there is none. */

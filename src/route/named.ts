@@ -60,7 +60,7 @@ function inFull(request: GenerationRequest, { model, profile }: Meaning): Genera
     },
     tokens_max: request.tokens_max ?? profile.max_tokens,
     template_options: { ...profile.template_options, ...request.template_options },
-    context_max: request.context_max ?? profile.context_length,
+    context_tokens_max: request.context_tokens_max ?? profile.context_length,
   };
 }
 
