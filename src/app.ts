@@ -10,17 +10,21 @@ import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
-import type { Detection, RoutingDesk } from "./core/routing.ts";
+import type { Detection, Outlook, RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
-import { cachedModels } from "./hub/cache.ts";
+import { cachedModels, type FoundModel } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
+import { programModels } from "./hub/programs.ts";
 import { findLibrary } from "./mlx/discovery.ts";
 import { Owner } from "./owner.ts";
 import { unpackParts } from "./parts.ts";
+import { Profiles } from "./profiles.ts";
 import { Desk } from "./route/desk.ts";
 import { LocalBackend } from "./route/local.ts";
 import { LocalWatch } from "./route/local-watch.ts";
+import { NamedBackend, outlookWithin } from "./route/named.ts";
+import { Names } from "./route/names.ts";
 import { AddressGuard, resolveHost } from "./route/remote/address.ts";
 import { TUNING, type Tuning } from "./route/remote/upstream.ts";
 import { Router } from "./route/router.ts";
@@ -32,6 +36,7 @@ import { Scheduler } from "./schedule/scheduler.ts";
 import { StoredAudit } from "./store/audit.ts";
 import { openStore, type Store } from "./store/database.ts";
 import { LiveSettings } from "./store/live-settings.ts";
+import { StoredProfiles } from "./store/profiles.ts";
 import { StoredProviders } from "./store/providers.ts";
 import { StoredRules } from "./store/rules.ts";
 import { Sealing } from "./store/sealing.ts";
@@ -60,7 +65,11 @@ export interface App extends AsyncDisposable {
   readonly backend: Backend;
   readonly prefix_cache: PrefixCache;
   readonly owner: Owner;
+  readonly profiles: Profiles;
   readonly catalog: Catalog;
+  /** What callers may name. */
+  readonly names: Names;
+  readonly outlook: (name: string) => Promise<Outlook>;
   /** What holds now. */
   readonly settings: Settings;
   readonly engine: EngineClient;
@@ -74,7 +83,8 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const live = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
   const settings = live.values;
   const parts = await unpackParts(config.data_folder);
-  const { catalog, wanted } = findModels(config, models, parts.default_model, () => settings.adapters);
+  const elsewhere = foundElsewhere(config, settings);
+  const { catalog, wanted } = findModels(config, models, parts.default_model, elsewhere, () => settings.adapters);
   const library = libraryAt(config, parts.library_folder);
   const engine = new EngineClient(() => startEngine(settings.isolation), {
     library,
@@ -100,14 +110,25 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     seed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
     callId: () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => LETTERS[byte % 32]).join(""),
   };
-  const local = new LocalBackend(catalog, { text, grammars }, new Scheduler(engine, queue, pool), random);
+  const scheduler = new Scheduler(engine, queue, pool);
+  const local = new LocalBackend(catalog, { text, grammars }, scheduler, random);
   const running = new RunningRequests(local, settings, Date.now);
-  const owner = new Owner({ catalog, pool, engine, queue, running, live, wanted });
+  const stored_profiles = new StoredProfiles(store, Date.now);
+  const names = new Names(catalog, () => stored_profiles.profiles());
+  const outlook = async (name: string) => {
+    const { model, profile } = names.resolve(name);
+    return outlookWithin(await scheduler.outlook(catalog.choose(model, null).model), profile);
+  };
+  const backend = new NamedBackend(running, local, names);
+  const owner = new Owner({ catalog, pool, engine, queue, running, profiles: stored_profiles, live, wanted });
   return {
-    backend: running,
-    prefix_cache: local,
+    backend,
+    prefix_cache: backend,
     owner,
-    ...buildRouting({ store, settings, config, local: running, catalog }),
+    profiles: new Profiles(stored_profiles, catalog, owner),
+    names,
+    outlook,
+    ...buildRouting({ store, settings, config, local: backend, names, outlook }),
     openAudit: (report) => new StoredAudit(store, settings, Date.now, report),
     catalog,
     settings,
@@ -131,7 +152,8 @@ export interface RoutingParts {
   readonly settings: Settings;
   readonly config: Pick<Config, "data_folder" | "providers">;
   readonly local: Backend;
-  readonly catalog: Pick<Catalog, "has">;
+  readonly names: Pick<Names, "has">;
+  readonly outlook: (name: string) => Promise<Outlook>;
   readonly tuning?: Tuning;
 }
 
@@ -147,7 +169,7 @@ export function openProviders(
 }
 
 /** Everything between the door and whoever answers. */
-export function buildRouting({ store, settings, config, local, catalog, tuning = TUNING }: RoutingParts) {
+export function buildRouting({ store, settings, config, local, names, outlook, tuning = TUNING }: RoutingParts) {
   const providers = openProviders(store, settings, config);
   const rules = new StoredRules(store, Date.now);
   let found: string | null = null;
@@ -159,7 +181,8 @@ export function buildRouting({ store, settings, config, local, catalog, tuning =
   const guard = new AddressGuard(resolveHost, () => performance.now());
   const router = new Router({
     local,
-    hasModel: (name) => catalog.has(name),
+    hasModel: (name) => names.has(name),
+    outlook,
     watch: new LocalWatch(() => performance.now()),
     providers,
     rules: () => rules.rules(),
@@ -207,15 +230,24 @@ export function startEngine(isolation: EngineSettings["isolation"]): EnginePort 
   ]);
 }
 
-/** Given models first, then the default one, then what Hugging Face's cache holds. */
+/** What other programs keep, if the owner wants it served. */
+export function foundElsewhere(config: Pick<Config, "program_folders">, settings: Settings): readonly FoundModel[] {
+  return settings.other_programs === "on" ? programModels(config.program_folders) : [];
+}
+
+/** Given models first, then the default one, then what Hugging Face's cache holds, then what was found elsewhere. */
 export function findModels(
   config: Config,
   given: readonly string[],
   default_model: string | null,
+  elsewhere: readonly FoundModel[] = [],
   adapterFolders: () => readonly string[] = () => [],
 ): { catalog: Catalog; wanted: readonly string[] } {
   const own = default_model === null ? [] : [defaultModel(default_model)];
-  const cached: CatalogModel[] = cachedModels(config.hub_folder).map((found) => ({ ...found, sampling: NO_WISHES }));
+  const cached: CatalogModel[] = [...cachedModels(config.hub_folder), ...elsewhere].map((found) => ({
+    ...found,
+    sampling: NO_WISHES,
+  }));
   const known = new Map([...cached, ...own].map((model) => [model.name, model]));
   const named = distinct(given.map((name) => known.get(name) ?? atPath(name)));
   const catalog = new Catalog(

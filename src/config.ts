@@ -16,6 +16,7 @@ import {
   type Settings,
   unknownSetting,
 } from "./core/settings.ts";
+import type { ProgramFolders } from "./hub/programs.ts";
 
 export interface Config {
   /** Where unpacked parts and all state are kept. */
@@ -24,6 +25,7 @@ export interface Config {
   readonly mlx_library: string | null;
   /** Hugging Face's cache of downloaded repositories. */
   readonly hub_folder: string;
+  readonly program_folders: ProgramFolders;
   /** Providers that the environment names, such as OPENAI__API_KEY. */
   readonly providers: readonly GivenProvider[];
   /** What the file, the environment and the command line say now, in this order. */
@@ -63,6 +65,12 @@ export function readConfig(
     data_folder,
     mlx_library: read("BUNSEN_MLX_LIBRARY"),
     hub_folder: read("HF_HUB_CACHE") ?? join(hub_home, "hub"),
+    program_folders: {
+      lmstudio: [join(home, ".lmstudio/models"), join(cache, "lm-studio/models")],
+      ollama: read("OLLAMA_MODELS") ?? join(home, ".ollama/models"),
+      llamacpp:
+        read("LLAMA_CACHE") ?? join(process.platform === "darwin" ? join(home, "Library/Caches") : cache, "llama.cpp"),
+    },
     providers: readProviders(environment),
     layers: () => [
       ...fileLayer(flags.config_file, data_folder),

@@ -11,6 +11,7 @@ import type {
   PreloadResult,
   QueueStatus,
 } from "./core/owner.ts";
+import type { ProfileStore } from "./core/profile.ts";
 import { SETTINGS, type SettingGroup, type SettingName, type Settings, settingsOf } from "./core/settings.ts";
 import type { RunningRequests } from "./route/running.ts";
 import type { Catalog } from "./schedule/catalog.ts";
@@ -25,6 +26,7 @@ export interface OwnerParts {
   readonly engine: EngineClient;
   readonly queue: RequestQueue;
   readonly running: RunningRequests;
+  readonly profiles: Pick<ProfileStore, "profiles">;
   readonly live: LiveSettings;
   /** What is preloaded unless a setting says otherwise. */
   readonly wanted: readonly string[];
@@ -41,9 +43,10 @@ export class Owner implements OwnerDesk {
 
   /** Loads what is to be there from the start. A model of the command line must load; a stored one may be gone. */
   async begin(): Promise<readonly PreloadResult[]> {
-    if (this.#parts.live.origins.preload_models !== "default") return await this.#preload();
-    for (const name of this.#parts.wanted) await this.load(name);
-    return [];
+    if (this.#parts.live.origins.preload_models === "default") {
+      for (const name of this.#parts.wanted) await this.load(name);
+    }
+    return await this.preload();
   }
 
   status(): PoolStatus {
@@ -94,7 +97,7 @@ export class Owner implements OwnerDesk {
   settings(group: SettingGroup): Partial<Settings> {
     const { values } = this.#parts.live;
     const shown = Object.fromEntries(settingsOf(group).map((name) => [name, values[name]]));
-    return group === "pool" ? { ...shown, preload_models: this.#preloads() } : shown;
+    return group === "pool" ? { ...shown, preload_models: this.#listed() } : shown;
   }
 
   async change(values: Partial<Settings>): Promise<Applied> {
@@ -117,7 +120,7 @@ export class Owner implements OwnerDesk {
     return {
       changed,
       needs_restart: changed.filter((name) => SETTINGS[name].group === "server"),
-      preloads: names_preloads ? await this.#preload() : [],
+      preloads: names_preloads ? await this.preload() : [],
       stays: stays.map(({ model, reason }: Stay) => ({ model_id: model, reason })),
     };
   }
@@ -130,7 +133,15 @@ export class Owner implements OwnerDesk {
     for (const { model } of preloaded) await pool.preload(model);
   }
 
-  async #preload(): Promise<readonly PreloadResult[]> {
+  /** Of a model that a profile no longer keeps: it may be evicted unless something else does. */
+  letGo(name: string): void {
+    if (this.#preloads().includes(name)) return;
+    const kept = this.#parts.pool.residents().filter(({ preloaded, model }) => preloaded && model.name !== name);
+    this.#parts.pool.keepOnly(kept.map(({ model }) => model.name));
+  }
+
+  /** Loads what is to be in memory. */
+  async preload(): Promise<readonly PreloadResult[]> {
     const { pool, catalog } = this.#parts;
     const results: PreloadResult[] = [];
     for (const model_id of this.#preloads()) {
@@ -145,6 +156,11 @@ export class Owner implements OwnerDesk {
   }
 
   #preloads(): readonly string[] {
+    const profiled = this.#parts.profiles.profiles().filter(({ auto_load }) => auto_load);
+    return [...new Set([...this.#listed(), ...profiled.map(({ model }) => model)])];
+  }
+
+  #listed(): readonly string[] {
     const { live, wanted } = this.#parts;
     return live.origins.preload_models === "default" ? wanted : live.values.preload_models;
   }

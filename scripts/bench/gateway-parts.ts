@@ -11,7 +11,7 @@ import { createServer } from "../../src/http/server.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
-import { ScriptedOwner } from "../../test/http/scripted-owner.ts";
+import { ScriptedOwner, ScriptedProfiles } from "../../test/http/scripted-owner.ts";
 
 const CHUNKS = 100;
 const ANSWER = JSON.stringify({
@@ -72,7 +72,8 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     settings,
     config: { data_folder: folder, providers: [] },
     local,
-    catalog: { has: () => false },
+    names: { has: () => false },
+    outlook: () => Promise.reject(new Error("no model is here")),
   };
   const { router, desk, providers } = buildRouting(parts);
   await providers.save({ name: "cloud", api_type: "openai", backend_type: "cloud", base_url }, "sk-bench");
@@ -83,8 +84,10 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     desk,
     audit: new StoredAudit(store, settings, Date.now, (error) => console.error(error)),
     models: new Catalog([]),
+    outlook: parts.outlook,
     prefix_cache: { explain: absent },
     owner: new ScriptedOwner(),
+    profiles: new ScriptedProfiles(),
     version: "bench",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: Date.now,

@@ -1,13 +1,19 @@
 /** `bunsen models`: what this machine can serve. */
 
-import { findModels } from "../app.ts";
+import { totalmem } from "node:os";
+import { findModels, foundElsewhere } from "../app.ts";
 import type { Config } from "../config.ts";
 import { unpackParts } from "../parts.ts";
+import { openStore } from "../store/database.ts";
+import { LiveSettings } from "../store/live-settings.ts";
+import { StoredSettings } from "../store/settings.ts";
 import type { Options } from "./options.ts";
 
 export async function models(config: Config, options: Omit<Options, "command">): Promise<void> {
   const { default_model } = await unpackParts(config.data_folder);
-  const { catalog } = findModels(config, options.models, default_model);
+  using store = openStore(config.data_folder);
+  const { values } = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
+  const { catalog } = findModels(config, options.models, default_model, foundElsewhere(config, values));
   const found = catalog.models().map(({ name }) => catalog.find(name));
   if (options.json) {
     const rows = found.map(({ name, path }) => ({ name, path }));

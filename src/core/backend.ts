@@ -39,6 +39,11 @@ export interface ModelEstimate {
   readonly kv_bytes_min: number;
   /** What its largest step takes beside. */
   readonly step_bytes: number;
+  /** Tokens that it reads, however much memory there is. */
+  readonly context_length: number;
+  /** Keys and values are held in blocks. */
+  readonly kv_block_tokens: number;
+  readonly kv_block_bytes: number;
 }
 
 /** A model the engine holds in memory. */

@@ -155,6 +155,8 @@ export interface GenerationWishes extends ChatWishes {
   readonly logprobs: number | null;
   /** null: until the model stops or its context is full. */
   readonly tokens_max: number | null;
+  /** Prompt and answer may take so many tokens together; null: as many as the model does. */
+  readonly context_tokens_max: number | null;
   /** No token that ends the answer is drawn before so many others. */
   readonly tokens_min: number;
   /** Generation ends before any of these texts; they are not part of the answer. */
@@ -177,6 +179,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   choices: 1,
   logprobs: null,
   tokens_max: null,
+  context_tokens_max: null,
   tokens_min: 0,
   stop: [],
   stop_token_ids: [],

@@ -1,5 +1,7 @@
 /** What the owner says about where requests go. Knows neither where it is stored nor how it is applied. */
 
+import type { Purpose } from "./purpose.ts";
+
 /** The wire format a provider speaks. */
 export type ApiType = "openai" | "anthropic";
 
@@ -106,12 +108,21 @@ export interface RoutingSettings {
   readonly private_hosts: readonly string[];
 }
 
-/** What is known of a model on this machine, without touching it. */
-export interface LocalState {
+/** What a request for a model of this machine would meet now. */
+export interface Outlook {
   readonly resident: boolean;
+  /** Requests that wait for it, or for its load. */
   readonly queue_length: number;
-  /** null until its files have been read. */
+  /** Tokens of prompt and answer together; null where it cannot be loaded now. */
   readonly context_length: number | null;
+  /** Models that would leave memory for it. */
+  readonly evicts: readonly string[];
+  readonly purpose: Purpose["kind"];
+  /** In memory; estimated from the headers of its files until it is there. */
+  readonly bytes_weights: number;
+}
+
+export interface LocalState extends Outlook {
   /** null until it has answered. */
   readonly ttft_ms_predicted: number | null;
 }
@@ -160,7 +171,7 @@ export interface RoutingDesk {
   readonly rules: RuleStore;
   /** Throws a `Failure` for a pattern that cannot be used. */
   checkPattern(type: PatternType, pattern: string): (name: string) => boolean;
-  explain(model: string, body_bytes: number, local_only: string | null): Explanation;
+  explain(model: string, body_bytes: number, local_only: string | null): Promise<Explanation>;
   detect(signal: AbortSignal): Promise<Detection>;
   test(provider: Provider, signal: AbortSignal): Promise<ProviderTest>;
   loaded(provider: Provider, signal: AbortSignal): Promise<readonly string[]>;

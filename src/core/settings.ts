@@ -8,6 +8,8 @@ import { Failure } from "./failure.ts";
 export interface ServerSettings {
   readonly host: string;
   readonly port: number;
+  /** Whether models that LM Studio, Ollama and llama.cpp keep on this machine are served too. */
+  readonly other_programs: "on" | "off";
 }
 
 export interface EngineSettings {
@@ -113,6 +115,12 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "count", least: 0, most: 65_535 },
     otherwise: () => 10_240,
     help: "the port to listen on; 0 for any free one",
+  },
+  other_programs: {
+    group: "server",
+    form: { kind: "choice", of: ["on", "off"] },
+    otherwise: () => "off", // they are another program's, and may go at any time
+    help: "on: also serves the models that LM Studio, Ollama and llama.cpp keep on this machine",
   },
   isolation: {
     group: "engine",

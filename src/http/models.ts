@@ -3,6 +3,7 @@
 import { Elysia } from "elysia";
 import type { ModelList, ModelRecord } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
+import type { Outlook } from "../core/routing.ts";
 import { anthropicModelBody, anthropicModelListBody } from "../wire/anthropic-models.ts";
 import { cardBody, cardSchema, modelBody, modelListBody, modelListSchema } from "../wire/openai-models.ts";
 import { speaksAnthropic } from "./anthropic-door.ts";
@@ -15,24 +16,41 @@ const one = describe("OpenAI", "Describe one model", { "application/json": cardS
 export function modelRoutes(parts: RouteParts) {
   return (
     new Elysia({ normalize: false })
-      .get("/v1/models", async ({ request }) => listOf(parts.models.models(), request), { detail: list })
-      .get("/v1/models/:id", async ({ request }) => find(parts.models, request), { detail: one })
+      .get("/v1/models", async ({ request }) => await listFor(request, parts), { detail: list })
+      .get("/v1/models/:id", async ({ request }) => await oneFor(request, parts), { detail: one })
       // An id with its slashes as they are.
-      .get("/v1/models/*", async ({ request }) => find(parts.models, request), { detail: { hide: true } })
+      .get("/v1/models/*", async ({ request }) => await oneFor(request, parts), { detail: { hide: true } })
   );
 }
 
-function listOf(models: readonly ModelRecord[], request: Request) {
-  return speaksAnthropic(request) ? anthropicModelListBody(models) : modelListBody(models);
+async function listFor(request: Request, parts: RouteParts) {
+  const models = parts.models.models();
+  if (speaksAnthropic(request)) return anthropicModelListBody(models);
+  const outlooks = models.map(async (model) => modelBody(model, await outlookOf(model.name, parts)));
+  return modelListBody(await Promise.all(outlooks));
 }
 
-function find(models: ModelList, request: Request) {
+async function oneFor(request: Request, parts: RouteParts) {
+  const model = find(parts.models, request);
+  if (speaksAnthropic(request)) return anthropicModelBody(model);
+  return cardBody(parts.models.card(model.name), modelBody(model, await outlookOf(model.name, parts)));
+}
+
+function find(models: ModelList, request: Request): ModelRecord {
   const id = decoded(new URL(request.url).pathname.slice("/v1/models/".length));
   const model = models.models().find((model) => model.name === id);
-  if (model !== undefined) {
-    return speaksAnthropic(request) ? anthropicModelBody(model) : { ...modelBody(model), ...cardBody(models.card(id)) };
-  }
+  if (model !== undefined) return model;
   throw new Failure("not_found", `Cannot find model "${id}": this server does not have it`, "model");
+}
+
+/** null: it is there, but cannot be read. */
+async function outlookOf(model: string, { outlook }: RouteParts): Promise<Outlook | null> {
+  try {
+    return await outlook(model);
+  } catch (error) {
+    if (error instanceof Failure) return null;
+    throw error;
+  }
 }
 
 function decoded(path: string): string {

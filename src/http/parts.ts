@@ -5,7 +5,8 @@ import type { ModelList } from "../core/backend.ts";
 import type { Gateway } from "../core/exchange.ts";
 import type { OwnerDesk } from "../core/owner.ts";
 import type { PrefixCache } from "../core/prefix.ts";
-import type { RoutingDesk } from "../core/routing.ts";
+import type { ProfileDesk } from "../core/profile.ts";
+import type { Outlook, RoutingDesk } from "../core/routing.ts";
 import type { RequestIds } from "./request-id.ts";
 
 export interface ServerParts {
@@ -13,8 +14,11 @@ export interface ServerParts {
   readonly desk: RoutingDesk;
   readonly audit: AuditLog;
   readonly models: ModelList;
+  /** Throws a `Failure` where the model's files cannot be read. */
+  readonly outlook: (model: string) => Promise<Outlook>;
   readonly prefix_cache: PrefixCache;
   readonly owner: OwnerDesk;
+  readonly profiles: ProfileDesk;
   readonly version: string;
   readonly requestId: () => string;
   /** Milliseconds since the epoch. */

@@ -89,7 +89,7 @@ export function ruleRoutes(parts: RouteParts) {
       "/admin/route/explain",
       async ({ body }) => {
         const local_only = body.local_only === true ? "the request" : null;
-        return explainBody(body.model, desk.explain(body.model, body.body_bytes ?? 0, local_only));
+        return explainBody(body.model, await desk.explain(body.model, body.body_bytes ?? 0, local_only));
       },
       { parse, body: explainRequestSchema, detail: details.explain },
     );

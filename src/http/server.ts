@@ -20,6 +20,7 @@ import { modelRoutes } from "./models.ts";
 import type { ServerParts } from "./parts.ts";
 import { audited } from "./plain-audit.ts";
 import { prefixRoutes } from "./prefix.ts";
+import { profileRoutes } from "./profiles.ts";
 import { providerRoutes } from "./providers.ts";
 import { RequestIds } from "./request-id.ts";
 import { rerankRoutes } from "./rerank.ts";
@@ -71,6 +72,7 @@ export function createServer(given: ServerParts): Server {
     .use(auditRoutes(parts))
     .use(adminRoutes(parts))
     .use(settingRoutes(parts))
+    .use(profileRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
   const answer = async (request: Request) => await app.handle(request);

@@ -129,7 +129,8 @@ function statsOf(path: string): Stats | null {
   }
 }
 
-function names(folder: string): string[] {
+/** What lies in a folder; one that cannot be read has nothing. */
+export function names(folder: string): string[] {
   try {
     return readdirSync(folder).sort();
   } catch {

@@ -31,6 +31,9 @@ export function estimateModel(path: string, settings: EngineSettings): ModelEsti
     kv_bytes_max: Math.min(kv_token_bytes * kv_tokens_max, settings.kv_bytes_max),
     kv_bytes_min: kv_token_bytes * Math.min(context_length, TALK_TOKENS),
     step_bytes: step_floats * FLOAT_BYTES,
+    context_length,
+    kv_block_tokens: BLOCK_TOKENS,
+    kv_block_bytes: kv_token_bytes * BLOCK_TOKENS,
   };
 }
 

@@ -28,8 +28,8 @@ export class Desk implements RoutingDesk {
     this.#privateHosts = privateHosts;
   }
 
-  explain(model: string, body_bytes: number, local_only: string | null): Explanation {
-    return this.#router.explain(model, body_bytes, local_only);
+  async explain(model: string, body_bytes: number, local_only: string | null): Promise<Explanation> {
+    return await this.#router.explain(model, body_bytes, local_only);
   }
 
   async detect(signal: AbortSignal) {

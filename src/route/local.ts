@@ -51,14 +51,14 @@ export class LocalBackend implements Backend, PrefixCache {
 
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
     using lease = await this.#acquire(request, signal);
-    const { model, adapter, text, prompt_ids } = await this.#read(request, lease.loaded, signal);
+    const { model, adapter, text, prompt_ids } = await this.#read(request, bounded(lease.loaded, request), signal);
     const match = await this.#scheduler.explain({ model: model.name, adapter, prompt_ids });
     return inWords(match, prompt_ids, text.vocabulary);
   }
 
   async count(request: GenerationRequest, signal: AbortSignal): Promise<number> {
     using lease = await this.#acquire(request, signal);
-    return (await this.#read(request, lease.loaded, signal)).prompt_ids.length;
+    return (await this.#read(request, bounded(lease.loaded, request), signal)).prompt_ids.length;
   }
 
   async embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings> {
@@ -72,7 +72,7 @@ export class LocalBackend implements Backend, PrefixCache {
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     refuseUnheard(request);
     using lease = await this.#acquire(request, signal);
-    const { loaded } = lease;
+    const loaded = bounded(lease.loaded, request);
     const { model, adapter, text, prompt_ids, form } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
     const rules = answerRules(request, form);
@@ -190,6 +190,11 @@ function refuseForeign({ sampling, stop_token_ids }: GenerationRequest, { model,
     const state = `"${model}" has ${vocabulary_size} tokens, found token ${foreign}`;
     throw new Failure("invalid_request", `Cannot use "${parameter}": ${state}`, parameter);
   }
+}
+
+/** The model with the context that this request may have of it. */
+function bounded(loaded: LoadedModel, { context_tokens_max }: GenerationRequest): LoadedModel {
+  return { ...loaded, context_length: Math.min(loaded.context_length, context_tokens_max ?? loaded.context_length) };
 }
 
 /** A chat's answer begins a text; a completion continues one unless there is none. */

@@ -23,7 +23,8 @@ export interface World {
   readonly rules: readonly RuleMatcher[];
   readonly providers: ReadonlyMap<string, Provider>;
   readonly settings: RoutingSettings;
-  /** null: this machine does not have the model. */
+  readonly hasModel: (name: string) => boolean;
+  /** Of the models `modelsAskedOf` names; null: this machine does not have it. */
   local(model: string): LocalState | null;
 }
 
@@ -46,6 +47,12 @@ export function plan(question: Question, world: World): Plan {
   const [first, ...rest] = allowed;
   if (first === undefined) throw noWay(question.model, local_only, stops, world);
   return { stops: [first, ...rest], rule_id: rule?.id ?? null, local_only };
+}
+
+/** The models of this machine whose state decides where the question goes. */
+export function modelsAskedOf(model: string, rules: readonly RuleMatcher[]): readonly string[] {
+  const asked = rules.filter(({ rule, matches }) => isConditional(rule) && matches(model));
+  return asked.map(({ rule }) => localModelOf(rule, model));
 }
 
 /** Whether what is sent to it stays on this machine; an ordinary proxy here may send it on, so its kind must be known. */
@@ -75,7 +82,7 @@ function ofRule(rule: Rule, asked: string): Wanted[] {
 
 /** A name may say its provider itself, as in `openai:gpt-5`; but a model of that very name here goes first. */
 function withoutRule(model: string, world: World): Wanted[] {
-  if (world.local(model) !== null) return [{ backend: "local", model, reason: "local model" }];
+  if (world.hasModel(model)) return [{ backend: "local", model, reason: "local model" }];
   const [provider, rest] = splitOnce(model);
   if (rest !== "" && world.providers.has(provider)) {
     return [{ backend: provider, model: rest, reason: "provider named by the model" }];
@@ -123,9 +130,17 @@ function noWay(model: string, local_only: string | null, stops: readonly Stop[],
 }
 
 function holds(rule: Rule, question: Question, world: World): boolean {
-  if (Object.values(rule.when).every((condition) => condition === null)) return true;
-  const local = world.local(rule.target.backend === "local" ? (rule.target.model ?? question.model) : question.model);
+  if (!isConditional(rule)) return true;
+  const local = world.local(localModelOf(rule, question.model));
   return local !== null && conditionsHold(rule.when, local, question.prompt_tokens_about);
+}
+
+function isConditional({ when }: Rule): boolean {
+  return Object.values(when).some((condition) => condition !== null);
+}
+
+function localModelOf({ target }: Rule, asked: string): string {
+  return target.backend === "local" ? (target.model ?? asked) : asked;
 }
 
 function conditionsHold(when: RuleConditions, local: LocalState, prompt_tokens: number): boolean {

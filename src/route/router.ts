@@ -7,6 +7,7 @@ import { Failure, type FailureKind } from "../core/failure.ts";
 import type {
   Explanation,
   LocalState,
+  Outlook,
   Plan,
   Provider,
   ProviderSource,
@@ -18,7 +19,7 @@ import { generateTogether } from "../core/together.ts";
 import { begun } from "./begun.ts";
 import type { LocalWatch } from "./local-watch.ts";
 import { compilePattern } from "./pattern.ts";
-import { plan, type RuleMatcher, type World } from "./policy.ts";
+import { modelsAskedOf, plan, type RuleMatcher, type World } from "./policy.ts";
 import type { AddressGuard } from "./remote/address.ts";
 import { withDefaults } from "./remote/defaults.ts";
 import { askProvider } from "./remote/remote-backend.ts";
@@ -29,6 +30,8 @@ export interface RouterParts {
   readonly local: Backend;
   /** Whether this machine has a model of that name. */
   readonly hasModel: (name: string) => boolean;
+  /** What a request for the model would meet. Throws a `Failure` where its files cannot be read. */
+  readonly outlook: (name: string) => Promise<Outlook>;
   readonly watch: LocalWatch;
   readonly providers: ProviderSource;
   /** As they are stored, in any order; the same array until one changes. */
@@ -50,7 +53,7 @@ export class Router implements Gateway {
   }
 
   async open(call: Call, trace: Trace, signal: AbortSignal): Promise<Reply> {
-    const { stops } = this.#plan(call.model, call.body.length, call.local_only);
+    const { stops } = await this.#plan(call.model, call.body.length, call.local_only);
     for (const [index, stop] of stops.entries()) {
       const last = index === stops.length - 1;
       try {
@@ -64,10 +67,10 @@ export class Router implements Gateway {
   }
 
   /** Where a request would go; asks nobody. */
-  explain(model: string, body_bytes: number, local_only: string | null): Explanation {
-    const made = this.#plan(model, body_bytes, local_only);
+  async explain(model: string, body_bytes: number, local_only: string | null): Promise<Explanation> {
+    const made = await this.#plan(model, body_bytes, local_only);
     const [first] = made.stops;
-    return { ...made, local: first.backend === "local" ? this.#localState(first.model) : null };
+    return { ...made, local: first.backend === "local" ? await this.#localState(first.model) : null };
   }
 
   upstream(provider: string): Upstream {
@@ -83,9 +86,14 @@ export class Router implements Gateway {
     return upstream;
   }
 
-  #plan(model: string, body_bytes: number, local_only: string | null): Plan {
+  async #plan(model: string, body_bytes: number, local_only: string | null): Promise<Plan> {
     const prompt_tokens_about = Math.ceil(body_bytes / BYTES_PER_TOKEN);
-    return plan({ model, prompt_tokens_about, local_only }, this.#world());
+    const states = new Map<string, LocalState | null>();
+    for (const name of modelsAskedOf(model, this.#matchers())) {
+      if (!states.has(name)) states.set(name, await this.#localState(name));
+    }
+    const world = this.#world();
+    return plan({ model, prompt_tokens_about, local_only }, { ...world, local: (name) => states.get(name) ?? null });
   }
 
   async #ask(stop: Stop, call: Call, trace: Trace, signal: AbortSignal): Promise<Reply> {
@@ -131,17 +139,21 @@ export class Router implements Gateway {
     });
   }
 
-  #world(): World {
-    return {
-      rules: this.#matchers(),
-      providers: this.#providers(),
-      settings: this.#parts.settings(),
-      local: (model) => (this.#parts.hasModel(model) ? this.#localState(model) : null),
-    };
+  #world(): Omit<World, "local"> {
+    const { settings, hasModel } = this.#parts;
+    return { rules: this.#matchers(), providers: this.#providers(), settings: settings(), hasModel };
   }
 
-  #localState(model: string): LocalState {
-    return this.#parts.watch.state(model);
+  /** null where this machine lacks it, or cannot read it. */
+  async #localState(model: string): Promise<LocalState | null> {
+    const { hasModel, outlook, watch } = this.#parts;
+    if (!hasModel(model)) return null;
+    try {
+      return { ...(await outlook(model)), ttft_ms_predicted: watch.predicted(model) };
+    } catch (error) {
+      if (error instanceof Failure) return null;
+      throw error;
+    }
   }
 
   #providers(): ReadonlyMap<string, Provider> {

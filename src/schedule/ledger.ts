@@ -31,9 +31,8 @@ export class Ledger {
     return this.#limit();
   }
 
-  /** Steps of several models follow each other, so that only the largest counts. */
   get taken_bytes(): number {
-    return total([...this.#entries.values()]);
+    return takenBytes([...this.#entries.values()]);
   }
 
   /** Negative when the limit was lowered below what is taken. */
@@ -49,7 +48,7 @@ export class Ledger {
   reserve(model: string, account: Account): number {
     assert(!this.#entries.has(model), "a model is reserved once");
     const entry = { ...account, model, weights_bytes_estimated: account.weights_bytes, is_measured: false };
-    const missing = Math.max(0, total([...this.#entries.values(), entry]) - this.limit_bytes);
+    const missing = Math.max(0, takenBytes([...this.#entries.values(), entry]) - this.limit_bytes);
     if (missing === 0) this.#entries.set(model, entry);
     return missing;
   }
@@ -67,7 +66,8 @@ export class Ledger {
   }
 }
 
-function total(entries: readonly Account[]): number {
+/** Steps of several models follow each other, so that only the largest counts. */
+export function takenBytes(entries: readonly Account[]): number {
   const kept = entries.reduce((sum, { weights_bytes, kv_bytes }) => sum + weights_bytes + kv_bytes, 0);
   return kept + Math.max(0, ...entries.map(({ step_bytes }) => step_bytes));
 }

@@ -1,12 +1,16 @@
 /** Which models are in memory: loads on first use, makes room by policy, unloads what is idle. Knows no engine and no tensors. */
 
+import { assert } from "../core/assert.ts";
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import { Failure, toRecord } from "../core/failure.ts";
+import type { Outlook } from "../core/routing.ts";
 import type { PoolSettings } from "../core/settings.ts";
+import { unlessAborted } from "../core/unless-aborted.ts";
 import type { CatalogModel } from "./catalog.ts";
 import { mostDispensable } from "./eviction.ts";
 import { type Account, Ledger } from "./ledger.ts";
 import { type LoadingEvent, LoadingProgress } from "./loading.ts";
+import { foresee, kvRoom, type Limits } from "./room.ts";
 
 /** Where models are loaded to. */
 export interface ModelHost {
@@ -86,6 +90,22 @@ export class ModelPool {
 
   residents(): readonly ResidentModel[] {
     return [...this.#slots.values()].map((slot) => ({ ...slot, account: this.#accountOf(slot) }));
+  }
+
+  /** Loads and evicts nothing, but may read the headers of the model's files. */
+  async outlook(model: CatalogModel): Promise<Outlook> {
+    const slot = this.#slots.get(model.name);
+    const { purpose, loaded } = slot ?? { purpose: null, loaded: null };
+    if (slot?.state === "ready" && loaded !== null && purpose !== null) {
+      const { context_length, bytes_resident: bytes_weights } = loaded;
+      return { resident: true, queue_length: 0, context_length, evicts: [], purpose, bytes_weights };
+    }
+    const estimate = await this.#host.measure(model.path);
+    const others = this.ledger.entries().filter((entry) => entry.model !== model.name);
+    const nextVictim = (gone: readonly string[]) => this.#victim(gone)?.model.name ?? null;
+    const foreseen = foresee(estimate, others, this.#limits, nextVictim);
+    const facts = { purpose: estimate.purpose, bytes_weights: estimate.weights_bytes };
+    return { resident: false, queue_length: slot?.in_flight ?? 0, ...foreseen, ...facts };
   }
 
   /** Loads the model if need be. All who wait for one load get its model, or the cause of its failure. */
@@ -244,26 +264,36 @@ export class ModelPool {
     for (;;) {
       const kv_bytes = this.#reserve(slot, estimate);
       if (kv_bytes !== null) return kv_bytes;
-      const { contention } = this.#settings;
-      const victim = contention === "fail" ? null : mostDispensable(this.#idle(), this.#settings, this.#now());
+      const victim = this.#victim([]);
       if (victim !== null) {
         await this.#remove(victim);
         continue;
       }
-      if (contention !== "wait" || !this.#mayMakeRoom(slot, estimate)) throw this.#refusal(slot.model.name, estimate);
+      if (this.#settings.contention !== "wait" || !this.#mayMakeRoom(slot, estimate))
+        throw this.#refusal(slot.model.name, estimate);
       await this.#change.promise;
       if (slot.in_flight === 0) throw new Failure("cancelled", `Cannot load "${slot.model.name}": nobody waits for it`);
     }
   }
 
-  /** For its keys and values a model takes half of what is left at most: the next one would have no room otherwise. */
-  #reserve({ model }: Slot, { weights_bytes, step_bytes, kv_bytes_min, kv_bytes_max }: ModelEstimate): number | null {
-    if (!this.#hasPlace()) return null;
-    const steps = this.ledger.entries().map((entry) => entry.step_bytes);
-    const more_step_bytes = Math.max(0, step_bytes - Math.max(0, ...steps));
-    const left = this.ledger.free_bytes - weights_bytes - more_step_bytes;
-    const kv_bytes = Math.min(kv_bytes_max, Math.max(kv_bytes_min, Math.floor(left / 2)));
-    return this.ledger.reserve(model.name, { weights_bytes, kv_bytes, step_bytes }) === 0 ? kv_bytes : null;
+  #reserve({ model }: Slot, estimate: ModelEstimate): number | null {
+    const kv_bytes = kvRoom(estimate, this.ledger.entries(), this.#limits);
+    if (kv_bytes === null) return null;
+    const { weights_bytes, step_bytes } = estimate;
+    const missing = this.ledger.reserve(model.name, { weights_bytes, kv_bytes, step_bytes });
+    assert(missing === 0, "what fits is reserved");
+    return kv_bytes;
+  }
+
+  /** Who goes next to make room for another; null: nobody may. */
+  #victim(gone: readonly string[]): Slot | null {
+    if (this.#settings.contention === "fail") return null;
+    const idle = this.#idle().filter(({ model }) => !gone.includes(model.name));
+    return mostDispensable(idle, this.#settings, this.#now());
+  }
+
+  get #limits(): Limits {
+    return { limit_bytes: this.ledger.limit_bytes, models_max: this.#settings.max_models };
   }
 
   /** Whether there is room for one more model by number. */
@@ -366,16 +396,4 @@ const GB = 1e9;
 
 function inGb(bytes: number): string {
   return `${(bytes / GB).toFixed(3)} GB`;
-}
-
-async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const leave = () => reject(signal.reason);
-  signal.addEventListener("abort", leave, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", leave);
-  }
 }

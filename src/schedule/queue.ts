@@ -47,6 +47,10 @@ export class RequestQueue {
     return [...this.#lanes.values()].reduce((sum, lane) => sum + lane.waiting.length, 0);
   }
 
+  waitingFor(model: string): number {
+    return this.#lanes.get(model)?.waiting.length ?? 0;
+  }
+
   /** Waits for a place among the model's running requests. Throws a `Failure` when too many wait, or the signal's reason. */
   async enter(model: string, priority: Priority, signal: AbortSignal): Promise<Place> {
     signal.throwIfAborted();

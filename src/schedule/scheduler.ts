@@ -3,6 +3,7 @@
 import type { EncoderText } from "../core/encoding.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Priority } from "../core/priority.ts";
+import type { Outlook } from "../core/routing.ts";
 import type { EngineClient, RowRequest } from "../worker/client.ts";
 import type { PromptOfModel, RowProgress } from "../worker/messages.ts";
 import type { CatalogModel } from "./catalog.ts";
@@ -21,7 +22,7 @@ export interface AskedTexts {
 }
 
 /** Where rows and readings run. */
-export type Rows = Pick<Scheduler, keyof Scheduler>;
+export type Rows = Pick<Scheduler, "acquire" | "explain" | "generate" | "read">;
 
 export class Scheduler {
   readonly #engine: EngineClient;
@@ -37,6 +38,12 @@ export class Scheduler {
   /** Keeps the model in memory until it is disposed. */
   acquire(model: CatalogModel, signal: AbortSignal): Promise<Lease> {
     return this.#pool.acquire(model, signal);
+  }
+
+  /** What a request for the model would meet now, and how many wait for it already. */
+  async outlook(model: CatalogModel): Promise<Outlook> {
+    const outlook = await this.#pool.outlook(model);
+    return { ...outlook, queue_length: outlook.queue_length + this.#queue.waitingFor(model.name) };
   }
 
   explain(prompt: PromptOfModel): Promise<PrefixMatch> {

@@ -55,4 +55,9 @@ export const MIGRATIONS: readonly string[] = [
     open INTEGER NOT NULL
   ) STRICT;
   INSERT INTO audit_ends VALUES (1, 0, '', 0, '', 0);`,
+  `CREATE TABLE profiles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    words TEXT NOT NULL,
+    changed_ms INTEGER NOT NULL
+  ) STRICT;`,
 ];

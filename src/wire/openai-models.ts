@@ -1,27 +1,51 @@
-/** OpenAI's list of models. Knows no HTTP. */
+/** OpenAI's list of models, with what each can do here and now beside. Knows no HTTP. */
 
 import { Type } from "@sinclair/typebox";
 import type { ModelRecord } from "../core/backend.ts";
 import type { ModelCard } from "../core/card.ts";
+import type { Outlook } from "../core/routing.ts";
 
-export function modelBody(model: ModelRecord) {
-  return { id: model.name, object: "model", created: model.created_s, owned_by: model.owner };
+/** `outlook`: null where its files cannot be read. */
+export function modelBody(model: ModelRecord, outlook: Outlook | null) {
+  return {
+    id: model.name,
+    object: "model",
+    created: model.created_s,
+    owned_by: model.owner,
+    loaded: outlook?.resident ?? false,
+    context_length: outlook?.context_length ?? null,
+    capabilities: outlook === null ? [] : CAPABILITIES[outlook.purpose],
+    size_bytes: outlook?.bytes_weights ?? null,
+  };
 }
 
-/** Beside OpenAI's fields, what the model's files say. */
-export function cardBody(card: ModelCard) {
-  return { ...card };
+/** What the model's files say, and beside it what holds now; `context_length` is what a request may have now. */
+export function cardBody(card: ModelCard, model: ReturnType<typeof modelBody>) {
+  return { ...card, ...model, context_length: model.context_length ?? card.context_length };
 }
 
-export function modelListBody(models: readonly ModelRecord[]) {
-  return { object: "list", data: models.map(modelBody) };
+export function modelListBody(data: readonly ReturnType<typeof modelBody>[]) {
+  return { object: "list", data };
 }
+
+/** By what the model is for: the routes that take it. */
+const CAPABILITIES = {
+  chat: ["chat", "completions"],
+  embedding: ["embeddings"],
+  reranker: ["rerank"],
+} as const;
 
 const modelSchema = Type.Object({
   id: Type.String(),
   object: Type.Literal("model"),
   created: Type.Integer({ description: "Seconds since the epoch." }),
   owned_by: Type.String(),
+  loaded: Type.Boolean({ description: "It is in memory." }),
+  context_length: Type.Union([Type.Integer(), Type.Null()], {
+    description: "Tokens of prompt and answer that a request may have now; null where the model cannot be loaded.",
+  }),
+  capabilities: Type.Array(Type.String({ examples: ["chat"] })),
+  size_bytes: Type.Union([Type.Integer(), Type.Null()], { description: "Of its weights in memory." }),
 });
 
 const count = (description: string) => Type.Integer({ minimum: 0, description });

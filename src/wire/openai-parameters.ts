@@ -96,6 +96,7 @@ export function wishesOf(
     choices: body.n ?? 1,
     logprobs,
     tokens_max,
+    context_tokens_max: null,
     tokens_min: tokensMinOf(body, tokens_max),
     stop: typeof body.stop === "string" ? [body.stop] : (body.stop ?? []),
     stop_token_ids: body.stop_token_ids ?? [],

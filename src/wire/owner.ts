@@ -82,16 +82,18 @@ export const loadingEventSchema = Type.Object({
   message: Type.Optional(Type.String()),
 });
 
+export const preloadsSchema = Type.Array(
+  Type.Object({
+    model_id: Type.String(),
+    status: Type.Union([Type.Literal("loaded"), Type.Literal("already_loaded"), Type.Literal("failed")]),
+    reason: nullable(Type.String()),
+  }),
+);
+
 const applied = {
   changed: Type.Array(Type.String({ examples: ["max_models"] })),
   needs_restart: Type.Array(Type.String(), { description: "Settings that act from the next start on." }),
-  preloads: Type.Array(
-    Type.Object({
-      model_id: Type.String(),
-      status: Type.Union([Type.Literal("loaded"), Type.Literal("already_loaded"), Type.Literal("failed")]),
-      reason: nullable(Type.String()),
-    }),
-  ),
+  preloads: preloadsSchema,
   stays: Type.Array(
     Type.Object({
       model_id: Type.String(),

@@ -93,7 +93,7 @@ export const ruleRequestSchema = Type.Object(
     fallbacks: Type.Optional(Type.Array(text, { maxItems: 16, description: "As `provider:model` or `local:model`." })),
     priority: Type.Optional(Type.Integer({ description: "Higher goes first; 0 unless given." })),
     enabled: Type.Optional(Type.Boolean()),
-    profile: Type.Optional(Type.Null({ description: "There are no profiles yet." })),
+    profile: Type.Optional(Type.Null({ description: "A profile is named as `target_model` of the target `local`." })),
     privacy: nullable(Type.Literal("local-only")),
     when: nullable(
       Type.Object(
@@ -185,10 +185,25 @@ export const explainSchema = Type.Object({
     }),
   ),
   would_load: Type.Union([Type.String(), Type.Null()]),
+  would_evict: Type.Array(Type.String()),
+  queue_length: Type.Union([Type.Integer(), Type.Null()], { description: "Requests that wait for the model here." }),
+  context_length: Type.Union([Type.Integer(), Type.Null()], {
+    description: "Tokens of prompt and answer that this machine admits now; null where the model cannot be loaded.",
+  }),
   ttft_ms_predicted: Type.Union([Type.Number(), Type.Null()]),
 });
 
 export function explainBody(model: string, { stops, rule_id, local_only, local }: Explanation) {
   const would_load = local !== null && !local.resident ? stops[0].model : null;
-  return { model, rule_id, local_only, stops, would_load, ttft_ms_predicted: local?.ttft_ms_predicted ?? null };
+  return {
+    model,
+    rule_id,
+    local_only,
+    stops,
+    would_load,
+    would_evict: local?.evicts ?? [],
+    queue_length: local?.queue_length ?? null,
+    context_length: local?.context_length ?? null,
+    ttft_ms_predicted: local?.ttft_ms_predicted ?? null,
+  };
 }

@@ -13,6 +13,7 @@ const NOTHING: Config = {
   data_folder: FOLDER,
   mlx_library: null,
   hub_folder: join(FOLDER, "no-hub"),
+  program_folders: { lmstudio: [], ollama: join(FOLDER, "no-ollama"), llamacpp: join(FOLDER, "no-cache") },
   providers: [],
   layers: () => [],
 };

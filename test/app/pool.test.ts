@@ -369,3 +369,69 @@ describe("settings", () => {
     expect(body).toMatchObject({ max_models: 3, ttl_s: 77 });
   }, 60_000);
 });
+
+describe("an explanation", () => {
+  interface Explained {
+    readonly would_load: string | null;
+    readonly would_evict: readonly string[];
+    readonly queue_length: number;
+    readonly context_length: number | null;
+  }
+  const explain = async (model: string) =>
+    (await ask("POST", "/admin/route/explain", { model })).body as unknown as Explained;
+
+  test("tells what would be loaded and evicted, and loads nothing", async () => {
+    await settle({ max_models: 2 });
+    for (const model of [BIG, small]) await complete(model);
+    expect(await explain(BIG)).toMatchObject({ would_load: null, would_evict: [] });
+    expect(await explain(gguf)).toMatchObject({ would_load: gguf, would_evict: [BIG] });
+    expect(await resident()).toEqual([BIG, small].sort());
+    await complete(gguf);
+    expect(await resident()).toEqual([gguf, small].sort());
+  }, 30_000);
+
+  test("tells the context before a load that is admitted after it", async () => {
+    for (const kv_bytes_max of [4 * 2 ** 20, 2 ** 30]) {
+      await ask("PUT", "/api/settings/engine", { kv_bytes_max });
+      for (const model of [BIG, small, gguf]) {
+        const { context_length } = await explain(model);
+        await complete(model);
+        expect((await explain(model)).context_length).toBe(context_length);
+        await ask("POST", `/admin/models/unload/${model}`);
+      }
+    }
+  }, 60_000);
+
+  test("tells that there is no way into memory", async () => {
+    await settle({ memory_limit_value: 0.05 });
+    expect(await explain(BIG)).toMatchObject({ would_load: BIG, would_evict: [], context_length: null });
+  });
+
+  test("a rule for a cold model holds until it is loaded", async () => {
+    const when = { cold: true };
+    const words = { model_pattern: BIG, pattern_type: "exact", target: "local", target_model: small, when };
+    const elsewhere = await ask("POST", "/api/settings/rules", words);
+    const id = (elsewhere.body as unknown as { readonly id: number }).id;
+    expect((await explain(BIG)).would_load).toBe(small);
+    await ask("PUT", `/api/settings/rules/${id}`, { ...words, when: { cold: true, context_too_long: true } });
+    expect((await explain(BIG)).would_load).toBe(BIG);
+    await ask("DELETE", `/api/settings/rules/${id}`);
+  });
+});
+
+test("the list, the check and its text have one number for what a request may have", async () => {
+  interface Listed {
+    readonly data: readonly { readonly id: string; readonly loaded: boolean; readonly context_length: number | null }[];
+  }
+  const listed = async (id: string) =>
+    ((await ask("GET", "/v1/models")).body as unknown as Listed).data.find((model) => model.id === id);
+  await ask("PUT", "/api/settings/engine", { kv_bytes_max: 4 * 2 ** 20 });
+  const cold = await listed(BIG);
+  expect(cold).toMatchObject({ loaded: false, capabilities: ["chat", "completions"] });
+  const refused = await complete(BIG, { prompt: "word ".repeat(400) });
+  expect(refused.body.detail).toContain(`"${BIG}" takes ${cold?.context_length} with the answer`);
+  expect(await listed(BIG)).toEqual({ ...cold, loaded: true } as never);
+  expect(await listed("damaged")).toMatchObject({ loaded: false });
+  await ask("PUT", "/api/settings/engine", { kv_bytes_max: 2 ** 30 });
+  expect((await listed(BIG))?.context_length).toBeGreaterThan(cold?.context_length ?? 0);
+}, 30_000);

@@ -3,8 +3,9 @@
 import { expect, test } from "bun:test";
 import { CARD, readProblem, ScriptedBackend, serverOf } from "./scripted-backend.ts";
 
-const TINY = { id: "tiny", object: "model", created: 1_700_000_000, owned_by: "local" };
-const NAMED = { id: "org/name", object: "model", created: 1_700_000_001, owned_by: "org" };
+const FACTS = { loaded: true, context_length: 64, capabilities: ["chat", "completions"], size_bytes: 100 };
+const TINY = { id: "tiny", object: "model", created: 1_700_000_000, owned_by: "local", ...FACTS };
+const NAMED = { id: "org/name", object: "model", created: 1_700_000_001, owned_by: "org", ...FACTS };
 
 test("the list has every model", async () => {
   const response = await serverOf(new ScriptedBackend()).ask("/v1/models");
@@ -15,7 +16,7 @@ test("a model is found by its id with its card, with its slash encoded or not", 
   const { ask } = serverOf(new ScriptedBackend());
   const found = ["tiny", "org/name", "org%2Fname", "org%2fname", "%74iny"];
   const models = await Promise.all(found.map(async (id) => await (await ask(`/v1/models/${id}`)).json()));
-  expect(models).toEqual([TINY, NAMED, NAMED, NAMED, TINY].map((model) => ({ ...model, ...CARD })));
+  expect(models).toEqual([TINY, NAMED, NAMED, NAMED, TINY].map((model) => ({ ...CARD, ...model })));
 });
 
 test("what is not a model's id is not found, and named as it was asked", async () => {

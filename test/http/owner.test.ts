@@ -28,6 +28,12 @@ const ROUTES: readonly [string, string, string, object?][] = [
   ["put", "/api/settings/pool", "/api/settings/pool", { max_models: 3 }],
   ["put", "/api/settings/timeouts", "/api/settings/timeouts", { chat_timeout_s: 1.5 }],
   ["put", "/api/settings/engine", "/api/settings/engine", { rows_max: 2 }],
+  ["get", "/api/profiles", "/api/profiles"],
+  ["get", "/api/profiles/1", "/api/profiles/{id}"],
+  ["post", "/api/profiles", "/api/profiles", { name: "terse", model: "some/model", max_tokens: 8 }],
+  ["put", "/api/profiles/1", "/api/profiles/{id}", { name: "terse", model: "some/model", top_p: 0.5 }],
+  ["post", "/api/profiles/1/duplicate", "/api/profiles/{id}/duplicate"],
+  ["delete", "/api/profiles/1", "/api/profiles/{id}"],
 ];
 
 test.each([...ROUTES])("%s %s answers as the document says", async (method, path, documented, body) => {

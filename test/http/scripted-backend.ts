@@ -8,14 +8,14 @@ import type { ModelCard } from "../../src/core/card.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/core/encoding.ts";
 import { Failure } from "../../src/core/failure.ts";
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
-import { NO_DEFAULTS, type RoutingDesk } from "../../src/core/routing.ts";
+import { NO_DEFAULTS, type Outlook, type RoutingDesk } from "../../src/core/routing.ts";
 import { createServer } from "../../src/http/server.ts";
 import { LocalWatch } from "../../src/route/local-watch.ts";
 import { AddressGuard } from "../../src/route/remote/address.ts";
 import { TUNING } from "../../src/route/remote/upstream.ts";
 import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
-import { ScriptedOwner } from "./scripted-owner.ts";
+import { ScriptedOwner, ScriptedProfiles } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
@@ -204,11 +204,21 @@ const NO_DESK: RoutingDesk = {
   resetBreakers: () => undefined,
 };
 
+const outlook = async (): Promise<Outlook> => ({
+  resident: true,
+  queue_length: 0,
+  context_length: 64,
+  evicts: [],
+  purpose: "chat",
+  bytes_weights: 100,
+});
+
 /** A router that knows this machine only. */
 function localGateway(backend: Backend): Router {
   return new Router({
     local: backend,
     hasModel: () => true,
+    outlook,
     watch: new LocalWatch(() => performance.now()),
     providers: {
       providers: () => [],
@@ -238,8 +248,10 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000, waiting_ms = 
     desk: NO_DESK,
     audit: { ...NO_AUDIT, record: (entry) => audit.push(entry) },
     models: { models: () => MODELS, card: () => CARD },
+    outlook,
     prefix_cache: { explain: async () => EXPLANATION },
     owner,
+    profiles: new ScriptedProfiles(),
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,

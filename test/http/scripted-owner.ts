@@ -1,6 +1,7 @@
 /** An owner's desk with one model in memory, where every request is granted and noted. */
 
 import type { Applied, OwnerDesk } from "../../src/core/owner.ts";
+import type { Profile, ProfileDesk, ProfileWords } from "../../src/core/profile.ts";
 import { defaultSettings, settingsOf } from "../../src/core/settings.ts";
 
 const MEMORY = { limit_bytes: 1000, taken_bytes: 400, free_bytes: 600, process_bytes: 900 };
@@ -76,5 +77,45 @@ export class ScriptedOwner implements OwnerDesk {
   async reload() {
     this.asked.push(["reload"]);
     return APPLIED;
+  }
+}
+
+const PROFILE: Profile = {
+  id: 1,
+  name: "terse",
+  model: "some/model",
+  system_prompt: "Be brief",
+  temperature: 0.5,
+  top_p: null,
+  max_tokens: 8,
+  template_options: { enable_thinking: false },
+  context_length: null,
+  auto_load: true,
+};
+
+/** One profile, whatever is asked. */
+export class ScriptedProfiles implements ProfileDesk {
+  profiles() {
+    return [PROFILE];
+  }
+
+  find() {
+    return PROFILE;
+  }
+
+  async add(words: ProfileWords) {
+    return { profile: { ...words, id: 2 }, preloads: APPLIED.preloads };
+  }
+
+  async change(_: string, words: ProfileWords) {
+    return { profile: { ...words, id: 1 }, preloads: [] };
+  }
+
+  async duplicate() {
+    return { profile: { ...PROFILE, id: 2 }, preloads: [] };
+  }
+
+  async remove() {
+    return PROFILE;
   }
 }

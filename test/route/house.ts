@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { buildRouting } from "../../src/app.ts";
-import type { GivenProvider } from "../../src/core/routing.ts";
+import type { GivenProvider, Outlook } from "../../src/core/routing.ts";
 import { defaultSettings, type Settings } from "../../src/core/settings.ts";
 import { listen } from "../../src/http/listen.ts";
 import { createServer } from "../../src/http/server.ts";
@@ -11,7 +11,7 @@ import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { type Script, ScriptedBackend } from "../http/scripted-backend.ts";
-import { ScriptedOwner } from "../http/scripted-owner.ts";
+import { ScriptedOwner, ScriptedProfiles } from "../http/scripted-owner.ts";
 
 const NO_WAITS: Tuning = { ...TUNING, backoff_ms: 1, retries_max: 0 };
 const ANY_QUERY = { model: null, backend: null, status: null, key: null, from_ms: null, to_ms: null };
@@ -25,6 +25,15 @@ export interface HouseWishes {
 }
 
 /** `tiny` is the one model of this machine. */
+const outlook = async (): Promise<Outlook> => ({
+  resident: false,
+  queue_length: 2,
+  context_length: 64,
+  evicts: ["idle"],
+  purpose: "chat",
+  bytes_weights: 100,
+});
+
 export function openHouse(wishes: HouseWishes) {
   const store = openStore(wishes.folder);
   const settings = { ...defaultSettings(2 ** 33), private_hosts: ["127.0.0.1"], ...wishes.settings };
@@ -36,7 +45,8 @@ export function openHouse(wishes: HouseWishes) {
     settings,
     config: { data_folder: wishes.folder, providers: wishes.given ?? [] },
     local: backend,
-    catalog: { has: (name) => name === "tiny" },
+    names: { has: (name) => name === "tiny" },
+    outlook,
     tuning: { ...NO_WAITS, ...wishes.tuning },
   });
   let count = 0;
@@ -45,7 +55,9 @@ export function openHouse(wishes: HouseWishes) {
     desk,
     audit,
     models: new Catalog([]),
+    outlook,
     owner: new ScriptedOwner(),
+    profiles: new ScriptedProfiles(),
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,

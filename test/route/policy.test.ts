@@ -42,8 +42,19 @@ function world(rules: readonly Rule[], changes: Partial<World> = {}): World {
     rules: rules.map((rule) => ({ rule, matches: compilePattern(rule.pattern_type, rule.model_pattern) })),
     providers: new Map([CLOUD, NEAR, HOUSE].map((provider) => [provider.name, provider])),
     settings: { enable_cloud_routing: true, default_provider: null, private_hosts: [], default_model: null },
+    hasModel: (model) => model === "here",
     local: (model) =>
-      model === "here" ? { resident: false, queue_length: 3, context_length: 100, ttft_ms_predicted: 500 } : null,
+      model === "here"
+        ? {
+            resident: false,
+            queue_length: 3,
+            context_length: 100,
+            evicts: [],
+            purpose: "chat",
+            bytes_weights: 1,
+            ttft_ms_predicted: 500,
+          }
+        : null,
     ...changes,
   };
 }

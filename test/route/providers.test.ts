@@ -341,6 +341,9 @@ test("a dry run tells where a request would go and why, and asks nobody", async 
       { backend: "cloud", model: "gpt", reason: "rule 1, fallback 1", leaves_machine: true },
     ],
     would_load: "tiny",
+    would_evict: ["idle"],
+    queue_length: 2,
+    context_length: 64,
     ttft_ms_predicted: null,
   });
   expect([server.arrived, backend.requests]).toEqual([[], []]);
