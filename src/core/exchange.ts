@@ -6,7 +6,15 @@ import type { GenerationEvent, GenerationRequest, Usage } from "./generation.ts"
 /** Whose wire format a body is in. A provider of the same protocol is given the body as it came. */
 export type Protocol = "openai" | "anthropic" | "ollama";
 
-export type Endpoint = "chat" | "completions" | "responses" | "messages" | "embeddings" | "rerank" | "score";
+export type Endpoint =
+  | "chat"
+  | "completions"
+  | "generate"
+  | "responses"
+  | "messages"
+  | "embeddings"
+  | "rerank"
+  | "score";
 
 /** Of one request, answered together. */
 export type Generations = readonly [GenerationRequest, ...GenerationRequest[]];

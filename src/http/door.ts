@@ -13,14 +13,23 @@ import { violation } from "../wire/violation.ts";
 import { parseJson, readText } from "./body.ts";
 import { streamed } from "./event-stream.ts";
 import { Exchange } from "./exchange.ts";
-import { Events, type GenerationAsked, streamedAnswer, wholeAnswer } from "./generation.ts";
+import { Events, type Framing, type GenerationAsked, streamedAnswer, wholeAnswer } from "./generation.ts";
 import type { RouteParts } from "./parts.ts";
 
 /** A request that was understood, and how its answer is written. */
 type Asked =
   | GenerationAsked
   | { readonly kind: "embedding"; readonly request: EmbedRequest; body(embeddings: Embeddings): object }
-  | { readonly kind: "rerank"; readonly request: RerankRequest; body(scores: Scores): object };
+  | { readonly kind: "rerank"; readonly request: RerankRequest; body(scores: Scores): object }
+  | ModelKept;
+
+/** Of a dialect that can ask for a model to be in memory, or not to be, and for nothing else. */
+interface ModelKept {
+  readonly kind: "keep";
+  readonly model: string;
+  readonly keep_s: number | null;
+  body(): object;
+}
 
 export interface Door<Schema extends TSchema> {
   readonly protocol: Protocol;
@@ -28,9 +37,12 @@ export interface Door<Schema extends TSchema> {
   readonly schema: Schema;
   /** Headers that a provider of the same protocol is to see. */
   readonly passed_headers: readonly string[];
+  /** Where a model's name has several spellings. */
+  readonly modelOf?: (name: string) => string;
   read(body: Static<Schema>, request_id: string): Asked;
-  /** The event that ends a stream which had begun well. */
-  lastWords(error: unknown, request_id: string): string;
+  readonly framing: Framing;
+  /** The chunk that ends a stream which had begun well. */
+  lastWords(error: unknown, request_id: string): object;
 }
 
 export function openDoor<Schema extends TSchema>(
@@ -51,10 +63,12 @@ export function openDoor<Schema extends TSchema>(
       client: request.signal,
     });
     try {
-      const body = await readText(request);
+      const body = await readText(request, door.protocol);
       const value = parseJson(body);
       const asked = once(() => read(value, exchange.request_id));
       const call = { ...callOf(door, request, exchange, value, asked), body };
+      const kept = door.protocol === "ollama" ? asked() : null; // no provider is asked in it: all of it is understood here
+      if (kept?.kind === "keep") return await keep(parts, exchange, kept);
       const reply = await parts.gateway.open(call, exchange.trace, exchange.signal);
       return await respond(parts, door, exchange, reply, asked);
     } catch (error) {
@@ -65,13 +79,13 @@ export function openDoor<Schema extends TSchema>(
 }
 
 function callOf(
-  door: Pick<Door<TSchema>, "protocol" | "endpoint" | "passed_headers">,
+  door: Pick<Door<TSchema>, "protocol" | "endpoint" | "passed_headers" | "modelOf">,
   request: Request,
   exchange: Exchange,
   value: unknown,
   asked: () => Asked,
 ): Omit<Call, "body"> {
-  const model = nonEmptyText(value, "model") ?? modelOf(asked());
+  const model = (door.modelOf ?? String)(nonEmptyText(value, "model") ?? modelOf(asked()));
   exchange.model_asked = model;
   return {
     request_id: exchange.request_id,
@@ -81,20 +95,27 @@ function callOf(
     stream: typeof value === "object" && value !== null && "stream" in value && value.stream === true,
     headers: passedHeaders(request, door.passed_headers),
     local_only: privacyOf(request),
-    neutral: asked,
+    neutral: () => {
+      const neutral = asked();
+      assert(neutral.kind !== "keep", "what keeps a model is not routed");
+      return neutral;
+    },
   };
 }
 
 async function respond(
   parts: RouteParts,
-  door: Pick<Door<TSchema>, "lastWords">,
+  door: Pick<Door<TSchema>, "framing" | "lastWords">,
   exchange: Exchange,
   reply: Reply,
   asked: () => Asked,
 ): Promise<Response> {
-  const lastWords = (error: unknown) => door.lastWords(error, exchange.request_id);
-  const stream = (pieces: AsyncIterator<string | Uint8Array, void, undefined>, headers = {}) =>
-    streamed({ pieces, lastWords, headers }, exchange, parts);
+  const lastWords = (error: unknown) => door.framing.frame(door.lastWords(error, exchange.request_id));
+  const own = { "content-type": door.framing.media_type };
+  const stream = (
+    pieces: AsyncIterator<string | Uint8Array, void, undefined>,
+    headers: Readonly<Record<string, string>> = own,
+  ) => streamed({ pieces, lastWords, headers }, exchange, parts);
   switch (reply.kind) {
     case "stream":
       exchange.hold(reply.pieces);
@@ -107,7 +128,7 @@ async function respond(
       const wanted = asked();
       assert(wanted.kind === "generation", "events answer a generation");
       const events = new Events(reply.events, exchange);
-      if (wanted.stream) return stream(streamedAnswer(wanted, events));
+      if (wanted.stream) return stream(streamedAnswer(wanted, events, door.framing));
       return json(exchange, await wholeAnswer(wanted, events));
     }
     case "embeddings": {
@@ -123,7 +144,14 @@ async function respond(
   }
 }
 
+async function keep(parts: RouteParts, exchange: Exchange, { model, keep_s, body }: ModelKept): Promise<Response> {
+  await parts.owner.keep(model, keep_s);
+  Object.assign(exchange.trace, { backend: "local", model_served: model, route_reason: "keep_alive" });
+  return json(exchange, body());
+}
+
 function modelOf(asked: Asked): string {
+  if (asked.kind === "keep") return asked.model;
   return asked.kind === "generation" ? asked.generations[0].model : asked.request.model;
 }
 

@@ -51,7 +51,10 @@ async function collect(parts: readonly ChoiceParts[], events: Events): Promise<A
   while (true) {
     const event = await events.next();
     if ("choice" in event) parts[event.choice]?.add(event);
-    if (event.kind === "end") return { choices: parts.map((choice) => choice.whole()), usage: event.usage };
+    if (event.kind === "end") {
+      const { usage, timing = null } = event;
+      return { choices: parts.map((choice) => choice.whole()), usage, timing };
+    }
   }
 }
 
@@ -92,17 +95,26 @@ class ChoiceParts {
   }
 }
 
+/** How a dialect writes the chunks of a stream. */
+export interface Framing {
+  readonly media_type: string;
+  frame(chunk: object): string;
+  /** Goes behind the last chunk of a whole answer. */
+  readonly ending: string;
+}
+
 export async function* streamedAnswer(
   { writer }: GenerationAsked,
   events: Events,
+  { frame, ending }: Framing,
 ): AsyncGenerator<string, void, undefined> {
   while (true) {
     const event = await events.next();
     const chunks = writer.chunks(event);
-    if (chunks.length > 0) yield chunks.map(dataLine).join("");
+    if (chunks.length > 0) yield chunks.map(frame).join("");
     if (event.kind === "end") break;
   }
-  yield "data: [DONE]\n\n";
+  if (ending !== "") yield ending;
 }
 
 export function dataLine(data: object): string {

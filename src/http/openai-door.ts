@@ -6,5 +6,6 @@ import { dataLine } from "./generation.ts";
 export const OPENAI = {
   protocol: "openai",
   passed_headers: ["openai-beta"],
-  lastWords: (error: unknown, request_id: string) => dataLine(streamProblem(error, request_id)),
+  framing: { media_type: "text/event-stream; charset=utf-8", frame: dataLine, ending: "data: [DONE]\n\n" },
+  lastWords: streamProblem,
 } as const;

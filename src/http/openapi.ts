@@ -20,6 +20,12 @@ const DESCRIPTIONS = {
 
 export type ProblemStatus = keyof typeof DESCRIPTIONS;
 
+type ProblemForm = Readonly<Record<string, { readonly schema: object }>>;
+
+const PROBLEM_DETAILS: ProblemForm = {
+  "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } },
+};
+
 /** `content`: the schemas of a good answer by media type. `request`: of a body that Elysia does not check itself. */
 export function describe(
   tag: string,
@@ -27,16 +33,16 @@ export function describe(
   content: Readonly<Record<string, TSchema>>,
   problems: readonly ProblemStatus[],
   request?: TSchema,
+  problem: ProblemForm = PROBLEM_DETAILS,
 ): DocumentDecoration {
   const good = Object.fromEntries(Object.entries(content).map(([type, schema]) => [type, { schema }]));
-  const bad = problems.map((status) => [status, problemResponse(status)]);
+  const bad = problems.map((status) => [status, problemResponse(status, problem)]);
   const responses = { 200: { description: "OK", content: good }, ...Object.fromEntries(bad) };
   if (request === undefined) return { tags: [tag], summary, responses };
   const requestBody = { required: true, content: { "application/json": { schema: request } } };
   return { tags: [tag], summary, requestBody, responses };
 }
 
-function problemResponse(status: ProblemStatus) {
-  const schema = { $ref: "#/components/schemas/Problem" };
-  return { description: DESCRIPTIONS[status], content: { "application/problem+json": { schema } } };
+function problemResponse(status: ProblemStatus, content: ProblemForm) {
+  return { description: DESCRIPTIONS[status], content };
 }

@@ -3,6 +3,7 @@
 import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
+import { ollamaProblem } from "../wire/ollama-problem.ts";
 import { isBug, problem, Refusal } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
 import { adminRoutes } from "./admin.ts";
@@ -14,6 +15,9 @@ import { embeddingRoutes } from "./embeddings.ts";
 import { healthRoutes } from "./health.ts";
 import { refuseForeign } from "./loopback.ts";
 import { modelRoutes } from "./models.ts";
+import { ollamaAnswerRoutes } from "./ollama-answers.ts";
+import { OLLAMA_PATH } from "./ollama-door.ts";
+import { ollamaModelRoutes } from "./ollama-models.ts";
 import type { ServerParts } from "./parts.ts";
 import { prefixRoutes } from "./prefix.ts";
 import { providerRoutes } from "./providers.ts";
@@ -36,7 +40,9 @@ export function createServer(given: ServerParts): Server {
   const explain = (error: unknown, request: Request | null) => {
     const request_id = request === null ? parts.requestId() : parts.ids.of(request);
     if (isBug(error)) parts.reportBug(error, request_id);
-    const { status, headers, body } = problem(error, request_id, request === null ? "/" : pathOf(request));
+    const path = request === null ? "/" : pathOf(request);
+    const tell = OLLAMA_PATH.test(path) ? ollamaProblem : problem;
+    const { status, headers, body } = tell(error, request_id, path);
     return new Response(JSON.stringify(body), { status, headers: { ...headers, "x-request-id": request_id } });
   };
   const app = new Elysia({ normalize: false });
@@ -55,6 +61,8 @@ export function createServer(given: ServerParts): Server {
     .use(embeddingRoutes(parts))
     .use(rerankRoutes(parts))
     .use(modelRoutes(parts))
+    .use(ollamaAnswerRoutes(parts))
+    .use(ollamaModelRoutes(parts))
     .use(prefixRoutes(parts))
     .use(providerRoutes(parts))
     .use(ruleRoutes(parts))

@@ -55,8 +55,10 @@ export class LocalBackend implements Backend, PrefixCache {
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
+    const came_ms = performance.now();
     using lease = await this.#acquire(request, signal);
-    const { loaded } = lease;
+    const ready_ms = performance.now();
+    const loaded = bounded(lease.loaded, request);
     const { model, text, prompt_ids } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
     const { constraint } = request;
@@ -80,8 +82,9 @@ export class LocalBackend implements Backend, PrefixCache {
       const steps = choiceSteps(this.#scheduler.generate(withChoice(row, choice), ended), words);
       return constraint === null ? steps : checkedSteps(steps, (answer) => this.#check(constraint, answer, signal));
     });
+    const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     try {
-      yield* answerEvents(choices, prompt_ids.length, request.echo ? promptText(request.prompt, text.vocabulary) : "");
+      yield* timed(answerEvents(choices, prompt_ids.length, echo), came_ms, ready_ms);
     } finally {
       left.abort(); // of several choices others may still run
     }
@@ -109,7 +112,7 @@ export class LocalBackend implements Backend, PrefixCache {
   async #acquire(request: GenerationRequest, signal: AbortSignal): Promise<Lease> {
     const model = this.#catalog.find(request.model);
     mustAnswer(model.name, await this.#text.load(model.path));
-    return await this.#scheduler.acquire(model, signal);
+    return await this.#scheduler.acquire(model, signal, request.keep_s);
   }
 
   async #read(request: GenerationRequest, loaded: LoadedModel, signal: AbortSignal) {
@@ -143,6 +146,30 @@ async function* answerEvents(
     if (finish !== null) yield { kind: "finish", choice, ...finish };
   }
   yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens } };
+}
+
+/** Tells with the end where the time went. */
+async function* timed(
+  events: AsyncIterable<GenerationEvent>,
+  came_ms: number,
+  ready_ms: number,
+): AsyncGenerator<GenerationEvent, void, undefined> {
+  let started_ms = ready_ms;
+  for await (const event of events) {
+    if (event.kind === "start") started_ms = performance.now();
+    if (event.kind !== "end") yield event;
+    else {
+      const load_ms = ready_ms - came_ms;
+      const prompt_ms = started_ms - ready_ms;
+      yield { ...event, timing: { load_ms, prompt_ms, answer_ms: performance.now() - started_ms } };
+    }
+  }
+}
+
+/** The context as the caller bounds it. */
+function bounded(loaded: LoadedModel, { context_tokens_max }: GenerationRequest): LoadedModel {
+  const context_length = Math.min(loaded.context_length, context_tokens_max ?? loaded.context_length);
+  return { ...loaded, context_length };
 }
 
 /** The first choice has the request's own seed: it is the same however many there are. */

@@ -38,6 +38,8 @@ export interface ResidentModel {
   /** Milliseconds since the epoch; null while it is loading. */
   readonly loaded_at_ms: number | null;
   readonly last_used_ms: number;
+  /** When it is unloaded unless somebody asks for it; null: never. */
+  readonly unload_at_ms: number | null;
 }
 
 interface Slot {
@@ -52,6 +54,8 @@ interface Slot {
   uses: number;
   loaded_at_ms: number | null;
   last_used_ms: number;
+  /** As its last caller who said so wants it; infinite: as if it were preloaded. */
+  keep_s: number | null;
 }
 
 /** Why a model stays although the limit is below what is taken. */
@@ -85,11 +89,18 @@ export class ModelPool {
   }
 
   residents(): readonly ResidentModel[] {
-    return [...this.#slots.values()].map((slot) => ({ ...slot, account: this.#accountOf(slot) }));
+    return [...this.#slots.values()].map((slot) => {
+      const keep_ms = isPinned(slot) ? Number.POSITIVE_INFINITY : this.#keepMs(slot);
+      const unload_at_ms = Number.isFinite(keep_ms) ? slot.last_used_ms + keep_ms : null;
+      return { ...slot, account: this.#accountOf(slot), unload_at_ms };
+    });
   }
 
-  /** Loads the model if need be. All who wait for one load get its model, or the cause of its failure. */
-  async acquire(model: CatalogModel, signal: AbortSignal): Promise<Lease> {
+  /**
+   * Loads the model if need be. All who wait for one load get its model, or the cause of its failure. `keep_s`: how long
+   * it stays when nobody asks for it; infinite: for ever, 0: not at all, though it was preloaded; null: as it was.
+   */
+  async acquire(model: CatalogModel, signal: AbortSignal, keep_s: number | null = null): Promise<Lease> {
     let slot = this.#present(model);
     while (slot === null) {
       await unlessAborted(this.#change.promise, signal);
@@ -98,6 +109,8 @@ export class ModelPool {
     const found = slot;
     found.in_flight += 1;
     found.uses += 1;
+    found.keep_s = keep_s ?? found.keep_s;
+    if (keep_s === 0) found.preloaded = false;
     found.last_used_ms = this.#now();
     let has_ended = false;
     const end = () => {
@@ -167,16 +180,15 @@ export class ModelPool {
       await this.#remove(victim);
     }
     if (!this.#isOver()) return [];
-    return [...this.#slots.values()].map(({ model, preloaded }) => {
-      return { model: model.name, reason: preloaded ? "preloaded" : "in use" } as const;
+    return [...this.#slots.values()].map((slot) => {
+      return { model: slot.model.name, reason: isPinned(slot) ? "preloaded" : "in use" } as const;
     });
   }
 
-  /** Unloads what nobody asked for in `ttl_s`. To be called now and then. */
+  /** Unloads what nobody asked for in its time, which is `ttl_s` unless a caller said another. To be called now and then. */
   async sweep(): Promise<void> {
-    const { ttl_s } = this.#settings;
-    const idle_since_ms = this.#now() - ttl_s * 1000;
-    const over = ttl_s === 0 ? [] : this.#idle().filter(({ last_used_ms }) => last_used_ms <= idle_since_ms);
+    const now_ms = this.#now();
+    const over = this.#idle().filter((slot) => now_ms - slot.last_used_ms >= this.#keepMs(slot));
     for (const slot of over) await this.#remove(slot);
   }
 
@@ -207,6 +219,7 @@ export class ModelPool {
       uses: 0,
       loaded_at_ms: null,
       last_used_ms: this.#now(),
+      keep_s: null,
     };
     this.#slots.set(model.name, slot);
     this.#failed.delete(model.name);
@@ -299,7 +312,7 @@ export class ModelPool {
   /** What may be evicted. */
   #idle(): Slot[] {
     return [...this.#slots.values()].filter(
-      (slot) => slot.state === "ready" && slot.in_flight === 0 && !slot.preloaded,
+      (slot) => slot.state === "ready" && slot.in_flight === 0 && !isPinned(slot),
     );
   }
 
@@ -332,6 +345,11 @@ export class ModelPool {
     }
   }
 
+  #keepMs({ keep_s }: Slot): number {
+    const { ttl_s } = this.#settings;
+    return (keep_s ?? (ttl_s === 0 ? Number.POSITIVE_INFINITY : ttl_s)) * 1000;
+  }
+
   #pin(model: string, preloaded: boolean): void {
     const slot = this.#slots.get(model);
     if (slot !== undefined) slot.preloaded = preloaded;
@@ -351,6 +369,10 @@ export class ModelPool {
     this.#turn = done.catch(() => undefined);
     return await done;
   }
+}
+
+function isPinned({ preloaded, keep_s }: Slot): boolean {
+  return preloaded || keep_s === Number.POSITIVE_INFINITY;
 }
 
 function limitBytes({ memory_limit_mode, memory_limit_value }: PoolSettings, memory_bytes: number): number {

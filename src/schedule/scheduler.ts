@@ -32,8 +32,8 @@ export class Scheduler {
   }
 
   /** Keeps the model in memory until it is disposed. */
-  acquire(model: CatalogModel, signal: AbortSignal): Promise<Lease> {
-    return this.#pool.acquire(model, signal);
+  acquire(model: CatalogModel, signal: AbortSignal, keep_s: number | null = null): Promise<Lease> {
+    return this.#pool.acquire(model, signal, keep_s);
   }
 
   explain(model: CatalogModel, prompt_ids: readonly number[]): Promise<PrefixMatch> {

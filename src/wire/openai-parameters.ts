@@ -100,6 +100,8 @@ export function wishesOf(
     constraint: constraintOf(body),
     echo: false,
     priority: PRIORITY.normal,
+    context_tokens_max: null,
+    keep_s: null,
     ...PLAIN_CHAT,
   };
 }

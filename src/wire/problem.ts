@@ -38,6 +38,11 @@ export function problem(error: unknown, request_id: string, instance: string): P
   return { status, headers, body: { type, title, status, detail: inner.message, instance, request_id, error: inner } };
 }
 
+/** What went wrong, in one sentence. */
+export function problemText(error: unknown, request_id: string): string {
+  return errorObject(error, request_id).message;
+}
+
 /** The body of an event that ends a stream which had begun well. */
 export function streamProblem(error: unknown, request_id: string): object {
   return { error: errorObject(error, request_id) };

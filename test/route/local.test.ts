@@ -84,7 +84,7 @@ beforeAll(() => {
 }, 120_000);
 
 beforeEach(() => {
-  const model = { name: "untied", path: fixture("untied").path, changed_s: 0, sampling: NO_WISHES };
+  const model = { name: "untied", path: fixture("untied").path, changed_s: 0, bytes: 0, sampling: NO_WISHES };
   text = new Letters();
   backend = new LocalBackend(
     new Catalog([model]),
