@@ -180,9 +180,8 @@ export class ModelPool {
       await this.#remove(victim);
     }
     if (!this.#isOver()) return [];
-    return [...this.#slots.values()].map((slot) => {
-      return { model: slot.model.name, reason: isPinned(slot) ? "preloaded" : "in use" } as const;
-    });
+    const reasonOf = (slot: Slot) => (isPinned(slot) ? "preloaded" : "in use");
+    return [...this.#slots.values()].map((slot) => ({ model: slot.model.name, reason: reasonOf(slot) }));
   }
 
   /** Unloads what nobody asked for in its time, which is `ttl_s` unless a caller said another. To be called now and then. */
@@ -311,9 +310,8 @@ export class ModelPool {
 
   /** What may be evicted. */
   #idle(): Slot[] {
-    return [...this.#slots.values()].filter(
-      (slot) => slot.state === "ready" && slot.in_flight === 0 && !isPinned(slot),
-    );
+    const isIdle = (slot: Slot) => slot.state === "ready" && slot.in_flight === 0 && !isPinned(slot);
+    return [...this.#slots.values()].filter(isIdle);
   }
 
   async #drain(model: string): Promise<void> {
@@ -346,8 +344,7 @@ export class ModelPool {
   }
 
   #keepMs({ keep_s }: Slot): number {
-    const { ttl_s } = this.#settings;
-    return (keep_s ?? (ttl_s === 0 ? Number.POSITIVE_INFINITY : ttl_s)) * 1000;
+    return (keep_s ?? (this.#settings.ttl_s || Number.POSITIVE_INFINITY)) * 1000;
   }
 
   #pin(model: string, preloaded: boolean): void {

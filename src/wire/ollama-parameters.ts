@@ -52,7 +52,7 @@ const contextBound = optional(
   Type.Integer({ minimum: 1, description: "Prompt and answer have at most so many tokens together." }),
 );
 
-export const ollamaOptions = optional(
+const ollamaOptions = optional(
   strictObject(
     {
       temperature: optional(Type.Number({ minimum: 0, maximum: 2, description: "0 always takes the best token." })),
