@@ -97,8 +97,11 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   engine.limitMemory(pool.ledger.limit_bytes);
   const queue = new RequestQueue(settings, () => performance.now());
   const sweeps = setInterval(() => void pool.sweep(), SWEEP_MS);
-  const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-  const local = new LocalBackend(catalog, { text, grammars }, new Scheduler(engine, queue, pool), randomSeed);
+  const random = {
+    seed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+    callId: () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => LETTERS[byte % 32]).join(""),
+  };
+  const local = new LocalBackend(catalog, { text, grammars }, new Scheduler(engine, queue, pool), random);
   const running = new RunningRequests(local, settings, Date.now);
   const owner = new Owner({ catalog, pool, engine, queue, running, live, wanted });
   return {
@@ -120,6 +123,9 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     },
   };
 }
+
+/** Of calls' ids; 32, so that each is as likely. */
+const LETTERS = "abcdefghijkmnpqrstuvwxyz23456789";
 
 export interface RoutingParts {
   readonly store: Store;

@@ -10,7 +10,21 @@ type Form =
   | { readonly kind: "regex"; readonly expression: string }
   | { readonly kind: "choice"; readonly texts: readonly string[] }
   /** Rules in GBNF, from `root` on. */
-  | { readonly kind: "grammar"; readonly source: string };
+  | { readonly kind: "grammar"; readonly source: string }
+  /** `begin`, then one of the calls; where `between` is not null, more of them with it between. */
+  | {
+      readonly kind: "calls";
+      readonly begin: string;
+      readonly between: string | null;
+      readonly calls: readonly CallShape[];
+    };
+
+/** How one tool is called: the arguments as JSON, and what stands around them. */
+export interface CallShape {
+  readonly before: string;
+  readonly schema: unknown;
+  readonly after: string;
+}
 
 /** The bytes of all tokens one after another; `offsets[id] … offsets[id + 1]` is a token's part, empty where it has no text. */
 export interface TokenBytes {

@@ -151,7 +151,7 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
   decode_gap_ms_target: {
     group: "engine",
     form: { kind: "count", least: 1, most: 10_000 }, // above, a stream seems to have ended
-    otherwise: () => 100, // a reader does not see a gap of a tenth of a second
+    otherwise: () => 80, // a reader does not see a gap of a tenth of a second, and a step may take longer than foreseen
     help: "how long a new prompt may hold up running answers",
   },
   chunk_tokens_max: {

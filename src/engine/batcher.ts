@@ -263,12 +263,11 @@ export class Batcher {
     return !computed && tokens >= COPY_TOKENS_MIN && alike.some((other) => isMoreUrgent(other, row));
   }
 
-  /** Goes on in a copy of a block that begins as this row's next: another row's, or a full one that leaves no token over. */
+  /** Goes on in a copy of a block that begins as this row's next: another row's, or one that is published. */
   #copyTail(row: Row, plan: OpenPlan): void {
     const index = row.blocks.length;
-    const content = row.content(index);
-    const known = content === null ? null : this.#store.find(content);
-    let best = { from: known ?? 0, tokens: known === null ? 0 : BLOCK_TOKENS };
+    const known = this.#store.nearest(row.blocks[index - 1] ?? null, row.tokensOf(index));
+    let best = { from: known?.block ?? 0, tokens: known?.tokens ?? 0 };
     for (const other of this.#active) {
       const from = other.blocks[index];
       const tokens = Math.min(sharedTokens(row, other), other.length - row.length);

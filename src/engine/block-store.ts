@@ -122,6 +122,17 @@ export class BlockStore {
     return block;
   }
 
+  /** The published block behind `parent` that begins most like these tokens, and how many are equal; null: there is none. */
+  nearest(parent: number | null, token_ids: readonly number[]): { block: number; tokens: number } | null {
+    let best: { block: number; tokens: number } | null = null;
+    for (const [block, content] of this.#contents.entries()) {
+      if (content === null || content.parent !== parent) continue;
+      const tokens = equalTokens(content.token_ids, token_ids);
+      if (tokens > (best?.tokens ?? -1)) best = { block, tokens };
+    }
+    return best;
+  }
+
   /** Takes a block and has the tier fill it; null when the tier cannot. */
   restore(content: BlockContent): number | null {
     const block = this.take();
@@ -160,13 +171,12 @@ export class BlockStore {
     }
     if (!in_memory) return { matched_tokens: position, departure: null };
     const rest = token_ids.slice(position, position + BLOCK_TOKENS);
-    const departures = this.#contents.flatMap((content) => {
-      if (content === null || content.parent !== parent) return [];
-      const equal = equalTokens(content.token_ids, rest);
-      return equal < rest.length ? [{ position: position + equal, cached_token_ids: content.token_ids }] : [];
-    });
-    const [departure] = departures.sort((left, right) => right.position - left.position);
-    return { matched_tokens: position, departure: departure ?? null };
+    const nearest = this.nearest(parent, rest);
+    const content = nearest === null ? null : this.#contents[nearest.block];
+    if (nearest === null || !content || nearest.tokens === rest.length)
+      return { matched_tokens: position, departure: null };
+    const departure = { position: position + nearest.tokens, cached_token_ids: content.token_ids };
+    return { matched_tokens: position, departure };
   }
 
   /** Every block is in one state and its references are those of the tables, each a chain of blocks. */

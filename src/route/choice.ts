@@ -8,31 +8,35 @@ import type {
   TokenLogprob,
   TokenReport,
 } from "../core/generation.ts";
-import { Detokenizer } from "../text/detokenizer.ts";
+import { Detokenizer, type DetokenizerOptions } from "../text/detokenizer.ts";
 import type { Vocabulary } from "../text/messages.ts";
 import { StopFinder } from "../text/stop.ts";
 import { tokenText } from "../text/token-text.ts";
+import type { AnswerReader, PlacedToken, Said, Spoken } from "./answer.ts";
 
 export interface ChoiceStep {
   readonly tokens_drawn: number;
   readonly cached_tokens: number;
-  readonly text: string;
-  /** Those that begin in the text, when the row tells of them. */
-  readonly tokens: readonly DrawnReport[];
+  readonly said: readonly Said[];
   readonly finish: { readonly reason: FinishReason; readonly stop_text: string | null } | null;
 }
 
-/** Leaves its row when a stop string is complete. */
+/** Leaves its row when a stop string is complete, or the answer has all that it may have. */
 export async function* choiceSteps(
   row: AsyncIterable<RowStep>,
   words: Words,
+  reader: AnswerReader,
 ): AsyncGenerator<ChoiceStep, void, undefined> {
   for await (const progress of row) {
-    const { text, tokens, found } = words.push(progress);
-    const reason = found === null ? progress.finish : "stop";
-    const finish = reason === null ? null : { reason, stop_text: found };
     const { token_ids, cached_tokens } = progress;
-    yield { tokens_drawn: token_ids.length, cached_tokens, text, tokens, finish };
+    const spoken = words.push(progress);
+    const is_last = progress.finish !== null || spoken.found !== null;
+    const { said, calls, is_full } = reader.read(spoken, is_last);
+    const ends_itself = is_full || (progress.finish === "stop" && spoken.found === null);
+    const reason: FinishReason | null =
+      ends_itself && calls > 0 ? "tool_calls" : spoken.found === null ? progress.finish : "stop";
+    const finish = reason === null ? null : { reason, stop_text: spoken.found };
+    yield { tokens_drawn: token_ids.length, cached_tokens, said, finish };
     if (finish !== null) return;
   }
 }
@@ -40,14 +44,20 @@ export async function* choiceSteps(
 /** `check` sees the whole answer that ended by itself; what was cut by its length or by a stop text is not looked at. */
 export async function* checkedSteps(
   steps: AsyncIterable<ChoiceStep>,
-  check: (answer: string) => Promise<void>,
+  check: (answer: CheckedAnswer) => Promise<void>,
 ): AsyncGenerator<ChoiceStep, void, undefined> {
-  let answer = "";
+  const said: Said[] = [];
   for await (const step of steps) {
-    answer += step.text;
-    if (step.finish?.reason === "stop" && step.finish.stop_text === null) await check(answer);
+    said.push(...step.said);
+    const ends_itself = step.finish !== null && step.finish.reason !== "length" && step.finish.stop_text === null;
+    if (ends_itself) await check(wholeOf(said));
     yield step;
   }
+}
+
+export interface CheckedAnswer {
+  readonly text: string;
+  readonly calls: readonly { readonly name: string; readonly arguments: string }[];
 }
 
 /** Tokens to the text that may be sent: whole characters, and nothing from a stop string on. */
@@ -55,37 +65,38 @@ export class Words {
   readonly #vocabulary: Vocabulary;
   readonly #detokenizer: Detokenizer;
   readonly #stops: StopFinder;
+  #decoded_units = 0;
   #decoded_characters = 0;
-  #sent_characters = 0;
-  #unsent: DrawnReport[] = [];
+  #sent_units = 0;
+  #unsent: PlacedToken[] = [];
 
-  /** `at_start`: the answer begins a text, else it continues one. */
-  constructor(vocabulary: Vocabulary, at_start: boolean, stop: readonly string[]) {
+  constructor(vocabulary: Vocabulary, text: DetokenizerOptions, stop: readonly string[]) {
     this.#vocabulary = vocabulary;
-    this.#detokenizer = new Detokenizer(vocabulary, { at_start });
+    this.#detokenizer = new Detokenizer(vocabulary, text);
     this.#stops = new StopFinder(stop);
   }
 
-  push({ token_ids, logprobs, finish }: RowStep): { text: string; tokens: DrawnReport[]; found: string | null } {
+  push({ token_ids, logprobs, finish }: RowStep): Spoken {
     const last = finish !== null;
     const decoded = token_ids.map((id, index) => this.#decode(id, logprobs[index])).join("");
     const checked = this.#stops.push(last ? decoded + this.#detokenizer.flush() : decoded);
     const ends = last && checked.found === null;
     const text = ends ? checked.text + this.#stops.flush() : checked.text;
-    this.#sent_characters += charactersIn(text);
+    this.#sent_units += text.length;
     return { text, tokens: this.#begun(ends), found: checked.found };
   }
 
   #decode(id: number, logprob: DrawnLogprob | undefined): string {
-    if (logprob !== undefined) this.#unsent.push(this.#report(logprob));
+    if (logprob !== undefined) this.#unsent.push({ at: this.#decoded_units, report: this.#report(logprob) });
     const text = this.#detokenizer.push([id]);
+    this.#decoded_units += text.length;
     this.#decoded_characters += charactersIn(text);
     return text;
   }
 
   /** The tokens that begin in what was sent; at the end also those without text. */
-  #begun(all: boolean): DrawnReport[] {
-    const held = this.#unsent.findIndex(({ text_offset }) => text_offset >= this.#sent_characters);
+  #begun(all: boolean): PlacedToken[] {
+    const held = this.#unsent.findIndex(({ at }) => at >= this.#sent_units);
     return this.#unsent.splice(0, all || held < 0 ? this.#unsent.length : held);
   }
 
@@ -97,6 +108,16 @@ export class Words {
   #tell({ token_id, logprob }: TokenLogprob): TokenReport {
     return { ...tokenText(this.#vocabulary, token_id), logprob };
   }
+}
+
+function wholeOf(said: readonly Said[]): CheckedAnswer {
+  const text = said.map((event) => (event.kind === "text" ? event.text : "")).join("");
+  const calls = said.flatMap((call) => {
+    if (call.kind !== "call") return [];
+    const parts = said.map((event) => (event.kind === "arguments" && event.index === call.index ? event.text : ""));
+    return [{ name: call.name, arguments: parts.join("") }];
+  });
+  return { text, calls };
 }
 
 /** As Unicode counts them: most clients do, and no language's own units are the protocol's. */

@@ -10,34 +10,43 @@ import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Lease } from "../schedule/pool.ts";
-import type { Scheduler } from "../schedule/scheduler.ts";
+import type { Rows } from "../schedule/scheduler.ts";
+import { marksOf } from "../text/answer/formats.ts";
 import type { GrammarClient, TextClient } from "../text/client.ts";
-import type { Vocabulary } from "../text/messages.ts";
+import type { AnswerForm, Vocabulary } from "../text/messages.ts";
+import { ChatReader, plainReader } from "./answer.ts";
 import { type ChoiceStep, checkedSteps, choiceSteps, Words } from "./choice.ts";
 import { inWords } from "./prefix.ts";
-import { promptText, promptTokens } from "./prompt.ts";
+import { promptText, readPrompt } from "./prompt.ts";
 import { embed, mustAnswer, type ReadingParts, rerank } from "./reading.ts";
+import { answerRules, type Check, checksOf, parametersOf } from "./rules.ts";
 import { resolveSampling } from "./sampling.ts";
+
+export interface Randomness {
+  readonly seed: () => number;
+  /** For a call whose model gives none: nine letters and digits, which every template takes. */
+  readonly callId: () => string;
+}
 
 export class LocalBackend implements Backend, PrefixCache {
   readonly #catalog: Catalog;
   readonly #text: TextClient;
   /** A worker of its own: a large schema must not keep texts waiting. */
   readonly #grammars: GrammarClient;
-  readonly #scheduler: Scheduler;
-  readonly #randomSeed: () => number;
+  readonly #scheduler: Rows;
+  readonly #random: Randomness;
 
   constructor(
     catalog: Catalog,
     workers: { readonly text: TextClient; readonly grammars: GrammarClient },
-    scheduler: Scheduler,
-    randomSeed: () => number,
+    scheduler: Rows,
+    random: Randomness,
   ) {
     this.#catalog = catalog;
     this.#text = workers.text;
     this.#grammars = workers.grammars;
     this.#scheduler = scheduler;
-    this.#randomSeed = randomSeed;
+    this.#random = random;
   }
 
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
@@ -55,20 +64,23 @@ export class LocalBackend implements Backend, PrefixCache {
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
+    refuseUnheard(request);
     const came_ms = performance.now();
     using lease = await this.#acquire(request, signal);
     const ready_ms = performance.now();
     const loaded = bounded(lease.loaded, request);
-    const { model, text, prompt_ids } = await this.#read(request, loaded, signal);
+    const { model, text, prompt_ids, form } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
-    const { constraint } = request;
+    const rules = answerRules(request, form);
+    const { constraint, checked_tools } = rules;
+    for (const tool of checked_tools) await this.#compile(parametersOf(tool), text.vocabulary, signal);
     const grammar = constraint === null ? null : await this.#compile(constraint, text.vocabulary, signal);
     const row = {
       model: model.name,
       grammar,
       tokens: grammar === null ? null : text.vocabulary,
       prompt_ids,
-      sampling: resolveSampling([request.sampling, text.sampling, model.sampling], this.#randomSeed()),
+      sampling: resolveSampling([request.sampling, text.sampling, model.sampling], this.#random.seed()),
       logprobs: request.logprobs,
       tokens_max: Math.min(request.tokens_max ?? room, room),
       tokens_min: request.tokens_min,
@@ -78,9 +90,17 @@ export class LocalBackend implements Backend, PrefixCache {
     const left = new AbortController();
     const ended = AbortSignal.any([signal, left.signal]);
     const choices = Array.from({ length: request.choices }, (_, choice) => {
-      const words = new Words(text.vocabulary, startsText(request.prompt), request.stop);
-      const steps = choiceSteps(this.#scheduler.generate(withChoice(row, choice), ended), words);
-      return constraint === null ? steps : checkedSteps(steps, (answer) => this.#check(constraint, answer, signal));
+      const at_start = startsText(request.prompt);
+      const spoken = form === null ? NONE_SPOKEN : spokenMarks(text.vocabulary, form);
+      const words = new Words(text.vocabulary, { at_start, spoken }, request.stop);
+      // What has a form of its own is not looked into: it begins where the answer begins.
+      const reader =
+        form === null || request.constraint !== null
+          ? plainReader(choice)
+          : new ChatReader(choice, request, form, this.#random.callId);
+      const steps = choiceSteps(this.#scheduler.generate(withChoice(row, choice), ended), words, reader);
+      if (constraint === null && checked_tools.length === 0) return steps;
+      return checkedSteps(steps, (answer) => this.#check(checksOf(rules, answer), signal));
     });
     const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     try {
@@ -99,10 +119,12 @@ export class LocalBackend implements Backend, PrefixCache {
     }
   }
 
-  async #check(constraint: Constraint, answer: string, signal: AbortSignal): Promise<void> {
-    const departure = await this.#grammars.check(constraint, answer, signal);
-    if (departure !== null)
+  async #check(checks: readonly Check[], signal: AbortSignal): Promise<void> {
+    for (const { constraint, text } of checks) {
+      const departure = await this.#grammars.check(constraint, text, signal);
+      if (departure === null) continue;
       throw new Failure("engine", `Cannot finish the answer: it is not what was asked: ${departure}`);
+    }
   }
 
   get #reading(): ReadingParts {
@@ -119,8 +141,7 @@ export class LocalBackend implements Backend, PrefixCache {
     const model = this.#catalog.find(request.model);
     const text = await this.#text.load(model.path);
     refuseForeign(request, loaded);
-    const prompt_ids = await promptTokens(request.prompt, { path: model.path, loaded, text }, this.#text, signal);
-    return { model, text, prompt_ids };
+    return { model, text, ...(await readPrompt(request, { path: model.path, loaded, text }, this.#text, signal)) };
   }
 }
 
@@ -141,8 +162,8 @@ async function* answerEvents(
     started = true;
     cached_tokens = Math.min(cached_tokens, step.cached_tokens); // what one choice computed the others only share
     completion_tokens += step.tokens_drawn;
-    const { text, tokens, finish } = step;
-    if (text !== "" || tokens.length > 0) yield { kind: "text", choice, text, tokens };
+    yield* step.said;
+    const { finish } = step;
     if (finish !== null) yield { kind: "finish", choice, ...finish };
   }
   yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens } };
@@ -193,4 +214,20 @@ function refuseForeign({ sampling, stop_token_ids }: GenerationRequest, { model,
 /** A chat's answer begins a text; a completion continues one unless there is none. */
 function startsText(prompt: Prompt): boolean {
   return prompt.kind === "messages" || (prompt.kind === "text" && prompt.text === "");
+}
+
+const NONE_SPOKEN: ReadonlyMap<number, Uint8Array> = new Map();
+
+/** The control tokens that a chat's answer is told apart by. */
+function spokenMarks({ names }: Vocabulary, { format, thoughts }: AnswerForm): ReadonlyMap<number, Uint8Array> {
+  // A token may be only the beginning of a mark.
+  const marks = marksOf(format, thoughts).join("\n");
+  const spoken = [...names].filter(([, name]) => name !== "" && marks.includes(name));
+  return new Map(spoken.map(([id, name]) => [id, new TextEncoder().encode(name)]));
+}
+
+function refuseUnheard({ reasoning }: GenerationRequest): void {
+  if (reasoning.tokens_max === null) return;
+  const state = "a thought cannot be ended after a number of tokens yet";
+  throw new Failure("unsupported", `Cannot use the budget of a thought: ${state}`, "reasoning");
 }

@@ -3,10 +3,11 @@
 import { assert } from "../core/assert.ts";
 import type { LoadedModel } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
-import type { Prompt } from "../core/generation.ts";
+import type { GenerationRequest, Prompt } from "../core/generation.ts";
 import type { TextClient } from "../text/client.ts";
 import { Detokenizer } from "../text/detokenizer.ts";
-import type { TextModel, Vocabulary } from "../text/messages.ts";
+import type { AnswerForm, TextModel, Vocabulary } from "../text/messages.ts";
+import { toolsOffered } from "./answer.ts";
 
 export interface PromptModel {
   readonly path: string;
@@ -14,29 +15,38 @@ export interface PromptModel {
   readonly text: TextModel;
 }
 
+export interface ReadPrompt {
+  readonly prompt_ids: readonly number[];
+  /** Of a chat's answer. */
+  readonly form: AnswerForm | null;
+}
+
 /** At least one token, and room for one more. */
-export async function promptTokens(
-  prompt: Prompt,
+export async function readPrompt(
+  request: GenerationRequest,
   { path, loaded, text }: PromptModel,
   client: TextClient,
   signal: AbortSignal,
-): Promise<readonly number[]> {
+): Promise<ReadPrompt> {
+  const { prompt } = request;
   const reader = { tokens_max: CONTEXTS_COUNTED * loaded.context_length, signal };
   switch (prompt.kind) {
     case "messages": {
       if (!text.has_chat_template) throw new Failure("unsupported", chatless(loaded), "messages");
       const contents = prompt.messages.map((message) => message.content);
       refuseOversize(contents, text, loaded);
-      const token_ids = await client.encodeChat(path, prompt.messages, reader);
-      return fitting(token_ids, loaded, "messages", reader.tokens_max);
+      const { reasoning, template_options } = request;
+      const chat = { messages: prompt.messages, tools: toolsOffered(request), reasoning, template_options };
+      const { token_ids, form } = await client.encodeChat(path, chat, reader);
+      return { prompt_ids: fitting(token_ids, loaded, "messages", reader.tokens_max), form };
     }
     case "text": {
       refuseOversize([prompt.text], text, loaded);
       const token_ids = await client.encodeText(path, prompt.text, reader);
-      return fitting(token_ids, loaded, "prompt", reader.tokens_max);
+      return { prompt_ids: fitting(token_ids, loaded, "prompt", reader.tokens_max), form: null };
     }
     case "tokens":
-      return fitting(prompt.token_ids, loaded, "prompt", Number.POSITIVE_INFINITY);
+      return { prompt_ids: fitting(prompt.token_ids, loaded, "prompt", Number.POSITIVE_INFINITY), form: null };
   }
 }
 

@@ -7,14 +7,14 @@ import { PRIORITY } from "../core/priority.ts";
 import type { EmbeddingPurpose, Purpose, ReadingPurpose } from "../core/purpose.ts";
 import type { CatalogModel } from "../schedule/catalog.ts";
 import type { Lease } from "../schedule/pool.ts";
-import type { Scheduler } from "../schedule/scheduler.ts";
+import type { Rows } from "../schedule/scheduler.ts";
 import type { TextClient } from "../text/client.ts";
 import type { EncodedInput, Input, TextModel } from "../text/messages.ts";
 
 /** What reading needs of the house. */
 export interface ReadingParts {
   readonly text: TextClient;
-  readonly scheduler: Scheduler;
+  readonly scheduler: Rows;
 }
 
 interface Reading<Kind extends ReadingPurpose> {

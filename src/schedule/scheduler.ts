@@ -20,6 +20,9 @@ export interface AskedTexts {
   readonly priority: Priority;
 }
 
+/** Where rows and readings run. */
+export type Rows = Pick<Scheduler, keyof Scheduler>;
+
 export class Scheduler {
   readonly #engine: EngineClient;
   readonly #queue: RequestQueue;

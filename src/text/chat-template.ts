@@ -6,12 +6,14 @@ import { likePython, namesIn, pythonFunctions } from "./jinja-repairs.ts";
 import { strftime } from "./strftime.ts";
 
 export class ChatTemplate {
+  readonly source: string;
   readonly #program: ReturnType<typeof parse>;
   readonly #named_tokens: ReadonlyMap<string, string>;
   readonly #names: ReadonlySet<string>;
 
   /** `named_tokens`: "bos_token" and the like, which the template may print. Throws a `Failure` when it cannot be read. */
   constructor(source: string, named_tokens: ReadonlyMap<string, string>) {
+    this.source = source;
     this.#named_tokens = named_tokens;
     try {
       const program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
@@ -22,9 +24,9 @@ export class ChatTemplate {
     }
   }
 
-  /** A template that never speaks of tools has to be told of them in the messages. */
-  get knowsTools(): boolean {
-    return this.#names.has("tools");
+  /** Whether it speaks of a variable. */
+  knows(name: string): boolean {
+    return this.#names.has(name);
   }
 
   /** A caller's option has to be the template's: one that it does not know would do nothing. */

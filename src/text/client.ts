@@ -1,9 +1,10 @@
 /** The main thread's side of the text worker: tokens in and out without blocking the server. */
 
 import { Failure, fromRecord } from "../core/failure.ts";
-import type { Message } from "../core/generation.ts";
 import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
 import type {
+  Chat,
+  EncodedChat,
   EncodedInput,
   FromText,
   Input,
@@ -17,7 +18,7 @@ import type {
 export interface TextClient {
   /** `path`: a model folder or a GGUF file. Loads once; later calls return the same. */
   load(path: string): Promise<TextModel>;
-  encodeChat(path: string, messages: readonly Message[], reader?: Reader): Promise<number[]>;
+  encodeChat(path: string, chat: Chat, reader?: Reader): Promise<EncodedChat>;
   /** Special tokens in the text are recognised, and the model's own beginning token is put in front, as its tokenizer says. */
   encodeText(path: string, text: string, reader?: Reader): Promise<number[]>;
   /** Frees what `load` made; the next call makes it again. */
@@ -98,8 +99,8 @@ class WorkerClient implements TextClient, GrammarClient {
     this.#call({ kind: "forget", path }, ANYONE.signal).catch(() => undefined); // a dead worker holds nothing
   }
 
-  encodeChat(path: string, messages: readonly Message[], { tokens_max, signal } = ANYONE): Promise<number[]> {
-    return this.#call({ kind: "encode_chat", path, messages, now_ms: Date.now(), tokens_max }, signal);
+  encodeChat(path: string, chat: Chat, { tokens_max, signal } = ANYONE): Promise<EncodedChat> {
+    return this.#call({ kind: "encode_chat", path, chat, now_ms: Date.now(), tokens_max }, signal);
   }
 
   encodeText(path: string, text: string, { tokens_max, signal } = ANYONE): Promise<number[]> {

@@ -2,15 +2,25 @@
 
 import type { Vocabulary } from "./messages.ts";
 
+export interface DetokenizerOptions {
+  readonly at_start: boolean;
+  readonly spoken?: ReadonlyMap<number, Uint8Array>;
+}
+
 export class Detokenizer {
   readonly #vocabulary: Vocabulary;
   // Holds back the bytes of an unfinished character; the mark U+FEFF is text here.
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #spoken: ReadonlyMap<number, Uint8Array>;
   #drops_space: boolean;
 
-  /** `at_start`: the text begins here; otherwise it continues one, and its leading space belongs to it. */
-  constructor(vocabulary: Vocabulary, options: { readonly at_start: boolean }) {
+  /**
+   * `at_start`: the text begins here; otherwise it continues one, and its leading space belongs to it.
+   * `spoken`: tokens without a text that are to have one here.
+   */
+  constructor(vocabulary: Vocabulary, options: DetokenizerOptions) {
     this.#vocabulary = vocabulary;
+    this.#spoken = options.spoken ?? NONE;
     this.#drops_space = vocabulary.strips_leading_space && options.at_start;
   }
 
@@ -28,6 +38,8 @@ export class Detokenizer {
 
   /** A model may know ids beyond its vocabulary (padding of its tables); they have no text. */
   #bytesOf(id: number): Uint8Array {
+    const spoken = this.#spoken.get(id);
+    if (spoken !== undefined) return spoken;
     const { bytes, offsets } = this.#vocabulary;
     return bytes.subarray(offsets[id] ?? bytes.length, offsets[id + 1] ?? bytes.length);
   }
@@ -38,3 +50,5 @@ export class Detokenizer {
     return text.startsWith(" ") ? text.slice(1) : text;
   }
 }
+
+const NONE: ReadonlyMap<number, Uint8Array> = new Map();

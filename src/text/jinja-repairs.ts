@@ -16,11 +16,15 @@ export function likePython(program: Program): Program {
   return program;
 }
 
-/** The names that a template speaks of, its own variables among them. */
+/** The names that a template speaks of, its own variables among them; `x` in `message.x` is none. */
 export function namesIn(program: Program): ReadonlySet<string> {
+  const fields = new Set<unknown>();
+  walk(program, (node) => {
+    if (node.type === "MemberExpression" && node["computed"] !== true) fields.add(node["property"]);
+  });
   const names = new Set<string>();
   walk(program, (node) => {
-    if (node.type === "Identifier") names.add(String(node["value"]));
+    if (node.type === "Identifier" && !fields.has(node)) names.add(String(node["value"]));
   });
   return names;
 }

@@ -37,7 +37,7 @@ function charactersOf(call: TextCall): number {
     case "check":
       return 0;
     case "encode_chat":
-      return call.messages.reduce((sum, { content }) => sum + content.length, 0);
+      return call.chat.messages.reduce((sum, { content }) => sum + content.length, 0);
     case "encode_text":
       return call.text.length;
     case "encode_inputs":
@@ -57,7 +57,7 @@ function answer({ call, left }: ToText): TextAnswers[keyof TextAnswers] {
       loaded.delete(call.path);
       return [];
     case "encode_chat":
-      return open(call.path).encodeChat(call.messages, new Date(call.now_ms), enough(call.tokens_max, left));
+      return open(call.path).encodeChat(call.chat, new Date(call.now_ms), enough(call.tokens_max, left));
     case "encode_text":
       return open(call.path).encodeText(call.text, enough(call.tokens_max, left));
     case "compile":

@@ -2,9 +2,10 @@
 
 import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
-import type { Message } from "../core/generation.ts";
+import type { GenerationWishes, Message } from "../core/generation.ts";
 import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
 import type { Purpose } from "../core/purpose.ts";
+import type { AnswerFormat, Marks } from "./answer/formats.ts";
 
 /** What decoding needs, in a form that moves between threads without a copy. */
 export interface Vocabulary {
@@ -34,7 +35,7 @@ export type TextCall =
   | {
       readonly kind: "encode_chat";
       readonly path: string;
-      readonly messages: readonly Message[];
+      readonly chat: Chat;
       readonly now_ms: number;
       readonly tokens_max: number;
     }
@@ -49,6 +50,24 @@ export type TextCall =
       readonly tokens_max: number;
     };
 
+/** What a chat's prompt is made of. */
+export interface Chat extends Pick<GenerationWishes, "tools" | "reasoning" | "template_options"> {
+  readonly messages: readonly Message[];
+}
+
+export interface EncodedChat {
+  readonly token_ids: number[];
+  readonly form: AnswerForm;
+}
+
+/** What has to be known to read the answer. */
+export interface AnswerForm {
+  readonly format: AnswerFormat;
+  readonly thoughts: readonly Marks[];
+  /** The prompt has begun this thought. */
+  readonly open_thought: Marks | null;
+}
+
 /** A text, or a query with what may answer it, for a model that reads. */
 export type Input = string | readonly [string, string];
 
@@ -62,7 +81,7 @@ export interface EncodedInput extends EncoderText {
 export interface TextAnswers {
   readonly load: TextModel;
   readonly forget: readonly [];
-  readonly encode_chat: number[];
+  readonly encode_chat: EncodedChat;
   readonly encode_text: number[];
   readonly compile: CompiledGrammar;
   /** How the text departs from what it must be, or null. */

@@ -3,17 +3,18 @@
 import { statSync } from "node:fs";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
-import type { Message } from "../core/generation.ts";
 import type { Purpose } from "../core/purpose.ts";
 import { readGguf } from "../formats/gguf.ts";
 import { purposeOf } from "../formats/purpose.ts";
+import { formatOf, openThought, thoughtMarksOf } from "./answer/formats.ts";
 import { ChatTemplate } from "./chat-template.ts";
 import { ContentGuard } from "./content-guard.ts";
 import { endOfTurnIds, isTurnMarker } from "./control-tokens.ts";
+import { effortOptions } from "./effort.ts";
 import { readFolder } from "./folder.ts";
 import { readGgufSource } from "./gguf-source.ts";
 import { type InputEncoder, inputEncoder } from "./inputs.ts";
-import type { EncodedInput, Input, TextModel, Vocabulary } from "./messages.ts";
+import type { Chat, EncodedChat, EncodedInput, Input, TextModel, Vocabulary } from "./messages.ts";
 import type { TextSource } from "./source.ts";
 import { type IsEnough, Tokenizer } from "./tokenizer.ts";
 import { templateChat } from "./tool-prompt.ts";
@@ -50,14 +51,24 @@ export class LoadedText {
   }
 
   /** `now`: what a template that prints the date shows. */
-  encodeChat(messages: readonly Message[], now: Date, isEnough?: IsEnough): number[] {
+  encodeChat(chat: Chat, now: Date, isEnough?: IsEnough): EncodedChat {
     const template = this.#openTemplate();
-    const chat = templateChat(messages, [], template.knowsTools);
-    const guard = new ContentGuard(chat, this.#tokenizer.controlTokens);
-    const guarded = chat.messages.map((message) => ({ ...guard.guardFields(message), role: message.role }));
-    const { text, seams } = guard.unguard(template.render(guarded, now));
-    // A template that wants a beginning token prints it, so nothing is put around the text.
-    return this.#tokenizer.encodeChat(text, seams, isEnough);
+    template.refuseUnknown(chat.template_options);
+    const { messages, tools } = templateChat(chat.messages, chat.tools, template.knows("tools"));
+    const guard = new ContentGuard([messages, tools, chat.template_options], this.#tokenizer.controlTokens);
+    const guarded = messages.map((message) => ({ ...guard.guardFields(message), role: message.role }));
+    const options = {
+      tools: tools?.map((tool) => guard.guardFields(tool)) ?? null,
+      ...effortOptions(template, chat.reasoning.effort),
+      ...guard.guardFields(chat.template_options),
+    };
+    const { text, seams } = guard.unguard(template.render(guarded, now, options));
+    const thoughts = thoughtMarksOf(template.source);
+    return {
+      // A template that wants a beginning token prints it, so nothing is put around the text.
+      token_ids: this.#tokenizer.encodeChat(text, seams, isEnough),
+      form: { format: formatOf(template.source), thoughts, open_thought: openThought(text, thoughts) },
+    };
   }
 
   encodeText(text: string, isEnough?: IsEnough): number[] {

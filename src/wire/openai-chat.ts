@@ -2,7 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import type { DrawnReport, GenerationEvent, Message } from "../core/generation.ts";
+import type { DrawnReport, GenerationEvent } from "../core/generation.ts";
 import { PRIORITY } from "../core/priority.ts";
 import {
   type AnswerChoice,
@@ -16,6 +16,7 @@ import {
 } from "./openai-answer.ts";
 import { responseFormat } from "./openai-constraint.ts";
 import { chatLogprobs, chatLogprobsSchema } from "./openai-logprobs.ts";
+import { messageSchema, messagesOf } from "./openai-messages.ts";
 import {
   type AskedAnswer,
   deliveryOf,
@@ -24,30 +25,9 @@ import {
   sharedParameters,
   wishesOf,
 } from "./openai-parameters.ts";
+import { chatWishesOf, toolParameters } from "./openai-tools.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
-
-const role = Type.Union(
-  [Type.Literal("system"), Type.Literal("developer"), Type.Literal("user"), Type.Literal("assistant")],
-  { ...notYet("tool", "function"), description: "`developer` is the same as `system`." },
-);
-
-const textPart = strictObject(
-  {
-    type: Type.Literal("text", notYet("image_url", "input_audio", "file", "refusal")),
-    text: Type.String(),
-  },
-  ["prompt_cache_breakpoint"],
-);
-
-const message = strictObject(
-  {
-    role,
-    content: Type.Union([Type.String(), Type.Array(textPart, { minItems: 1, ...called("text parts") })]),
-    refusal: Type.Optional(Type.Null()), // as our own answers carry it, so that one can be sent back
-  },
-  ["name", "audio", "tool_calls", "tool_call_id", "function_call"],
-);
 
 /** How OpenAI lets a request say how urgent it is. */
 const TIERS = { auto: PRIORITY.normal, default: PRIORITY.normal, flex: PRIORITY.low, priority: PRIORITY.high } as const;
@@ -57,11 +37,30 @@ const serviceTier = Type.Union(
   { ...notYet("scale"), description: "Who goes first when requests wait: `priority`, then `default`, then `flex`." },
 );
 
+const NOTE_LENGTH_MAX = 512; // OpenAI's own limit of a metadata value
+const note = (description: string) => optional(Type.String({ maxLength: NOTE_LENGTH_MAX, description }));
+
+/**
+ * What a caller says of itself and not of the answer: taken, as every server of this protocol does, and passed on to a provider.
+ * Prefixes are shared by what they say, whatever key they are given.
+ */
+const noteParameters = {
+  metadata: optional(Type.Record(Type.String(), Type.String(), { description: "The caller's own notes; not kept." })),
+  user: note("Who asks, for a provider that a request goes on to."),
+  safety_identifier: note("Who asks, for a provider that a request goes on to."),
+  prompt_cache_key: note(
+    "For a provider that a request goes on to; here every prompt finds what it shares with others.",
+  ),
+  store: optional(Type.Boolean({ description: "Answers are never stored: `true` is refused." })),
+};
+
 export const chatRequestSchema = strictObject(
   {
-    messages: Type.Array(message, { minItems: 1, ...called("messages") }),
+    messages: Type.Array(messageSchema, { minItems: 1, ...called("messages") }),
     service_tier: optional(serviceTier),
     ...sharedParameters,
+    ...toolParameters,
+    ...noteParameters,
     response_format: responseFormat,
     logprobs: optional(Type.Boolean({ description: "Tell how likely each token of the answer was." })),
     top_logprobs: optional(
@@ -72,20 +71,11 @@ export const chatRequestSchema = strictObject(
     "audio",
     "function_call",
     "functions",
-    "metadata",
     "modalities",
     "moderation",
-    "parallel_tool_calls",
     "prediction",
-    "prompt_cache_key",
     "prompt_cache_options",
     "prompt_cache_retention",
-    "reasoning_effort",
-    "safety_identifier",
-    "store",
-    "tool_choice",
-    "tools",
-    "user",
     "verbosity",
     "web_search_options",
   ],
@@ -95,23 +85,22 @@ export const chatRequestSchema = strictObject(
 type ChatRequest = Static<typeof chatRequestSchema>;
 
 export function readChat(body: ChatRequest, request_id: string): AskedAnswer {
-  const prompt = { kind: "messages", messages: body.messages.map(toMessage) } as const;
-  const wishes = { ...wishesOf(body, null, logprobsOf(body)), priority: TIERS[body.service_tier ?? "auto"] };
+  const prompt = { kind: "messages", messages: messagesOf(body.messages) } as const;
+  refuseKept(body);
+  const priority = TIERS[body.service_tier ?? "auto"];
+  const wishes = { ...wishesOf(body, null, logprobsOf(body)), ...chatWishesOf(body), priority };
   return { generation: { request_id, model: body.model, prompt, ...wishes }, delivery: deliveryOf(body) };
+}
+
+/** Nothing of an answer is kept here, so that it could be asked for later. */
+function refuseKept({ store }: ChatRequest): void {
+  if (store) throw new Failure("unsupported", 'Cannot use "store": answers are not stored, expected false', "store");
 }
 
 function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {
   if (logprobs) return top_logprobs ?? 0;
   if (typeof top_logprobs !== "number") return null;
   throw new Failure("invalid_request", 'Cannot use "top_logprobs": it needs "logprobs": true', "top_logprobs");
-}
-
-/** The parts of one content are one text: nothing is put between them. */
-function toMessage(message: ChatRequest["messages"][number]): Message {
-  const { role, content } = message;
-  const text = typeof content === "string" ? content : content.map((part) => part.text).join("");
-  if (role === "assistant") return { role, content: text, reasoning: null, tool_calls: [] };
-  return { role: role === "developer" ? "system" : role, content: text };
 }
 
 interface Delta {

@@ -195,6 +195,44 @@ describe("other forms", () => {
   }, 60_000);
 });
 
+describe("calls", () => {
+  const tool = (name: string, parameters: Record<string, unknown>) =>
+    ({ type: "function", function: { name, parameters } }) as const;
+  const tools = [tool("add_person", PERSON), tool("draw", SHAPE)];
+  const asked = (extra: object) => ({
+    model: MODEL,
+    messages: [{ role: "user", content: "Add Ada, who is 36, and draw something." } as const],
+    tools,
+    max_completion_tokens: 160,
+    temperature: 1,
+    ...extra,
+  });
+
+  test("that are required have arguments that their schemas allow", async () => {
+    for (const seed of [1, 2]) {
+      const extra = { tool_choice: "required", seed } as const;
+      const [choice] = (await client.chat.completions.create(asked(extra))).choices;
+      const calls = (choice?.message.tool_calls ?? []).filter((call) => call.type === "function");
+      expect(calls.length).toBeGreaterThan(0);
+      expect(choice?.message.content).toBeNull();
+      const ended = choice?.finish_reason === "tool_calls" ? calls : calls.slice(0, -1);
+      for (const { function: called } of ended) {
+        const schema = called.name === "draw" ? SHAPE : PERSON;
+        expect(new Ajv2020({ strict: false }).validate(schema, JSON.parse(called.arguments))).toBe(true);
+      }
+    }
+  }, 60_000);
+
+  test("of one named tool are of that tool, and one where parallel calls are not wanted", async () => {
+    const named = { type: "function", function: { name: "add_person" } } as const;
+    const extra = { tool_choice: named, parallel_tool_calls: false, seed: 4 };
+    const [choice] = (await client.chat.completions.create(asked(extra))).choices;
+    const calls = (choice?.message.tool_calls ?? []).filter((call) => call.type === "function");
+    expect(calls.map((call) => call.function.name)).toEqual(["add_person"]);
+    expect(choice?.finish_reason).toBe("tool_calls");
+  }, 60_000);
+});
+
 describe("refused with the keyword and its place", () => {
   test.each([
     [format({ properties: { a: { unevaluatedProperties: false } } }), '"unevaluatedProperties" at /properties/a'],

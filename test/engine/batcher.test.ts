@@ -145,6 +145,17 @@ test("an answer is shared too: the next turn does not read it again", () => {
   expect(rows.cachedTokens(2)).toBe(96);
 });
 
+test("a prompt that departs within a cached block goes on in a copy of it", () => {
+  const rows = batcher();
+  rows.join(1, text(64), limits(1), 0);
+  step(rows);
+  expect(rows.counts).toEqual({ active: 0, waiting: 0 });
+  rows.join(2, [...text(52), ...text(30, 7)], limits(1), 0);
+  const plan = rows.next();
+  expect(plan.copies.map(({ from }) => from)).toEqual([1]);
+  expect(onlyPart(plan)).toMatchObject({ start: 52, token_ids: text(30, 7) });
+});
+
 test("a prompt that is cached to its end computes its last token, in a copy of the last block", () => {
   const rows = batcher();
   rows.join(1, text(64), limits(1), 0);

@@ -18,6 +18,7 @@ import { ENGINE_SETTINGS, LIBRARY } from "../open-mlx.ts";
 import { integer, seeded } from "../random.ts";
 import { ROOT } from "../root.ts";
 import { defaultModel } from "../text/default-model.ts";
+import { plainChat } from "../text/plain-chat.ts";
 import { GREEDY_ROW } from "./greedy-row.ts";
 
 const SCRATCH = scratchFolder();
@@ -61,13 +62,13 @@ async function defaultCase(): Promise<Case> {
     `Write the ${word} ${"and the ".repeat(9)}${word}.`,
   ]);
   const prompts: number[][] = [];
-  for (const content of questions)
-    prompts.push(
-      await text.encodeChat(path, [
-        { role: "system", content: rules },
-        { role: "user", content },
-      ]),
-    );
+  for (const content of questions) {
+    const chat = plainChat([
+      { role: "system", content: rules },
+      { role: "user", content },
+    ]);
+    prompts.push((await text.encodeChat(path, chat)).token_ids);
+  }
   text.close();
   return { path, prompts, tokens_max: 12, repeats: true };
 }

@@ -155,10 +155,10 @@ describe("its error classes", () => {
     expect(error.requestID).toMatch(/^req_[0-9a-f]{12}$/);
   });
 
-  test("tools are a BadRequestError as long as they are not supported", async () => {
-    const error = await errorOf(chat({ tools: [] }));
+  test("what is not supported yet is a BadRequestError with a code", async () => {
+    const error = await errorOf(chat({ verbosity: "low" }));
     expect(error).toBeInstanceOf(BadRequestError);
-    expect(error).toMatchObject({ param: "tools", code: "unsupported" });
+    expect(error).toMatchObject({ param: "verbosity", code: "unsupported" });
   });
 
   test("an unknown model is a NotFoundError", async () => {

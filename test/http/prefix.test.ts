@@ -16,5 +16,5 @@ test("a chat is explained as the cache explains it", async () => {
 
 test("what a chat may not say is refused here too", async () => {
   expect((await post("/v1/debug/prefix", { ...CHAT, messages: [] })).status).toBe(400);
-  expect((await post("/v1/debug/prefix", { ...CHAT, tools: [] })).status).toBe(400);
+  expect((await post("/v1/debug/prefix", { ...CHAT, functions: [] })).status).toBe(400);
 });

@@ -37,8 +37,10 @@ function missing(param: string, expected: string): Refused {
   return { message: `Cannot use the request: "${param}" is missing, expected ${expected}`, param, code: null };
 }
 
-const ROLES = '"system", "developer", "user" or "assistant"';
+const ROLES = '"system", "developer", "user", "assistant" or "tool"';
 const CONTENT = "a text or an array of text parts that is not empty";
+const CALL = { id: "call_1", type: "function", function: { name: "f", arguments: "{}" } };
+const TOOL = { type: "function", function: { name: "f" } };
 const user = (content: unknown) => ({ messages: [{ role: "user", content }] });
 
 const SHARED: [object, Refused][] = [
@@ -110,14 +112,43 @@ describe("a chat is refused for", () => {
     [{ messages: [{ role: "bot", content: "" }] }, wrong("messages[0].role", `expected ${ROLES}, found "bot"`)],
     [
       { messages: [HI.messages[0], { role: "tool", content: "4", tool_call_id: "a" }] },
-      notYet("messages[1].role", `"tool" is not supported yet, expected ${ROLES}`),
+      wrong("messages[1].tool_call_id", 'expected the id of a call in a message before, found "a"'),
     ],
     [
       { messages: [{ role: "function", name: "add", content: "4" }] },
       notYet("messages[0].role", `"function" is not supported yet, expected ${ROLES}`),
     ],
     [{ messages: [{ role: "user", content: "x", name: "Ada" }] }, notYet("messages[0].name")],
-    [{ messages: [{ role: "assistant", content: "x", tool_calls: [] }] }, notYet("messages[0].tool_calls")],
+    [{ messages: [{ role: "tool", content: "x" }] }, missing("messages[0].tool_call_id", "the id of a call")],
+    [{ messages: [{ role: "assistant" }] }, missing("messages[0].content", CONTENT)],
+    [
+      { messages: [{ role: "user", content: "x", tool_calls: [CALL] }] },
+      wrong("messages[0].tool_calls", 'the role is "user", only "assistant" has it'),
+    ],
+    [
+      { messages: [{ role: "assistant", tool_calls: [{ ...CALL, function: { name: "f", arguments: "{" } }] }] },
+      wrong("messages[0].tool_calls[0].function.arguments", "expected JSON, found something else"),
+    ],
+    [
+      { messages: [{ role: "assistant", tool_calls: [{ ...CALL, type: "custom" }] }] },
+      notYet("messages[0].tool_calls[0].type", '"custom" is not supported yet, expected "function"'),
+    ],
+    [{ tools: [TOOL, TOOL] }, wrong("tools[1].function.name", 'two tools are named "f"')],
+    [
+      { tools: [{ type: "custom", custom: {} }] },
+      notYet("tools[0].type", '"custom" is not supported yet, expected "function"'),
+    ],
+    [{ tool_choice: "required" }, wrong("tool_choice", "there are no tools to choose from")],
+    [
+      { tools: [TOOL], tool_choice: { type: "function", function: { name: "g" } } },
+      wrong("tool_choice", 'no tool is named "g"'),
+    ],
+    [
+      { reasoning_effort: "much" },
+      wrong("reasoning_effort", 'expected "none", "minimal", "low", "medium", "high", "xhigh" or "max", found "much"'),
+    ],
+    [{ store: true }, notYet("store", "answers are not stored, expected false")],
+    [{ metadata: { a: 1 } }, wrong("metadata.a", "expected a text, found 1")],
     [{ messages: [{ role: "user", content: "x", mood: 1 }] }, wrong("messages[0].mood", "there is no such parameter")],
     [user(null), wrong("messages[0].content", `expected ${CONTENT}, found null`)],
     [
@@ -183,9 +214,7 @@ describe("a completion is refused for", () => {
 });
 
 test("each of OpenAI's other parameters is refused by name", async () => {
-  const chat = "audio function_call functions metadata modalities prediction";
-  const more = "reasoning_effort store tool_choice tools user";
-  for (const name of `${chat} ${more} parallel_tool_calls verbosity web_search_options`.split(" ")) {
+  for (const name of "audio function_call functions modalities prediction verbosity web_search_options".split(" ")) {
     for (const value of [null, 1, false]) {
       expect(await refusal(CHAT, { ...HI, [name]: value })).toEqual(notYet(name));
     }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { Model } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { startTextWorker } from "../../src/text/client.ts";
+import { userSays } from "../text/plain-chat.ts";
 import "../open-mlx.ts";
 import { python } from "../python.ts";
 import { ROOT } from "../root.ts";
@@ -55,7 +56,7 @@ afterAll(() => {
 test("20 greedy answers of 64 tokens are those of mlx-lm", async () => {
   const cases: { prompt_ids: number[]; token_ids: number[] }[] = [];
   for (const content of PROMPTS) {
-    const prompt_ids = await text.encodeChat(PATH, [{ role: "user", content }]);
+    const { token_ids: prompt_ids } = await text.encodeChat(PATH, userSays(content));
     cases.push({ prompt_ids, token_ids: greedy(model, prompt_ids, TOKENS, 64) });
   }
   mkdirSync(WORK, { recursive: true });

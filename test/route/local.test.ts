@@ -3,18 +3,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Failure } from "../../src/core/failure.ts";
-import {
-  type GenerationEvent,
-  type GenerationRequest,
-  type Message,
-  NO_WISHES,
-  PLAIN_ANSWER,
-} from "../../src/core/generation.ts";
+import { type GenerationEvent, type GenerationRequest, NO_WISHES, PLAIN_ANSWER } from "../../src/core/generation.ts";
 import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { RequestQueue } from "../../src/schedule/queue.ts";
 import { Scheduler } from "../../src/schedule/scheduler.ts";
+import { formatNamed } from "../../src/text/answer/formats.ts";
 import { type Reader, startTextWorker, type TextClient } from "../../src/text/client.ts";
+import type { Chat } from "../../src/text/messages.ts";
 import { EngineClient } from "../../src/worker/client.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
@@ -49,10 +45,10 @@ class Letters implements TextClient {
     };
   }
 
-  async encodeChat(_: string, messages: readonly Message[], reader?: Reader) {
+  async encodeChat(_: string, { messages }: Chat, reader?: Reader) {
     this.asked.push(messages);
     this.readers.push(reader);
-    return this.encoded;
+    return { token_ids: this.encoded, form: { format: formatNamed("hermes"), thoughts: [], open_thought: null } };
   }
 
   async encodeText(_: string, text: string, reader?: Reader) {
@@ -90,7 +86,7 @@ beforeEach(() => {
     new Catalog([model]),
     { text, grammars },
     new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now()), poolOf(engine)),
-    () => 7,
+    { seed: () => 7, callId: () => "call00001" },
   );
 });
 
@@ -123,7 +119,11 @@ test("an answer is one start, texts, one finish, and one end that counts its tok
   expect(all[0]).toEqual({ kind: "start", prompt_tokens: 3 });
   expect(all.slice(-2)).toEqual([
     { kind: "finish", choice: 0, reason: "length", stop_text: null },
-    { kind: "end", usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 10 } },
+    {
+      kind: "end",
+      usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 10 },
+      timing: { load_ms: expect.any(Number), prompt_ms: expect.any(Number), answer_ms: expect.any(Number) },
+    },
   ]);
   expect(all.slice(1, -2).every((event) => event.kind === "text")).toBe(true);
 });

@@ -3,7 +3,6 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Message } from "../../src/core/generation.ts";
 import { ChatTemplate } from "../../src/text/chat-template.ts";
 import { failureOf } from "../formats/scratch.ts";
 import { askRender, type Rendered } from "./oracle.ts";
@@ -17,8 +16,13 @@ const NAMED = new Map([
 ]);
 
 const system = (content: string): Message => ({ role: "system", content });
+interface Message {
+  readonly role: string;
+  readonly content: string;
+}
+
 const user = (content: string): Message => ({ role: "user", content });
-const assistant = (content: string): Message => ({ role: "assistant", content, reasoning: null, tool_calls: [] });
+const assistant = (content: string): Message => ({ role: "assistant", content });
 
 const CONVERSATIONS: Readonly<Record<string, readonly Message[]>> = {
   question: [user("Hello, who are you?")],
@@ -221,7 +225,8 @@ describe("ChatTemplate", () => {
       message: 'Cannot use "think": the model\'s chat template has no such option',
     });
     expect(failureOf(() => template.refuseUnknown({ bos_token: "x" })).message).toContain("it is not an option");
-    expect([template.knowsTools, new ChatTemplate("{{ tools }}", NAMED).knowsTools]).toEqual([false, true]);
+    const own = new ChatTemplate("{{ tools.thinking }}", NAMED);
+    expect([template.knows("tools"), own.knows("tools"), own.knows("thinking")]).toEqual([false, true, false]);
   });
 
   test("multiplies text, prints dictionaries and looks up numbers as Python does", () => {

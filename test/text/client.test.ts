@@ -9,6 +9,7 @@ import { Detokenizer } from "../../src/text/detokenizer.ts";
 import { scratchFolder, write } from "../formats/scratch.ts";
 import { defaultModel, referenceTokenizer } from "./default-model.ts";
 import { askEncode } from "./oracle.ts";
+import { userSays } from "./plain-chat.ts";
 
 const ENTRY = new URL("../../src/text/main.ts", import.meta.url).href;
 const FOLDER = scratchFolder();
@@ -61,7 +62,7 @@ describe("the default model", () => {
     const path = defaultModel();
     const text = await client.load(path);
     const question = "What is the capital of France?";
-    const ids = await client.encodeChat(path, [{ role: "user", content: question }]);
+    const { token_ids: ids } = await client.encodeChat(path, userSays(question));
 
     const intro = "You are a helpful AI assistant named SmolLM, trained by Hugging Face";
     const chat = `<|im_start|>system\n${intro}<|im_end|>\n<|im_start|>user\n${question}<|im_end|>\n<|im_start|>assistant\n`;
@@ -133,7 +134,7 @@ test("a text is read to as many tokens as its reader wants", async () => {
   const content = "a".repeat(100_000);
   for (const ids of [
     await client.encodeText(path, content, reader),
-    await client.encodeChat(path, [{ role: "user", content }], reader),
+    (await client.encodeChat(path, userSays(content), reader)).token_ids,
   ]) {
     expect(ids.length).toBeGreaterThanOrEqual(10);
     expect(ids.length).toBeLessThan(10_000);
@@ -160,7 +161,7 @@ describe("failures", () => {
     expect(await failureOf(client.load(path))).toMatchObject({ kind: "unavailable", parameter: null });
     folder("later", "{{ raise_exception('no') }}");
     expect((await client.load(path)).has_chat_template).toBe(true);
-    const refused = await failureOf(client.encodeChat(path, [{ role: "user", content: "a" }]));
+    const refused = await failureOf(client.encodeChat(path, userSays("a")));
     expect(refused).toMatchObject({ kind: "invalid_request", parameter: "messages" });
     expect(await client.encodeText(path, "a")).toEqual([0]);
   });
@@ -191,7 +192,7 @@ describe("failures", () => {
     const loop = "{% for x in range(100000) %}".repeat(3);
     const path = folder("endless", `${loop}${"{% endfor %}".repeat(3)}`);
     await client.load(path);
-    const failure = await failureOf(client.encodeChat(path, [{ role: "user", content: "a" }]));
+    const failure = await failureOf(client.encodeChat(path, userSays("a")));
     expect(failure.message).toEndWith("it gave no answer for 400 ms");
     expect(await client.encodeText(path, "a")).toEqual([0]);
   });

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { readFolder } from "../../src/text/folder.ts";
 import { LoadedText } from "../../src/text/model.ts";
 import { failureOf, scratchFolder, write } from "../formats/scratch.ts";
+import { userSays } from "./plain-chat.ts";
 
 const ROOT = scratchFolder();
 const NOW = new Date(2026, 2, 7);
@@ -35,7 +36,6 @@ function folder(files: Readonly<Record<string, unknown>>): string {
   return path;
 }
 
-const user = (content: string) => [{ role: "user" as const, content }];
 const config = { bos_token: "<s>", eos_token: { content: "</s>" }, add_bos_token: true };
 
 describe("the chat template", () => {
@@ -92,7 +92,7 @@ describe("tokens", () => {
     const chat_template = "{{ bos_token }}{{ messages[0].content }}";
     const model = new LoadedText(folder({ "tokenizer_config.json": { ...config, chat_template } }));
     expect(model.encodeText("ab")).toEqual([26, 0, 1]);
-    expect(model.encodeChat(user("ab"), NOW)).toEqual([26, 0, 1]);
+    expect(model.encodeChat(userSays("ab"), NOW).token_ids).toEqual([26, 0, 1]);
   });
 
   test("that only tokenizer_config.json declares count as added", () => {
@@ -100,7 +100,7 @@ describe("tokens", () => {
     const chat_template = "<|user|>{{ messages[0].content }}";
     const model = new LoadedText(folder({ "tokenizer_config.json": { added_tokens_decoder, chat_template } }));
     expect(model.encodeText("a<|user|>")).toEqual([0, 29]);
-    expect(model.encodeChat(user("a<|user|>b"), NOW)).toEqual([29, 0, 20, 18, 4, 17, 1]);
+    expect(model.encodeChat(userSays("a<|user|>b"), NOW).token_ids).toEqual([29, 0, 20, 18, 4, 17, 1]);
   });
 
   test("of Harmony end a turn by <|return|> and <|call|>, not by <|end|>", () => {

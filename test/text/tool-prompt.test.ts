@@ -63,7 +63,7 @@ describe.skipIf(!existsSync(TEMPLATES))("real templates", () => {
       .sort()
       .filter((name) => {
         const template = new ChatTemplate(readFileSync(join(TEMPLATES, name), "utf8"), NAMED);
-        const { messages, tools } = templateChat(CHAT, TOOLS, template.knowsTools);
+        const { messages, tools } = templateChat(CHAT, TOOLS, template.knows("tools"));
         try {
           const text = template.render(messages, new Date(0), { tools });
           return !(text.includes("Tells the weather") && text.includes("Oslo") && text.includes("clear"));

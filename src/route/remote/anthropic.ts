@@ -51,15 +51,21 @@ function refuseHeat({ temperature }: SamplingWishes): void {
 }
 
 /** Its system text stands apart from the talk. */
-function spoken({ prompt }: GenerationRequest): { system: string; messages: readonly Message[] } {
+function spoken({ prompt }: GenerationRequest): { system: string; messages: readonly object[] } {
   if (prompt.kind !== "messages") throw unspoken("prompt", "it takes a chat and not a bare text");
   const of = (system: boolean) => prompt.messages.filter((message) => (message.role === "system") === system);
   return {
     system: of(true)
       .map((message) => message.content)
       .join("\n\n"),
-    messages: of(false),
+    messages: of(false).map(plainMessage),
   };
+}
+
+function plainMessage(message: Message): object {
+  const calls = message.role === "tool" || (message.role === "assistant" && message.tool_calls.length > 0);
+  if (calls) throw unspoken("messages", "calls of tools are not translated yet");
+  return { role: message.role, content: message.content };
 }
 
 const event = TypeCompiler.Compile(

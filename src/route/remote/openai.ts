@@ -3,7 +3,7 @@
 import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
-import type { FinishReason, GenerationEvent, GenerationRequest } from "../../core/generation.ts";
+import type { FinishReason, GenerationEvent, GenerationRequest, Message } from "../../core/generation.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
 import { counted, readEvent } from "./event-json.ts";
 import { spokenSampling } from "./spoken-wishes.ts";
@@ -53,12 +53,26 @@ function pathOf({ prompt }: GenerationRequest): string {
 function promptOf({ prompt }: GenerationRequest): object {
   switch (prompt.kind) {
     case "messages":
-      return { messages: prompt.messages };
+      return { messages: prompt.messages.map(messageOf) };
     case "text":
       return { prompt: prompt.text };
     case "tokens":
       return { prompt: prompt.token_ids };
   }
+}
+
+function messageOf(message: Message): object {
+  if (message.role !== "assistant") return message;
+  const { role, content, reasoning, tool_calls } = message;
+  const calls = tool_calls.map(({ id, name, arguments: json }) => {
+    return { id, type: "function", function: { name, arguments: json } };
+  });
+  return {
+    role,
+    content,
+    ...(reasoning === null ? {} : { reasoning_content: reasoning }),
+    ...(calls.length === 0 ? {} : { tool_calls: calls }),
+  };
 }
 
 const text = Type.Optional(Type.Union([Type.String(), Type.Null()]));

@@ -3,7 +3,8 @@
 import { assert } from "../../core/assert.ts";
 
 export type AnswerEvent =
-  | { readonly kind: "content"; readonly text: string }
+  /** `at`: the UTF-16 units of the model's text before it; content with something between it is two events. */
+  | { readonly kind: "content"; readonly text: string; readonly at: number }
   | { readonly kind: "reasoning"; readonly text: string }
   /** `id` is the model's own, where it gave one before the arguments. */
   | { readonly kind: "call"; readonly index: number; readonly id: string | null; readonly name: string }
@@ -72,7 +73,9 @@ export function collectAnswer(events: readonly AnswerEvent[]): ParsedAnswer {
 }
 
 function join(first: AnswerEvent, second: AnswerEvent): AnswerEvent | null {
-  if (first.kind === "content" && second.kind === "content") return { ...first, text: first.text + second.text };
+  if (first.kind === "content" && second.kind === "content") {
+    return first.at + first.text.length === second.at ? { ...first, text: first.text + second.text } : null;
+  }
   if (first.kind === "reasoning" && second.kind === "reasoning") return { ...first, text: first.text + second.text };
   if (first.kind !== "arguments" || second.kind !== "arguments" || first.index !== second.index) return null;
   return { ...first, text: first.text + second.text };

@@ -55,6 +55,14 @@ export function thoughtMarksOf(template: string): readonly Marks[] {
   });
 }
 
+/** Whether a model with this template may think where it is not told to. */
+export function mentionsThoughts(template: string): boolean {
+  // <|end|> ends turns elsewhere.
+  return THOUGHTS.some(({ open, close }) =>
+    [open, close].some((mark) => mark !== "<|end|>" && template.includes(mark)),
+  );
+}
+
 /** The thought that `prompt` has begun for the answer. */
 export function openThought(prompt: string, marks: readonly Marks[]): Marks | null {
   const end = prompt.trimEnd();

@@ -35,9 +35,9 @@ export class Segments {
     this.options = options;
     this.#events = events;
     this.#marks = marksIn(options);
-    this.content = new TrimmedText((text) => {
+    this.content = new TrimmedText(input, (text, at) => {
       this.#is_start = false;
-      events.add({ kind: "content", text });
+      events.add({ kind: "content", text, at });
       input.settle();
     });
     this.writer = new CallWriter(input, (event) => {
@@ -67,7 +67,7 @@ export class Segments {
 
   /** Text up to one of `stops`, as a thought. */
   *reasoning(stops: readonly string[]): Parse<string | null> {
-    const thought = new TrimmedText((text) => this.#events.add({ kind: "reasoning", text }));
+    const thought = new TrimmedText(this.input, (text) => this.#events.add({ kind: "reasoning", text }));
     thought.drop();
     const stop = yield* this.input.until(stops, (text) => thought.push(text));
     if (stop === null) thought.end();
@@ -172,13 +172,17 @@ function marksIn({ format, thoughts, tools, reads_calls, parts_reasoning }: Answ
 
 /** Text whose last white space is held back until more comes. */
 class TrimmedText {
-  readonly #write: (text: string) => void;
+  readonly #input: Input;
+  readonly #write: (text: string, at: number) => void;
   #held = "";
+  #held_at = 0;
   #is_said = false;
   /** Nothing but space came since something else stood here. */
   #is_fresh = false;
 
-  constructor(write: (text: string) => void) {
+  /** `write` is told the place of a text in the input. */
+  constructor(input: Input, write: (text: string, at: number) => void) {
+    this.#input = input;
     this.#write = write;
   }
 
@@ -186,15 +190,21 @@ class TrimmedText {
     return this.#held.trim() === "";
   }
 
+  /** The text that was read last. */
   push(text: string): void {
     // Space between two parts of the text stays, as it keeps their words apart; before the first it means nothing.
-    const whole = this.#held + (this.#is_fresh && !this.#is_said ? text.trimStart() : text);
-    const end = whole.trimEnd().length;
-    this.#held = whole.slice(end);
-    if (end === 0) return;
-    this.#is_said = true;
-    this.#is_fresh = false;
-    this.#write(whole.slice(0, end));
+    const part = this.#is_fresh && !this.#is_said ? text.trimStart() : text;
+    const at = this.#input.position - part.length;
+    const end = part.trimEnd().length;
+    if (end > 0) {
+      this.#is_said = true;
+      this.#is_fresh = false;
+      if (this.#held !== "") this.#write(this.#held, this.#held_at);
+      this.#write(part.slice(0, end), at);
+      this.#held = "";
+    }
+    if (this.#held === "") this.#held_at = at + end;
+    this.#held += part.slice(end);
   }
 
   /** Something else stands here, which the space around it belongs to. */
@@ -204,7 +214,7 @@ class TrimmedText {
   }
 
   end(): void {
-    if (this.#held !== "" && !this.#is_fresh) this.#write(this.#held);
+    if (this.#held !== "" && !this.#is_fresh) this.#write(this.#held, this.#held_at);
     this.#held = "";
   }
 }

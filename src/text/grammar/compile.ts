@@ -5,6 +5,7 @@ import { Failure } from "../../core/failure.ts";
 import type { CompiledGrammar, Constraint } from "../../core/grammar.ts";
 import { Budget } from "./budget.ts";
 import { type Grammar, GrammarBuilder } from "./builder.ts";
+import { callsGrammar } from "./calls-grammar.ts";
 import { gbnfGrammar } from "./gbnf.ts";
 import { jsonGrammar } from "./json-grammar.ts";
 import { type Language, matching, texts } from "./language.ts";
@@ -28,6 +29,8 @@ function grammarOf(constraint: Constraint, alphabet: Alphabet): Grammar {
       return regular((budget) => texts(constraint.texts, budget), "choice", alphabet, new Budget("choice"));
     case "grammar":
       return gbnfGrammar(constraint.source, alphabet, new Budget("grammar"));
+    case "calls":
+      return callsGrammar(constraint, alphabet, new Budget("schema"));
   }
 }
 

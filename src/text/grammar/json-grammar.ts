@@ -20,7 +20,15 @@ import {
 import { type Alphabet, characterTerminal, plainTerminal, stringTerminal } from "./terminals.ts";
 
 export function jsonGrammar(schema: Json, alphabet: Alphabet, budget: Budget): Grammar {
-  return new JsonGrammar(schema, alphabet, budget).write();
+  const builder = new GrammarBuilder(budget);
+  const grammar = builder.finish(jsonNode(schema, builder, alphabet, budget));
+  if (grammar !== null) return grammar;
+  throw new Failure("invalid_request", "Cannot enforce the schema: no value that the model can write satisfies it");
+}
+
+/** A value's text as a part of a larger grammar. */
+export function jsonNode(schema: Json, builder: GrammarBuilder, alphabet: Alphabet, budget: Budget): number {
+  return new JsonGrammar(schema, builder, alphabet, budget).write();
 }
 
 /** Between the parts of a text there may be one space, or a new line and its indentation. */
@@ -36,9 +44,9 @@ class JsonGrammar {
   readonly #quoted = new Map<Language, number>();
   readonly #marks: { readonly [Mark in "[" | "]" | "{" | "}" | "," | ":" | '"']: number };
 
-  constructor(schema: Json, alphabet: Alphabet, budget: Budget) {
+  constructor(schema: Json, builder: GrammarBuilder, alphabet: Alphabet, budget: Budget) {
     this.#shapes = new SchemaShapes(schema, budget);
-    this.#builder = new GrammarBuilder(budget);
+    this.#builder = builder;
     this.#alphabet = alphabet;
     this.#budget = budget;
     const mark = (expression: string) => this.#plain(matching(parseRegex(expression), budget));
@@ -53,10 +61,8 @@ class JsonGrammar {
     };
   }
 
-  write(): Grammar {
-    const grammar = this.#builder.finish(this.#value(this.#shapes.root));
-    if (grammar !== null) return grammar;
-    throw new Failure("invalid_request", "Cannot enforce the schema: no value that the model can write satisfies it");
+  write(): number {
+    return this.#value(this.#shapes.root);
   }
 
   #value(value: Value): number {

@@ -1,0 +1,107 @@
+/** The parameters of OpenAI's chats that offer tools and ask for thought, and what they mean. Knows no chat template. */
+
+import { type Static, Type } from "@sinclair/typebox";
+import { Failure } from "../core/failure.ts";
+import type { ChatWishes, ReasoningEffort, ToolChoice, ToolDefinition } from "../core/generation.ts";
+import { optional, strictObject } from "./schema.ts";
+import { called, notYet } from "./violation.ts";
+
+/** OpenAI's own limit. */
+const TOOLS_MAX = 128;
+
+const toolName = Type.String({ pattern: "^[a-zA-Z0-9_.:-]{1,128}$" });
+
+const tool = strictObject(
+  {
+    type: Type.Literal("function", notYet("custom")),
+    function: strictObject(
+      {
+        name: toolName,
+        description: optional(Type.String()),
+        parameters: optional(
+          Type.Record(Type.String(), Type.Unknown(), { description: "A JSON Schema of an object." }),
+        ),
+        strict: optional(
+          Type.Boolean({ description: "Arguments that break the schema are never given: the answer fails instead." }),
+        ),
+      },
+      [],
+    ),
+  },
+  ["custom"],
+);
+
+const named = strictObject(
+  {
+    type: Type.Literal("function", notYet("allowed_tools", "custom")),
+    function: strictObject({ name: toolName }, []),
+  },
+  ["allowed_tools", "custom"],
+);
+
+const EFFORTS: readonly ReasoningEffort[] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+
+export const toolParameters = {
+  tools: optional(
+    Type.Array(tool, { maxItems: TOOLS_MAX, ...called("tools"), description: "What the model may call." }),
+  ),
+  tool_choice: optional(
+    Type.Union([Type.Literal("none"), Type.Literal("auto"), Type.Literal("required"), named], {
+      description: "Whether it calls: never, as it likes, at least once, or one by its name.",
+    }),
+  ),
+  parallel_tool_calls: optional(Type.Boolean({ description: "`false`: an answer has at most one call." })),
+  reasoning_effort: optional(
+    Type.Union(
+      EFFORTS.map((effort) => Type.Literal(effort)),
+      { description: "How much the model thinks before it answers, as far as its chat template has a switch for it." },
+    ),
+  ),
+  chat_template_kwargs: optional(
+    Type.Record(Type.String(), Type.Unknown(), { description: "Variables of the model's own chat template." }),
+  ),
+};
+
+const toolBody = Type.Object(toolParameters);
+type ToolBody = Static<typeof toolBody>;
+
+export function chatWishesOf(body: ToolBody): ChatWishes {
+  const tools = (body.tools ?? []).map(toolOf);
+  refuseTwice(tools);
+  return {
+    tools,
+    tool_choice: choiceOf(body.tool_choice ?? "auto", tools),
+    parallel_tool_calls: body.parallel_tool_calls ?? true,
+    reasoning: { effort: body.reasoning_effort ?? null, tokens_max: null },
+    template_options: body.chat_template_kwargs ?? {},
+  };
+}
+
+/** Without parameters a tool takes none. */
+const NO_PARAMETERS = { type: "object", properties: {} };
+
+function toolOf({ function: { name, description, parameters, strict } }: Static<typeof tool>): ToolDefinition {
+  return { name, description: description ?? null, parameters: parameters ?? NO_PARAMETERS, strict: strict ?? false };
+}
+
+function refuseTwice(tools: readonly ToolDefinition[]): void {
+  const names = tools.map(({ name }) => name);
+  const index = names.findIndex((name, index) => names.indexOf(name) < index);
+  if (index < 0) return;
+  const parameter = `tools[${index}].function.name`;
+  throw new Failure("invalid_request", `Cannot use "${parameter}": two tools are named "${names[index]}"`, parameter);
+}
+
+function choiceOf(choice: NonNullable<ToolBody["tool_choice"]>, tools: readonly ToolDefinition[]): ToolChoice {
+  const kind = typeof choice === "string" ? choice : "named";
+  if (tools.length === 0 && (kind === "required" || kind === "named"))
+    throw wrongChoice("there are no tools to choose from");
+  if (typeof choice === "string") return { kind: choice };
+  const { name } = choice.function;
+  if (!tools.some((tool) => tool.name === name)) throw wrongChoice(`no tool is named "${name}"`);
+  return { kind: "named", name };
+}
+
+function wrongChoice(state: string): Failure {
+  return new Failure("invalid_request", `Cannot use "tool_choice": ${state}`, "tool_choice");
+}
