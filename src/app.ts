@@ -276,7 +276,7 @@ function distinct(models: readonly CatalogModel[]): readonly CatalogModel[] {
 }
 
 function defaultModel(path: string): CatalogModel {
-  return { name: DEFAULT_MODEL_NAME, path, changed_s: changed(path), sampling: DEFAULT_MODEL_SAMPLING };
+  return { name: DEFAULT_MODEL_NAME, path, ...fileFacts(path), sampling: DEFAULT_MODEL_SAMPLING };
 }
 
 function atPath(path: string): CatalogModel {
@@ -284,6 +284,7 @@ function atPath(path: string): CatalogModel {
   return { ...found, sampling: NO_WISHES };
 }
 
-function changed(path: string): number {
-  return Math.floor(statSync(path).mtimeMs / 1000);
+function fileFacts(path: string): { readonly changed_s: number; readonly bytes: number } {
+  const { mtimeMs, size } = statSync(path);
+  return { changed_s: Math.floor(mtimeMs / 1000), bytes: size };
 }

@@ -1,5 +1,6 @@
 /** Does what the owner asks of a running server: each setting that is changed has its effect from here. */
 
+import type { ModelEstimate } from "./core/backend.ts";
 import { Failure, toRecord } from "./core/failure.ts";
 import type {
   Applied,
@@ -15,8 +16,9 @@ import type { ProfileStore } from "./core/profile.ts";
 import { SETTINGS, type SettingGroup, type SettingName, type Settings, settingsOf } from "./core/settings.ts";
 import type { RunningRequests } from "./route/running.ts";
 import type { Catalog } from "./schedule/catalog.ts";
-import type { ModelPool, ResidentModel, Stay } from "./schedule/pool.ts";
+import type { ModelPool, Stay } from "./schedule/pool.ts";
 import type { RequestQueue } from "./schedule/queue.ts";
+import type { ResidentModel } from "./schedule/slot.ts";
 import type { LiveSettings } from "./store/live-settings.ts";
 import type { EngineClient } from "./worker/client.ts";
 
@@ -72,6 +74,21 @@ export class Owner implements OwnerDesk {
 
   async unload(name: string): Promise<void> {
     await this.#parts.pool.unload(name);
+  }
+
+  async keep(name: string, keep_s: number | null): Promise<void> {
+    const { pool, catalog } = this.#parts;
+    const model = catalog.find(name);
+    if (keep_s === 0) {
+      const is_there = pool.residents().some((resident) => resident.model.name === name);
+      if (is_there) await pool.unload(name);
+      return;
+    }
+    using _ = await pool.acquire(model, new AbortController().signal, keep_s);
+  }
+
+  async describe(name: string): Promise<ModelEstimate> {
+    return await this.#parts.engine.measure(this.#parts.catalog.find(name).path);
   }
 
   progress(name: string, signal: AbortSignal): AsyncIterable<object> {
@@ -172,7 +189,19 @@ export class Owner implements OwnerDesk {
 }
 
 function statusOf(resident: ResidentModel): ModelStatus {
-  const { model, purpose, state, preloaded, in_flight, uses, loaded, account, loaded_at_ms, last_used_ms } = resident;
+  const {
+    model,
+    purpose,
+    state,
+    preloaded,
+    in_flight,
+    uses,
+    loaded,
+    account,
+    loaded_at_ms,
+    last_used_ms,
+    unload_at_ms,
+  } = resident;
   const size_bytes = account === null ? 0 : account.weights_bytes + account.kv_bytes;
   return {
     model_id: model.name,
@@ -185,6 +214,7 @@ function statusOf(resident: ResidentModel): ModelStatus {
     uses,
     loaded_at: loaded_at_ms === null ? null : isoTime(loaded_at_ms),
     last_used: isoTime(last_used_ms),
+    expires_at: unload_at_ms === null ? null : isoTime(unload_at_ms),
     context_length: loaded?.context_length ?? null,
   };
 }

@@ -21,6 +21,9 @@ export interface ModelRecord {
   readonly created_s: number;
   /** The organisation in a repository name, else "local". */
   readonly owner: string;
+  /** Of its files of weights. */
+  readonly bytes: number;
+  readonly format: "gguf" | "safetensors";
 }
 
 export interface ModelList {

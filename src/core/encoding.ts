@@ -9,6 +9,8 @@ export interface EmbedRequest {
   readonly dimensions: number | null;
   /** An input beyond what the model reads is cut to that; else it is refused. */
   readonly truncate: boolean;
+  /** As of a generation. */
+  readonly keep_s: number | null;
   /** Whom the caller asks for, in its own words; for a provider that wants to know. */
   readonly user: string | null;
 }
@@ -18,6 +20,8 @@ export interface Embeddings {
   readonly vectors: readonly Float32Array[];
   /** That were read. */
   readonly prompt_tokens: number;
+  /** Until the model was in memory; absent where nobody measured. */
+  readonly load_ms?: number;
 }
 
 export interface RerankRequest {

@@ -9,6 +9,7 @@ export type Protocol = "openai" | "anthropic" | "ollama";
 export type Endpoint =
   | "chat"
   | "completions"
+  | "generate"
   | "responses"
   | "messages"
   | "count_tokens"

@@ -172,6 +172,8 @@ export interface GenerationWishes extends ChatWishes {
   readonly priority: Priority;
   /** A low-rank adapter by name; null: the model as it is, or as its name says. */
   readonly adapter: string | null;
+  /** Seconds that the model stays in memory from then on when nobody asks for it: infinite pins it, null is the owner's word. */
+  readonly keep_s: number | null;
 }
 
 export const PLAIN_ANSWER: GenerationWishes = {
@@ -188,6 +190,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   echo: false,
   priority: PRIORITY.normal,
   adapter: null,
+  keep_s: null,
   ...PLAIN_CHAT,
 };
 
@@ -247,6 +250,15 @@ export interface Usage {
   readonly completion_tokens: number;
 }
 
+/** Where the time of an answer went, in milliseconds. */
+export interface Timing {
+  /** Until its model was in memory. */
+  readonly load_ms: number;
+  /** From then on until its first token: the prompt is read, after others when there are many. */
+  readonly prompt_ms: number;
+  readonly answer_ms: number;
+}
+
 /**
  * A generation is one `start`, then what its choices say, one `finish` for each choice and nothing of it behind, then exactly
  * one terminal: `end`, or a thrown `Failure`. No text ends inside a character, and one may stand for several tokens.
@@ -279,4 +291,5 @@ export type GenerationEvent =
       /** The text of `stop` that ended the answer. */
       readonly stop_text: string | null;
     }
-  | { readonly kind: "end"; readonly usage: Usage };
+  /** `timing` is absent where nobody measured. */
+  | { readonly kind: "end"; readonly usage: Usage; readonly timing?: Timing };

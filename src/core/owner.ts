@@ -1,5 +1,6 @@
 /** What the owner of a server can see and do while it runs. Knows no HTTP. */
 
+import type { ModelEstimate } from "./backend.ts";
 import type { Purpose } from "./purpose.ts";
 import type { SettingGroup, Settings } from "./settings.ts";
 
@@ -16,6 +17,8 @@ export interface ModelStatus {
   /** ISO 8601; null while it is loading. */
   readonly loaded_at: string | null;
   readonly last_used: string;
+  /** ISO 8601: when it is unloaded unless somebody asks for it; null: never. */
+  readonly expires_at: string | null;
   /** Tokens of prompt and answer that a request may have now; null while it is loading. */
   readonly context_length: number | null;
 }
@@ -80,6 +83,9 @@ export interface OwnerDesk {
   status(): PoolStatus;
   load(model: string): Promise<ModelStatus>;
   unload(model: string): Promise<void>;
+  /** Has the model in memory for so long as nobody asks for it, as a request would; 0: unloads it if it is there. */
+  keep(model: string, keep_s: number | null): Promise<void>;
+  describe(model: string): Promise<ModelEstimate>;
   progress(model: string, signal: AbortSignal): AsyncIterable<object>;
   ledger(): LedgerStatus;
   queue(): QueueStatus;

@@ -6,7 +6,7 @@ import { anthropicError } from "../wire/anthropic-problem.ts";
 export const ANTHROPIC = {
   protocol: "anthropic",
   passed_headers: ["anthropic-version", "anthropic-beta"],
-  framing: { frame: namedEvent, ending: "", waiting: namedEvent(PING) },
+  framing: { media_type: "text/event-stream; charset=utf-8", frame: namedEvent, ending: "", waiting: namedEvent(PING) },
   lastWords: anthropicError,
 } as const;
 

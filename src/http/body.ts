@@ -1,5 +1,6 @@
 /** Reads a request's JSON within limits. Knows no dialect. */
 
+import type { Protocol } from "../core/exchange.ts";
 import { Failure } from "../core/failure.ts";
 import { Refusal } from "../wire/problem.ts";
 
@@ -9,20 +10,25 @@ export const BODY_BYTES_MAX = 16 * 2 ** 20;
 /** A request has 4 levels, a schema of JSON in it some dozens; what walks a value by calling itself fails at thousands. */
 const NESTING_MAX = 128;
 
-export async function readJson(request: Request): Promise<unknown> {
-  return parseJson(await readText(request));
+export async function readJson(request: Request, protocol: Protocol = "openai"): Promise<unknown> {
+  return parseJson(await readText(request, protocol));
 }
 
-export async function readText(request: Request): Promise<string> {
-  // Only this type makes a browser ask before it sends a foreign page's request.
+export async function readText(request: Request, protocol: Protocol = "openai"): Promise<string> {
+  // Only JSON's type makes a browser ask before it sends a foreign page's request.
   const type = request.headers.get("content-type");
-  if (type?.split(";")[0]?.trim().toLowerCase() !== "application/json") {
+  const essence = type?.split(";")[0]?.trim().toLowerCase();
+  const is_curl = protocol === "ollama" && essence === CURL_TYPE && request.headers.get("origin") === null;
+  if (essence !== "application/json" && !is_curl) {
     throw unreadable(`its content type is ${type === null ? "missing" : `"${type}"`}, expected "application/json"`);
   }
   const encoding = request.headers.get("content-encoding") ?? "identity";
   if (encoding !== "identity") throw unreadable(`its content encoding is "${encoding}", expected none`);
   return decode(await readBytes(request));
 }
+
+/** Of `curl -d`, in which Ollama's users write their requests; a browser would name the page's origin beside. */
+const CURL_TYPE = "application/x-www-form-urlencoded";
 
 function unreadable(state: string): Refusal {
   return new Refusal("unsupported_media_type", `Cannot read the body: ${state}`);

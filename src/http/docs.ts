@@ -6,6 +6,7 @@ import { Elysia } from "elysia";
 import style from "swagger-ui-dist/swagger-ui.css" with { type: "file" };
 import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import { anthropicErrorSchema } from "../wire/anthropic-problem.ts";
+import { ollamaErrorSchema } from "../wire/ollama-problem.ts";
 import { problemSchema } from "../wire/problem.ts";
 
 /** Whatever the page should try, a browser loads nothing from elsewhere. */
@@ -33,7 +34,11 @@ const START = `SwaggerUIBundle({ url: "/openapi.json", dom_id: "#page", validato
 
 export function docsRoutes(version: string) {
   // As a model of Elysia's it would be given a $id, and the page could not resolve a reference to it.
-  const schemas: Record<string, TSchema> = { Problem: problemSchema, AnthropicError: anthropicErrorSchema };
+  const schemas: Record<string, TSchema> = {
+    Problem: problemSchema,
+    AnthropicError: anthropicErrorSchema,
+    OllamaError: ollamaErrorSchema,
+  };
   const document = {
     openapi: "3.1.0",
     info: {

@@ -22,7 +22,16 @@ type Asked =
   | GenerationAsked
   | { readonly kind: "embedding"; readonly request: EmbedRequest; body(embeddings: Embeddings): object }
   | { readonly kind: "rerank"; readonly request: RerankRequest; body(scores: Scores): object }
-  | { readonly kind: "count"; readonly request: GenerationRequest; body(prompt_tokens: number): object };
+  | { readonly kind: "count"; readonly request: GenerationRequest; body(prompt_tokens: number): object }
+  | ModelKept;
+
+/** Of a dialect that can ask for a model to be in memory, or not to be, and for nothing else. */
+interface ModelKept {
+  readonly kind: "keep";
+  readonly model: string;
+  readonly keep_s: number | null;
+  body(): object;
+}
 
 export interface Door<Schema extends TSchema> {
   readonly protocol: Protocol;
@@ -30,6 +39,8 @@ export interface Door<Schema extends TSchema> {
   readonly schema: Schema;
   /** Headers that a provider of the same protocol is to see. */
   readonly passed_headers: readonly string[];
+  /** Where a model's name has several spellings. */
+  readonly modelOf?: (name: string) => string;
   read(body: Static<Schema>, request_id: string): Asked;
   readonly framing: Framing;
   /** The chunk that ends a stream which had begun well. */
@@ -54,10 +65,12 @@ export function openDoor<Schema extends TSchema>(
       client: request.signal,
     });
     try {
-      const body = await readText(request);
+      const body = await readText(request, door.protocol);
       const value = parseJson(body);
       const asked = once(() => read(value, exchange.request_id));
       const call = { ...callOf(door, request, exchange, value, asked), body };
+      const kept = door.protocol === "ollama" ? asked() : null; // no provider is asked in it: all of it is understood here
+      if (kept?.kind === "keep") return await keep(parts, exchange, kept);
       const opening = parts.gateway.open(call, exchange.trace, exchange.signal);
       const { waiting } = door.framing;
       if (waiting === null || !call.stream || (await settlesWithin(parts.waiting_ms, opening))) {
@@ -67,7 +80,7 @@ export function openDoor<Schema extends TSchema>(
         piecesOf(door, exchange, reply, asked),
       );
       const lastWords = (error: unknown) => door.framing.frame(door.lastWords(error, exchange.request_id));
-      return streamed({ pieces, lastWords, headers: {} }, exchange, parts);
+      return streamed({ pieces, lastWords, headers: { "content-type": door.framing.media_type } }, exchange, parts);
     } catch (error) {
       exchange.fail(error);
       throw error;
@@ -76,13 +89,13 @@ export function openDoor<Schema extends TSchema>(
 }
 
 function callOf(
-  door: Pick<Door<TSchema>, "protocol" | "endpoint" | "passed_headers">,
+  door: Pick<Door<TSchema>, "protocol" | "endpoint" | "passed_headers" | "modelOf">,
   request: Request,
   exchange: Exchange,
   value: unknown,
   asked: () => Asked,
 ): Omit<Call, "body"> {
-  const model = nonEmptyText(value, "model") ?? modelOf(asked());
+  const model = (door.modelOf ?? String)(nonEmptyText(value, "model") ?? modelOf(asked()));
   refuseUnwritable(model);
   exchange.model_asked = model;
   return {
@@ -93,7 +106,11 @@ function callOf(
     stream: typeof value === "object" && value !== null && "stream" in value && value.stream === true,
     headers: passedHeaders(request, door.passed_headers),
     local_only: privacyOf(request),
-    neutral: asked,
+    neutral: () => {
+      const neutral = asked();
+      assert(neutral.kind !== "keep", "what keeps a model is not routed");
+      return neutral;
+    },
   };
 }
 
@@ -105,8 +122,11 @@ async function respond(
   asked: () => Asked,
 ): Promise<Response> {
   const lastWords = (error: unknown) => door.framing.frame(door.lastWords(error, exchange.request_id));
-  const stream = (pieces: AsyncIterator<string | Uint8Array, void, undefined>, headers = {}) =>
-    streamed({ pieces, lastWords, headers }, exchange, parts);
+  const own = { "content-type": door.framing.media_type };
+  const stream = (
+    pieces: AsyncIterator<string | Uint8Array, void, undefined>,
+    headers: Readonly<Record<string, string>> = own,
+  ) => streamed({ pieces, lastWords, headers }, exchange, parts);
   switch (reply.kind) {
     case "stream":
       exchange.hold(reply.pieces);
@@ -183,7 +203,14 @@ async function settlesWithin(time_ms: number, promise: Promise<unknown>): Promis
   return is_settled;
 }
 
+async function keep(parts: RouteParts, exchange: Exchange, { model, keep_s, body }: ModelKept): Promise<Response> {
+  await parts.owner.keep(model, keep_s);
+  Object.assign(exchange.trace, { backend: "local", model_served: model, route_reason: "keep_alive" });
+  return json(exchange, body());
+}
+
 function modelOf(asked: Asked): string {
+  if (asked.kind === "keep") return asked.model;
   return asked.kind === "generation" ? asked.generations[0].model : asked.request.model;
 }
 

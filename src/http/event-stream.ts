@@ -5,9 +5,8 @@ import type { Exchange } from "./exchange.ts";
 import type { ServerParts } from "./parts.ts";
 
 const HEADERS = {
-  "content-type": "text/event-stream; charset=utf-8",
   "cache-control": "no-cache",
-  "x-accel-buffering": "no", // a proxy of nginx's kind would hold events back
+  "x-accel-buffering": "no", // a proxy of nginx's kind would hold pieces back
 };
 
 export interface Stream {

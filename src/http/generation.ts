@@ -51,7 +51,10 @@ async function collect(parts: readonly ChoiceParts[], events: Events): Promise<A
   while (true) {
     const event = await events.next();
     if ("choice" in event) parts[event.choice]?.add(event);
-    if (event.kind === "end") return { choices: parts.map((choice) => choice.whole()), usage: event.usage };
+    if (event.kind === "end") {
+      const { usage, timing = null } = event;
+      return { choices: parts.map((choice) => choice.whole()), usage, timing };
+    }
   }
 }
 
@@ -94,6 +97,7 @@ class ChoiceParts {
 
 /** How a dialect writes the chunks of a stream. */
 export interface Framing {
+  readonly media_type: string;
   frame(chunk: object): string;
   /** Goes behind the last chunk of a whole answer. */
   readonly ending: string;

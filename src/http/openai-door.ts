@@ -6,6 +6,11 @@ import { dataLine } from "./generation.ts";
 export const OPENAI = {
   protocol: "openai",
   passed_headers: ["openai-beta"],
-  framing: { frame: dataLine, ending: "data: [DONE]\n\n", waiting: null },
+  framing: {
+    media_type: "text/event-stream; charset=utf-8",
+    frame: dataLine,
+    ending: "data: [DONE]\n\n",
+    waiting: null,
+  },
   lastWords: streamProblem,
 } as const;

@@ -23,6 +23,7 @@ export type ProblemStatus = keyof typeof DESCRIPTIONS;
 /** The forms of an error, by the protocol that a route belongs to. */
 const ERRORS: Readonly<Record<string, readonly [type: string, schema: string]>> = {
   Anthropic: ["application/json", "AnthropicError"],
+  Ollama: ["application/json", "OllamaError"],
 };
 const PROBLEM = ["application/problem+json", "Problem"] as const;
 

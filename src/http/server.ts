@@ -4,6 +4,7 @@ import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { anthropicProblem } from "../wire/anthropic-problem.ts";
+import { ollamaProblem } from "../wire/ollama-problem.ts";
 import { isBug, problem, Refusal } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
 import { adminRoutes } from "./admin.ts";
@@ -17,6 +18,9 @@ import { healthRoutes } from "./health.ts";
 import { refuseForeign } from "./loopback.ts";
 import { messageRoutes } from "./messages.ts";
 import { modelRoutes } from "./models.ts";
+import { ollamaAnswerRoutes } from "./ollama-answers.ts";
+import { OLLAMA_PATH } from "./ollama-door.ts";
+import { ollamaModelRoutes } from "./ollama-models.ts";
 import type { ServerParts } from "./parts.ts";
 import { audited } from "./plain-audit.ts";
 import { prefixRoutes } from "./prefix.ts";
@@ -41,10 +45,9 @@ export function createServer(given: ServerParts): Server {
   const explain = (error: unknown, request: Request | null) => {
     const request_id = request === null ? parts.requestId() : parts.ids.of(request);
     if (isBug(error)) parts.reportBug(error, request_id);
-    const { status, headers, body } =
-      request !== null && speaksAnthropic(request)
-        ? anthropicProblem(error, request_id)
-        : problem(error, request_id, request === null ? "/" : pathOf(request));
+    const path = request === null ? "/" : pathOf(request);
+    const tell = problemFor(request, path);
+    const { status, headers, body } = tell(error, request_id, path);
     return new Response(JSON.stringify(body), { status, headers: { ...headers, "x-request-id": request_id } });
   };
   const app = new Elysia({ normalize: false });
@@ -66,6 +69,8 @@ export function createServer(given: ServerParts): Server {
     .use(embeddingRoutes(parts))
     .use(rerankRoutes(parts))
     .use(modelRoutes(parts))
+    .use(ollamaAnswerRoutes(parts))
+    .use(ollamaModelRoutes(parts))
     .use(prefixRoutes(parts))
     .use(providerRoutes(parts))
     .use(ruleRoutes(parts))
@@ -82,6 +87,12 @@ export function createServer(given: ServerParts): Server {
     explain,
     routes: app.routes,
   };
+}
+
+/** In the form of the dialect that the caller reads. */
+function problemFor(request: Request | null, path: string): typeof problem {
+  if (OLLAMA_PATH.test(path)) return ollamaProblem;
+  return request !== null && speaksAnthropic(request) ? anthropicProblem : problem;
 }
 
 /** As it was sent where it does not parse. */

@@ -71,7 +71,9 @@ export class LocalBackend implements Backend, PrefixCache {
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     refuseUnheard(request);
+    const came_ms = performance.now();
     using lease = await this.#acquire(request, signal);
+    const ready_ms = performance.now();
     const loaded = bounded(lease.loaded, request);
     const { model, adapter, text, prompt_ids, form } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
@@ -107,8 +109,9 @@ export class LocalBackend implements Backend, PrefixCache {
       if (constraint === null && checked_tools.length === 0) return steps;
       return checkedSteps(steps, (answer) => this.#check(checksOf(rules, answer), signal));
     });
+    const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     try {
-      yield* answerEvents(choices, prompt_ids.length, request.echo ? promptText(request.prompt, text.vocabulary) : "");
+      yield* timed(answerEvents(choices, prompt_ids.length, echo), came_ms, ready_ms);
     } finally {
       left.abort(); // of several choices others may still run
     }
@@ -138,7 +141,7 @@ export class LocalBackend implements Backend, PrefixCache {
   async #acquire(request: GenerationRequest, signal: AbortSignal): Promise<Lease> {
     const { model } = this.#catalog.choose(request.model, request.adapter);
     mustAnswer(model.name, await this.#text.load(model.path));
-    return await this.#scheduler.acquire(model, signal);
+    return await this.#scheduler.acquire(model, signal, request.keep_s);
   }
 
   async #read(request: GenerationRequest, loaded: LoadedModel, signal: AbortSignal) {
@@ -172,6 +175,24 @@ async function* answerEvents(
     if (finish !== null) yield { kind: "finish", choice, ...finish };
   }
   yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens } };
+}
+
+/** Tells with the end where the time went. */
+async function* timed(
+  events: AsyncIterable<GenerationEvent>,
+  came_ms: number,
+  ready_ms: number,
+): AsyncGenerator<GenerationEvent, void, undefined> {
+  let started_ms = ready_ms;
+  for await (const event of events) {
+    if (event.kind === "start") started_ms = performance.now();
+    if (event.kind !== "end") yield event;
+    else {
+      const load_ms = ready_ms - came_ms;
+      const prompt_ms = started_ms - ready_ms;
+      yield { ...event, timing: { load_ms, prompt_ms, answer_ms: performance.now() - started_ms } };
+    }
+  }
 }
 
 /** The first choice has the request's own seed: it is the same however many there are. */

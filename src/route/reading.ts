@@ -27,20 +27,23 @@ interface Reading<Kind extends ReadingPurpose> {
 }
 
 export async function embed(
-  { inputs, dimensions, truncate }: EmbedRequest,
+  { inputs, dimensions, truncate, keep_s }: EmbedRequest,
   model: CatalogModel,
   parts: ReadingParts,
   signal: AbortSignal,
 ): Promise<Embeddings> {
+  const came_ms = performance.now();
   const { purpose } = await parts.text.load(model.path);
   if (purpose.kind !== "embedding") throw unfit(model.name, purpose, "embed with");
   if (dimensions !== null) checkDimensions(model.name, purpose, dimensions);
-  using lease = await parts.scheduler.acquire(model, signal);
+  using lease = await parts.scheduler.acquire(model, signal, keep_s);
+  const load_ms = performance.now() - came_ms;
   const reading = begin(model, purpose, lease, signal);
   const encoded = await encodeMixed(inputs, reading, parts.text);
   if (!truncate) refuseCut(encoded, reading);
   const values = await parts.scheduler.read({ model: model.name, texts: encoded, priority: PRIORITY.normal }, signal);
-  return { vectors: values.map((vector) => finish(vector, purpose, dimensions)), prompt_tokens: count(encoded) };
+  const vectors = values.map((vector) => finish(vector, purpose, dimensions));
+  return { vectors, prompt_tokens: count(encoded), load_ms };
 }
 
 export async function rerank(

@@ -11,6 +11,8 @@ export interface CatalogModel {
   /** A model folder or a GGUF file. */
   readonly path: string;
   readonly changed_s: number;
+  /** Of its weights, on disk. */
+  readonly bytes: number;
   /** What its authors recommend where its files do not say. */
   readonly sampling: SamplingWishes;
 }
@@ -44,9 +46,11 @@ export class Catalog implements ModelList {
   }
 
   models(): readonly ModelRecord[] {
-    return [...this.#models.values()].reverse().map(({ name, changed_s }) => {
+    return [...this.#models.values()].reverse().map(({ name, path, changed_s, bytes }) => {
       const slash = name.indexOf("/");
-      return { name, created_s: changed_s, owner: slash < 0 ? "local" : name.slice(0, slash) };
+      const owner = slash < 0 ? "local" : name.slice(0, slash);
+      const format = /\.gguf$/i.test(path) ? "gguf" : "safetensors";
+      return { name, created_s: changed_s, owner, bytes, format };
     });
   }
 

@@ -11,6 +11,7 @@ import { mostDispensable } from "./eviction.ts";
 import { type Account, Ledger } from "./ledger.ts";
 import { type LoadingEvent, LoadingProgress } from "./loading.ts";
 import { foresee, kvRoom, type Limits } from "./room.ts";
+import { isPinned, keepMs, type ResidentModel, type Slot, unloadAtMs } from "./slot.ts";
 
 /** Where models are loaded to. */
 export interface ModelHost {
@@ -27,35 +28,6 @@ export interface ModelHost {
 /** A model that cannot be unloaded until this is disposed. */
 export interface Lease extends Disposable {
   readonly loaded: LoadedModel;
-}
-
-export interface ResidentModel {
-  readonly model: CatalogModel;
-  readonly state: "loading" | "ready" | "unloading";
-  /** null until its files were read. */
-  readonly purpose: ModelEstimate["purpose"] | null;
-  readonly loaded: LoadedModel | null;
-  readonly account: Account | null;
-  readonly preloaded: boolean;
-  readonly in_flight: number;
-  readonly uses: number;
-  /** Milliseconds since the epoch; null while it is loading. */
-  readonly loaded_at_ms: number | null;
-  readonly last_used_ms: number;
-}
-
-interface Slot {
-  readonly model: CatalogModel;
-  readonly progress: LoadingProgress;
-  readonly loading: Promise<LoadedModel>;
-  state: "loading" | "ready" | "unloading";
-  purpose: ModelEstimate["purpose"] | null;
-  loaded: LoadedModel | null;
-  preloaded: boolean;
-  in_flight: number;
-  uses: number;
-  loaded_at_ms: number | null;
-  last_used_ms: number;
 }
 
 /** Why a model stays although the limit is below what is taken. */
@@ -89,7 +61,10 @@ export class ModelPool {
   }
 
   residents(): readonly ResidentModel[] {
-    return [...this.#slots.values()].map((slot) => ({ ...slot, account: this.#accountOf(slot) }));
+    const { ttl_s } = this.#settings;
+    return [...this.#slots.values()].map((slot) => {
+      return { ...slot, account: this.#accountOf(slot), unload_at_ms: unloadAtMs(slot, ttl_s) };
+    });
   }
 
   /** Loads and evicts nothing, but may read the headers of the model's files. */
@@ -108,8 +83,11 @@ export class ModelPool {
     return { resident: false, queue_length: slot?.in_flight ?? 0, ...foreseen, ...facts };
   }
 
-  /** Loads the model if need be. All who wait for one load get its model, or the cause of its failure. */
-  async acquire(model: CatalogModel, signal: AbortSignal): Promise<Lease> {
+  /**
+   * Loads the model if need be. All who wait for one load get its model, or the cause of its failure. `keep_s`: how long
+   * it stays when nobody asks for it; infinite: for ever, 0: not at all, though it was preloaded; null: as it was.
+   */
+  async acquire(model: CatalogModel, signal: AbortSignal, keep_s: number | null = null): Promise<Lease> {
     let slot = this.#present(model);
     while (slot === null) {
       await unlessAborted(this.#change.promise, signal);
@@ -118,6 +96,8 @@ export class ModelPool {
     const found = slot;
     found.in_flight += 1;
     found.uses += 1;
+    found.keep_s = keep_s ?? found.keep_s;
+    if (keep_s === 0) found.preloaded = false;
     found.last_used_ms = this.#now();
     let has_ended = false;
     const end = () => {
@@ -187,16 +167,14 @@ export class ModelPool {
       await this.#remove(victim);
     }
     if (!this.#isOver()) return [];
-    return [...this.#slots.values()].map(({ model, preloaded }) => {
-      return { model: model.name, reason: preloaded ? "preloaded" : "in use" } as const;
-    });
+    const reasonOf = (slot: Slot) => (isPinned(slot) ? "preloaded" : "in use");
+    return [...this.#slots.values()].map((slot) => ({ model: slot.model.name, reason: reasonOf(slot) }));
   }
 
-  /** Unloads what nobody asked for in `ttl_s`. To be called now and then. */
+  /** Unloads what nobody asked for in its time, which is `ttl_s` unless a caller said another. To be called now and then. */
   async sweep(): Promise<void> {
-    const { ttl_s } = this.#settings;
-    const idle_since_ms = this.#now() - ttl_s * 1000;
-    const over = ttl_s === 0 ? [] : this.#idle().filter(({ last_used_ms }) => last_used_ms <= idle_since_ms);
+    const now_ms = this.#now();
+    const over = this.#idle().filter((slot) => now_ms - slot.last_used_ms >= keepMs(slot, this.#settings.ttl_s));
     for (const slot of over) await this.#remove(slot);
   }
 
@@ -227,6 +205,7 @@ export class ModelPool {
       uses: 0,
       loaded_at_ms: null,
       last_used_ms: this.#now(),
+      keep_s: null,
     };
     this.#slots.set(model.name, slot);
     this.#failed.delete(model.name);
@@ -328,9 +307,8 @@ export class ModelPool {
 
   /** What may be evicted. */
   #idle(): Slot[] {
-    return [...this.#slots.values()].filter(
-      (slot) => slot.state === "ready" && slot.in_flight === 0 && !slot.preloaded,
-    );
+    const isIdle = (slot: Slot) => slot.state === "ready" && slot.in_flight === 0 && !isPinned(slot);
+    return [...this.#slots.values()].filter(isIdle);
   }
 
   async #drain(model: string): Promise<void> {

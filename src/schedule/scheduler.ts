@@ -36,8 +36,8 @@ export class Scheduler {
   }
 
   /** Keeps the model in memory until it is disposed. */
-  acquire(model: CatalogModel, signal: AbortSignal): Promise<Lease> {
-    return this.#pool.acquire(model, signal);
+  acquire(model: CatalogModel, signal: AbortSignal, keep_s: number | null = null): Promise<Lease> {
+    return this.#pool.acquire(model, signal, keep_s);
   }
 
   /** What a request for the model would meet now, and how many wait for it already. */

@@ -6,6 +6,7 @@ import type {
   FinishReason,
   GenerationEvent,
   GenerationRequest,
+  Timing,
   ToolCall,
   Usage,
 } from "../core/generation.ts";
@@ -14,6 +15,8 @@ import type {
 export interface Answer {
   readonly choices: readonly AnswerChoice[];
   readonly usage: Usage;
+  /** null: nobody measured. */
+  readonly timing: Timing | null;
 }
 
 export interface AnswerChoice {

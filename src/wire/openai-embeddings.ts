@@ -57,6 +57,7 @@ export function readEmbedding(
     inputs: inputsOf(input),
     dimensions: dimensions ?? null,
     truncate: truncate ?? true,
+    keep_s: null,
     user: user ?? null,
   };
   return { request, format: body.encoding_format ?? "float" };

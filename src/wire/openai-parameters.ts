@@ -105,6 +105,7 @@ export function wishesOf(
     echo: false,
     priority: PRIORITY.normal,
     adapter: body.adapter ?? null,
+    keep_s: null,
     ...PLAIN_CHAT,
   };
 }

@@ -18,6 +18,7 @@ const modelStatus = {
   uses: Type.Integer(),
   loaded_at: nullable(Type.String({ format: "date-time" })),
   last_used: Type.String({ format: "date-time" }),
+  expires_at: nullable(Type.String({ format: "date-time", description: "When it is unloaded; null: never." })),
   context_length: nullable(Type.Integer()),
 };
 

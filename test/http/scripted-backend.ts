@@ -33,8 +33,8 @@ export const CARD: ModelCard = {
 };
 
 const MODELS: readonly ModelRecord[] = [
-  { name: "tiny", created_s: 1_700_000_000, owner: "local" },
-  { name: "org/name", created_s: 1_700_000_001, owner: "org" },
+  { name: "tiny", created_s: 1_700_000_000, owner: "local", bytes: 300, format: "gguf" },
+  { name: "org/name", created_s: 1_700_000_001, owner: "org", bytes: 500, format: "safetensors" },
 ];
 export const EXPLANATION = {
   prompt_tokens: 40,

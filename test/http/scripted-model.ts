@@ -45,7 +45,7 @@ export function scriptedModel(folder: string, chat_template: string, control: re
       return progress(row, idsOf(answers.shift() ?? "", special));
     },
   };
-  const model = { name: "tiny", path: folder, changed_s: 0, sampling: NO_WISHES };
+  const model = { name: "tiny", path: folder, changed_s: 0, bytes: 0, sampling: NO_WISHES };
   const random = { seed: () => 7, callId: () => `call${String(++calls).padStart(5, "0")}` };
   const backend = new LocalBackend(new Catalog([model]), { text, grammars }, rows, random);
   return {

@@ -16,6 +16,7 @@ const MODEL = {
   uses: 3,
   loaded_at: "2026-01-01T00:00:00.000Z",
   last_used: "2026-01-01T00:00:01.000Z",
+  expires_at: null,
   context_length: 512,
 } as const;
 const APPLIED: Applied = {
@@ -41,6 +42,16 @@ export class ScriptedOwner implements OwnerDesk {
 
   async unload(model: string) {
     this.asked.push(["unload", model]);
+  }
+
+  async keep(model: string, keep_s: number | null) {
+    this.asked.push(["keep", model, keep_s]);
+  }
+
+  async describe(model: string) {
+    this.asked.push(["describe", model]);
+    const kv = { kv_bytes_max: 90, kv_bytes_min: 10, kv_block_tokens: 32, kv_block_bytes: 10 };
+    return { purpose: "chat", weights_bytes: 300, step_bytes: 10, context_length: 512, ...kv } as const;
   }
 
   async *progress(model: string) {

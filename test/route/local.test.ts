@@ -80,7 +80,7 @@ beforeAll(() => {
 }, 120_000);
 
 beforeEach(() => {
-  const model = { name: "untied", path: fixture("untied").path, changed_s: 0, sampling: NO_WISHES };
+  const model = { name: "untied", path: fixture("untied").path, changed_s: 0, bytes: 0, sampling: NO_WISHES };
   text = new Letters();
   backend = new LocalBackend(
     new Catalog([model]),
@@ -119,7 +119,11 @@ test("an answer is one start, texts, one finish, and one end that counts its tok
   expect(all[0]).toEqual({ kind: "start", prompt_tokens: 3 });
   expect(all.slice(-2)).toEqual([
     { kind: "finish", choice: 0, reason: "length", stop_text: null },
-    { kind: "end", usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 10 } },
+    {
+      kind: "end",
+      usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 10 },
+      timing: { load_ms: expect.any(Number), prompt_ms: expect.any(Number), answer_ms: expect.any(Number) },
+    },
   ]);
   expect(all.slice(1, -2).every((event) => event.kind === "text")).toBe(true);
 });

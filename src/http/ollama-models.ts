@@ -1,0 +1,106 @@
+/** The rest of Ollama's API: which models there are and which are in memory, and what it can do with them that is not done here. */
+
+import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import { Elysia } from "elysia";
+import { Failure } from "../core/failure.ts";
+import {
+  namedModel,
+  psBody,
+  psSchema,
+  pullSchema,
+  showBody,
+  showBodySchema,
+  showSchema,
+  statusSchema,
+  tagsBody,
+  tagsSchema,
+  versionBody,
+  versionSchema,
+} from "../wire/ollama-models.ts";
+import { violation } from "../wire/violation.ts";
+import { readJson } from "./body.ts";
+import { describeOllama, NDJSON, OLLAMA } from "./ollama-door.ts";
+import type { RouteParts } from "./parts.ts";
+
+const json = (schema: TSchema) => ({ "application/json": schema });
+const text = { "text/plain": Type.String() };
+
+const details = {
+  root: describeOllama("Tell that the server is up", text, [403]),
+  version: describeOllama("Tell the version", json(versionSchema), [403]),
+  tags: describeOllama("List the models", json(tagsSchema), [403]),
+  ps: describeOllama("List the models in memory", json(psSchema), [403]),
+  show: describeOllama("Describe a model", json(showBodySchema), [400, 403, 404, 500], showSchema),
+  pull: describeOllama(
+    "Tell that a model is there",
+    { ...json(statusSchema), [NDJSON]: statusSchema },
+    [400, 403, 404],
+    pullSchema,
+  ),
+  refused: (what: string) => describeOllama(`Refused: ${what}`, json(statusSchema), [400, 403]),
+};
+
+export function ollamaModelRoutes(parts: RouteParts) {
+  const { models, owner, version } = parts;
+  const greet = (request: Request) => new Response(greeting(request, version));
+  return new Elysia({ normalize: false })
+    .get("/", async ({ request }) => greet(request), { detail: details.root })
+    .head("/", async ({ request }) => greet(request), { detail: details.root })
+    .get("/api/version", async () => versionBody(version), { detail: details.version })
+    .get("/api/tags", async () => tagsBody(models.models()), { detail: details.tags })
+    .get("/api/ps", async () => psBody(owner.status().loaded_models, models.models(), SHARES_MEMORY), {
+      detail: details.ps,
+    })
+    .post("/api/show", async ({ request }) => await show(parts, request), { parse: "none", detail: details.show })
+    .post("/api/pull", async ({ request }) => await pull(parts, request), { parse: "none", detail: details.pull })
+    .post("/api/push", async () => refuse("push a model", "this server has nowhere to send it"), refusal("push"))
+    .post("/api/create", async () => refuse("create a model", "this server makes none"), refusal("create"))
+    .post("/api/copy", async () => refuse("copy a model", "a model has one name here"), refusal("copy"))
+    .delete(
+      "/api/delete",
+      async () => refuse("delete a model", "this server removes no files of models"),
+      refusal("delete"),
+    );
+}
+
+const refusal = (what: string) => ({ parse: "none", detail: details.refused(`${what} a model`) }) as const;
+
+// A Mac's graphics chip; elsewhere the models run on the processor.
+const SHARES_MEMORY = process.platform === "darwin";
+
+/** Ollama's clients compare the sentence to find it running; whoever looks with a browser is told who is. */
+function greeting(request: Request, version: string): string {
+  const is_browser = request.headers.get("accept")?.includes("text/html") ?? false;
+  return is_browser ? `Bunsen ${version} is running, and speaks Ollama's API` : "Ollama is running";
+}
+
+async function show({ models, owner }: RouteParts, request: Request) {
+  const record = namedModel(await read(request, showSchema), models.models());
+  return showBody(record, await owner.describe(record.name));
+}
+
+/** Nothing is fetched: a model is there or it is not. */
+async function pull({ models }: RouteParts, request: Request) {
+  const body = await read(request, pullSchema);
+  try {
+    namedModel(body, models.models());
+  } catch (error) {
+    if (!(error instanceof Failure) || error.kind !== "not_found") throw error;
+    const state = "this server does not have it, and downloading is not available yet";
+    throw new Failure("not_found", `Cannot pull model "${body.model ?? body.name}": ${state}`, "model");
+  }
+  const status = { status: "success" };
+  if (body.stream === false) return status;
+  return new Response(OLLAMA.framing.frame(status), { headers: { "content-type": NDJSON } });
+}
+
+async function read<Schema extends TSchema>(request: Request, schema: Schema): Promise<Static<Schema>> {
+  const value = await readJson(request, OLLAMA.protocol);
+  if (!Value.Check(schema, value)) throw violation(Value.Errors(schema, value));
+  return value;
+}
+
+function refuse(act: string, state: string): never {
+  throw new Failure("unsupported", `Cannot ${act}: ${state}`);
+}

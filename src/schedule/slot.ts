@@ -1,0 +1,55 @@
+/** A model's place in the pool: what is known of it, and how long it may stay. Loads and evicts nothing. */
+
+import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
+import type { CatalogModel } from "./catalog.ts";
+import type { Account } from "./ledger.ts";
+import type { LoadingProgress } from "./loading.ts";
+
+export interface ResidentModel {
+  readonly model: CatalogModel;
+  readonly state: "loading" | "ready" | "unloading";
+  /** null until its files were read. */
+  readonly purpose: ModelEstimate["purpose"] | null;
+  readonly loaded: LoadedModel | null;
+  readonly account: Account | null;
+  readonly preloaded: boolean;
+  readonly in_flight: number;
+  readonly uses: number;
+  /** Milliseconds since the epoch; null while it is loading. */
+  readonly loaded_at_ms: number | null;
+  readonly last_used_ms: number;
+  /** When it is unloaded unless somebody asks for it; null: never. */
+  readonly unload_at_ms: number | null;
+}
+
+export interface Slot {
+  readonly model: CatalogModel;
+  readonly progress: LoadingProgress;
+  readonly loading: Promise<LoadedModel>;
+  state: "loading" | "ready" | "unloading";
+  purpose: ModelEstimate["purpose"] | null;
+  loaded: LoadedModel | null;
+  preloaded: boolean;
+  in_flight: number;
+  uses: number;
+  loaded_at_ms: number | null;
+  last_used_ms: number;
+  /** As its last caller who said so wants it; infinite: as if it were preloaded. */
+  keep_s: number | null;
+}
+
+/** It is never evicted. */
+export function isPinned({ preloaded, keep_s }: Slot): boolean {
+  return preloaded || keep_s === Number.POSITIVE_INFINITY;
+}
+
+/** When it is unloaded unless somebody asks for it; null: never. `ttl_s`: the owner's word, 0 is none. */
+export function unloadAtMs(slot: Slot, ttl_s: number): number | null {
+  const keep_ms = isPinned(slot) ? Number.POSITIVE_INFINITY : keepMs(slot, ttl_s);
+  return Number.isFinite(keep_ms) ? slot.last_used_ms + keep_ms : null;
+}
+
+/** So long it stays when nobody asks for it. */
+export function keepMs({ keep_s }: Slot, ttl_s: number): number {
+  return (keep_s ?? (ttl_s || Number.POSITIVE_INFINITY)) * 1000;
+}

@@ -1,0 +1,73 @@
+/** Ollama's `POST /api/generate`: its request and answer. Knows no HTTP and no chat template. */
+
+import { type Static, Type } from "@sinclair/typebox";
+import { Failure } from "../core/failure.ts";
+import type { Prompt } from "../core/generation.ts";
+import { answerProperties, type Said } from "./ollama-answer.ts";
+import {
+  EXAMPLE_MODEL,
+  type OllamaAsked,
+  ollamaShared,
+  ollamaWishes,
+  refuseUnlessEmpty,
+  untagged,
+} from "./ollama-parameters.ts";
+import { optional, strictObject } from "./schema.ts";
+
+/** What is not supported, and why: clients send these empty. */
+const REFUSED = {
+  suffix: "text behind the answer is not supported",
+  template: 'the model\'s own chat template is used, or none with "raw": true',
+  context: "tokens of an earlier answer are not taken, send the talk to /api/chat",
+  images: "images are not supported yet",
+} as const;
+
+const refusedText = (name: keyof typeof REFUSED) =>
+  optional(Type.String({ description: `Must be empty: ${REFUSED[name]}.` }));
+
+export const ollamaGenerateSchema = strictObject(
+  {
+    prompt: optional(Type.String({ description: "None loads the model, or unloads it." })),
+    system: optional(Type.String({ description: "Stands before the prompt as a message of its own." })),
+    raw: optional(Type.Boolean({ description: "The prompt is continued as it is, without a chat template." })),
+    suffix: refusedText("suffix"),
+    template: refusedText("template"),
+    context: optional(Type.Array(Type.Integer(), { description: `Must be empty: ${REFUSED.context}.` })),
+    images: optional(Type.Array(Type.String(), { description: `Must be empty: ${REFUSED.images}.` })),
+    ...ollamaShared,
+  },
+  ["width", "height", "steps"],
+  { examples: [{ model: EXAMPLE_MODEL, prompt: "What is the capital of France?", stream: false }] },
+);
+
+type GenerateRequest = Static<typeof ollamaGenerateSchema>;
+
+export function readOllamaGenerate(body: GenerateRequest, request_id: string): OllamaAsked {
+  for (const [name, state] of Object.entries(REFUSED)) refuseUnlessEmpty(name, Reflect.get(body, name), state);
+  const prompt = promptOf(body);
+  return {
+    generation: { request_id, model: untagged(body.model), prompt, ...ollamaWishes(body) },
+    stream: body.stream ?? true,
+  };
+}
+
+function promptOf({ prompt, system, raw, think }: GenerateRequest): Prompt {
+  const text = prompt ?? "";
+  if (!raw) {
+    const before = system ? [{ role: "system", content: system } as const] : [];
+    return { kind: "messages", messages: [...before, { role: "user", content: text }] };
+  }
+  refuseUnlessEmpty("system", system, 'a prompt that is "raw" has no place for it');
+  if (typeof think !== "boolean" && typeof think !== "string") return { kind: "text", text };
+  throw new Failure("invalid_request", 'Cannot use "think": a prompt that is "raw" has no switch for it', "think");
+}
+
+export function generateFields({ content, thinking }: Said) {
+  return { response: content, ...(thinking === "" ? {} : { thinking }) };
+}
+
+export const ollamaGenerateBodySchema = Type.Object({
+  ...answerProperties,
+  response: Type.String(),
+  thinking: Type.Optional(Type.String()),
+});

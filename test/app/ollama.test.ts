@@ -1,0 +1,92 @@
+/** Ollama's own client and the default model, through every thread. */
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Ollama } from "ollama";
+import { ROOT } from "../root.ts";
+
+const MODEL = "SmolLM2-135M-Instruct";
+const MESSAGES = [{ role: "user", content: "What is the capital of France?" }];
+
+let server: ReturnType<typeof Bun.spawn>;
+let client: Ollama;
+
+beforeAll(async () => {
+  const home = mkdtempSync(join(tmpdir(), "bunsen-"));
+  const spawned = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), "serve", "--port", "0", "--json"], {
+    env: { PATH: process.env["PATH"], HOME: home },
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  server = spawned;
+  const { value } = await spawned.stdout.getReader().read();
+  client = new Ollama({ host: JSON.parse(new TextDecoder().decode(value)).url });
+}, 120_000);
+
+afterAll(async () => {
+  server.kill("SIGTERM");
+  expect(await server.exited).toBe(0);
+});
+
+/** When the model leaves memory, in milliseconds since the epoch; null: it is not there. */
+async function expiry(): Promise<number | null> {
+  const { models } = await client.ps();
+  const found = models.find(({ name }) => name === MODEL);
+  return found === undefined ? null : new Date(found.expires_at).getTime();
+}
+
+test("it answers, and tells where the time went", async () => {
+  const answer = await client.chat({ model: `${MODEL}:latest`, messages: MESSAGES, options: { num_predict: 16 } });
+  expect(answer.message.content).toContain("Paris");
+  const { load_duration, prompt_eval_duration, eval_duration, total_duration } = answer;
+  const parts = [load_duration, prompt_eval_duration, eval_duration];
+  expect(parts.every((part) => Number.isInteger(part) && part >= 0)).toBeTrue();
+  expect(eval_duration).toBeGreaterThan(0);
+  expect(total_duration).toBeGreaterThanOrEqual(parts.reduce((sum, part) => sum + part, 0));
+  expect(answer.prompt_eval_count).toBeGreaterThan(10);
+}, 60_000);
+
+test("num_ctx bounds prompt and answer together", async () => {
+  const options = { num_ctx: 48, temperature: 0 };
+  const messages = [{ role: "user", content: "Count from one to one thousand." }];
+  const { prompt_eval_count, eval_count, done_reason } = await client.chat({ model: MODEL, messages, options });
+  expect([prompt_eval_count + eval_count, done_reason]).toEqual([48, "length"]);
+  const refused = await client.chat({ model: MODEL, messages, options: { num_ctx: 8 } }).catch(String);
+  expect(refused).toContain("takes 8 with the answer");
+}, 60_000);
+
+test("an answer has the form that is asked for", async () => {
+  const format = {
+    type: "object",
+    properties: { capital: { type: "string", maxLength: 12 } },
+    required: ["capital"],
+    additionalProperties: false,
+  };
+  const { message } = await client.chat({ model: MODEL, messages: MESSAGES, format });
+  expect(JSON.parse(message.content)).toEqual({ capital: expect.any(String) });
+}, 60_000);
+
+test("keep_alive says how long the model stays, and 0 unloads it, preloaded as it was", async () => {
+  const options = { num_predict: 1 };
+  await client.generate({ model: MODEL, prompt: "hi", options, keep_alive: 0 });
+  while ((await expiry()) !== null) await Bun.sleep(20);
+  await client.generate({ model: MODEL, prompt: "hi", options, keep_alive: "10m" });
+  const minutes = ((await expiry()) ?? 0) - Date.now();
+  expect(minutes).toBeGreaterThan(9 * 60_000);
+  expect(minutes).toBeLessThanOrEqual(10 * 60_000);
+  await client.generate({ model: MODEL, prompt: "hi", options, keep_alive: -1 });
+  expect(new Date((await expiry()) ?? 0).getUTCFullYear()).toBe(9999);
+  expect((await client.generate({ model: MODEL, prompt: "", keep_alive: 0 })).done_reason).toBe("unload");
+  expect(await expiry()).toBeNull();
+  expect((await client.generate({ model: MODEL, prompt: "" })).done_reason).toBe("load");
+  expect(await expiry()).not.toBeNull();
+}, 60_000);
+
+test("the model is listed and shown", async () => {
+  const { models } = await client.list();
+  expect(models[0]).toMatchObject({ name: MODEL, details: { format: "gguf" } });
+  expect(models[0]?.size).toBeGreaterThan(90e6);
+  expect((await client.show({ model: MODEL })).capabilities).toContain("completion");
+});

@@ -1,0 +1,248 @@
+/** Ollama's dialect through the front door: what each parameter means, what is refused, and the published schema of each answer. */
+
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { Failure } from "../../src/core/failure.ts";
+import { ALL_TOKENS, type GenerationRequest } from "../../src/core/generation.ts";
+import { ROOT } from "../root.ts";
+import { failing, ScriptedBackend, saying, serverOf } from "./scripted-backend.ts";
+
+const CHAT = { model: "tiny", messages: [{ role: "user", content: "hi" }] };
+const PROMPT = { model: "tiny", prompt: "hi" };
+
+/** What the backend is asked. */
+async function asked(path: string, body: object): Promise<GenerationRequest> {
+  const backend = new ScriptedBackend();
+  const response = await serverOf(backend).post(path, body);
+  expect(`${response.status} ${await response.text()}`).toStartWith("200");
+  return backend.last;
+}
+
+async function refusal(path: string, body: object): Promise<string> {
+  const response = await serverOf(new ScriptedBackend()).post(path, body);
+  expect(response.headers.get("content-type")).toBe("application/json");
+  const told = (await response.json()) as { error: string };
+  expect(Object.keys(told)).toEqual(["error"]);
+  return `${response.status} ${told.error}`;
+}
+
+async function lines(response: Response): Promise<Record<string, unknown>[]> {
+  const text = await response.text();
+  expect(text).toEndWith("\n");
+  return text
+    .slice(0, -1)
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+describe("an option", () => {
+  const optionsOf = async (options: object) => await asked("/api/chat", { ...CHAT, options });
+
+  test("of sampling is asked of the backend by its neutral name", async () => {
+    const options = {
+      temperature: 0.5,
+      top_k: 7,
+      top_p: 0.5,
+      min_p: 0.1,
+      typical_p: 0.9,
+      repeat_penalty: 1.5,
+      repeat_last_n: 64,
+      presence_penalty: 1,
+      frequency_penalty: -1,
+      seed: 3,
+    };
+    expect((await optionsOf(options)).sampling).toMatchObject({
+      temperature: 0.5,
+      top_k: 7,
+      top_p: 0.5,
+      min_p: 0.1,
+      typical_p: 0.9,
+      repetition_penalty: 1.5,
+      penalty_window: 64,
+      presence_penalty: 1,
+      frequency_penalty: -1,
+      seed: 3,
+    });
+    const { sampling } = await optionsOf({ repeat_last_n: -1, seed: -1 });
+    expect([sampling.penalty_window, sampling.seed]).toEqual([ALL_TOKENS, null]);
+  });
+
+  test("bounds the answer and the context", async () => {
+    expect((await optionsOf({ num_predict: 5 })).tokens_max).toBe(5);
+    expect((await optionsOf({ num_predict: -1 })).tokens_max).toBeNull();
+    expect((await optionsOf({ num_predict: -2 })).tokens_max).toBeNull();
+    expect((await optionsOf({ num_ctx: 4096 })).context_tokens_max).toBe(4096);
+    expect((await optionsOf({ stop: ["a", "b"] })).stop).toEqual(["a", "b"]);
+    expect((await optionsOf({ stop: "a" })).stop).toEqual(["a"]);
+  });
+
+  test("that tells llama.cpp how to use the machine is taken, and changes nothing", async () => {
+    const plain = await optionsOf({});
+    const machine = { num_thread: 8, num_gpu: 99, num_batch: 512, use_mmap: true, num_keep: 4, mirostat: 0 };
+    expect(await optionsOf(machine)).toEqual(plain);
+  });
+
+  test("that would change the answer and cannot is refused by its name", async () => {
+    const refused = async (options: object) => await refusal("/api/chat", { ...CHAT, options });
+    expect(await refused({ mirostat: 2 })).toBe('400 Cannot use "options.mirostat": expected 0, found 2');
+    expect(await refused({ penalize_newline: true })).toBe(
+      '400 Cannot use "options.penalize_newline": it is not supported yet',
+    );
+    expect(await refused({ temprature: 1 })).toBe('400 Cannot use "options.temprature": there is no such parameter');
+    expect(await refused({ num_predict: 0 })).toContain('Cannot use "options.num_predict"');
+  });
+});
+
+describe("keep_alive", () => {
+  for (const [said, seconds] of [
+    [0, 0],
+    [30, 30],
+    ["5m", 300],
+    ["1h30m", 5400],
+    ["0.5s", 0.5],
+    ["10", 10],
+    [-1, Number.POSITIVE_INFINITY],
+    ["-1m", Number.POSITIVE_INFINITY],
+  ] as const) {
+    test(`${JSON.stringify(said)} keeps the model for ${seconds} seconds`, async () => {
+      expect((await asked("/api/generate", { ...PROMPT, keep_alive: said })).keep_s).toBe(seconds);
+    });
+  }
+
+  test("that is no duration is refused; none leaves it to the owner", async () => {
+    expect(await refusal("/api/chat", { ...CHAT, keep_alive: "soon" })).toContain('Cannot use "keep_alive": expected');
+    expect((await asked("/api/chat", CHAT)).keep_s).toBeNull();
+  });
+});
+
+describe("a request", () => {
+  test("thinks as it is told", async () => {
+    for (const [think, effort] of [
+      [false, "none"],
+      [true, "medium"],
+      ["low", "low"],
+      ["max", "max"],
+    ] as const) {
+      expect((await asked("/api/chat", { ...CHAT, think })).reasoning.effort).toBe(effort);
+    }
+    expect((await asked("/api/chat", CHAT)).reasoning.effort).toBeNull();
+  });
+
+  test("that is raw is continued as it is", async () => {
+    const { prompt } = await asked("/api/generate", { ...PROMPT, raw: true });
+    expect(prompt).toEqual({ kind: "text", text: "hi" });
+    expect(await refusal("/api/generate", { ...PROMPT, raw: true, system: "x" })).toContain('"system"');
+    expect(await refusal("/api/generate", { ...PROMPT, raw: true, think: true })).toContain('"think"');
+  });
+
+  test("with what is not supported is refused by its name, and taken where that is empty", async () => {
+    const wishes = { suffix: "x", template: "x", context: [1], images: ["aGk="] };
+    for (const [name, value] of Object.entries(wishes)) {
+      expect(await refusal("/api/generate", { ...PROMPT, [name]: value })).toStartWith(`400 Cannot use "${name}": `);
+    }
+    const empty = { suffix: "", template: "", system: "", context: [], images: [], format: "", options: null };
+    await asked("/api/generate", { ...PROMPT, ...empty, _debug_render_only: false });
+    const seen = { ...CHAT, messages: [{ role: "user", content: "hi", images: ["aGk="] }] };
+    expect(await refusal("/api/chat", seen)).toBe('400 Cannot use "messages[0].images": images are not supported yet');
+    expect(await refusal("/api/chat", { ...CHAT, truncate: true })).toContain('"truncate": expected false');
+  });
+
+  test("is taken as curl writes it, but not from a page", async () => {
+    const { ask } = serverOf(new ScriptedBackend());
+    const curl = async (headers: Record<string, string>) => {
+      const body = JSON.stringify({ ...CHAT, stream: false });
+      const type = { "content-type": "application/x-www-form-urlencoded" };
+      return (await ask("/api/chat", { method: "POST", body, headers: { ...type, ...headers } })).status;
+    };
+    expect(await curl({})).toBe(200);
+    expect(await curl({ origin: "http://localhost:3000" })).toBe(415);
+  });
+});
+
+test("a stream has one last line, and lines of one media type", async () => {
+  const response = await serverOf(new ScriptedBackend()).post("/api/generate", PROMPT);
+  expect(response.headers.get("content-type")).toBe("application/x-ndjson");
+  expect((await lines(response)).map(({ done }) => done)).toEqual([false, false, true]);
+});
+
+test("a stream that fails ends with the error and is not done", async () => {
+  const backend = new ScriptedBackend(failing(new Failure("engine", "Cannot go on: it died"), 2));
+  const told = await lines(await serverOf(backend).post("/api/chat", CHAT));
+  expect(told.at(-1)).toEqual({ error: "Cannot go on: it died" });
+  expect(told.filter(({ done }) => done === true)).toEqual([]);
+});
+
+test("a call whose arguments are no object is the model's failure", async () => {
+  const backend = new ScriptedBackend(async function* () {
+    yield { kind: "start", prompt_tokens: 5 };
+    yield { kind: "call", choice: 0, index: 0, id: "a", name: "weather" };
+    yield { kind: "arguments", choice: 0, index: 0, text: "{" };
+    yield { kind: "finish", choice: 0, reason: "tool_calls", stop_text: null };
+  });
+  const told = await lines(await serverOf(backend).post("/api/chat", CHAT));
+  expect(told).toEqual([{ error: 'Cannot tell of the call of "weather": the model\'s arguments are no JSON object' }]);
+});
+
+test("whoever looks for Ollama finds it, and a browser finds who it is", async () => {
+  const { ask } = serverOf(new ScriptedBackend());
+  expect(await (await ask("/")).text()).toBe("Ollama is running");
+  expect((await ask("/", { method: "HEAD" })).status).toBe(200);
+  expect(await (await ask("/", { headers: { accept: "text/html,*/*" } })).text()).toContain("Bunsen 1.2.3");
+});
+
+test("errors have Ollama's form on its paths, also where none of them answers", async () => {
+  const { ask } = serverOf(new ScriptedBackend());
+  const wrong = await ask("/api/chat");
+  expect([wrong.status, Object.keys((await wrong.json()) as object)]).toEqual([405, ["error"]]);
+  const blobs = await ask("/api/blobs/sha256:00", { method: "POST" });
+  expect([blobs.status, Object.keys((await blobs.json()) as object)]).toEqual([404, ["error"]]);
+});
+
+const FILE = join(ROOT, "../shared/data/api-specs/ollama_openapi.yaml");
+
+describe.skipIf(!existsSync(FILE))("the published schema holds of", () => {
+  const ajv = new Ajv2020({ strict: false, validateFormats: false });
+  if (existsSync(FILE)) ajv.addSchema(Bun.YAML.parse(readFileSync(FILE, "utf8")) as object, "ollama");
+
+  /** It requires nothing, so what must be there is named. */
+  function expectValid(name: string, value: unknown, required: readonly string[]) {
+    const validate = ajv.getSchema(`ollama#/components/schemas/${name}`);
+    if (validate === undefined) throw new Error(`There is no schema ${name}`);
+    expect(validate(value) === true ? "" : ajv.errorsText(validate.errors)).toBe("");
+    const known = Object.keys((validate.schema as { properties: object }).properties);
+    expect(Object.keys(value as object).filter((key) => !known.includes(key))).toEqual([]);
+    expect(Object.keys(value as object)).toEqual(expect.arrayContaining([...required]));
+  }
+
+  const figures = ["total_duration", "prompt_eval_count", "eval_count"];
+  const end = ["model", "created_at", "done", "done_reason", ...figures];
+
+  test("chats and prompts, whole and line by line", async () => {
+    const { post } = serverOf(new ScriptedBackend(saying));
+    const likely = { logprobs: true, top_logprobs: 1 };
+    const chat = await (await post("/api/chat", { ...CHAT, ...likely, stream: false })).json();
+    expectValid("ChatResponse", chat, [...end, "message", "logprobs"]);
+    const answer = await (await post("/api/generate", { ...PROMPT, ...likely, stream: false })).json();
+    expectValid("GenerateResponse", answer, [...end, "response", "logprobs"]);
+    const last = (await lines(await post("/api/generate", PROMPT))).at(-1);
+    expectValid("GenerateStreamEvent", last, [...end, "response"]);
+    for (const line of (await lines(await post("/api/chat", CHAT))).slice(0, -1)) {
+      expectValid("ChatStreamEvent", line, ["message", "done"]);
+    }
+  });
+
+  test("vectors, lists, one model, the version and an error", async () => {
+    const { ask, post } = serverOf(new ScriptedBackend());
+    const get = async (path: string) => await (await ask(path)).json();
+    const embed = await (await post("/api/embed", { model: "tiny", input: "a" })).json();
+    expectValid("EmbedResponse", embed, ["model", "embeddings", "total_duration", "prompt_eval_count"]);
+    expectValid("ListResponse", await get("/api/tags"), ["models"]);
+    expectValid("PsResponse", await get("/api/ps"), ["models"]);
+    expectValid("VersionResponse", await get("/api/version"), ["version"]);
+    const show = await (await post("/api/show", { name: "tiny" })).json();
+    expectValid("ShowResponse", show, ["details", "capabilities", "modified_at"]);
+    expectValid("ErrorResponse", await get("/api/chat"), ["error"]);
+  });
+});
