@@ -185,5 +185,6 @@ test("an engine in a process of its own gives the same vectors", async () => {
   await using other = await start("process", [minilm()]);
   const inputs = SENTENCES.slice(0, 5);
   const [here, there] = await Promise.all([app, other].map((each) => each.backend.embed(embedding(inputs), NEVER)));
-  expect(there).toEqual(here as NonNullable<typeof here>);
+  expect(here?.vectors).toHaveLength(5);
+  expect(there?.vectors).toEqual(here?.vectors ?? []);
 }, 60_000);
