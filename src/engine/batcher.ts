@@ -56,7 +56,7 @@ export interface BatcherSettings {
   readonly decode_gap_ms_target: number;
   /** Prompt tokens in a step while no row decodes. */
   readonly chunk_tokens_max: number;
-  /** Blocks that the tier fills in a step while rows decode. */
+  /** Blocks that the tier fills, or is given, in a step while rows decode. */
   readonly restored_blocks_max: number;
   /** Tokens guessed for a row in one step; 0: none. */
   readonly draft_tokens_max: number;
@@ -118,6 +118,7 @@ export class Batcher {
   /** The next step: every row that decodes by one token and its drafts, then prompts by as much as the gap allows. */
   next(): Plan {
     const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0 };
+    this.#store.trim(this.#settings.restored_blocks_max);
     this.#admit();
     const decoding = this.#active.filter((row) => row.pending === 1);
     const reading = this.#active.filter((row) => row.pending > 1);
@@ -173,6 +174,11 @@ export class Batcher {
 
   get freeBlocks(): readonly number[] {
     return this.#store.free;
+  }
+
+  /** Gives up at once what is cached beyond what may be. */
+  trim(): void {
+    this.#store.trim(Number.POSITIVE_INFINITY);
   }
 
   /** Gives up the blocks nobody reads, to the tier if there is one. */

@@ -41,7 +41,7 @@ export class BlockStore {
   /** In the order of release. A chain is released from its end, so the oldest has no cached child. */
   readonly #cached = new Set<number>();
 
-  /** At most `cached_max` blocks are cached: those last released. */
+  /** `trim` leaves `cached_max` blocks cached: those last released. */
   constructor(blocks_max: number, tier: BlockTier = NO_TIER, cached_max: number = blocks_max) {
     this.blocks_max = blocks_max;
     this.#cached_max = cached_max;
@@ -87,7 +87,6 @@ export class BlockStore {
     if (references > 0) return;
     if (this.#contents[block] === null) this.#free.push(block);
     else this.#cached.add(block);
-    if (this.#cached.size > this.#cached_max) this.#evict();
   }
 
   /** The published block of this very content. A hash only points there: parent and tokens are compared. */
@@ -154,6 +153,11 @@ export class BlockStore {
     });
   }
 
+  /** Gives up to `count` of the blocks beyond those that may stay cached, to the tier if there is one. */
+  trim(count: number): void {
+    for (let done = 0; done < count && this.#cached.size > this.#cached_max; done++) this.#evict();
+  }
+
   /** Gives up what is cached, to the tier if there is one. */
   clear(): void {
     while (this.#cached.size > 0) this.#evict();
@@ -198,7 +202,6 @@ export class BlockStore {
       assert(this.#cached.has(block) === (!held && content !== null), `block ${block} is cached when only published`);
       if (content !== null) this.#checkContent(block, content, held);
     }
-    assert(this.#cached.size <= this.#cached_max, "no more blocks are cached than may be");
     const published = this.#contents.filter((content) => content !== null).length;
     assert(this.#published.size === published, "every published block is known by its hash");
   }

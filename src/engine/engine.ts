@@ -165,7 +165,10 @@ export class Engine implements Disposable {
   /** Without rows: brings to the disk what is cached, until the next step, and gives back the memory of the rest. */
   async keepCached(): Promise<void> {
     const steps = this.#steps;
-    if (this.rows === 0) this.#pool.forget(this.#batcher.freeBlocks);
+    if (this.rows === 0) {
+      this.#batcher.trim();
+      this.#pool.forget(this.#batcher.freeBlocks);
+    }
     await this.#disk?.keep(this.#batcher.cached(), () => this.#steps === steps);
   }
 

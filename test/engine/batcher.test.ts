@@ -146,6 +146,19 @@ test("an answer is shared too: the next turn does not read it again", () => {
   expect(rows.cachedTokens(2)).toBe(96);
 });
 
+test("what is cached beyond what may be goes little by little, so that no step waits for all of it", () => {
+  const rows = batcher({ cached_blocks_max: 1, restored_blocks_max: 2 });
+  rows.join(1, text(6 * 32), limits(1), 0);
+  step(rows);
+  expect(rows.blocks.cached).toBe(6);
+  rows.join(2, text(10, 3), limits(9), 0);
+  const cached = [1, 2, 3].map(() => {
+    step(rows);
+    return rows.blocks.cached;
+  });
+  expect(cached).toEqual([4, 2, 1]);
+});
+
 test("a prompt that departs within a cached block goes on in a copy of it", () => {
   const rows = batcher();
   rows.join(1, text(64), limits(1), 0);

@@ -53,6 +53,9 @@ test("of what nobody holds, only so many blocks are kept, and the end of the old
   const recent = chain(store, [3, 4]);
   release(store, old);
   release(store, recent);
+  store.trim(0);
+  expect(store.counts).toEqual({ free: 4, cached: 4, referenced: 0 });
+  store.trim(2);
   expect(evicted).toEqual([old[1] ?? -1]);
   expect(store.counts).toEqual({ free: 5, cached: 3, referenced: 0 });
   store.checkIntegrity([]);
