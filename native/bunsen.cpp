@@ -13,6 +13,7 @@
 #endif
 
 #include "attention.h"
+#include "delta-rule.h"
 #include "forward.h"
 #include "mlp.h"
 #include "primitive.h"
@@ -204,6 +205,17 @@ int bunsen_gelu(mlx_array* res, const mlx_array x, const mlx_stream s) {
             });
           };
         });
+  });
+}
+
+int bunsen_delta_rule(
+    mlx_array* res, mlx_array* after, const mlx_array queries, const mlx_array keys, const mlx_array values,
+    const mlx_array log_decays, const mlx_array rates, const mlx_array before, const mlx_stream s) {
+  return attempt([&] {
+    auto results = bunsen::deltaRule(
+        get(queries), get(keys), get(values), get(log_decays), get(rates), optional(before), get(s));
+    set(res, std::move(results[0]));
+    set(after, std::move(results[1]));
   });
 }
 

@@ -703,6 +703,46 @@ void hide(float* scores, const std::uint8_t* mask, int size) {
   });
 }
 
+void deltaRule(const DeltaColumns& all) {
+  constexpr int CHAINS = 4; // sums that do not wait for each other
+  float state[DELTA_KEY_DIM_MAX * LANES];
+  for (int key = 0; key < all.key_dim; key++) {
+    const float* from = all.before + key * all.state_stride;
+    store(state + key * LANES, all.before == nullptr ? spread(0) : loadSome(from, all.columns));
+  }
+  const auto each = [&](auto work) {
+    Floats sums[CHAINS] = {spread(0), spread(0), spread(0), spread(0)};
+    for (int key = 0; key < all.key_dim; key += CHAINS) {
+#pragma GCC unroll 4
+      for (int chain = 0; chain < CHAINS; chain++) {
+        if (key + chain < all.key_dim) sums[chain] = work(key + chain, sums[chain]);
+      }
+    }
+    return add(add(sums[0], sums[1]), add(sums[2], sums[3]));
+  };
+  for (int token = 0; token < all.tokens; token++) {
+    const float* key_of = all.keys + token * all.key_stride;
+    const float* query_of = all.queries + token * all.key_stride;
+    const std::size_t at = token * all.value_stride;
+    const Floats decay = spread(all.decays[token * all.rate_stride]);
+    const Floats held = each([&](int key, Floats sum) {
+      return multiplyAdd(load(state + key * LANES), spread(key_of[key]), sum);
+    });
+    const Floats missing = subtract(loadSome(all.values + at, all.columns), multiply(decay, held));
+    const Floats change = multiply(spread(all.rates[token * all.rate_stride]), missing);
+    const Floats given = each([&](int key, Floats sum) {
+      float* row = state + key * LANES;
+      const Floats now = multiplyAdd(spread(key_of[key]), change, multiply(decay, load(row)));
+      store(row, now);
+      return multiplyAdd(now, spread(query_of[key]), sum);
+    });
+    storeSome(all.y + at, given, all.columns);
+  }
+  for (int key = 0; key < all.key_dim; key++) {
+    storeSome(all.after + key * all.state_stride, load(state + key * LANES), all.columns);
+  }
+}
+
 } // namespace
 } // namespace bunsen
 
@@ -716,4 +756,4 @@ void hide(float* scores, const std::uint8_t* mask, int size) {
   const bunsen::Kernels bunsen::NAME##_kernels = {                                                         \
       #NAME, unpack, multiply, BUNSEN_BYTE_PRODUCTS, rmsNorm, layerNorm, softmax, siluMultiply,            \
       geluMultiply, add, scale, softCap, rotateHalves, soften, unpackRow, argmax, sigmoid, rotatePairs, hide, \
-      skipBelow, gelu}
+      skipBelow, gelu, deltaRule}

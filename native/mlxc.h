@@ -147,6 +147,7 @@ int mlx_less(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_str
 int mlx_less_equal(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
 int mlx_log(mlx_array* res, const mlx_array a, const mlx_stream s);
 int mlx_log1p(mlx_array* res, const mlx_array a, const mlx_stream s);
+int mlx_logaddexp(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
 int mlx_logical_and(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
 int mlx_logical_not(mlx_array* res, const mlx_array a, const mlx_stream s);
 int mlx_logical_or(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);

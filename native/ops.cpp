@@ -229,6 +229,10 @@ int mlx_log1p(mlx_array* res, const mlx_array a, const mlx_stream s) {
   return forward(res, [&] { return mx::log1p(get(a), get(s)); });
 }
 
+int mlx_logaddexp(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
+  return forward(res, [&] { return mx::logaddexp(get(a), get(b), get(s)); });
+}
+
 int mlx_logical_and(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
   return forward(res, [&] { return mx::logical_and(get(a), get(b), get(s)); });
 }

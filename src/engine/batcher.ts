@@ -6,8 +6,11 @@ import type { RowFinish } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
+import type { StateMove } from "../models/step.ts";
 import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
-import { blocksFor, Row, type RowLimits } from "./row.ts";
+import { blocksFor, Row, type RowLimits, wholeBlocks } from "./row.ts";
+import type { RowStates } from "./row-states.ts";
+import { StateStore } from "./state-store.ts";
 import { StepCost, type StepLoad } from "./step-cost.ts";
 
 // Copying a block costs about as much as computing a few tokens.
@@ -23,6 +26,8 @@ export interface Part {
   readonly blocks: readonly number[];
   /** How many of the last positions' logits are wanted: 0, or 1 and one for each draft. */
   readonly outputs: number;
+  /** Where the row's recurrent layers step from and to; null for a model that has none. */
+  readonly state: StateMove | null;
 }
 
 /** One forward pass: first the copies, in their order, then all parts together. Each part is committed, or its row leaves. */
@@ -60,11 +65,14 @@ export interface BatcherSettings {
   readonly restored_blocks_max: number;
   /** Tokens guessed for a row in one step; 0: none. */
   readonly draft_tokens_max: number;
+  /** Slots for what recurrent layers keep, two for each row at least, and how many blocks one that is kept serves; null: there are none. */
+  readonly states: { readonly slots_max: number; readonly blocks_per_state: number } | null;
 }
 
 export class Batcher {
   readonly #settings: BatcherSettings;
   readonly #store: BlockStore;
+  readonly #states: StateStore | null;
   readonly #cost: StepCost;
   #joined = 0;
   readonly #rows = new Map<number, Row>();
@@ -72,10 +80,14 @@ export class Batcher {
   readonly #waiting: Row[] = [];
   readonly #active: Row[] = [];
 
-  constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER) {
+  /** `state_tier` keeps what recurrent layers keep: slots in place of blocks. */
+  constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER, state_tier: BlockTier = NO_TIER) {
     assert(settings.chunk_tokens_max >= BLOCK_TOKENS, "a chunk holds a block");
+    const { states } = settings;
+    assert(states === null || states.slots_max >= 2 * settings.rows_max, "each row has a state to step from and to");
     this.#settings = settings;
-    this.#store = new BlockStore(settings.blocks_max, tier, settings.cached_blocks_max);
+    this.#states = states && new StateStore(states.slots_max, states.blocks_per_state, state_tier);
+    this.#store = new BlockStore(settings.blocks_max, tierOfBoth(tier, this.#states), settings.cached_blocks_max);
     this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
 
@@ -101,7 +113,13 @@ export class Batcher {
       const held = `the cache holds ${blocks_max * BLOCK_TOKENS} tokens`;
       throw new Failure("context_overflow", `Cannot start the request: ${asked}, ${held}`);
     }
-    const row = new Row(id, prompt_ids, limits, { ms: rankMs(limits.urgency, now_ms), order: this.#joined++ });
+    const row = new Row(
+      id,
+      prompt_ids,
+      limits,
+      { ms: rankMs(limits.urgency, now_ms), order: this.#joined++ },
+      this.#states,
+    );
     this.#rows.set(id, row);
     insertByRank(this.#waiting, row);
   }
@@ -120,8 +138,8 @@ export class Batcher {
     const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0 };
     this.#store.trim(this.#settings.restored_blocks_max);
     this.#admit();
-    const decoding = this.#active.filter((row) => row.pending === 1);
-    const reading = this.#active.filter((row) => row.pending > 1);
+    const decoding = this.#active.filter((row) => row.pending === 1 && !row.is_fetching);
+    const reading = this.#active.filter((row) => !decoding.includes(row));
     for (const row of decoding) this.#decode(row, decoding.length, plan);
     let budget = this.#cost.chunkTokens(decoding.length > 0);
     for (const row of reading) budget -= this.#read(row, budget, plan);
@@ -145,6 +163,7 @@ export class Batcher {
     const length = part.start + part.token_ids.length - part.outputs + drawn_ids.length;
     row.length = Math.min(length, row.token_ids.length);
     this.#publish(row, part.start);
+    this.#settle(row, part);
     return { token_ids, finish };
   }
 
@@ -164,12 +183,21 @@ export class Batcher {
   }
 
   explain(prompt_ids: readonly number[], root: string): PrefixMatch {
-    return this.#store.explain(prompt_ids, root);
+    return this.#store.explain(prompt_ids, root, (content) => this.#states?.has(content) ?? true);
   }
 
   /** What blocks nobody reads hold, the last used first. */
   cached(): ReturnType<BlockStore["cached"]> {
     return this.#store.cached();
+  }
+
+  /** The states that are kept, the last used first, slots in place of blocks. */
+  cachedStates(): ReturnType<BlockStore["cached"]> {
+    return this.#states?.cached() ?? [];
+  }
+
+  get freeStates(): readonly number[] {
+    return this.#states?.free ?? [];
   }
 
   get freeBlocks(): readonly number[] {
@@ -188,17 +216,23 @@ export class Batcher {
 
   checkIntegrity(): void {
     this.#store.checkIntegrity(this.#active.map((row) => row.blocks));
+    const slots = this.#active.flatMap((row) => row.states?.slots ?? []);
+    this.#states?.checkIntegrity(slots, (content) => this.#store.isPublished(content));
     assert(this.#spare() >= 0, "every promised block can be taken");
     assert(this.#rows.size === this.#active.length + this.#waiting.length, "a row waits or is active");
     for (const row of this.#waiting) assert(row.length + row.blocks.length === 0, "a waiting row holds no block");
-    for (const row of this.#active) assert(blocksFor(row.length) <= row.blocks.length, "a row's tokens are in blocks");
+    for (const row of this.#active) {
+      assert(blocksFor(row.length) <= row.blocks.length, "a row's tokens are in blocks");
+      assert(row.states === null || row.states.length <= row.length, "a row's state is of tokens in its blocks");
+    }
   }
 
   /** Strictly by rank: a row that does not fit is not overtaken. Each running row is left one block to grow into. */
   #admit(): void {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
       if (this.#active.length >= this.#settings.rows_max) return;
-      this.#reuse(row, (content) => this.#store.hold(content));
+      this.#reuse(row, null);
+      if (row.is_fetching) this.#fallBack(row);
       row.blocks_promised = blocksFor(row.token_ids.length);
       if (row.blocks_owed + this.#active.length > this.#spare()) {
         this.#giveBack(row);
@@ -226,12 +260,13 @@ export class Batcher {
   #read(row: Row, budget: number, plan: OpenPlan): number {
     if (!this.#active.includes(row)) return 0;
     if (row.atBlockStart) {
-      this.#reuse(row, (content) => this.#store.hold(content) ?? this.#restore(content, plan));
+      this.#reuse(row, plan);
       if (this.#hasRestoredEnough(plan)) return 0; // more may be there: it is not to be computed
+      if (row.is_fetching && !this.#goesOnWithout(row)) return 0;
       if (this.#isFollowing(row)) return 0;
-      this.#copyTail(row, plan);
+      if (row.states === null) this.#copyTail(row, plan);
     }
-    const end = chunkEnd(row, budget);
+    const end = this.#stopBefore(row, chunkEnd(row, budget));
     if (end <= row.length) return 0;
     this.#cover(row, end);
     const token_ids = row.token_ids.slice(row.length, end);
@@ -240,15 +275,59 @@ export class Batcher {
     return token_ids.length;
   }
 
-  /** Takes over the blocks that hold what comes next. One token at least is left to compute: its logits are wanted. */
-  #reuse(row: Row, hold: (content: BlockContent) => number | null): void {
-    while (row.pending > BLOCK_TOKENS) {
-      const content = row.content(row.blocks.length);
-      const block = content === null ? null : hold(content);
+  /**
+   * Takes over the blocks that hold what comes next, in memory only where `plan` is null. One token at least is left to
+   * compute: its logits are wanted.
+   */
+  #reuse(row: Row, plan: OpenPlan | null): void {
+    const end = row.states === null ? row.last_boundary : this.#reach(row, row.states);
+    let last: BlockContent | null = null;
+    while (row.length < end) {
+      last = row.content(row.blocks.length);
+      const block = last && (this.#store.hold(last) ?? (plan && this.#restore(last, plan)));
       if (block === null) return;
       row.blocks.push(block);
       row.length += BLOCK_TOKENS;
     }
+    if (row.is_fetching && row.length === end) this.#resume(row, plan);
+  }
+
+  /** How far what is kept of the row's text reaches: the last end of a block with a state, and all blocks before it. */
+  #reach(row: Row, states: RowStates): number {
+    let end = states.length;
+    let position = end;
+    for (; position < row.last_boundary; position += BLOCK_TOKENS) {
+      const content = row.content(position / BLOCK_TOKENS);
+      if (content === null || !this.#store.has(content)) break;
+      if (this.#states?.has(content)) end = position + BLOCK_TOKENS;
+    }
+    states.known_end = position;
+    return end;
+  }
+
+  /** Brings the state behind the row's blocks. */
+  #resume(row: Row, plan: OpenPlan | null): void {
+    if (plan && this.#hasRestoredEnough(plan)) return;
+    const content = row.content(row.blocks.length - 1);
+    assert(content !== null && row.states !== null, "a row that fetches has whole blocks");
+    const found = row.states.resume(content, row.length, plan !== null);
+    if (plan && found === "restored") plan.restored_blocks += this.#settings.states?.blocks_per_state ?? 0;
+  }
+
+  /** Gives back blocks for which no state came. What others hold of them is not there to be promised anew. */
+  #fallBack(row: Row): void {
+    const end = row.states?.length ?? 0;
+    for (const block of row.blocks.splice(end / BLOCK_TOKENS).reverse()) this.#store.release(block);
+    row.length = end;
+  }
+
+  /** Computes what was not there after all; false when the row has to wait for room to do so. */
+  #goesOnWithout(row: Row): boolean {
+    this.#fallBack(row);
+    if (this.#spare() >= 0) return true;
+    this.#active.splice(this.#active.indexOf(row), 1);
+    this.#waitAgain(row);
+    return false;
   }
 
   #restore(content: BlockContent, plan: OpenPlan): number | null {
@@ -263,6 +342,7 @@ export class Batcher {
 
   /** Whether to wait: a more urgent row computes this row's next block, or all that is left of its prompt. */
   #isFollowing(row: Row): boolean {
+    if (row.states !== null) return this.#active.some((other) => isMoreUrgent(other, row) && isAhead(other, row));
     const tokens = Math.min(BLOCK_TOKENS, row.pending - 1);
     const alike = this.#active.filter((other) => sharedTokens(row, other) >= tokens);
     const computed = alike.some((other) => other.length >= row.length + tokens);
@@ -302,9 +382,13 @@ export class Batcher {
   #preempt(): Row {
     const row = this.#active.pop();
     assert(row !== undefined, "a row alone has room");
+    this.#waitAgain(row);
+    return row;
+  }
+
+  #waitAgain(row: Row): void {
     this.#giveBack(row);
     insertByRank(this.#waiting, row);
-    return row;
   }
 
   #publish(row: Row, from: number): void {
@@ -316,7 +400,36 @@ export class Batcher {
     }
   }
 
+  /** Keeps the state that the part left behind, at the end of a block. */
+  #settle(row: Row, part: Part): void {
+    const { states } = row;
+    if (states === null) return;
+    assert(row.length === part.start + part.token_ids.length, "what recurrent layers keep is not taken back");
+    states.settle(row.length);
+    if (!row.atBlockStart) return;
+    const index = row.length / BLOCK_TOKENS - 1;
+    const content = row.content(index);
+    assert(content !== null, "a full block has its tokens");
+    if (this.#store.find(content) !== row.blocks[index]) return; // private, after a collision of hashes
+    states.keep(content, index + 1, this.#stops(row).includes(row.length));
+  }
+
+  /**
+   * Where others may well part from the row, or come to go on from: the end of what blocks hold of its text, where other rows'
+   * texts part from it, the last whole block of its prompt. A state is only there where a part ended.
+   */
+  #stops(row: Row): number[] {
+    const parting = this.#active.filter((other) => other !== row).map((other) => sharedBoundary(row, other));
+    return [row.states?.known_end ?? 0, row.prompt_boundary, ...parting];
+  }
+
+  #stopBefore(row: Row, end: number): number {
+    if (row.states === null) return end;
+    return Math.min(end, ...this.#stops(row).filter((stop) => stop > row.length));
+  }
+
   #giveBack(row: Row): void {
+    row.states?.giveBack();
     for (const block of row.blocks.toReversed()) this.#store.release(block);
     row.blocks = [];
     row.length = 0;
@@ -360,7 +473,32 @@ function sharedTokens(row: Row, other: Row): number {
 
 function partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
   const blocks = row.blocks.slice(0, blocksFor(row.length + token_ids.length));
-  return { id: row.id, token_ids, start: row.length, blocks, outputs };
+  return { id: row.id, token_ids, start: row.length, blocks, outputs, state: row.states?.move() ?? null };
+}
+
+/** How many tokens both have in common from the start, in whole blocks. */
+function sharedBoundary(row: Row, other: Row): number {
+  if (row.limits.root !== other.limits.root) return 0;
+  return wholeBlocks(equalTokens(row.token_ids, other.token_ids));
+}
+
+/** Whether the row would come upon a state that the other is about to leave. */
+function isAhead(other: Row, row: Row): boolean {
+  const boundary = Math.min(sharedBoundary(row, other), row.last_boundary);
+  return other.length >= row.length && other.length < boundary;
+}
+
+/** Gives up a state with the block before it. */
+function tierOfBoth(tier: BlockTier, states: StateStore | null): BlockTier {
+  if (states === null) return tier;
+  return {
+    has: (content) => tier.has(content),
+    restore: (block, content) => tier.restore(block, content),
+    evicted(block, content) {
+      states.evict(content);
+      tier.evicted(block, content);
+    },
+  };
 }
 
 /** Appends what was drawn until the row ends. */

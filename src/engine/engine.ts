@@ -5,6 +5,7 @@
 
 import type { AdapterFiles } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
+import { divideCache } from "../core/cache-shares.ts";
 import { type FailureRecord, toRecord } from "../core/failure.ts";
 import type { RowStep } from "../core/generation.ts";
 import type { CompiledGrammar, TokenBytes } from "../core/grammar.ts";
@@ -25,6 +26,7 @@ import { DiskTier } from "./disk-tier.ts";
 import { blockBytes, KvPool } from "./kv-pool.ts";
 import { ModelGrammars } from "./row-grammar.ts";
 import { type Draw, type SampledRow, Sampler, SamplerMemory } from "./sampler.ts";
+import { StatePool, stateBytes } from "./state-pool.ts";
 import { StepLogits } from "./step-logits.ts";
 
 export interface NewRow extends SampledRow {
@@ -59,7 +61,9 @@ export class Engine implements Disposable {
   readonly #model: Model;
   readonly #batcher: Batcher;
   readonly #pool: KvPool;
+  readonly #states: StatePool;
   readonly #disk: DiskTier | null;
+  readonly #state_disk: DiskTier | null;
   readonly #drafts: boolean;
   #steps = 0;
   readonly #samplers = new Map<number, Sampler>();
@@ -73,20 +77,22 @@ export class Engine implements Disposable {
   /** `now` tells milliseconds. */
   constructor(model: Model, settings: EngineSettings, now: () => number, disk: Disk | null = null) {
     const block_bytes = blockBytes(model.cache_shape);
-    // One row must be able to finish, however small the budget.
-    const blocks_max = Math.min(
-      Math.max(1, Math.floor(settings.kv_bytes_max / block_bytes)),
-      Math.ceil(model.context_length / BLOCK_TOKENS) * settings.rows_max,
-    );
+    const state_bytes = stateBytes(model.state_shapes);
+    const shares = divideCache(settings.kv_bytes_max, { block_bytes, state_bytes }, settings.rows_max);
+    const { rows_max, states_max, blocks_per_state } = shares;
+    const blocks_max = Math.min(shares.blocks_max, Math.ceil(model.context_length / BLOCK_TOKENS) * rows_max);
     const restored_blocks_max = Math.max(1, Math.floor(RESTORED_BYTES_MAX / block_bytes));
     this.#model = model;
     this.#drafts = settings.draft_tokens_max > 0;
     this.#pool = new KvPool(model.cache_shape, blocks_max);
-    this.#disk = disk === null ? null : new DiskTier(disk.files, disk.key, this.#pool, block_bytes);
+    this.#states = new StatePool(model.state_shapes);
+    this.#disk = disk && new DiskTier(disk.files, disk.key, this.#pool, block_bytes);
+    this.#state_disk = disk && new DiskTier(disk.files, `${disk.key}-state`, this.#states, state_bytes);
     const cached_bytes_max = Math.max(CACHED_BYTES_MIN, CACHED_SHARE_OF_WEIGHTS * model.bytes_resident);
     const cached_blocks_max = Math.floor(cached_bytes_max / block_bytes);
-    const limits = { blocks_max, cached_blocks_max, restored_blocks_max };
-    this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER);
+    const states = state_bytes === 0 ? null : { slots_max: states_max, blocks_per_state };
+    const limits = { rows_max, blocks_max, cached_blocks_max, restored_blocks_max, states };
+    this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER, this.#state_disk ?? NO_TIER);
     this.#adapters = new AdapterShelf((folder) => loadAdapter(folder, model.targets));
     this.#memory = new SamplerMemory(model.vocabulary_size);
     this.#logits = new Float32Array(model.vocabulary_size);
@@ -168,8 +174,10 @@ export class Engine implements Disposable {
     if (this.rows === 0) {
       this.#batcher.trim();
       this.#pool.forget(this.#batcher.freeBlocks);
+      this.#states.forget(this.#batcher.freeStates);
     }
     await this.#disk?.keep(this.#batcher.cached(), () => this.#steps === steps);
+    await this.#state_disk?.keep(this.#batcher.cachedStates(), () => this.#steps === steps);
   }
 
   checkIntegrity(): void {
@@ -178,6 +186,7 @@ export class Engine implements Disposable {
 
   [Symbol.dispose](): void {
     this.#pool[Symbol.dispose]();
+    this.#states[Symbol.dispose]();
     this.#adapters[Symbol.dispose]();
   }
 
@@ -201,22 +210,23 @@ export class Engine implements Disposable {
   /** The logits of all outputs, part by part, or null when no part has one. */
   #forward(parts: readonly Part[]): StepLogits | null {
     using step = new Step(
-      parts.map(({ id, start, blocks, token_ids }) => {
-        return { start, blocks, count: token_ids.length, adapter: this.#adapters.of(id) };
+      parts.map(({ id, start, blocks, token_ids, state }) => {
+        return { start, blocks, count: token_ids.length, adapter: this.#adapters.of(id), state };
       }),
       this.#pool.layers,
+      this.#states,
     );
     using tokens = fromTokens(parts.flatMap((part) => part.token_ids));
     using hidden = this.#model.forward(tokens, step);
     const places = outputPlaces(parts);
     if (places.length === 0) {
-      evaluate(hidden);
+      evaluate(hidden, ...step.kept);
       return null;
     }
     using numbers = fromBytes(Int32Array.from(places), [places.length], "int32");
     using wanted = take(hidden, numbers, 0);
     const logits = this.#model.logits(wanted);
-    evaluate(logits, hidden);
+    evaluate(logits, hidden, ...step.kept);
     return new StepLogits(logits, this.#logits);
   }
 

@@ -5,6 +5,8 @@ import type { Urgency } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import { type BlockContent, chainHash } from "./block-store.ts";
 import { Drafter } from "./drafter.ts";
+import { RowStates } from "./row-states.ts";
+import type { StateStore } from "./state-store.ts";
 
 export interface RowLimits {
   readonly tokens_max: number;
@@ -13,7 +15,7 @@ export interface RowLimits {
   readonly urgency: Urgency;
   /** What beside its tokens decides what its blocks hold: the key of its adapter, or nothing. */
   readonly root: string;
-  /** Whether the row's next tokens may be guessed and verified together. */
+  /** Whether the row's next tokens may be guessed and verified together: not where what was kept cannot be taken back. */
   readonly drafts: boolean;
 }
 
@@ -29,6 +31,8 @@ export class Row {
   readonly #chain_hashes: string[] = [];
   /** The block table: the row's positions in order, 32 to a block. */
   blocks: number[] = [];
+  /** What its recurrent layers keep; null for a model that has none. */
+  readonly states: RowStates | null;
   /** Tokens whose keys and values are in the blocks. */
   length = 0;
   /** Blocks the row was promised when it became active. */
@@ -36,13 +40,20 @@ export class Row {
   drawn = 0;
   prompt_tokens_computed = 0;
 
-  constructor(id: number, prompt_ids: readonly number[], limits: RowLimits, rank: Row["rank"]) {
+  constructor(
+    id: number,
+    prompt_ids: readonly number[],
+    limits: RowLimits,
+    rank: Row["rank"],
+    store: StateStore | null = null,
+  ) {
     this.id = id;
     this.limits = limits;
     this.rank = rank;
     this.prompt_tokens = prompt_ids.length;
     this.token_ids = [...prompt_ids];
-    this.drafter = limits.drafts ? new Drafter() : null;
+    this.drafter = limits.drafts && store === null ? new Drafter() : null;
+    this.states = store === null ? null : new RowStates(store);
   }
 
   /** Tokens not yet in the blocks: 1 when the row only waits for its next draw, more while it reads its prompt. */
@@ -50,9 +61,24 @@ export class Row {
     return this.token_ids.length - this.length;
   }
 
+  /** Whether its blocks are ahead of the state that is still to be brought: it cannot step. */
+  get is_fetching(): boolean {
+    return this.states !== null && this.states.length < this.length;
+  }
+
   /** Promised blocks it has not taken yet. */
   get blocks_owed(): number {
     return Math.max(0, this.blocks_promised - this.blocks.length);
+  }
+
+  /** The end of the last whole block that others with the same text could go on from: one token is left to compute. */
+  get last_boundary(): number {
+    return wholeBlocks(this.token_ids.length - 1);
+  }
+
+  /** The same of its prompt alone: the next prompt of a talk begins with this one. */
+  get prompt_boundary(): number {
+    return wholeBlocks(this.prompt_tokens - 1);
   }
 
   get atBlockStart(): boolean {
@@ -74,6 +100,11 @@ export class Row {
   tokensOf(index: number): number[] {
     return this.token_ids.slice(index * BLOCK_TOKENS, (index + 1) * BLOCK_TOKENS);
   }
+}
+
+/** So many of the tokens as fill blocks. */
+export function wholeBlocks(tokens: number): number {
+  return tokens - (tokens % BLOCK_TOKENS);
 }
 
 export function blocksFor(tokens: number): number {

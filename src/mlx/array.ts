@@ -162,8 +162,8 @@ function copyOf(array: MlxArray): ArrayBuffer {
   return bytes === 0 ? new ArrayBuffer(0) : toArrayBuffer(addressOf(rows), 0, bytes).slice(0);
 }
 
-/** The same values row-major. */
-function inRows(array: MlxArray): MlxArray {
+/** The same values row-major, in memory of their own where they are but a part of a larger array. */
+export function inRows(array: MlxArray): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_contiguous", native.mlx_contiguous(emptySlot(), array.handle, false, stream));
 }

@@ -197,6 +197,34 @@ export function ropeAngles(positions: MlxArray, wavelengths: MlxArray, scale: nu
   return fromSlot("bunsen_rope_angles", code);
 }
 
+/**
+ * The gated delta rule over one sequence's tokens; arrays as in native/bunsen.h, `before` null for a state of zeros. Gives
+ * what the queries get, and the state after.
+ */
+export function applyDeltaRule(
+  queries: MlxArray,
+  keys: MlxArray,
+  values: MlxArray,
+  log_decays: MlxArray,
+  rates: MlxArray,
+  before: MlxArray | null,
+): { given: MlxArray; after: MlxArray } {
+  const [given, after] = [new BigUint64Array(1), new BigUint64Array(1)];
+  const code = extras().bunsen_delta_rule(
+    given,
+    after,
+    queries.handle,
+    keys.handle,
+    values.handle,
+    log_decays.handle,
+    rates.handle,
+    before?.handle ?? null,
+    library().stream,
+  );
+  check("bunsen_delta_rule", code);
+  return { given: new MlxArray(read.u64(ptr(given), 0)), after: new MlxArray(read.u64(ptr(after), 0)) };
+}
+
 /** `x` (tokens, columns) by the error function. */
 export function geluRows(x: MlxArray): MlxArray {
   return fromSlot("bunsen_gelu", extras().bunsen_gelu(emptySlot(), x.handle, library().stream));

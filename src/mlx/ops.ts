@@ -15,12 +15,15 @@ export interface Quantization {
 }
 
 export const add = binary("mlx_add");
+/** log(e^a + e^b) */
+export const logAddExp = binary("mlx_logaddexp");
 export const matmul = binary("mlx_matmul");
 export const maximum = binary("mlx_maximum");
 export const minimum = binary("mlx_minimum");
 export const multiply = binary("mlx_multiply");
 
 export const erf = unary("mlx_erf");
+export const exp = unary("mlx_exp");
 export const sigmoid = unary("mlx_sigmoid");
 export const tanh = unary("mlx_tanh");
 
@@ -269,7 +272,7 @@ function integers(values: readonly number[]): Int32Array {
   return Int32Array.from(values);
 }
 
-type BinaryOperation = "mlx_add" | "mlx_matmul" | "mlx_maximum" | "mlx_minimum" | "mlx_multiply";
+type BinaryOperation = "mlx_add" | "mlx_logaddexp" | "mlx_matmul" | "mlx_maximum" | "mlx_minimum" | "mlx_multiply";
 
 /** An operation on two arrays whose shapes agree or broadcast. */
 function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxArray {
@@ -279,7 +282,7 @@ function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxAr
   };
 }
 
-function unary(operation: "mlx_erf" | "mlx_sigmoid" | "mlx_tanh"): (a: MlxArray) => MlxArray {
+function unary(operation: "mlx_erf" | "mlx_exp" | "mlx_sigmoid" | "mlx_tanh"): (a: MlxArray) => MlxArray {
   return (a) => {
     const { native, stream } = library();
     return fromSlot(operation, native[operation](emptySlot(), a.handle, stream));

@@ -5,7 +5,7 @@ import { Failure } from "../core/failure.ts";
 import type { MlxArray } from "../mlx/array.ts";
 import type { Attention } from "./attention.ts";
 import type { ConfigReader } from "./config.ts";
-import type { Model } from "./family.ts";
+import type { Model, StateShape } from "./family.ts";
 import { type Linear, type Norm, normalize, softCap, type Target, times } from "./layers.ts";
 import type { Mlp } from "./mlp.ts";
 import { projection } from "./projection.ts";
@@ -32,6 +32,10 @@ export interface Block {
 
 export interface DecoderParts {
   readonly blocks: readonly Block[];
+  /** How many layers have keys and values, where not all do. */
+  readonly attention_layers?: number | undefined;
+  /** What the other layers keep of a sequence. */
+  readonly state_shapes?: readonly StateShape[] | undefined;
   readonly norm: Norm;
   /** Beyond as many positions the family would have to compute otherwise. */
   readonly positions_max?: number | undefined;
@@ -55,7 +59,8 @@ export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableS
   const owned = stack.move();
 
   return {
-    cache_shape: { layers: sizes.layers, kv_heads: sizes.kv_heads, head_dim: sizes.head_dim },
+    cache_shape: { layers: parts.attention_layers ?? sizes.layers, kv_heads: sizes.kv_heads, head_dim: sizes.head_dim },
+    state_shapes: parts.state_shapes ?? [],
     context_length: Math.min(sizes.context_length, positions_max ?? Number.POSITIVE_INFINITY),
     vocabulary_size,
     bytes_resident: weights.bytes_resident,

@@ -1,7 +1,9 @@
 /** One forward pass over parts of several sequences: where each stands, and where its keys and values are. Knows no model. */
 
-import { fromBytes, type MlxArray } from "../mlx/array.ts";
+import { assert } from "../core/assert.ts";
+import { fromBytes, inRows, type MlxArray } from "../mlx/array.ts";
 import { ropeAngles } from "../mlx/extras.ts";
+import { astype } from "../mlx/ops.ts";
 import type { Adapter } from "./adapter.ts";
 import type { Rope } from "./rope.ts";
 
@@ -16,6 +18,22 @@ export interface Span {
   readonly blocks: readonly number[];
   /** What its tokens' projections are adapted by; nothing where absent. */
   readonly adapter?: Adapter | null | undefined;
+  /** Where its recurrent layers go on from, and where what they then keep goes; absent for models that have none. */
+  readonly state?: StateMove | null | undefined;
+}
+
+/** From a slot (null: nothing, at the start of a sequence) to another. */
+export interface StateMove {
+  readonly from: number | null;
+  readonly to: number;
+}
+
+/** What recurrent layers keep of sequences. What a slot holds is not changed while anybody may go on from it. */
+export interface StateSlots {
+  /** `index` is the place among the model's `state_shapes`; the array stays the slots'. */
+  read(slot: number, index: number): MlxArray;
+  /** The array is the slots' from now on. */
+  write(slot: number, index: number, array: MlxArray): void;
 }
 
 /** The tokens that go through one adapter. */
@@ -38,6 +56,8 @@ export interface LayerCache {
 export class Step implements Disposable {
   readonly spans: readonly Span[];
   readonly #layers: readonly LayerCache[];
+  readonly #states: StateSlots | null;
+  readonly #kept: MlxArray[] = [];
   readonly #arrays = new DisposableStack();
   readonly #angles = new Map<Rope, MlxArray>();
   readonly #windows = new Map<string, MlxArray>();
@@ -45,7 +65,7 @@ export class Step implements Disposable {
   #adapted: readonly AdaptedTokens[] | null = null;
 
   /** `layers` are the blocks of every layer, which stay the caller's. */
-  constructor(parts: readonly Omit<Span, "first">[], layers: readonly LayerCache[]) {
+  constructor(parts: readonly Omit<Span, "first">[], layers: readonly LayerCache[], states: StateSlots | null = null) {
     let first = 0;
     this.spans = parts.map((part) => {
       const span = { ...part, first };
@@ -53,12 +73,33 @@ export class Step implements Disposable {
       return span;
     });
     this.#layers = layers;
+    this.#states = states;
   }
 
   cache(layer: number): LayerCache {
     const cache = this.#layers[layer];
     if (cache === undefined) throw new RangeError(`no cache for layer ${layer}`);
     return cache;
+  }
+
+  /** What a recurrent layer kept of the span's sequence before; null at its start. */
+  state({ state }: Span, index: number): MlxArray | null {
+    assert(this.#states !== null && state != null, "a model with recurrent layers steps with states");
+    return state.from === null ? null : this.#states.read(state.from, index);
+  }
+
+  /** What it keeps after the span's tokens: a copy, float32. */
+  keep({ state }: Span, index: number, array: MlxArray): void {
+    assert(this.#states !== null && state != null, "a model with recurrent layers steps with states");
+    using floats = astype(array, "float32");
+    const own = inRows(floats);
+    this.#states.write(state.to, index, own);
+    this.#kept.push(own);
+  }
+
+  /** All that was kept, to be computed with what the step gives: it leads to no logits. */
+  get kept(): readonly MlxArray[] {
+    return this.#kept;
   }
 
   /** Empty where no token goes through any. */

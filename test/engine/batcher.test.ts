@@ -24,6 +24,7 @@ const SETTINGS: BatcherSettings = {
   chunk_tokens_max: 256,
   restored_blocks_max: 2,
   draft_tokens_max: 8,
+  states: null,
 };
 
 function batcher(settings: Partial<BatcherSettings> = {}): Batcher {
@@ -54,15 +55,30 @@ function onlyPart(plan: Plan): Part {
 test("a prompt goes through in chunks that end with a block, and only the last one draws", () => {
   const rows = batcher({ chunk_tokens_max: 70 });
   rows.join(1, text(100), limits(5), 0);
-  expect(onlyPart(step(rows))).toEqual({ id: 1, start: 0, token_ids: text(64), blocks: [0, 1], outputs: 0 });
+  expect(onlyPart(step(rows))).toEqual({
+    id: 1,
+    start: 0,
+    token_ids: text(64),
+    blocks: [0, 1],
+    outputs: 0,
+    state: null,
+  });
   expect(onlyPart(step(rows))).toEqual({
     id: 1,
     start: 64,
     token_ids: text(100).slice(64),
     blocks: [0, 1, 2, 3],
     outputs: 1,
+    state: null,
   });
-  expect(onlyPart(step(rows))).toEqual({ id: 1, start: 100, token_ids: [NEXT], blocks: [0, 1, 2, 3], outputs: 1 });
+  expect(onlyPart(step(rows))).toEqual({
+    id: 1,
+    start: 100,
+    token_ids: [NEXT],
+    blocks: [0, 1, 2, 3],
+    outputs: 1,
+    state: null,
+  });
 });
 
 test("several short prompts share a chunk", () => {
@@ -177,7 +193,14 @@ test("a prompt that is cached to its end computes its last token, in a copy of t
   rows.join(2, text(64), limits(2), 0);
   const plan = step(rows);
   expect(plan.copies).toEqual([{ id: 2, from: 1, to: 2 }]);
-  expect(onlyPart(plan)).toEqual({ id: 2, start: 63, token_ids: text(64).slice(63), blocks: [0, 2], outputs: 1 });
+  expect(onlyPart(plan)).toEqual({
+    id: 2,
+    start: 63,
+    token_ids: text(64).slice(63),
+    blocks: [0, 2],
+    outputs: 1,
+    state: null,
+  });
   expect(rows.cachedTokens(2)).toBe(63);
   expect(onlyPart(rows.next()).blocks).toEqual([0, 1, 2]); // the copy held nothing new and was given back
 });
@@ -325,7 +348,7 @@ test("drafts are verified together, and rejected ones leave no trace", () => {
   expect(plan.extra_tokens).toBe(part.token_ids.length - 1);
   expect(rows.commit(part, [3, 4, 50])).toEqual({ token_ids: [3, 4, 50], finish: null });
   expect(rows.drawn(1)).toBe(5);
-  expect(onlyPart(rows.next())).toMatchObject({ start: part.start + 3, token_ids: [50], outputs: 1 });
+  expect(onlyPart(rows.next())).toMatchObject({ start: part.start + 3, token_ids: [50], outputs: 1, state: null });
 });
 
 test.each([0, 2])("no more than draft_tokens_max are guessed: %d", (draft_tokens_max) => {

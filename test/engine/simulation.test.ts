@@ -41,6 +41,7 @@ class Load {
       chunk_tokens_max: 256,
       restored_blocks_max: 2,
       draft_tokens_max: 8,
+      states: null,
     };
     this.#batcher = new Batcher(settings, tier);
     this.#prefixes = Array.from({ length: 40 }, () => this.#tokens(integer(this.#random, 1, 130)));
