@@ -37,25 +37,29 @@ export function answer(prompt_ids: readonly number[], tokens_max: number): numbe
 
 export class FakeModel {
   readonly #pool = new Map<number, number[]>();
-  readonly #disk = new Map<string, number[]>();
+  /** What it keeps of all tokens before a place, by slot. */
+  readonly #states = new Map<number, number[]>();
+  readonly #disks = { blocks: new Map<string, number[]>(), states: new Map<string, number[]>() };
   readonly seen = { computed_tokens: 0, evicted: 0, restored: 0 };
 
-  /** A tier whose files are sometimes damaged or gone. */
-  tier(isLost: () => boolean): BlockTier {
+  /** A tier of blocks or of states, whose files are sometimes damaged or gone. */
+  tier(isLost: () => boolean, of: "blocks" | "states" = "blocks"): BlockTier {
+    const pool = of === "blocks" ? this.#pool : this.#states;
+    const disk = this.#disks[of];
     return {
       evicted: (block: number, { chain_hash }: BlockContent) => {
         this.seen.evicted += 1;
-        this.#disk.set(chain_hash, [...(this.#pool.get(block) ?? [])]);
-        for (const oldest of this.#disk.keys()) if (this.#disk.size > 500) this.#disk.delete(oldest);
+        disk.set(chain_hash, [...(pool.get(block) ?? [])]);
+        for (const oldest of disk.keys()) if (disk.size > 500) disk.delete(oldest);
       },
       restore: (block: number, { chain_hash }: BlockContent) => {
-        const kept = this.#disk.get(chain_hash);
+        const kept = disk.get(chain_hash);
         if (kept === undefined || isLost()) return false;
         this.seen.restored += 1;
-        this.#pool.set(block, [...kept]);
+        pool.set(block, [...kept]);
         return true;
       },
-      has: ({ chain_hash }: BlockContent) => this.#disk.has(chain_hash),
+      has: ({ chain_hash }: BlockContent) => disk.has(chain_hash),
     };
   }
 
@@ -66,9 +70,10 @@ export class FakeModel {
   }
 
   /** What a part draws: the drafts that are right, and one token more. */
-  forward({ token_ids, start, blocks, outputs }: Part, history: readonly number[]): number[] {
+  forward({ token_ids, start, blocks, outputs, state }: Part, history: readonly number[]): number[] {
     this.seen.computed_tokens += token_ids.length;
     let stored = this.#read(history, start, blocks);
+    if (state !== null) expect([stored]).toEqual(state.from === null ? [0] : (this.#states.get(state.from) ?? []));
     const nexts: number[] = [];
     for (const [index, token] of token_ids.entries()) {
       stored = mix(stored, token);
@@ -79,6 +84,7 @@ export class FakeModel {
       this.#pool.set(block, values);
       nexts.push(nextToken(stored, token));
     }
+    if (state !== null) this.#states.set(state.to, [stored]);
     if (outputs === 0) return [];
     const drafts = token_ids.slice(token_ids.length - outputs + 1);
     const drawn = nexts.slice(-outputs);
