@@ -4,7 +4,7 @@ import { assert } from "../core/assert.ts";
 import { evaluate, fromBytes, type MlxArray } from "../mlx/array.ts";
 import { applyAttention, hasExtras, mixAttention, type NativeLayer, newLayer, projectionOf } from "../mlx/extras.ts";
 import { attend, type Mask } from "../mlx/fast.ts";
-import { concatenate, reshape, slice, sliceUpdate, take, transpose } from "../mlx/ops.ts";
+import { concatenate, multiply, reshape, sigmoid, slice, sliceUpdate, take, transpose } from "../mlx/ops.ts";
 import { adapted } from "./adapted.ts";
 import { BLOCK_TOKENS } from "./block.ts";
 import {
@@ -12,6 +12,7 @@ import {
   formOf,
   giveUp,
   type Linear,
+  linear,
   type NativeLinear,
   type Norm,
   normalize,
@@ -47,6 +48,8 @@ export interface AttentionParts {
   readonly soft_cap?: number | undefined;
   /** A score of each head (heads) that takes its share of the softmax and gives nothing. */
   readonly sinks?: MlxArray | undefined;
+  /** As wide as the queries: a sigmoid of it says how much of what was attended counts. */
+  readonly gate?: Linear | undefined;
   /** Of what comes out, before it is added. */
   readonly post_norm?: Norm | undefined;
   readonly residual_factor?: number | undefined;
@@ -98,7 +101,8 @@ function fused(parts: AttentionParts): Omit<Attention, "targets"> {
   const owned = stack.move();
   return {
     apply(x, step, residual = x) {
-      if (step.adapted.length > 0) return fusedAround(x, residual, parts, layer, alone, step);
+      if (step.adapted.length > 0 || parts.gate !== undefined)
+        return fusedAround(x, residual, parts, layer, alone, step);
       using normed = norm === undefined || norm === own ? null : normalize(x, norm);
       const cache = step.cache(parts.layer);
       return applyAttention(layer, normed ?? x, residual, cache, step.layout, step.angles(rope));
@@ -107,11 +111,11 @@ function fused(parts: AttentionParts): Omit<Attention, "targets"> {
   };
 }
 
-/** The same with room for what adapters add to each of the projections, q, k, v and o. */
+/** The same with room for what adapters add to each of the projections, q, k, v and o, and for a gate. */
 function fusedAround(
   x: MlxArray,
   residual: MlxArray,
-  { norm, layer: number, rope, post_norm, residual_factor }: AttentionParts,
+  { norm, layer: number, rope, gate, post_norm, residual_factor }: AttentionParts,
   layer: NativeLayer,
   alone: readonly NativeLinear[],
   step: Step,
@@ -124,8 +128,15 @@ function fusedAround(
   using values = adapted(normed ?? x, v, step);
   using projected = concatenate([queries, keys, values], 1);
   using mixed = mixAttention(layer, projected, step.cache(number), step.layout, step.angles(rope));
-  using out = adapted(mixed, o, step);
+  using gated = gate === undefined ? null : throughGate(mixed, normed ?? x, gate);
+  using out = adapted(gated ?? mixed, o, step);
   return close(out, residual, post_norm, residual_factor ?? 1);
+}
+
+function throughGate(attended: MlxArray, x: MlxArray, gate: Linear): MlxArray {
+  using wanted = linear(x, gate);
+  using share = sigmoid(wanted);
+  return multiply(attended, share);
 }
 
 function compose(x: MlxArray, residual: MlxArray, parts: AttentionParts, step: Step): MlxArray {
@@ -139,7 +150,8 @@ function compose(x: MlxArray, residual: MlxArray, parts: AttentionParts, step: S
   const all = { queries: normed_queries ?? queries, keys: normed_keys ?? keys, values };
   const mixed = step.spans.map((span) => stack.use(attendSpan(all, span, parts, step)));
   using joined = concatenate(mixed, 0);
-  using projected = adapted(joined, parts.o, step);
+  using gated = parts.gate === undefined ? null : throughGate(joined, normed ?? x, parts.gate);
+  using projected = adapted(gated ?? joined, parts.o, step);
   return close(projected, residual, parts.post_norm, parts.residual_factor ?? 1);
 }
 

@@ -85,7 +85,7 @@ export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableS
   };
 }
 
-/** Attention, then the feed-forward layer over its result: each with norms and residual of its own. */
+/** Attention or what a layer has in its place, then the feed-forward layer over its result: each with norms and residual of its own. */
 export function sequential(own: DisposableStack, attention: Attention, mlp: Mlp): Block {
   own.use(attention);
   own.use(mlp);

@@ -94,6 +94,14 @@ class GgufWeights implements Weights {
     return this.#matrix(tensor, order);
   }
 
+  picked(): Linear[] {
+    throw new Failure("unsupported", `Cannot load ${this.file}: gated projections are not read from GGUF files`);
+  }
+
+  taps(): MlxArray {
+    throw new Failure("unsupported", `Cannot load ${this.file}: convolutions are not read from GGUF files`);
+  }
+
   experts(): Experts {
     throw new Failure("unsupported", `Cannot load ${this.file}: mixtures of experts are not read from GGUF files`);
   }

@@ -203,6 +203,17 @@ FAMILIES = {
     "qwen3": {"head_dim": 32},
     "smollm3": {"no_rope_layer_interval": 3},
     "starcoder2": {"sliding_window": WINDOW, "norm_epsilon": 1e-5, "hidden_act": "gelu_pytorch_tanh"},
+    "lfm2": {
+        "intermediate_size": 192, "block_dim": 64, "block_multiple_of": 64, "block_ffn_dim_multiplier": 1.0,
+        "block_auto_adjust_ff_dim": True, "norm_eps": 1e-5, "conv_bias": True, "conv_L_cache": 3,
+        "num_hidden_layers": 5, "layer_types": ["conv", "conv", "full_attention", "conv", "full_attention"],
+    },
+    "qwen3_next": {
+        **EXPERTS, "head_dim": 32, "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [1],
+        "shared_expert_intermediate_size": 32, "partial_rotary_factor": 0.25, "full_attention_interval": 3,
+        "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 16, "linear_value_head_dim": 24,
+        "linear_conv_kernel_dim": 4, "tie_word_embeddings": False,
+    },
 }
 WINDOWLESS = ("gemma2", "mistral", "phi3", "qwen2", "starcoder2")
 
