@@ -10,7 +10,7 @@ import { asObject, readJson } from "./formats/json.ts";
 import { purposeOf } from "./formats/purpose.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "./formats/safetensors.ts";
 import type { ModelConfig } from "./models/config.ts";
-import { textConfig, tokenBytes } from "./models/estimate.ts";
+import { stateBytes, textConfig, tokenBytes } from "./models/estimate.ts";
 import { architectureOf } from "./models/gguf-architectures.ts";
 import { isReadType } from "./models/gguf-weights.ts";
 import { isFamily } from "./models/load.ts";
@@ -23,20 +23,14 @@ export function readCard(path: string): ModelCard {
   const text = textConfig(config);
   const purpose = told(troubles, () => purposeOf(path).kind);
   const context = text["max_position_embeddings"];
-  const window = text["sliding_window"];
-  const is_windowed = typeof window === "number" && window > 0 && text["use_sliding_window"] !== false;
   const template = told(troubles, () => readSource(path).chat_template);
-  const bytes_per_token = tokenBytes(text, tensors);
   return {
     family: String(config["model_type"] ?? "unnamed"),
     purpose,
     parameters: forms.reduce((sum, { parameters }) => sum + parameters, 0),
     quantization: together(forms),
     context_length: typeof context === "number" ? context : null,
-    cache:
-      purpose === "chat"
-        ? { kind: is_windowed ? "windowed" : "full", window: is_windowed ? window : null, bytes_per_token }
-        : NO_CACHE,
+    cache: purpose === "chat" ? cacheOf(text, tensors) : NO_CACHE,
     bytes_weights: tensors.reduce((sum, { bytes }) => sum + bytes, 0),
     chat_template_options: template === null ? null : templateOptions(template),
     not_supported: [...new Set(troubles)],
@@ -44,7 +38,15 @@ export function readCard(path: string): ModelCard {
   };
 }
 
-const NO_CACHE = { kind: "none", window: null, bytes_per_token: 0 } as const;
+const NO_CACHE = { kind: "none", window: null, bytes_per_token: 0, bytes_per_text: 0 } as const;
+
+function cacheOf(text: ModelConfig, tensors: Headers["tensors"]): ModelCard["cache"] {
+  const window = text["sliding_window"];
+  const is_windowed = typeof window === "number" && window > 0 && text["use_sliding_window"] !== false;
+  const bytes_per_text = stateBytes(text, tensors);
+  const kind = bytes_per_text > 0 ? "recurrent" : is_windowed ? "windowed" : "full";
+  return { kind, window: is_windowed ? window : null, bytes_per_token: tokenBytes(text, tensors), bytes_per_text };
+}
 
 interface Form {
   readonly form: string;

@@ -4,6 +4,7 @@ import { totalmem } from "node:os";
 import { findModels } from "../app.ts";
 import { readCard } from "../card.ts";
 import type { Config } from "../config.ts";
+import { STATES_OF_ROW } from "../core/cache-shares.ts";
 import type { ModelCard } from "../core/card.ts";
 import { estimateModel } from "../models/estimate.ts";
 import { unpackParts } from "../parts.ts";
@@ -29,7 +30,7 @@ export async function fitModel(config: Config, options: Pick<Options, "words" | 
   const card = readCard(path);
   const { weights_bytes, step_bytes } = estimateModel(path, values);
   const context_length = options.context ?? card.context_length ?? 0;
-  const kv_bytes = card.cache.bytes_per_token * context_length;
+  const kv_bytes = card.cache.bytes_per_token * context_length + STATES_OF_ROW * card.cache.bytes_per_text;
   const needed_bytes = weights_bytes + kv_bytes + step_bytes;
   const limit_bytes = limitBytes(values, totalmem());
   const fits = needed_bytes <= limit_bytes && card.not_supported.length === 0;
@@ -69,13 +70,14 @@ function cardLines(card: ModelCard): readonly Line[] {
   const share = (part: number) => `${Math.round((100 * part) / Math.max(1, parameters))} %`;
   const forms = card.quantization.map(({ form, parameters: part }) => `${form} (${share(part)})`);
   const window = cache.window === null ? "" : `, windows of ${cache.window} tokens`;
+  const text = cache.bytes_per_text === 0 ? "" : `, ${cache.bytes_per_text} bytes a text`;
   return [
     ["family", card.family],
     ["purpose", card.purpose ?? "unknown"],
     ["parameters", `${(parameters / 1e6).toFixed(1)} million`],
     ["weights", `${gigabytes(card.bytes_weights)}: ${forms.join(", ")}`],
     ["context", card.context_length === null ? "unknown" : `${card.context_length} tokens`],
-    ["cache", cache.kind === "none" ? "none" : `${cache.kind}, ${cache.bytes_per_token} bytes a token${window}`],
+    ["cache", cache.kind === "none" ? "none" : `${cache.kind}, ${cache.bytes_per_token} bytes a token${window}${text}`],
     [
       "chat template",
       chat_template_options === null ? "none" : `takes ${chat_template_options.join(", ") || "messages only"}`,

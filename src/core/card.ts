@@ -11,10 +11,13 @@ export interface ModelCard {
   readonly quantization: readonly { readonly form: string; readonly parameters: number }[];
   readonly context_length: number | null;
   readonly cache: {
-    readonly kind: "full" | "windowed" | "none";
+    /** Of all layers but those that keep less; "recurrent" where some keep the same however long the text. */
+    readonly kind: "full" | "windowed" | "recurrent" | "none";
     /** How many positions its windowed layers see. */
     readonly window: number | null;
     readonly bytes_per_token: number;
+    /** What recurrent layers keep of a text, however long. */
+    readonly bytes_per_text: number;
   };
   /** On disk. */
   readonly bytes_weights: number;

@@ -59,9 +59,15 @@ export const cardSchema = Type.Composite([
     quantization: Type.Array(Type.Object({ form: Type.String(), parameters: count("That have this form.") })),
     context_length: Type.Union([Type.Integer(), Type.Null()], { description: "Tokens, prompt and answer together." }),
     cache: Type.Object({
-      kind: Type.Union([Type.Literal("full"), Type.Literal("windowed"), Type.Literal("none")]),
+      kind: Type.Union([
+        Type.Literal("full"),
+        Type.Literal("windowed"),
+        Type.Literal("recurrent"),
+        Type.Literal("none"),
+      ]),
       window: Type.Union([Type.Integer(), Type.Null()], { description: "Positions that its windowed layers see." }),
       bytes_per_token: count("Keys and values of one token."),
+      bytes_per_text: count("What recurrent layers keep of a text, however long."),
     }),
     bytes_weights: count("On disk."),
     chat_template_options: Type.Union([Type.Array(Type.String()), Type.Null()], {
