@@ -703,6 +703,17 @@ void hide(float* scores, const std::uint8_t* mask, int size) {
   });
 }
 
+void convolve(const float* const* rows, const float* taps, const float* bias, int count, int size, float* y) {
+  each(size, [&](int at, int some) {
+    Floats sum = bias == nullptr ? spread(0) : loadSome(bias + at, some);
+    for (int tap = 0; tap < count; tap++) {
+      if (rows[tap] == nullptr) continue;
+      sum = multiplyAdd(loadSome(rows[tap] + at, some), loadSome(taps + std::size_t(tap) * size + at, some), sum);
+    }
+    storeSome(y + at, sum, some);
+  });
+}
+
 void deltaRule(const DeltaColumns& all) {
   constexpr int CHAINS = 4; // sums that do not wait for each other
   float state[DELTA_KEY_DIM_MAX * LANES];
@@ -756,4 +767,4 @@ void deltaRule(const DeltaColumns& all) {
   const bunsen::Kernels bunsen::NAME##_kernels = {                                                         \
       #NAME, unpack, multiply, BUNSEN_BYTE_PRODUCTS, rmsNorm, layerNorm, softmax, siluMultiply,            \
       geluMultiply, add, scale, softCap, rotateHalves, soften, unpackRow, argmax, sigmoid, rotatePairs, hide, \
-      skipBelow, gelu, deltaRule}
+      skipBelow, gelu, convolve, deltaRule}

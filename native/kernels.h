@@ -69,6 +69,7 @@ struct Tile {
   bool adds;
 };
 
+constexpr int CONVOLUTION_TAPS_MAX = 32; // of models 3 and 4
 constexpr int DELTA_KEY_DIM_MAX = 1024; // of models 128; more would leave the first-level cache
 
 /**
@@ -139,6 +140,8 @@ struct Kernels {
   int (*skipBelow)(const float* x, int size, float bound);
   /** GELU by the error function. */
   void (*gelu)(const float* x, int size, float* y);
+  /** y is the bias and the sum of rows times taps (count, size); a null row is zeros. */
+  void (*convolve)(const float* const* rows, const float* taps, const float* bias, int count, int size, float* y);
   void (*deltaRule)(const DeltaColumns& columns);
 };
 

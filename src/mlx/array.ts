@@ -111,6 +111,19 @@ export function fromSlot(operation: string, code: number): MlxArray {
   return new MlxArray(slotHandle());
 }
 
+/** The `count` arrays of the vector that the last operation wrote to the out-slot. */
+export function fromVectorSlot(count: number): MlxArray[] {
+  const { native } = library();
+  const vector = slotHandle();
+  try {
+    return Array.from({ length: count }, (_, place) =>
+      fromSlot("mlx_vector_array_get", native.mlx_vector_array_get(emptySlot(), vector, place)),
+    );
+  } finally {
+    native.mlx_vector_array_free(vector);
+  }
+}
+
 /** Computes the arrays and waits for them. */
 export function evaluate(...arrays: readonly MlxArray[]): void {
   withVector(arrays, (vector) => check("mlx_eval", library().native.mlx_eval(vector)));

@@ -1,7 +1,7 @@
 /** The operations of mlx-c by their own names. Each returns a new array that the caller owns. */
 
-import { type Dtype, dtypes, fromSlot, type MlxArray, withVector } from "./array.ts";
-import { check, emptySlot, library, slotHandle } from "./library.ts";
+import { type Dtype, dtypes, fromSlot, fromVectorSlot, type MlxArray, withVector } from "./array.ts";
+import { check, emptySlot, library } from "./library.ts";
 
 /** As bytes that stay where they are: mlx-c reads the mode as a C string. */
 const affine = new TextEncoder().encode("affine\0");
@@ -15,6 +15,7 @@ export interface Quantization {
 }
 
 export const add = binary("mlx_add");
+export const divide = binary("mlx_divide");
 /** log(e^a + e^b) */
 export const logAddExp = binary("mlx_logaddexp");
 export const matmul = binary("mlx_matmul");
@@ -149,15 +150,7 @@ export function quantize(weight: MlxArray, { mode, group_size, bits }: Quantizat
   const name = mode === "affine" ? affine : mxfp4;
   const code = native.mlx_quantize(emptySlot(), weight.handle, present(group_size), present(bits), name, null, stream);
   check("mlx_quantize", code);
-  const vector = slotHandle();
-  try {
-    const parts = mode === "affine" ? 3 : 2;
-    return Array.from({ length: parts }, (_, part) =>
-      fromSlot("mlx_vector_array_get", native.mlx_vector_array_get(emptySlot(), vector, part)),
-    );
-  } finally {
-    native.mlx_vector_array_free(vector);
-  }
+  return fromVectorSlot(mode === "affine" ? 3 : 2);
 }
 
 export function reshape(a: MlxArray, shape: readonly number[]): MlxArray {
@@ -272,7 +265,14 @@ function integers(values: readonly number[]): Int32Array {
   return Int32Array.from(values);
 }
 
-type BinaryOperation = "mlx_add" | "mlx_logaddexp" | "mlx_matmul" | "mlx_maximum" | "mlx_minimum" | "mlx_multiply";
+type BinaryOperation =
+  | "mlx_add"
+  | "mlx_divide"
+  | "mlx_logaddexp"
+  | "mlx_matmul"
+  | "mlx_maximum"
+  | "mlx_minimum"
+  | "mlx_multiply";
 
 /** An operation on two arrays whose shapes agree or broadcast. */
 function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxArray {

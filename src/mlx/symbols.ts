@@ -79,6 +79,7 @@ export const symbols = {
       args: [slot, handle, handle, handle, optional, optional, "ptr", handle, optional, handle],
       returns: failed,
     },
+    mlx_divide: binary,
     mlx_erf: unary,
     mlx_exp: unary,
     mlx_gather_mm: { args: [slot, handle, handle, handle, handle, "bool", handle], returns: failed },
@@ -160,8 +161,9 @@ export const extra_symbols = {
   bunsen_forget: { args: [handle, "ptr", size, size], returns: failed },
   bunsen_repack: { args: [slot, slot, slot, "ptr", size, "i32", size, size, "ptr"], returns: failed },
   bunsen_rope_angles: { args: [slot, handle, handle, "f32", "f32", handle], returns: failed },
+  bunsen_convolve: { args: [slot, handle, handle, handle, "ptr", size, handle, handle], returns: failed },
   bunsen_delta_rule: {
-    args: [slot, slot, handle, handle, handle, handle, handle, handle, handle],
+    args: [slot, handle, handle, handle, handle, handle, "ptr", size, handle, handle],
     returns: failed,
   },
   bunsen_gelu: { args: [slot, handle, handle], returns: failed },

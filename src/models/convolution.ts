@@ -1,6 +1,8 @@
 /** A causal convolution of each channel by itself, over several sequences; what it keeps of each are its last inputs. Knows no family. */
 
-import type { MlxArray } from "../mlx/array.ts";
+import { assert } from "../core/assert.ts";
+import { inRows, type MlxArray } from "../mlx/array.ts";
+import { applyConvolution, hasExtras } from "../mlx/extras.ts";
 import { add, astype, concatenate, multiply, slice, zeros } from "../mlx/ops.ts";
 import type { Span, Step } from "./step.ts";
 
@@ -12,8 +14,16 @@ export interface Convolution {
   readonly state: number;
 }
 
-/** `x` (tokens, channels), unchanged in shape. */
+/** `x` (tokens, channels), unchanged in shape. In one operation where the library has it. */
 export function convolve(x: MlxArray, how: Convolution, step: Step): MlxArray {
+  if (!hasExtras()) return compose(x, how, step);
+  const [y, ...kept] = applyConvolution(x, how.taps, how.bias, step.sequences(how.state));
+  assert(y !== undefined, "what comes out is given first");
+  step.keepAll(how.state, kept);
+  return y;
+}
+
+function compose(x: MlxArray, how: Convolution, step: Step): MlxArray {
   using stack = new DisposableStack();
   const parts = step.spans.map((span) => stack.use(convolveSpan(x, span, how, step)));
   const joined = concatenate(parts, 0);
@@ -29,7 +39,7 @@ function convolveSpan(x: MlxArray, span: Span, { taps, state }: Convolution, ste
   using before = inputsBefore(step, span, state, [length - 1, channels], x);
   using all = concatenate([before, own], 0);
   using last = slice(all, [count, 0], [count + length - 1, channels]);
-  step.keep(span, state, last);
+  step.keep(span, state, inRows(last));
   let total = tapped(all, taps, 0, count);
   for (let tap = 1; tap < length; tap++) {
     using so_far = total;

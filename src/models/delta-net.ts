@@ -2,13 +2,12 @@
 
 import { fromBytes, type MlxArray } from "../mlx/array.ts";
 import { rmsNorm } from "../mlx/fast.ts";
-import { add, astype, concatenate, exp, logAddExp, multiply, reshape, sigmoid, slice, zeros } from "../mlx/ops.ts";
+import { add, astype, exp, logAddExp, multiply, reshape, sigmoid, slice, zeros } from "../mlx/ops.ts";
 import { adapted } from "./adapted.ts";
 import type { Attention } from "./attention.ts";
 import { type Convolution, convolve } from "./convolution.ts";
-import { deltaRule } from "./delta-rule.ts";
+import { type DeltaTokens, deltaRule } from "./delta-rule.ts";
 import { activate, gated, type Linear, linear, type Norm, normalize, times } from "./layers.ts";
-import type { Span, Step } from "./step.ts";
 
 export interface DeltaNetParts {
   readonly norm: Norm;
@@ -54,7 +53,7 @@ export function deltaNet(parts: DeltaNetParts): Attention {
       using convolved = convolve(mixed, parts.convolution, step);
       using active = activate(convolved, "silu");
       using tokens = tokensOf(normed, active, parts, speeds, norms);
-      using given = alongSpans(tokens, parts.state, step);
+      using given = deltaRule(tokens, parts.state, step);
       using heads = rmsNorm(given, parts.out_norm.weight, parts.out_norm.epsilon);
       using wide = reshape(heads, [x.shape[0] ?? 0, parts.heads * parts.value_dim]);
       using same = astype(wide, x.dtype);
@@ -70,8 +69,6 @@ export function deltaNet(parts: DeltaNetParts): Attention {
 // Added to the sum of squares.
 const NORM_EPSILON = 1e-6;
 
-type Tokens = ReturnType<typeof tokensOf>;
-
 /** All tokens' parts of the rule, in float32 as the state is. */
 function tokensOf(
   normed: MlxArray,
@@ -79,7 +76,7 @@ function tokensOf(
   { key_heads, heads, key_dim, value_dim, rate, decay, decay_bias }: DeltaNetParts,
   speeds: MlxArray,
   norms: { readonly queries: MlxArray; readonly keys: MlxArray },
-) {
+): DeltaTokens & Disposable {
   const tokens = normed.shape[0] ?? 0;
   const stack = new DisposableStack();
   const columns = (first: number, count: number, dim: number) => {
@@ -104,32 +101,6 @@ function tokensOf(
     rates: stack.use(sigmoid(wide)),
     [Symbol.dispose]: () => stack.dispose(),
   };
-}
-
-/** Each span from what its sequence keeps: (tokens, heads, value_dim). */
-function alongSpans(tokens: Tokens, state: number, step: Step): MlxArray {
-  using stack = new DisposableStack();
-  const parts = step.spans.map((span) => {
-    const cut = (x: MlxArray) => stack.use(rowsOf(x, span));
-    const { queries, keys, values, log_decays, rates } = tokens;
-    const own = {
-      queries: cut(queries),
-      keys: cut(keys),
-      values: cut(values),
-      log_decays: cut(log_decays),
-      rates: cut(rates),
-    };
-    const { given, after } = deltaRule(own, step.state(span, state));
-    using left = after;
-    step.keep(span, state, left);
-    return stack.use(given);
-  });
-  return concatenate(parts, 0);
-}
-
-function rowsOf(x: MlxArray, { first, count }: Span): MlxArray {
-  const [, ...rest] = x.shape;
-  return slice(x, [first, ...rest.map(() => 0)], [first + count, ...rest]);
 }
 
 function filled(size: number, value: number): MlxArray {

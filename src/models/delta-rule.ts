@@ -1,11 +1,13 @@
 /** The gated delta rule (Yang et al. 2024, arXiv:2412.06464): a state that is brought nearer to what each token holds. Knows no family. */
 
+import { assert } from "../core/assert.ts";
 import { fromBytes, type MlxArray } from "../mlx/array.ts";
 import { applyDeltaRule, hasExtras } from "../mlx/extras.ts";
 import { add, concatenate, exp, matmul, minimum, multiply, reshape, slice, transpose, zeros } from "../mlx/ops.ts";
 import { times } from "./layers.ts";
+import type { Span, Step } from "./step.ts";
 
-/** The tokens of one sequence, float32. */
+/** Float32. */
 export interface DeltaTokens {
   /** Both (tokens, key_heads, key_dim). */
   readonly queries: MlxArray;
@@ -17,37 +19,49 @@ export interface DeltaTokens {
   readonly rates: MlxArray;
 }
 
-/** What the state gives for each query, (tokens, heads, value_dim), and the state after: (heads, key_dim, value_dim), as that before. */
-export interface DeltaResult {
-  readonly given: MlxArray;
-  readonly after: MlxArray;
-}
-
 // Tokens whose changes of the state are solved for together.
 const PIECE = 32;
 
-/** `before` null: zeros. In one operation where the library has it. */
-export function deltaRule(tokens: DeltaTokens, before: MlxArray | null): DeltaResult {
-  const { queries, keys, values, log_decays, rates } = tokens;
-  if (hasExtras()) return applyDeltaRule(queries, keys, values, log_decays, rates, before);
-  const [count = 0, heads = 0, value_dim = 0] = values.shape;
-  const [, key_heads = 0, key_dim = 0] = keys.shape;
-  using stack = new DisposableStack();
-  const given: MlxArray[] = [];
-  let state = before === null ? zeros([heads, key_dim, value_dim], "float32") : reshape(before, before.shape);
-  for (let first = 0; first < count; first += PIECE) {
-    const piece = Math.min(PIECE, count - first);
-    using state_before = state;
-    using folded = reshape(state_before, [key_heads, heads / key_heads, key_dim, value_dim]);
-    using own = pieceOf(tokens, first, piece);
-    const result = solve(own, folded);
-    using after = result.after;
-    using by_head = result.given;
-    using flat = reshape(by_head, [heads, piece, value_dim]);
-    given.push(stack.use(transpose(flat, [1, 0, 2])));
-    state = reshape(after, [heads, key_dim, value_dim]);
+/**
+ * What the states give for each query: (tokens, heads, value_dim). That of each sequence, (heads, key_dim, value_dim), is at place
+ * `state` among the model's. In one operation where the library has it.
+ */
+export function deltaRule(tokens: DeltaTokens, state: number, step: Step): MlxArray {
+  if (hasExtras()) {
+    const { queries, keys, values, log_decays, rates } = tokens;
+    const [given, ...kept] = applyDeltaRule(queries, keys, values, log_decays, rates, step.sequences(state));
+    assert(given !== undefined, "what comes out is given first");
+    step.keepAll(state, kept);
+    return given;
   }
-  return { given: concatenate(given, 0), after: state };
+  using stack = new DisposableStack();
+  return concatenate(
+    step.spans.flatMap((span) => alongSpan(tokens, span, state, step).map((given) => stack.use(given))),
+    0,
+  );
+}
+
+/** Piece by piece from what its sequence keeps. */
+function alongSpan(tokens: DeltaTokens, span: Span, place: number, step: Step): MlxArray[] {
+  const [, heads = 0, value_dim = 0] = tokens.values.shape;
+  const [, key_heads = 0, key_dim = 0] = tokens.keys.shape;
+  const folded = [key_heads, heads / key_heads, key_dim, value_dim];
+  const before = step.state(span, place);
+  let state = before === null ? zeros(folded, "float32") : reshape(before, folded);
+  const given: MlxArray[] = [];
+  for (let done = 0; done < span.count; done += PIECE) {
+    const count = Math.min(PIECE, span.count - done);
+    using state_before = state;
+    using own = pieceOf(tokens, span.first + done, count);
+    const solved = solve(own, state_before);
+    state = solved.after;
+    using by_head = solved.given;
+    using flat = reshape(by_head, [heads, count, value_dim]);
+    given.push(transpose(flat, [1, 0, 2]));
+  }
+  using after = state;
+  step.keep(span, place, reshape(after, [heads, key_dim, value_dim]));
+  return given;
 }
 
 /** A piece by heads, those of values as (key_heads, heads / key_heads, …). */
@@ -76,7 +90,7 @@ function pieceOf(tokens: DeltaTokens, first: number, count: number): DeltaTokens
  * What token t changes of the state depends on what those before it did: (I + A) · changes = rates · (values - held), where A
  * holds how much of each earlier token's change is still seen by the later one's key.
  */
-function solve({ queries, keys, values, log_decays, rates }: DeltaTokens, state: MlxArray): DeltaResult {
+function solve({ queries, keys, values, log_decays, rates }: DeltaTokens, state: MlxArray) {
   const count = keys.shape[2] ?? 0;
   using up_to = lower(count, (row, column) => column <= row);
   using earlier = lower(count, (row, column) => column < row);

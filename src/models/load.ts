@@ -19,6 +19,7 @@ import { loadGlm4 } from "./glm4.ts";
 import { loadGptOss } from "./gpt-oss.ts";
 import { loadGranite } from "./granite.ts";
 import { loadLfm2 } from "./lfm2.ts";
+import { loadLfm2Moe } from "./lfm2-moe.ts";
 import { loadLlama } from "./llama.ts";
 import { loadMistral } from "./mistral.ts";
 import { loadMixtral } from "./mixtral.ts";
@@ -53,6 +54,7 @@ const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => M
   ["gpt_oss", loadGptOss],
   ["granite", loadGranite],
   ["lfm2", loadLfm2],
+  ["lfm2_moe", loadLfm2Moe],
   ["llama", loadLlama],
   ["mistral", loadMistral],
   ["mixtral", loadMixtral],

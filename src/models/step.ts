@@ -1,8 +1,8 @@
 /** One forward pass over parts of several sequences: where each stands, and where its keys and values are. Knows no model. */
 
 import { assert } from "../core/assert.ts";
-import { fromBytes, inRows, type MlxArray } from "../mlx/array.ts";
-import { ropeAngles } from "../mlx/extras.ts";
+import { fromBytes, type MlxArray } from "../mlx/array.ts";
+import { ropeAngles, type Sequences } from "../mlx/extras.ts";
 import { astype } from "../mlx/ops.ts";
 import type { Adapter } from "./adapter.ts";
 import type { Rope } from "./rope.ts";
@@ -88,13 +88,31 @@ export class Step implements Disposable {
     return state.from === null ? null : this.#states.read(state.from, index);
   }
 
-  /** What it keeps after the span's tokens: a copy, float32. */
+  /** What it keeps after the span's tokens; the array is the step's from now on, and becomes float32. */
   keep({ state }: Span, index: number, array: MlxArray): void {
     assert(this.#states !== null && state != null, "a model with recurrent layers steps with states");
-    using floats = astype(array, "float32");
-    const own = inRows(floats);
+    const own = inFloat32(array);
     this.#states.write(state.to, index, own);
     this.#kept.push(own);
+  }
+
+  /** Of each span in turn. */
+  keepAll(index: number, arrays: readonly MlxArray[]): void {
+    for (const [place, span] of this.spans.entries()) {
+      const array = arrays[place];
+      assert(array !== undefined, "something is kept of each span");
+      this.keep(span, index, array);
+    }
+  }
+
+  /** The spans as native/bunsen.h has sequences. */
+  sequences(index: number): Sequences {
+    const befores: MlxArray[] = [];
+    const stretches = this.spans.flatMap((span) => {
+      const before = this.state(span, index);
+      return [span.first, span.count, before === null ? -1 : befores.push(before) - 1];
+    });
+    return { stretches: Int32Array.from(stretches), befores };
   }
 
   /** All that was kept, to be computed with what the step gives: it leads to no logits. */
@@ -141,6 +159,12 @@ export class Step implements Disposable {
   [Symbol.dispose](): void {
     this.#arrays.dispose();
   }
+}
+
+function inFloat32(array: MlxArray): MlxArray {
+  if (array.dtype === "float32") return array;
+  using given = array;
+  return astype(given, "float32");
 }
 
 function placesOf(spans: readonly Span[]): ReadonlyMap<Adapter, number[]> {

@@ -208,6 +208,10 @@ FAMILIES = {
         "block_auto_adjust_ff_dim": True, "norm_eps": 1e-5, "conv_bias": True, "conv_L_cache": 3,
         "num_hidden_layers": 5, "layer_types": ["conv", "conv", "full_attention", "conv", "full_attention"],
     },
+    "lfm2_moe": {
+        **EXPERTS, "num_dense_layers": 1, "norm_topk_prob": True, "use_expert_bias": True, "routed_scaling_factor": 1.5,
+        "norm_eps": 1e-5, "conv_bias": False, "conv_L_cache": 3, "layer_types": ["conv", "full_attention"] * 2,
+    },
     "qwen3_next": {
         **EXPERTS, "head_dim": 32, "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [1],
         "shared_expert_intermediate_size": 32, "partial_rotary_factor": 0.25, "full_attention_interval": 3,
