@@ -6,6 +6,9 @@ import { applyConvolution, hasExtras } from "../mlx/extras.ts";
 import { add, astype, concatenate, multiply, slice, zeros } from "../mlx/ops.ts";
 import type { Span, Step } from "./step.ts";
 
+// As many as the library's operation takes; models have 3 or 4.
+export const TAPS_MAX = 32;
+
 export interface Convolution {
   /** (taps, channels), the last one for the token itself. */
   readonly taps: MlxArray;

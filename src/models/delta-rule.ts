@@ -7,6 +7,9 @@ import { add, concatenate, exp, matmul, minimum, multiply, reshape, slice, trans
 import { times } from "./layers.ts";
 import type { Span, Step } from "./step.ts";
 
+// As much as the library's operation takes; models have 128.
+export const KEY_DIM_MAX = 1024;
+
 /** Float32. */
 export interface DeltaTokens {
   /** Both (tokens, key_heads, key_dim). */

@@ -3,6 +3,7 @@
 import { Failure } from "../core/failure.ts";
 import { type Attention, attention } from "./attention.ts";
 import type { ConfigReader } from "./config.ts";
+import { TAPS_MAX } from "./convolution.ts";
 import { rms, type Sizes } from "./decoder.ts";
 import type { StateShape } from "./family.ts";
 import type { Rope } from "./rope.ts";
@@ -20,7 +21,7 @@ export function mixerReader(reader: ConfigReader, weights: Weights, sizes: Sizes
   const { hidden_size, heads, kv_heads, head_dim } = sizes;
   const epsilon = reader.numberOr("norm_eps", 1e-5);
   const bias = reader.flag("conv_bias");
-  const taps = reader.dimensionOr("conv_L_cache", 3);
+  const taps = reader.dimensionWithin("conv_L_cache", 2, TAPS_MAX, 3);
   for (const name of ["conv_dim", "conv_dim_out"]) reader.only(name, hidden_size);
   const attends = attendingLayers(reader, sizes);
   const before = (layer: number, kind: boolean) => attends.slice(0, layer).filter((each) => each === kind).length;

@@ -6,8 +6,10 @@
 import { assert } from "../core/assert.ts";
 import { type Attention, attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
+import { TAPS_MAX } from "./convolution.ts";
 import { blocksOf, decoder, gateUpDown, readSizes, rms, type Sizes, sequential } from "./decoder.ts";
 import { deltaNet } from "./delta-net.ts";
+import { KEY_DIM_MAX } from "./delta-rule.ts";
 import type { Model, StateShape } from "./family.ts";
 import type { Norm } from "./layers.ts";
 import { mixture } from "./mixture.ts";
@@ -92,9 +94,9 @@ function readDelta(reader: ConfigReader): DeltaSizes {
   return {
     key_heads,
     heads: key_heads * group,
-    key_dim: reader.dimension("linear_key_head_dim"),
+    key_dim: reader.dimensionWithin("linear_key_head_dim", 1, KEY_DIM_MAX),
     value_dim: reader.dimension("linear_value_head_dim"),
-    taps: reader.dimensionOr("linear_conv_kernel_dim", 4),
+    taps: reader.dimensionWithin("linear_conv_kernel_dim", 2, TAPS_MAX, 4),
   };
 }
 

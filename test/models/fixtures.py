@@ -219,6 +219,7 @@ FAMILIES = {
         "linear_conv_kernel_dim": 4, "tie_word_embeddings": False,
     },
 }
+HYBRIDS = ("lfm2", "lfm2_moe", "qwen3_next")
 WINDOWLESS = ("gemma2", "mistral", "phi3", "qwen2", "starcoder2")
 
 
@@ -230,6 +231,7 @@ def write_family(model_type, extra, seed):
         module.create_attention_mask = lambda h, c, **_: create(h, c, window_size=WINDOW, return_array=True)
     config = {"model_type": model_type, **FAMILY_BASE, **extra}
     forms = {"": None, "-4bit": "affine"} | ({"-mxfp4": "mxfp4", "-blocks": "mxfp4"} if model_type == "gpt_oss" else {})
+    forms |= {"-published": None} if model_type in HYBRIDS else {}
     for suffix, mode in forms.items():
         mx.random.seed(seed)
         model = module.Model(module.ModelArgs.from_dict(config))
@@ -244,6 +246,8 @@ def write_family(model_type, extra, seed):
         save_model(folder, written, donate_model=False)
         if model_type == "mixtral":
             unstack(folder / "model.safetensors")
+        if suffix == "-published":
+            as_published(folder / "model.safetensors", model_type)
         if suffix == "-blocks":
             into_blocks(folder / "model.safetensors")
             stored = {**config, "quantization_config": {"quant_method": "mxfp4"}}
@@ -265,6 +269,22 @@ def unstack(path):
             continue
         projection, part = rest.split(".")
         kept |= {f"{prefix}experts.{e}.{names[projection]}.{part}": value[e] for e in range(value.shape[0])}
+    mx.eval(kept)
+    mx.save_safetensors(str(path), kept, metadata={"format": "mlx"})
+    path.with_name("model.safetensors.index.json").unlink()
+
+
+def as_published(path, model_type):
+    """As transformers write them: experts by themselves, channels of convolutions first, qwen3_next's norms less 1."""
+    names = {} if model_type == "qwen3_next" else {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
+    kept = {}
+    for name, value in mx.load(str(path)).items():
+        shifted = model_type == "qwen3_next" and "norm" in name and "linear_attn" not in name
+        value = value.moveaxis(2, 1) if "conv" in name and value.ndim == 3 else value - 1 if shifted else value
+        for own, published in names.items():
+            name = name.replace(own, published)
+        prefix, _, rest = name.partition("switch_mlp.")
+        kept |= {f"{prefix}experts.{e}.{rest}": value[e] for e in range(value.shape[0])} if rest else {name: value}
     mx.eval(kept)
     mx.save_safetensors(str(path), kept, metadata={"format": "mlx"})
     path.with_name("model.safetensors.index.json").unlink()
