@@ -85,7 +85,7 @@ describe.each([...CLIENTS])("$script", ({ script, loops, more }) => {
     scripted.answers.splice(0, Number.POSITIVE_INFINITY, ...Array.from({ length: loops }, () => TURNS).flat());
     const agents = await told<readonly Agent[]>(script, "agent", listening.url);
     expect(agents).toEqual(Array.from({ length: loops }, () => ({ text: ANSWER, called: CALLED })));
-  }, 60_000);
+  }, 180_000);
 
   test("chats with the default model", async () => {
     const { whole, ...others } = await told<Chat>(script, "chat", real.url);
@@ -93,7 +93,7 @@ describe.each([...CLIENTS])("$script", ({ script, loops, more }) => {
     const texts = [others["streamed"] ?? whole, ...((others["texts"] as readonly string[] | undefined) ?? [])];
     expect(texts).toEqual(texts.map(() => whole));
     expect(others).toMatchObject(more);
-  }, 60_000);
+  }, 180_000);
 });
 
 describe("the command llm", () => {
@@ -109,7 +109,7 @@ describe("the command llm", () => {
     const streamed = await llm(real.url, MODEL, ...words);
     expect(streamed).toContain("Paris");
     expect(await llm(real.url, MODEL, ...words, "--no-stream")).toBe(streamed);
-  }, 60_000);
+  }, 180_000);
 
   test("uses two tools, one after the other, and says what came of them", async () => {
     scripted.answers.splice(0, Number.POSITIVE_INFINITY, ...TURNS);
@@ -118,5 +118,5 @@ describe("the command llm", () => {
     expect(said).toEndWith(ANSWER);
     expect(scripted.prompts.at(-1)).toContain("12 degrees in Oslo");
     expect(scripted.prompts.at(-1)).toContain("half past ten");
-  }, 60_000);
+  }, 180_000);
 });

@@ -50,7 +50,7 @@ def chat(url):
         "whole": whole.content[0].text,
         "streamed": streamed,
         "models": [model.id for model in server.models.list()],
-        "counts_apart": counted.input_tokens - whole.usage.input_tokens,
+        "counts_apart": counted.input_tokens - whole.usage.input_tokens - whole.usage.cache_read_input_tokens,
     }
 
 
