@@ -144,8 +144,12 @@ describe("a decoder that reads", () => {
     }
   });
 
-  test("gives the last token's state, alone and together, in pieces of any size", () => {
-    using reader = decoder("untied", LAST);
+  test.each([
+    "untied",
+    "family-lfm2",
+    "family-qwen3_next",
+  ])("gives the last token's state, alone and together, in pieces of any size: %s", (name) => {
+    using reader = decoder(name, LAST);
     const expected = texts.map((text) => Array.from(readAll(reader, [text])[0] ?? []));
     expect(expected[0]?.length).toBe(64);
     for (const piece_tokens of [512, 50]) {
