@@ -2,16 +2,14 @@
 
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
-import type { RowFinish } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { StateMove } from "../models/step.ts";
 import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
-import { blocksFor, Row, type RowLimits, wholeBlocks } from "./row.ts";
-import type { RowStates } from "./row-states.ts";
-import { StateStore } from "./state-store.ts";
-import { CHUNK_TOKENS_MIN, StepCost, type StepLoad } from "./step-cost.ts";
+import { Recurrence, type StateSettings } from "./recurrence.ts";
+import { blocksFor, type Drawn, insertByRank, isMoreUrgent, Row, type RowLimits } from "./row.ts";
+import { StepCost, type StepLoad } from "./step-cost.ts";
 
 // Copying a block costs about as much as computing a few tokens.
 const COPY_TOKENS_MIN = 8;
@@ -45,12 +43,6 @@ interface OpenPlan extends Plan {
   restored_blocks: number;
 }
 
-export interface Committed {
-  /** What was drawn, as far as it is part of the answer. */
-  readonly token_ids: readonly number[];
-  readonly finish: RowFinish | null;
-}
-
 export interface BatcherSettings {
   readonly blocks_max: number;
   /** Blocks kept for what they contain while no row holds them. */
@@ -65,14 +57,14 @@ export interface BatcherSettings {
   readonly restored_blocks_max: number;
   /** Tokens guessed for a row in one step; 0: none. */
   readonly draft_tokens_max: number;
-  /** Slots for what recurrent layers keep, two for each row at least, and how many blocks one that is kept serves; null: there are none. */
-  readonly states: { readonly slots_max: number; readonly blocks_per_state: number } | null;
+  /** Of recurrent layers; null: there are none. */
+  readonly states: StateSettings | null;
 }
 
 export class Batcher {
   readonly #settings: BatcherSettings;
   readonly #store: BlockStore;
-  readonly #states: StateStore | null;
+  readonly #recurrence: Recurrence | null;
   readonly #cost: StepCost;
   #joined = 0;
   readonly #rows = new Map<number, Row>();
@@ -86,8 +78,13 @@ export class Batcher {
     const { states } = settings;
     assert(states === null || states.slots_max >= 2 * settings.rows_max, "each row has a state to step from and to");
     this.#settings = settings;
-    this.#states = states && new StateStore(states.slots_max, states.blocks_per_state, state_tier);
-    this.#store = new BlockStore(settings.blocks_max, tierOfBoth(tier, this.#states), settings.cached_blocks_max);
+    const evicted: BlockTier["evicted"] = (block, content) => {
+      this.#recurrence?.evicted(content);
+      tier.evicted(block, content);
+    };
+    const both = { evicted, restore: tier.restore.bind(tier), has: tier.has.bind(tier) };
+    this.#store = new BlockStore(settings.blocks_max, both, settings.cached_blocks_max);
+    this.#recurrence = states && new Recurrence(states, this.#store, state_tier);
     this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
 
@@ -113,13 +110,9 @@ export class Batcher {
       const held = `the cache holds ${blocks_max * BLOCK_TOKENS} tokens`;
       throw new Failure("context_overflow", `Cannot start the request: ${asked}, ${held}`);
     }
-    const row = new Row(
-      id,
-      prompt_ids,
-      limits,
-      { ms: rankMs(limits.urgency, now_ms), order: this.#joined++ },
-      this.#states,
-    );
+    const drafts = limits.drafts && this.#recurrence === null; // what recurrent layers keep is not taken back
+    const rank = { ms: rankMs(limits.urgency, now_ms), order: this.#joined++ };
+    const row = new Row(id, prompt_ids, { ...limits, drafts }, rank);
     this.#rows.set(id, row);
     insertByRank(this.#waiting, row);
   }
@@ -138,7 +131,7 @@ export class Batcher {
     const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0 };
     this.#store.trim(this.#settings.restored_blocks_max);
     this.#admit();
-    const decoding = this.#active.filter((row) => row.pending === 1 && !row.is_fetching);
+    const decoding = this.#active.filter((row) => row.pending === 1 && !this.#recurrence?.isFetching(row));
     const reading = this.#active.filter((row) => !decoding.includes(row));
     for (const row of decoding) this.#decode(row, decoding.length, plan);
     let budget = this.#cost.chunkTokens(decoding.length > 0);
@@ -151,19 +144,19 @@ export class Batcher {
    * Books a part that went through. `drawn_ids` is empty when it had no outputs, else the accepted drafts and one more.
    * `is_complete`: nothing may follow them.
    */
-  commit(part: Part, drawn_ids: readonly number[], is_complete = false): Committed {
+  commit(part: Part, drawn_ids: readonly number[], is_complete = false): Drawn {
     const row = this.#row(part.id);
     assert(drawn_ids.length <= part.outputs && drawn_ids.length > 0 === part.outputs > 0, "an output draws a token");
     if (row.drawn === 0) row.prompt_tokens_computed += part.token_ids.length;
     row.drafter?.observe(part.outputs - 1, drawn_ids.length - 1);
-    const drawn = draw(row, drawn_ids);
+    const drawn = row.draw(drawn_ids);
     const { token_ids } = drawn;
     const finish = is_complete ? "stop" : drawn.finish;
     // Rejected drafts stay in the block and are written over.
     const length = part.start + part.token_ids.length - part.outputs + drawn_ids.length;
     row.length = Math.min(length, row.token_ids.length);
     this.#publish(row, part.start);
-    this.#settle(row, part);
+    this.#recurrence?.settle(row, part.start + part.token_ids.length, this.#active);
     return { token_ids, finish };
   }
 
@@ -183,7 +176,7 @@ export class Batcher {
   }
 
   explain(prompt_ids: readonly number[], root: string): PrefixMatch {
-    return this.#store.explain(prompt_ids, root, (content) => this.#states?.has(content) ?? true);
+    return this.#store.explain(prompt_ids, root, (content) => this.#recurrence?.has(content) ?? true);
   }
 
   /** What blocks nobody reads hold, the last used first. */
@@ -193,11 +186,11 @@ export class Batcher {
 
   /** The states that are kept, the last used first, slots in place of blocks. */
   cachedStates(): ReturnType<BlockStore["cached"]> {
-    return this.#states?.cached() ?? [];
+    return this.#recurrence?.cached() ?? [];
   }
 
   get freeStates(): readonly number[] {
-    return this.#states?.free ?? [];
+    return this.#recurrence?.free ?? [];
   }
 
   get freeBlocks(): readonly number[] {
@@ -216,15 +209,11 @@ export class Batcher {
 
   checkIntegrity(): void {
     this.#store.checkIntegrity(this.#active.map((row) => row.blocks));
-    const slots = this.#active.flatMap((row) => row.states?.slots ?? []);
-    this.#states?.checkIntegrity(slots, (content) => this.#store.isPublished(content));
+    this.#recurrence?.checkIntegrity(this.#active);
     assert(this.#spare() >= 0, "every promised block can be taken");
     assert(this.#rows.size === this.#active.length + this.#waiting.length, "a row waits or is active");
     for (const row of this.#waiting) assert(row.length + row.blocks.length === 0, "a waiting row holds no block");
-    for (const row of this.#active) {
-      assert(blocksFor(row.length) <= row.blocks.length, "a row's tokens are in blocks");
-      assert(row.states === null || row.states.length <= row.length, "a row's state is of tokens in its blocks");
-    }
+    for (const row of this.#active) assert(blocksFor(row.length) <= row.blocks.length, "a row's tokens are in blocks");
   }
 
   /** Strictly by rank: a row that does not fit is not overtaken. Each running row is left one block to grow into. */
@@ -232,7 +221,7 @@ export class Batcher {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
       if (this.#active.length >= this.#settings.rows_max) return;
       this.#reuse(row, null);
-      if (row.is_fetching) this.#fallBack(row);
+      if (this.#recurrence?.isFetching(row)) this.#recurrence.fallBack(row);
       row.blocks_promised = blocksFor(row.token_ids.length);
       if (row.blocks_owed + this.#active.length > this.#spare()) {
         this.#giveBack(row);
@@ -251,7 +240,7 @@ export class Batcher {
     const fits = blocksFor(row.length + 1 + proposed.length) - row.blocks.length <= this.#spare();
     const drafts = fits ? proposed : [];
     this.#cover(row, row.length + 1 + drafts.length);
-    plan.parts.push(partOf(row, [...row.token_ids.slice(row.length), ...drafts], 1 + drafts.length));
+    plan.parts.push(this.#partOf(row, [...row.token_ids.slice(row.length), ...drafts], 1 + drafts.length));
     plan.decode_rows += 1;
     plan.extra_tokens += drafts.length;
   }
@@ -262,15 +251,16 @@ export class Batcher {
     if (row.atBlockStart) {
       this.#reuse(row, plan);
       if (this.#hasRestoredEnough(plan)) return 0; // more may be there: it is not to be computed
-      if (row.is_fetching && !this.#goesOnWithout(row)) return 0;
+      if (this.#recurrence?.isFetching(row) && !this.#goesOnWithout(row)) return 0;
       if (this.#isFollowing(row)) return 0;
-      if (row.states === null) this.#copyTail(row, plan);
+      if (this.#recurrence === null) this.#copyTail(row, plan);
     }
-    const end = this.#stopBefore(row, chunkEnd(row, budget));
+    const most = row.chunkEnd(budget);
+    const end = this.#recurrence?.stopBefore(row, most, this.#active) ?? most;
     if (end <= row.length) return 0;
     this.#cover(row, end);
     const token_ids = row.token_ids.slice(row.length, end);
-    plan.parts.push(partOf(row, token_ids, end === row.token_ids.length ? 1 : 0));
+    plan.parts.push(this.#partOf(row, token_ids, end === row.token_ids.length ? 1 : 0));
     plan.extra_tokens += token_ids.length;
     return token_ids.length;
   }
@@ -280,50 +270,22 @@ export class Batcher {
    * compute: its logits are wanted.
    */
   #reuse(row: Row, plan: OpenPlan | null): void {
-    const end = row.states === null ? row.last_boundary : this.#reach(row, row.states);
-    let last: BlockContent | null = null;
+    const end = this.#recurrence?.reach(row) ?? row.last_boundary;
     while (row.length < end) {
-      last = row.content(row.blocks.length);
-      const block = last && (this.#store.hold(last) ?? (plan && this.#restore(last, plan)));
+      const content = row.content(row.blocks.length);
+      const block = content && (this.#store.hold(content) ?? (plan && this.#restore(content, plan)));
       if (block === null) return;
       row.blocks.push(block);
       row.length += BLOCK_TOKENS;
     }
-    if (row.is_fetching && row.length === end) this.#resume(row, plan);
+    if (!this.#recurrence?.isFetching(row) || row.length > end || (plan && this.#hasRestoredEnough(plan))) return;
+    const was_restored = this.#recurrence.resume(row, plan !== null);
+    if (plan && was_restored) plan.restored_blocks += this.#recurrence.blocks_per_state;
   }
 
-  /** How far what is kept of the row's text reaches: the last end of a block with a state, and all blocks before it. */
-  #reach(row: Row, states: RowStates): number {
-    let end = states.length;
-    let position = end;
-    for (; position < row.last_boundary; position += BLOCK_TOKENS) {
-      const content = row.content(position / BLOCK_TOKENS);
-      if (content === null || !this.#store.has(content)) break;
-      if (this.#states?.has(content)) end = position + BLOCK_TOKENS;
-    }
-    states.known_end = position;
-    return end;
-  }
-
-  /** Brings the state behind the row's blocks. */
-  #resume(row: Row, plan: OpenPlan | null): void {
-    if (plan && this.#hasRestoredEnough(plan)) return;
-    const content = row.content(row.blocks.length - 1);
-    assert(content !== null && row.states !== null, "a row that fetches has whole blocks");
-    const found = row.states.resume(content, row.length, plan !== null);
-    if (plan && found === "restored") plan.restored_blocks += this.#settings.states?.blocks_per_state ?? 0;
-  }
-
-  /** Gives back blocks for which no state came. What others hold of them is not there to be promised anew. */
-  #fallBack(row: Row): void {
-    const end = row.states?.length ?? 0;
-    for (const block of row.blocks.splice(end / BLOCK_TOKENS).reverse()) this.#store.release(block);
-    row.length = end;
-  }
-
-  /** Computes what was not there after all; false when the row has to wait for room to do so. */
+  /** Computes what was not there after all; false when the row has to wait, as what others hold is not there to be promised anew. */
   #goesOnWithout(row: Row): boolean {
-    this.#fallBack(row);
+    this.#recurrence?.fallBack(row);
     if (this.#spare() >= 0) return true;
     this.#active.splice(this.#active.indexOf(row), 1);
     this.#waitAgain(row);
@@ -342,7 +304,7 @@ export class Batcher {
 
   /** Whether to wait: a more urgent row computes this row's next block, or all that is left of its prompt. */
   #isFollowing(row: Row): boolean {
-    if (row.states !== null) return this.#active.some((other) => isMoreUrgent(other, row) && isAhead(other, row));
+    if (this.#recurrence !== null) return this.#recurrence.isFollowing(row, this.#active);
     const tokens = Math.min(BLOCK_TOKENS, row.pending - 1);
     const alike = this.#active.filter((other) => sharedTokens(row, other) >= tokens);
     const computed = alike.some((other) => other.length >= row.length + tokens);
@@ -400,36 +362,8 @@ export class Batcher {
     }
   }
 
-  /** Keeps the state that the part left behind, at the end of a block. */
-  #settle(row: Row, part: Part): void {
-    const { states } = row;
-    if (states === null) return;
-    assert(row.length === part.start + part.token_ids.length, "what recurrent layers keep is not taken back");
-    states.settle(row.length);
-    if (!row.atBlockStart) return;
-    const index = row.length / BLOCK_TOKENS - 1;
-    const content = row.content(index);
-    assert(content !== null, "a full block has its tokens");
-    if (this.#store.find(content) !== row.blocks[index]) return; // private, after a collision of hashes
-    states.keep(content, index + 1, this.#stops(row).includes(row.length));
-  }
-
-  /**
-   * Where others may well part from the row, or come to go on from: the end of what blocks hold of its text, where other rows'
-   * texts part from it, the last whole block of its prompt. A state is only there where a part ended.
-   */
-  #stops(row: Row): number[] {
-    const parting = this.#active.filter((other) => other !== row).map((other) => sharedBoundary(row, other));
-    return [row.states?.known_end ?? 0, row.prompt_boundary, ...parting];
-  }
-
-  #stopBefore(row: Row, end: number): number {
-    if (row.states === null) return end;
-    return Math.min(end, ...this.#stops(row).filter((stop) => stop > row.length));
-  }
-
   #giveBack(row: Row): void {
-    row.states?.giveBack();
+    this.#recurrence?.leave(row);
     for (const block of row.blocks.toReversed()) this.#store.release(block);
     row.blocks = [];
     row.length = 0;
@@ -441,28 +375,17 @@ export class Batcher {
     return this.#active.reduce((spare, row) => spare - row.blocks_owed, this.#store.available);
   }
 
+  #partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
+    const blocks = row.blocks.slice(0, blocksFor(row.length + token_ids.length));
+    const state = this.#recurrence?.move(row) ?? null;
+    return { id: row.id, token_ids, start: row.length, blocks, outputs, state };
+  }
+
   #row(id: number): Row {
     const row = this.#rows.get(id);
     assert(row !== undefined, "a row that steps has joined and not left");
     return row;
   }
-}
-
-function isMoreUrgent({ rank: left }: Row, { rank: right }: Row): boolean {
-  return left.ms < right.ms || (left.ms === right.ms && left.order < right.order);
-}
-
-function insertByRank(rows: Row[], row: Row): void {
-  const behind = rows.findIndex((other) => isMoreUrgent(row, other));
-  rows.splice(behind < 0 ? rows.length : behind, 0, row);
-}
-
-/** A chunk within a prompt ends with a block if it can, since full blocks can be shared, or in the middle of one. */
-function chunkEnd(row: Row, budget: number): number {
-  const end = row.length + budget;
-  if (end >= row.token_ids.length) return row.token_ids.length;
-  const whole = end - (end % BLOCK_TOKENS);
-  return whole > row.length ? whole : end - (end % CHUNK_TOKENS_MIN);
 }
 
 /** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */
@@ -471,47 +394,4 @@ function sharedTokens(row: Row, other: Row): number {
   if (other === row || other.limits.root !== row.limits.root || other.blocks[index - 1] !== row.blocks[index - 1])
     return 0;
   return equalTokens(row.tokensOf(index), other.tokensOf(index));
-}
-
-function partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
-  const blocks = row.blocks.slice(0, blocksFor(row.length + token_ids.length));
-  return { id: row.id, token_ids, start: row.length, blocks, outputs, state: row.states?.move() ?? null };
-}
-
-/** How many tokens both have in common from the start, in whole blocks. */
-function sharedBoundary(row: Row, other: Row): number {
-  if (row.limits.root !== other.limits.root) return 0;
-  return wholeBlocks(equalTokens(row.token_ids, other.token_ids));
-}
-
-/** Whether the row would come upon a state that the other is about to leave. */
-function isAhead(other: Row, row: Row): boolean {
-  const boundary = Math.min(sharedBoundary(row, other), row.last_boundary);
-  return other.length >= row.length && other.length < boundary;
-}
-
-/** Gives up a state with the block before it. */
-function tierOfBoth(tier: BlockTier, states: StateStore | null): BlockTier {
-  if (states === null) return tier;
-  return {
-    has: (content) => tier.has(content),
-    restore: (block, content) => tier.restore(block, content),
-    evicted(block, content) {
-      states.evict(content);
-      tier.evicted(block, content);
-    },
-  };
-}
-
-/** Appends what was drawn until the row ends. */
-function draw(row: Row, drawn_ids: readonly number[]): Committed {
-  const token_ids: number[] = [];
-  for (const token of drawn_ids) {
-    row.drawn += 1;
-    if (row.limits.stop_token_ids.has(token)) return { token_ids, finish: "stop" };
-    row.token_ids.push(token);
-    token_ids.push(token);
-    if (row.drawn >= row.limits.tokens_max) return { token_ids, finish: "length" };
-  }
-  return { token_ids, finish: null };
 }

@@ -1,12 +1,12 @@
 /** One sequence in the batch: its tokens and the blocks that hold them. Knows nothing of other rows. */
 
 import { assert } from "../core/assert.ts";
+import type { RowFinish } from "../core/generation.ts";
 import type { Urgency } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import { type BlockContent, chainHash } from "./block-store.ts";
 import { Drafter } from "./drafter.ts";
-import { RowStates } from "./row-states.ts";
-import type { StateStore } from "./state-store.ts";
+import { CHUNK_TOKENS_MIN } from "./step-cost.ts";
 
 export interface RowLimits {
   readonly tokens_max: number;
@@ -15,8 +15,14 @@ export interface RowLimits {
   readonly urgency: Urgency;
   /** What beside its tokens decides what its blocks hold: the key of its adapter, or nothing. */
   readonly root: string;
-  /** Whether the row's next tokens may be guessed and verified together: not where what was kept cannot be taken back. */
+  /** Whether the row's next tokens may be guessed and verified together. */
   readonly drafts: boolean;
+}
+
+/** What was drawn, as far as it is part of the answer. */
+export interface Drawn {
+  readonly token_ids: readonly number[];
+  readonly finish: RowFinish | null;
 }
 
 export class Row {
@@ -31,8 +37,6 @@ export class Row {
   readonly #chain_hashes: string[] = [];
   /** The block table: the row's positions in order, 32 to a block. */
   blocks: number[] = [];
-  /** What its recurrent layers keep; null for a model that has none. */
-  readonly states: RowStates | null;
   /** Tokens whose keys and values are in the blocks. */
   length = 0;
   /** Blocks the row was promised when it became active. */
@@ -40,30 +44,18 @@ export class Row {
   drawn = 0;
   prompt_tokens_computed = 0;
 
-  constructor(
-    id: number,
-    prompt_ids: readonly number[],
-    limits: RowLimits,
-    rank: Row["rank"],
-    store: StateStore | null = null,
-  ) {
+  constructor(id: number, prompt_ids: readonly number[], limits: RowLimits, rank: Row["rank"]) {
     this.id = id;
     this.limits = limits;
     this.rank = rank;
     this.prompt_tokens = prompt_ids.length;
     this.token_ids = [...prompt_ids];
-    this.drafter = limits.drafts && store === null ? new Drafter() : null;
-    this.states = store === null ? null : new RowStates(store);
+    this.drafter = limits.drafts ? new Drafter() : null;
   }
 
   /** Tokens not yet in the blocks: 1 when the row only waits for its next draw, more while it reads its prompt. */
   get pending(): number {
     return this.token_ids.length - this.length;
-  }
-
-  /** Whether its blocks are ahead of the state that is still to be brought: it cannot step. */
-  get is_fetching(): boolean {
-    return this.states !== null && this.states.length < this.length;
   }
 
   /** Promised blocks it has not taken yet. */
@@ -97,6 +89,27 @@ export class Row {
     return { parent: this.blocks[index - 1] ?? null, root, token_ids, chain_hash };
   }
 
+  /** A chunk within a prompt ends with a block if it can, since full blocks can be shared, or in the middle of one. */
+  chunkEnd(budget: number): number {
+    const end = this.length + budget;
+    if (end >= this.token_ids.length) return this.token_ids.length;
+    const whole = wholeBlocks(end);
+    return whole > this.length ? whole : end - (end % CHUNK_TOKENS_MIN);
+  }
+
+  /** Appends what was drawn until the row ends. */
+  draw(drawn_ids: readonly number[]): Drawn {
+    const token_ids: number[] = [];
+    for (const token of drawn_ids) {
+      this.drawn += 1;
+      if (this.limits.stop_token_ids.has(token)) return { token_ids, finish: "stop" };
+      this.token_ids.push(token);
+      token_ids.push(token);
+      if (this.drawn >= this.limits.tokens_max) return { token_ids, finish: "length" };
+    }
+    return { token_ids, finish: null };
+  }
+
   tokensOf(index: number): number[] {
     return this.token_ids.slice(index * BLOCK_TOKENS, (index + 1) * BLOCK_TOKENS);
   }
@@ -109,4 +122,13 @@ export function wholeBlocks(tokens: number): number {
 
 export function blocksFor(tokens: number): number {
   return Math.ceil(tokens / BLOCK_TOKENS);
+}
+
+export function isMoreUrgent({ rank: left }: Row, { rank: right }: Row): boolean {
+  return left.ms < right.ms || (left.ms === right.ms && left.order < right.order);
+}
+
+export function insertByRank(rows: Row[], row: Row): void {
+  const behind = rows.findIndex((other) => isMoreUrgent(row, other));
+  rows.splice(behind < 0 ? rows.length : behind, 0, row);
 }
