@@ -714,34 +714,38 @@ void convolve(const float* const* rows, const float* taps, const float* bias, in
   });
 }
 
+/** The sum of work(key, sum) over all keys, in chains that do not wait for each other. */
+template <class Work>
+inline Floats sumOverKeys(int key_dim, Work work) {
+  Floats a = spread(0), b = a, c = a, d = a;
+  int key = 0;
+  for (; key + 4 <= key_dim; key += 4) {
+    a = work(key, a);
+    b = work(key + 1, b);
+    c = work(key + 2, c);
+    d = work(key + 3, d);
+  }
+  for (; key < key_dim; key++) a = work(key, a);
+  return add(add(a, b), add(c, d));
+}
+
 void deltaRule(const DeltaColumns& all) {
-  constexpr int CHAINS = 4; // sums that do not wait for each other
   float state[DELTA_KEY_DIM_MAX * LANES];
   for (int key = 0; key < all.key_dim; key++) {
     const float* from = all.before + key * all.state_stride;
     store(state + key * LANES, all.before == nullptr ? spread(0) : loadSome(from, all.columns));
   }
-  const auto each = [&](auto work) {
-    Floats sums[CHAINS] = {spread(0), spread(0), spread(0), spread(0)};
-    for (int key = 0; key < all.key_dim; key += CHAINS) {
-#pragma GCC unroll 4
-      for (int chain = 0; chain < CHAINS; chain++) {
-        if (key + chain < all.key_dim) sums[chain] = work(key + chain, sums[chain]);
-      }
-    }
-    return add(add(sums[0], sums[1]), add(sums[2], sums[3]));
-  };
   for (int token = 0; token < all.tokens; token++) {
     const float* key_of = all.keys + token * all.key_stride;
     const float* query_of = all.queries + token * all.key_stride;
     const std::size_t at = token * all.value_stride;
     const Floats decay = spread(all.decays[token * all.rate_stride]);
-    const Floats held = each([&](int key, Floats sum) {
+    const Floats held = sumOverKeys(all.key_dim, [&](int key, Floats sum) {
       return multiplyAdd(load(state + key * LANES), spread(key_of[key]), sum);
     });
     const Floats missing = subtract(loadSome(all.values + at, all.columns), multiply(decay, held));
     const Floats change = multiply(spread(all.rates[token * all.rate_stride]), missing);
-    const Floats given = each([&](int key, Floats sum) {
+    const Floats given = sumOverKeys(all.key_dim, [&](int key, Floats sum) {
       float* row = state + key * LANES;
       const Floats now = multiplyAdd(spread(key_of[key]), change, multiply(decay, load(row)));
       store(row, now);

@@ -24,19 +24,22 @@ export function readCard(path: string): ModelCard {
   const purpose = told(troubles, () => purposeOf(path).kind);
   const context = text["max_position_embeddings"];
   const template = told(troubles, () => readSource(path).chat_template);
+  const cache = purpose === "chat" ? cacheOf(text, tensors) : NO_CACHE;
   return {
     family: String(config["model_type"] ?? "unnamed"),
     purpose,
     parameters: forms.reduce((sum, { parameters }) => sum + parameters, 0),
     quantization: together(forms),
     context_length: typeof context === "number" ? context : null,
-    cache: purpose === "chat" ? cacheOf(text, tensors) : NO_CACHE,
+    cache,
     bytes_weights: tensors.reduce((sum, { bytes }) => sum + bytes, 0),
     chat_template_options: template === null ? null : templateOptions(template),
     not_supported: [...new Set(troubles)],
-    notes: [...notes, ...remarks(config)],
+    notes: [...notes, ...remarks(config), ...(cache.kind === "recurrent" ? [NOT_GUESSED] : [])],
   };
 }
+
+const NOT_GUESSED = "its tokens are not guessed ahead: what its recurrent layers keep is not taken back";
 
 const NO_CACHE = { kind: "none", window: null, bytes_per_token: 0, bytes_per_text: 0 } as const;
 

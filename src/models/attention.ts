@@ -20,6 +20,7 @@ import {
   type Target,
   weightsOf,
 } from "./layers.ts";
+import { inOwnForm } from "./projection.ts";
 import { type Rope, rotate } from "./rope.ts";
 import { attendCapped } from "./soft-cap.ts";
 import type { LayerCache, Span, Step } from "./step.ts";
@@ -66,7 +67,8 @@ export interface Attention extends Disposable {
 
 /** In one operation where the library has it, which then keeps the projections in a form of its own; else composed. */
 export function attention(parts: AttentionParts): Attention {
-  const targets = [parts.q, parts.k, parts.v, parts.o].map(({ target }) => target);
+  const queries = parts.gate === undefined ? [parts.q] : []; // in files one matrix with the gate
+  const targets = [...queries, parts.k, parts.v, parts.o].map(({ target }) => target);
   if (hasExtras()) return { ...fused(parts), targets };
   return { targets, apply: (x, step, residual = x) => compose(x, residual, parts, step), [Symbol.dispose]: () => {} };
 }
@@ -98,11 +100,11 @@ function fused(parts: AttentionParts): Omit<Attention, "targets"> {
     return { kind: "native", layer: stack.use(projectionOf(layer, number)), target };
   });
   giveUp(q, k, v, o);
+  const gate = parts.gate && inOwnForm(parts.gate, stack);
   const owned = stack.move();
   return {
     apply(x, step, residual = x) {
-      if (step.adapted.length > 0 || parts.gate !== undefined)
-        return fusedAround(x, residual, parts, layer, alone, step);
+      if (step.adapted.length > 0 || gate) return fusedAround(x, residual, parts, layer, alone, step, gate);
       using normed = norm === undefined || norm === own ? null : normalize(x, norm);
       const cache = step.cache(parts.layer);
       return applyAttention(layer, normed ?? x, residual, cache, step.layout, step.angles(rope));
@@ -115,10 +117,11 @@ function fused(parts: AttentionParts): Omit<Attention, "targets"> {
 function fusedAround(
   x: MlxArray,
   residual: MlxArray,
-  { norm, layer: number, rope, gate, post_norm, residual_factor }: AttentionParts,
+  { norm, layer: number, rope, post_norm, residual_factor }: AttentionParts,
   layer: NativeLayer,
   alone: readonly NativeLinear[],
   step: Step,
+  gate: Linear | NativeLinear | undefined,
 ): MlxArray {
   const [q, k, v, o] = alone;
   assert(q !== undefined && k !== undefined && v !== undefined && o !== undefined, "attention has four projections");
@@ -133,7 +136,7 @@ function fusedAround(
   return close(out, residual, post_norm, residual_factor ?? 1);
 }
 
-function throughGate(attended: MlxArray, x: MlxArray, gate: Linear): MlxArray {
+function throughGate(attended: MlxArray, x: MlxArray, gate: Linear | NativeLinear): MlxArray {
   using wanted = linear(x, gate);
   using share = sigmoid(wanted);
   return multiply(attended, share);

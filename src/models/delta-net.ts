@@ -1,5 +1,6 @@
 /** Gated DeltaNet (Yang et al. 2024, arXiv:2412.06464) over several sequences, with its norm and residual. Knows no family. */
 
+import { assert } from "../core/assert.ts";
 import { fromBytes, type MlxArray } from "../mlx/array.ts";
 import { rmsNorm } from "../mlx/fast.ts";
 import { add, astype, exp, logAddExp, multiply, reshape, sigmoid, slice, zeros } from "../mlx/ops.ts";
@@ -8,6 +9,7 @@ import type { Attention } from "./attention.ts";
 import { type Convolution, convolve } from "./convolution.ts";
 import { type DeltaTokens, deltaRule } from "./delta-rule.ts";
 import { activate, gated, type Linear, linear, type Norm, normalize, times } from "./layers.ts";
+import { inOwnForm } from "./projection.ts";
 
 export interface DeltaNetParts {
   readonly norm: Norm;
@@ -35,9 +37,12 @@ export interface DeltaNetParts {
 }
 
 export function deltaNet(parts: DeltaNetParts): Attention {
-  const { norm, key_dim, out } = parts;
+  const { norm, key_dim } = parts;
   using own = new DisposableStack();
-  using grown = exp(parts.decay_log);
+  const [qkv, gating, out] = [parts.qkv, parts.gate, parts.out].map((each) => inOwnForm(each, own));
+  assert(qkv !== undefined && gating !== undefined && out !== undefined, "three projections");
+  using logarithms = astype(parts.decay_log, "float32");
+  using grown = exp(logarithms);
   const speeds = own.use(times(grown, -1)); // (heads), below 0
   // A norm by the root of the sum, as a norm by that of the mean; queries are divided by the root of their size too.
   const norms = {
@@ -49,7 +54,7 @@ export function deltaNet(parts: DeltaNetParts): Attention {
     targets: [out.target],
     apply(x, step, residual = x) {
       using normed = normalize(x, norm);
-      using mixed = linear(normed, parts.qkv);
+      using mixed = linear(normed, qkv);
       using convolved = convolve(mixed, parts.convolution, step);
       using active = activate(convolved, "silu");
       using tokens = tokensOf(normed, active, parts, speeds, norms);
@@ -57,7 +62,7 @@ export function deltaNet(parts: DeltaNetParts): Attention {
       using heads = rmsNorm(given, parts.out_norm.weight, parts.out_norm.epsilon);
       using wide = reshape(heads, [x.shape[0] ?? 0, parts.heads * parts.value_dim]);
       using same = astype(wide, x.dtype);
-      using gate = linear(normed, parts.gate);
+      using gate = linear(normed, gating);
       using passed = gated(gate, same, "silu");
       using projected = adapted(passed, out, step);
       return add(residual, projected);

@@ -6,6 +6,7 @@ import { adapted } from "./adapted.ts";
 import type { Attention } from "./attention.ts";
 import { type Convolution, convolve } from "./convolution.ts";
 import { type Linear, type Norm, normalize } from "./layers.ts";
+import { inOwnForm } from "./projection.ts";
 
 export interface ShortConvolutionParts {
   readonly norm: Norm;
@@ -15,7 +16,11 @@ export interface ShortConvolutionParts {
   readonly out: Linear;
 }
 
-export function shortConvolution({ norm, into, convolution, out }: ShortConvolutionParts): Attention {
+export function shortConvolution({ norm, convolution, ...parts }: ShortConvolutionParts): Attention {
+  using own = new DisposableStack();
+  const into = inOwnForm(parts.into, own);
+  const out = inOwnForm(parts.out, own);
+  const owned = own.move();
   return {
     targets: [into.target, out.target],
     apply(x, step, residual = x) {
@@ -30,7 +35,7 @@ export function shortConvolution({ norm, into, convolution, out }: ShortConvolut
       using projected_out = adapted(passed, out, step);
       return add(residual, projected_out);
     },
-    [Symbol.dispose]: () => {},
+    [Symbol.dispose]: () => owned.dispose(),
   };
 }
 
