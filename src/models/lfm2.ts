@@ -19,6 +19,7 @@ export function loadLfm2(config: ModelConfig, weights: Weights): Model {
   const inner_size = innerSize(reader);
   reader.only("block_dim", hidden_size);
   reader.only("block_use_swiglu", true);
+  reader.only("use_pos_enc", true);
   const { attention_layers, state_shapes, readMixer } = mixerReader(reader, weights, sizes);
 
   return decoder(weights, sizes, (own) => {

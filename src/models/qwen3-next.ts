@@ -31,6 +31,7 @@ export function loadQwen3Next(config: ModelConfig, weights: Weights): Model {
   const norm = norms(reader, weights, mixes);
   reader.only("hidden_act", "silu");
   reader.only("attention_bias", false);
+  reader.only("use_sliding_window", false);
 
   return decoder(weights, sizes, (own) => {
     const dims = rotaryDims(config, head_dim, weights.file, 0.25);

@@ -144,6 +144,13 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
     { full_attention_interval: 2 },
     'tensor "model.layers.1.self_attn.q_proj.weight" must have shape [256,64], found no such tensor',
   ],
+  ["layers without positions", "family-lfm2", { use_pos_enc: false }, "use_pos_enc must be true, found false"],
+  [
+    "windows beside delta nets",
+    "family-qwen3_next",
+    { use_sliding_window: true },
+    "use_sliding_window must be false, found true",
+  ],
   [
     "another activation of experts",
     "family-qwen3_next",
