@@ -62,6 +62,7 @@ inline Words bitAnd(Words a, Words b) { return _mm512_and_si512(a, b); }
 inline Words bitOr(Words a, Words b) { return _mm512_or_si512(a, b); }
 /** Of words below 2^31. */
 inline Floats toFloats(Words a) { return _mm512_cvtepi32_ps(a); }
+inline Floats asFloats(Words a) { return _mm512_castsi512_ps(a); }
 inline Words asWords(Floats a) { return _mm512_castps_si512(a); }
 inline Words addWords(Words a, Words b) { return _mm512_add_epi32(a, b); }
 /** The lowest four bits of each word. */

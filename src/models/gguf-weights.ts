@@ -117,7 +117,7 @@ class GgufWeights implements Weights {
       weight: this.#keeper.keep(words),
       scales: this.#keeper.keep(scales),
       biases: this.#keeper.keep(biases),
-      how: { group_size: GROUP_SIZE, bits: type === "Q8_0" ? 8 : 4 },
+      how: { mode: "affine", group_size: GROUP_SIZE, bits: type === "Q8_0" ? 8 : 4 },
     } as const;
   }
 
@@ -131,15 +131,15 @@ class GgufWeights implements Weights {
       weight: this.#keeper.keep(fromBytes(place(groups.packed), [rows, (columns * bits) / 32], "uint32")),
       scales: this.#keeper.keep(fromBytes(place(groups.scales), each, "float32")),
       biases: this.#keeper.keep(fromBytes(place(groups.biases), each, "float32")),
-      how: { group_size: GROUP_SIZE, bits },
+      how: { mode: "affine", group_size: GROUP_SIZE, bits },
     } as const;
   }
 
   /** Groups of sixteen are no form MLX has: two together are rounded to 8 bits. */
   #requantized(values: Float32Array<ArrayBuffer>, rows: number, columns: number, order: Uint32Array | null) {
     using dense = fromBytes(order === null ? values : takeRows(values, order), [rows, columns], "float32");
-    const how = { group_size: GROUP_SIZE, bits: 8 } as const;
-    const [weight, scales, biases] = quantize(dense, { ...how, mode: "affine" }).map((part) => this.#keeper.keep(part));
+    const how = { mode: "affine", group_size: GROUP_SIZE, bits: 8 } as const;
+    const [weight, scales, biases] = quantize(dense, how).map((part) => this.#keeper.keep(part));
     assert(weight !== undefined && scales !== undefined && biases !== undefined, "affine groups are three arrays");
     return { kind: "quantized", weight, scales, biases, how } as const;
   }

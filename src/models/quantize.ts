@@ -9,16 +9,16 @@ import { asObject, readJson } from "../formats/json.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "../formats/safetensors.ts";
 import { type PlannedTensor, SafetensorsWriter } from "../formats/safetensors-writer.ts";
 import { evaluate, fromBytes, memoryOf } from "../mlx/array.ts";
-import { quantize } from "../mlx/ops.ts";
+import { type Quantization, quantize } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES } from "./dense.ts";
-import { quantizationOf, refuseForeignQuantization, type StoredQuantization } from "./quantization.ts";
+import { checkForm, refuseForeignQuantization } from "./quantization.ts";
 
 /** `told` how many bytes of the source are done, and of how many. Throws a `Failure`; then the target is as it was. */
 export function quantizeFolder(
   source: string,
   target: string,
-  how: StoredQuantization,
+  how: Quantization,
   told: (done_bytes: number, total_bytes: number) => void,
 ): void {
   const config = configOf(source);
@@ -68,10 +68,6 @@ function configOf(folder: string): ModelConfig {
   throw new Failure("invalid_request", `Cannot quantise ${folder}: it is quantised already`);
 }
 
-function checkForm({ mode, bits, group_size }: StoredQuantization, folder: string): void {
-  quantizationOf({ quantization: { mode, bits, group_size } }, "", folder);
-}
-
 /** mlx-lm wants the experts of a layer in one tensor, under its own names. */
 function stacked(tensors: ReadonlyMap<string, SafetensorsTensor>): readonly Group[] {
   const groups = new Map<string, SafetensorsTensor[]>();
@@ -103,7 +99,7 @@ const EXPERT_NAMES: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** Matrices of projections and embeddings; routers, which are small and decide much, stay as they are. */
-function planned(group: Group, how: StoredQuantization): PlannedGroup {
+function planned(group: Group, how: Quantization): PlannedGroup {
   const { name, shape, tensors } = group;
   const [first] = tensors;
   assert(first !== undefined, "a group has a tensor");
@@ -123,16 +119,16 @@ function planned(group: Group, how: StoredQuantization): PlannedGroup {
   const groups = columns / how.group_size;
   const scalar_bytes = first.dtype === "F32" ? 4 : 2;
   const scales =
-    how.mode === "mxfp4"
-      ? [part("scales", "U8", groups, 1)]
-      : [part("scales", first.dtype, groups, scalar_bytes), part("biases", first.dtype, groups, scalar_bytes)];
+    how.mode === "affine"
+      ? [part("scales", first.dtype, groups, scalar_bytes), part("biases", first.dtype, groups, scalar_bytes)]
+      : [part("scales", "U8", groups, 1)];
   return { ...group, is_quantized: true, parts: [part("weight", "U32", (columns * how.bits) / 32, 4), ...scales] };
 }
 
 function writeShards(
   folder: string,
   groups: readonly PlannedGroup[],
-  how: StoredQuantization,
+  how: Quantization,
   told: (done_bytes: number, total_bytes: number) => void,
 ): void {
   const shards = inShards(groups);
@@ -173,7 +169,7 @@ function inShards(groups: readonly PlannedGroup[]): readonly PlannedGroup[][] {
   return shards;
 }
 
-function writeGroup(writer: SafetensorsWriter, group: PlannedGroup, how: StoredQuantization, files: FileCache): void {
+function writeGroup(writer: SafetensorsWriter, group: PlannedGroup, how: Quantization, files: FileCache): void {
   const { tensors, shape, is_quantized } = group;
   const bytes = new Uint8Array(bytesOf(tensors));
   let end = 0;

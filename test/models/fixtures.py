@@ -18,12 +18,14 @@ import mlx.nn as nn
 import numpy as np
 from gguf import quants
 from mlx.utils import tree_flatten
-from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.models.llama import Model, ModelArgs
 from mlx_lm.utils import load_model, quantize_model, save_model
 
+from greedy import greedy
+
 OUT = Path(sys.argv[1])
 STORIES = Path(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
+SMALL_FLOATS = (("mxfp4", 32, 4), ("mxfp8", 32, 8), ("nvfp4", 16, 4))
 PROMPT = [1, 17, 43, 99, 5, 210, 63, 8, 77, 31, 154, 2, 90]
 STEPS = 24
 
@@ -72,19 +74,6 @@ def build(extra, seed):
     return model, config
 
 
-def greedy(model, prompt=PROMPT, steps=STEPS):
-    model.set_dtype(mx.float32)
-    cache = make_prompt_cache(model)
-    logits = first = model(mx.array([prompt]), cache=cache)[0, -1]
-    tokens, gaps = [], []
-    while len(tokens) < steps:
-        best = mx.sort(logits)[-2:]
-        gaps.append((best[1] - best[0]).item())
-        tokens.append(mx.argmax(logits).item())
-        logits = model(mx.array([tokens[-1:]]), cache=cache)[0, -1]
-    return {"prompt_ids": prompt, "token_ids": tokens, "gaps": gaps, "logits": first.tolist()}
-
-
 def write_folder(name, model, config, shard_bytes=None):
     folder = OUT / name
     folder.mkdir(parents=True)
@@ -93,7 +82,7 @@ def write_folder(name, model, config, shard_bytes=None):
         split(folder, shard_bytes)
     (folder / "config.json").write_text(json.dumps(config))
     loaded, _ = load_model(folder)
-    (folder / "expected.json").write_text(json.dumps(greedy(loaded)))
+    (folder / "expected.json").write_text(json.dumps(greedy(loaded, PROMPT, STEPS)))
 
 
 def split(folder, shard_bytes):
@@ -129,6 +118,15 @@ def write_folders():
         model.set_dtype(mx.float16 if bits == 4 else mx.float32)
         model, config = quantize_model(model, config, group, bits)
         write_folder(f"affine-{bits}-{group}", model, config)
+    for mode, group, bits in SMALL_FLOATS:
+        write_folder(mode, *quantize_model(*build({"intermediate_size": 192}, 70 + bits), group, bits, mode=mode))
+    parts = dict(zip(("q_proj", "down_proj", "o_proj"), SMALL_FLOATS))
+    choose = lambda path, _: next(
+        ({"mode": mode, "group_size": group, "bits": bits} for part, (mode, group, bits) in parts.items() if part in path),
+        "up_proj" not in path,
+    )
+    model, config = build({"intermediate_size": 192, "tie_word_embeddings": False}, 75)
+    write_folder("mixed-modes", *quantize_model(model, config, 64, 4, quant_predicate=choose))
     model, config = build({"intermediate_size": 192, "tie_word_embeddings": False}, 40)
     choose = lambda path, _: False if "v_proj" in path else {"group_size": 32, "bits": 8 if "down_proj" in path else 4}
     model, config = quantize_model(model, config, 32, 4, quant_predicate=choose)
@@ -204,6 +202,10 @@ FAMILIES = {
     "smollm3": {"no_rope_layer_interval": 3},
     "starcoder2": {"sliding_window": WINDOW, "norm_epsilon": 1e-5, "hidden_act": "gelu_pytorch_tanh"},
 }
+FORMS = {  # beside dense and 4 bits
+    "gpt_oss": {"-mxfp4": SMALL_FLOATS[0], "-blocks": SMALL_FLOATS[0]},
+    "qwen3_moe": {f"-{form[0]}": form for form in SMALL_FLOATS},
+}
 WINDOWLESS = ("gemma2", "mistral", "phi3", "qwen2", "starcoder2")
 
 
@@ -214,15 +216,14 @@ def write_family(model_type, extra, seed):
     if create:
         module.create_attention_mask = lambda h, c, **_: create(h, c, window_size=WINDOW, return_array=True)
     config = {"model_type": model_type, **FAMILY_BASE, **extra}
-    forms = {"": None, "-4bit": "affine"} | ({"-mxfp4": "mxfp4", "-blocks": "mxfp4"} if model_type == "gpt_oss" else {})
-    for suffix, mode in forms.items():
+    for suffix, (mode, group, bits) in {"": (None, 0, 0), "-4bit": ("affine", 32, 4), **FORMS.get(model_type, {})}.items():
         mx.random.seed(seed)
         model = module.Model(module.ModelArgs.from_dict(config))
         if "gemma3" in model_type:
             getattr(model, "language_model", model).sanitize({})  # takes the head away
         model.load_weights([(name, initial(model_type, name, value)) for name, value in tree_flatten(model.parameters())])
         only_experts = (lambda path, _: ".experts." in path) if suffix == "-blocks" else None
-        quantized = mode and quantize_model(model, dict(config), 32, 4, mode=mode, quant_predicate=only_experts)
+        quantized = mode and quantize_model(model, dict(config), group, bits, mode=mode, quant_predicate=only_experts)
         written, stored = quantized or (model, config)
         folder = OUT / f"family-{model_type}{suffix}"
         folder.mkdir(parents=True)
@@ -233,7 +234,6 @@ def write_family(model_type, extra, seed):
             into_blocks(folder / "model.safetensors")
             stored = {**config, "quantization_config": {"quant_method": "mxfp4"}}
         (folder / "config.json").write_text(json.dumps(stored))
-        written.set_dtype(mx.float32)
         (folder / "expected.json").write_text(json.dumps([greedy(written, prompt, 32) for prompt in prompts(seed)]))
     if create:
         module.create_attention_mask = create
@@ -370,7 +370,7 @@ def write_gguf(name, model, config, type_name, tokenizer=None, prompt=None, fact
     writer.write_tensors_to_file()
     writer.close()
     model.load_weights(kept)
-    (path / "expected.json").write_text(json.dumps(greedy(model)))
+    (path / "expected.json").write_text(json.dumps(greedy(model, PROMPT, STEPS)))
 
 
 def llama3_factors(config, scaling):
@@ -526,4 +526,4 @@ for number, (family, extra) in enumerate(GGUF_FAMILIES.items(), 200):
     write_gguf_family(family, extra, number)
 if STORIES:
     write_stories()
-(OUT / "complete").write_text(Path(__file__).read_text())
+(OUT / "complete").write_text("".join(path.read_text() for path in (Path(__file__), Path(__file__).with_name("greedy.py"))))

@@ -25,11 +25,14 @@ const CASES = [
   ["untied", "affine", 8, 32],
   ["untied", "affine", 3, 32],
   ["untied", "mxfp4", 4, 32],
+  ["untied", "mxfp8", 8, 32],
+  ["bfloat16", "nvfp4", 4, 16],
   ["sharded", "affine", 6, 64],
   ["bfloat16", "affine", 4, 32],
   ["family-qwen3", "affine", 4, 32],
   ["family-mixtral", "affine", 4, 32],
   ["family-qwen3_moe", "affine", 8, 64],
+  ["family-qwen3_moe", "nvfp4", 4, 16],
 ] as const;
 
 const folderOf = ([name, ...form]: (typeof CASES)[number]) => join(OUT, [name, ...form].join("-"));

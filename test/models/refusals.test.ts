@@ -134,8 +134,14 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
   [
     "another mode",
     "affine-4-64",
-    { quantization: { mode: "nvfp4", group_size: 16, bits: 4 } },
-    'its quantization mode is "nvfp4", known are affine and mxfp4',
+    { quantization: { mode: "nvfp5", group_size: 16, bits: 4 } },
+    'its quantization mode is "nvfp5", known are affine, mxfp4, mxfp8, nvfp4',
+  ],
+  [
+    "small floats in groups of another size",
+    "affine-4-64",
+    { quantization: { mode: "nvfp4", group_size: 32, bits: 4 } },
+    "4 bits in groups of 32 is not a form of nvfp4, which has 4 in 16",
   ],
   [
     "a foreign quantisation",
