@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 import sys
+import types
 from pathlib import Path
 
 import gguf
@@ -18,6 +19,7 @@ import mlx.nn as nn
 import numpy as np
 from gguf import quants
 from mlx.utils import tree_flatten
+from mlx_lm.models import rope_utils
 from mlx_lm.models.llama import Model, ModelArgs
 from mlx_lm.utils import load_model, quantize_model, save_model
 
@@ -392,6 +394,7 @@ def write_ggufs():
 
 # In the words of GGUF files; windows and patterns are those the files imply.
 GGUF_FAMILIES = {
+    "cohere2": FAMILIES["cohere2"],
     "gemma": GEMMA,
     "gemma2": {
         **GEMMA, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 32,
@@ -401,17 +404,24 @@ GGUF_FAMILIES = {
         **GEMMA, "model_type": "gemma3_text", "sliding_window": WINDOW, "query_pre_attn_scalar": 32,
         "num_hidden_layers": 7, "rope_theta": 1000000.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0},
     },
+    "glm4": FAMILIES["glm4"],
+    "gpt_oss": FAMILIES["gpt_oss"],
     "granite": {**FAMILIES["granite"], "attention_bias": True},
+    "mixtral": {**FAMILIES["mixtral"], "tie_word_embeddings": False},
     "olmo2": FAMILIES["olmo2"],
     "phi3": {
         **FAMILIES["phi3"], "hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.5,
         "rope_scaling": {"type": "longrope", "short_factor": LONG + [7, 8], "long_factor": LONG + [7, 8]},
     },
     "qwen2": {"tie_word_embeddings": False},
+    "qwen2_moe": FAMILIES["qwen2_moe"],
     "qwen3": {"head_dim": 32},
+    "qwen3_moe": {**FAMILIES["qwen3_moe"], "mlp_only_layers": []},
     "smollm3": {},
+    "starcoder2": {"norm_epsilon": 1e-5},
 }
-PAIRED = ("granite", "smollm3")
+GGUF_NAMES = {"gpt_oss": "gpt-oss", "mixtral": "llama", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe"}
+PAIRED = ("granite", "mixtral", "smollm3")
 
 
 def write_gguf_family(name, extra, seed):
@@ -420,27 +430,31 @@ def write_gguf_family(name, extra, seed):
     create = module.create_attention_mask if name == "phi3" else None
     if create:
         module.create_attention_mask = lambda h, c, **_: create(h, c, window_size=WINDOW, return_array=True)
+    if name == "gpt_oss":  # the bounds of its yarn are not rounded
+        rope_utils.math = types.SimpleNamespace(**{**vars(math), "floor": lambda x: x, "ceil": lambda x: x})
     mx.random.seed(seed)
     config = {"model_type": model_type, **FAMILY_BASE, **extra}
     model = module.Model(module.ModelArgs.from_dict(config))
+    rope_utils.math = math
     if "gemma3" in model_type:
         model.sanitize({})
     model.load_weights([(key, initial(model_type, key, value)) for key, value in tree_flatten(model.parameters())])
     folder = OUT / f"family-{name}-gguf"
     folder.mkdir(parents=True)
-    writer = gguf.GGUFWriter(str(folder / "model.gguf"), name)
+    own_name = GGUF_NAMES.get(name, name)
+    writer = gguf.GGUFWriter(str(folder / "model.gguf"), own_name)
     write_gguf_metadata(writer, config)
-    arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == name)
+    arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == own_name)
     names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
     kept = []
     for key, value in tree_flatten(model.parameters()):
         dense = np.array(value.astype(mx.float32))
         heads = heads_of(key, config) if name in PAIRED else None
         stored = paired(dense, heads) if heads else dense
-        kind = gguf.GGMLQuantizationType.Q8_0 if dense.ndim == 2 else gguf.GGMLQuantizationType.F32
+        kind = gguf.GGMLQuantizationType[gguf_kind(name, key, dense)]
         more = 1 if "gemma" in name and "norm" in key else 0
-        data = quants.quantize(stored + np.float32(more), kind)
-        writer.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), data, raw_dtype=kind)
+        data = quants.quantize((stored + np.float32(more)).squeeze(), kind)
+        writer.add_tensor(gguf_family_name(names, key), data, raw_dtype=kind)
         back = quants.dequantize(data, kind).reshape(dense.shape).astype(np.float32) - np.float32(more)
         kept.append((key, mx.array(unpaired(back, heads) if heads else back)))
     writer.write_header_to_file()
@@ -451,6 +465,23 @@ def write_gguf_family(name, extra, seed):
     (folder / "expected.json").write_text(json.dumps([greedy(model, prompt, 32) for prompt in prompts(seed)]))
     if create:
         module.create_attention_mask = create
+
+
+def gguf_kind(name, key, dense):
+    if dense.squeeze().ndim == 1 or key.endswith(".bias") or "gate.weight" in key or "router" in key:
+        return "F32"
+    return {"gpt_oss": "MXFP4", "mixtral": "Q5_0"}.get(name, "Q8_0") if dense.ndim == 3 else "Q8_0"
+
+
+def gguf_family_name(names, key):
+    """mlx-lm's name of a tensor by way of the one the model was published with."""
+    if "block_sparse_moe.switch_mlp" in key:
+        key = key.replace("switch_mlp.", "experts.")
+        for own, published in (("gate_proj", "w1"), ("down_proj", "w2"), ("up_proj", "w3")):
+            key = key.replace(own, published)
+    key = key.replace("switch_mlp", "experts")
+    key = key if key.endswith((".weight", ".bias")) else f"{key}.weight"
+    return names.get_name(key, try_suffixes=(".weight", ".bias"))
 
 
 def write_gguf_metadata(writer, config):
@@ -473,13 +504,25 @@ def write_gguf_metadata(writer, config):
         "embedding_multiplier": writer.add_embedding_scale,
         "residual_multiplier": writer.add_residual_scale,
         "logits_scaling": writer.add_logit_scale,
+        "logit_scale": writer.add_logit_scale,
+        "layer_norm_eps": writer.add_layer_norm_eps,
+        "norm_epsilon": writer.add_layer_norm_eps,
+        "num_experts": writer.add_expert_count,
+        "num_local_experts": writer.add_expert_count,
+        "num_experts_per_tok": writer.add_expert_used_count,
+        "moe_intermediate_size": writer.add_expert_feed_forward_length,
+        "shared_expert_intermediate_size": writer.add_expert_shared_feed_forward_length,
     }.items():
         if field in config:
             add(config[field])
     scaling = config.get("rope_scaling")
+    if config["model_type"] == "glm4":
+        writer.add_rope_dimension_count(int(config["partial_rotary_factor"] * config["head_dim"]))
     if scaling and "factor" in scaling:
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_type(gguf.RopeScalingType(scaling["rope_type"]))
         writer.add_rope_scaling_factor(scaling["factor"])
+        if scaling["rope_type"] == "yarn":
+            writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
     elif scaling:  # phi3
         original = config["original_max_position_embeddings"]
         growth = math.log(config["max_position_embeddings"] / original) / math.log(original)

@@ -165,7 +165,7 @@ test("a GGUF file of another architecture is refused by name", () => {
   bytes.set(Buffer.from("lemur"), bytes.indexOf("llama"));
   writeFileSync(path, bytes);
   expect(refusal(path)).toBe(
-    `Cannot load ${path}: its architecture is "lemur", known: gemma, gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, smollm3`,
+    `Cannot load ${path}: its architecture is "lemur", known: cohere2, gemma, gemma2, gemma3, glm4, gpt-oss, granite, llama, olmo2, phi3, qwen2, qwen2moe, qwen3, qwen3moe, smollm3, starcoder2`,
   );
 });
 
