@@ -18,11 +18,11 @@ import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
 import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
 import { hasExtras, repackBlocks } from "../mlx/extras.ts";
 import { library } from "../mlx/library.ts";
-import { astype, quantize, reshape, transpose } from "../mlx/ops.ts";
+import { astype, dequantize, quantize, reshape, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
-import type { Experts, Linear } from "./layers.ts";
+import { type Experts, type Linear, type Matrix, plus } from "./layers.ts";
 import { SMALL_FLOATS } from "./quantization.ts";
 import { ArrayKeeper, type ExpertNames, type Weights } from "./weights.ts";
 
@@ -33,6 +33,12 @@ export function openGguf(path: string, told: (bytes: number) => void): { config:
   const file = readGguf(path);
   const weights = new GgufWeights(file, architectureOf(file), told);
   return { config: weights.config, weights };
+}
+
+/** Any tensor of a file as floats in its shape, rows and norms as the Hugging Face layout has them. */
+export function denseTensor(file: GgufFile, architecture: Architecture, tensor: GgufTensor): MlxArray {
+  using weights = new GgufWeights(file, architecture, () => undefined);
+  return weights.dense(tensor);
 }
 
 /** Whether tensors of this type are read. */
@@ -108,6 +114,20 @@ class GgufWeights implements Weights {
     }
     const groups = { weight: stacked(weight.weight), scales: stacked(weight.scales) };
     return { ...weight, ...groups, biases: weight.biases && stacked(weight.biases), bias: kept };
+  }
+
+  dense(tensor: GgufTensor): MlxArray {
+    const name = this.#architecture.publishedName(tensor.name) ?? tensor.name;
+    const columns = tensor.shape.length === 1 ? 1 : (tensor.shape.at(-1) ?? 1);
+    const rows = tensor.shape.reduce((product, size) => product * size, 1) / columns;
+    const paired = this.#architecture.pairedHeads(name.replace(/\.(?:weight|bias)$/, ""));
+    const order = paired === null ? null : unpairedRows(paired, rows / paired);
+    const weight = this.#weight(tensor, tensor.type, rows, columns, order);
+    using floats = floatsOf(weight);
+    const dense = reshape(floats, tensor.shape);
+    if (!(this.#architecture.norms_have_one && /norm\.weight$/.test(name))) return dense;
+    using given = dense;
+    return plus(given, -1);
   }
 
   release(): void {
@@ -246,4 +266,14 @@ class GgufWeights implements Weights {
   #read(tensor: GgufTensor): Uint8Array<ArrayBuffer> {
     return this.#bytes.read(tensor.offset, tensor.bytes, `tensor "${tensor.name}"`);
   }
+}
+
+/** In float32, in which every block is exact. */
+function floatsOf(weight: Matrix): MlxArray {
+  if (weight.kind === "dense") return astype(weight.weight, "float32");
+  const { scales, biases } = weight;
+  if (biases === null) return dequantize(weight.weight, scales, null, weight.how);
+  using float_scales = astype(scales, "float32");
+  using float_biases = astype(biases, "float32");
+  return dequantize(weight.weight, float_scales, float_biases, weight.how);
 }

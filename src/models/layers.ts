@@ -26,8 +26,8 @@ export interface Target {
   readonly columns: number;
 }
 
-/** A (rows, columns) matrix, dense or quantised in one of MLX's forms; with a bias (rows) or none. */
-export type Linear = (
+/** (rows, columns), dense or quantised in one of MLX's forms. */
+export type Matrix =
   | { readonly kind: "dense"; readonly weight: MlxArray; readonly transposed: MlxArray }
   | {
       readonly kind: "quantized";
@@ -35,8 +35,10 @@ export type Linear = (
       readonly scales: MlxArray;
       readonly biases: MlxArray | null;
       readonly how: Quantization;
-    }
-) & { readonly bias: MlxArray | null; readonly target: Target };
+    };
+
+/** With a bias (rows) or none. */
+export type Linear = Matrix & { readonly bias: MlxArray | null; readonly target: Target };
 
 /** A matrix, with its bias, whose weights a layer of the library holds. */
 export interface NativeLinear {

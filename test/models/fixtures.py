@@ -390,6 +390,9 @@ def write_ggufs():
     scaling = VARIANTS["rope-llama3"]["rope_scaling"]
     model, config = build({"rope_scaling": scaling}, 60)
     write_gguf("gguf-rope-factors", model, config, "F32", factors=llama3_factors(BASE, scaling))
+    released = {**scaling, "original_max_position_embeddings": 8192}
+    model, config = build({"rope_theta": 500000.0, "rope_scaling": released}, 61)
+    write_gguf("gguf-llama3", model, config, "F32", factors=llama3_factors(config, released))
 
 
 # In the words of GGUF files; windows and patterns are those the files imply.
