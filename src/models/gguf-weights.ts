@@ -21,6 +21,7 @@ import { library } from "../mlx/library.ts";
 import { astype, dequantize, quantize, reshape, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
+import { refuseNonFinite } from "./finite.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
 import { type Experts, type Linear, type Matrix, plus } from "./layers.ts";
 import { SMALL_FLOATS } from "./quantization.ts";
@@ -96,6 +97,12 @@ class GgufWeights implements Weights {
   }
 
   #weight(tensor: GgufTensor, type: string, rows: number, columns: number, order: Uint32Array | null) {
+    const weight = this.#readWeight(tensor, type, rows, columns, order);
+    if (weight.kind === "quantized") refuseNonFinite(this.file, tensor.name, weight);
+    return weight;
+  }
+
+  #readWeight(tensor: GgufTensor, type: string, rows: number, columns: number, order: Uint32Array | null) {
     if (isRepacked(type)) return this.#quantized(tensor, type, rows, columns, order);
     if (isGrouped(type)) return this.#grouped(groupBlocks(type, this.#borrow(tensor)), rows, columns, order);
     if (isSixteen(type)) return this.#requantized(dequantizeBlocks(type, this.#borrow(tensor)), rows, columns, order);

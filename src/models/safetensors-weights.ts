@@ -8,6 +8,7 @@ import { fromBytes, type MlxArray } from "../mlx/array.ts";
 import { type Quantization, reshape, take, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
+import { refuseNonFinite } from "./finite.ts";
 import { type Experts, type Linear, plus } from "./layers.ts";
 import { quantizationOf, refuseForeignQuantization, SMALL_FLOATS } from "./quantization.ts";
 import { ArrayKeeper, type ExpertNames, type Weights } from "./weights.ts";
@@ -126,13 +127,23 @@ class SafetensorsWeights implements Weights {
     if (how.mode !== "affine") {
       this.#refuseWholeScale(names);
       const scales = this.#join(of("scales"), [...each, groups], (dtype) => dtype === "U8", "U8");
-      return { weight, scales: this.#scaleBytes(scales.bytes, [...lead, rows, groups]), biases: null, how };
+      return this.#sound(names, {
+        weight,
+        scales: this.#scaleBytes(scales.bytes, [...lead, rows, groups]),
+        biases: null,
+        how,
+      });
     }
     const floats = (part: string) => {
       using stored = this.#dense(of(part), [...each, groups]);
       return this.#keeper.keep(reshape(stored, [...lead, rows, groups]));
     };
-    return { weight, scales: floats("scales"), biases: floats("biases"), how };
+    return this.#sound(names, { weight, scales: floats("scales"), biases: floats("biases"), how });
+  }
+
+  #sound<Weight extends Parameters<typeof refuseNonFinite>[2]>(names: readonly string[], weight: Weight): Weight {
+    refuseNonFinite(this.file, names[0] ?? "", weight);
+    return weight;
   }
 
   #scaleBytes(bytes: Uint8Array, shape: readonly number[]): MlxArray {
@@ -172,12 +183,12 @@ class SafetensorsWeights implements Weights {
       );
     const nibbles = read("blocks", [...all, groups, (how.group_size * how.bits) / 8]);
     const words = (columns * how.bits) / 32;
-    const weight = {
+    const weight = this.#sound([name], {
       weight: this.#keeper.keep(fromBytes(nibbles, [count, rows, words], "uint32")),
       scales: this.#scaleBytes(read("scales", [...all, groups]), [count, rows, groups]),
       biases: null,
       how,
-    };
+    });
     if (!bias) return { kind: "quantized", ...weight, bias: null };
     using stored = this.#active([`${name}_bias`], true, count, [rows * step]);
     const numbers = Int32Array.from({ length: rows }, (_, row) => first + row * step);
