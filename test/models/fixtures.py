@@ -206,6 +206,7 @@ FAMILIES = {
 }
 FORMS = {  # beside dense and 4 bits
     "gpt_oss": {"-mxfp4": SMALL_FLOATS[0], "-blocks": SMALL_FLOATS[0]},
+    "phi3": {"-nvfp4": SMALL_FLOATS[2]},  # projections packed in one
     "qwen3_moe": {f"-{form[0]}": form for form in SMALL_FLOATS},
 }
 WINDOWLESS = ("gemma2", "mistral", "phi3", "qwen2", "starcoder2")
