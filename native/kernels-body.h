@@ -433,6 +433,13 @@ void digitize(
   }
 }
 
+/** How the bytes that are multiplied lie in the words. */
+enum class Coding { nibbles, small_floats, bytes };
+
+constexpr int bitsOf(Coding coding) {
+  return coding == Coding::bytes ? 8 : 4;
+}
+
 /** A strip's groups, already turned. */
 struct Groups {
   const float* words;
@@ -451,8 +458,14 @@ struct DigitRows {
 };
 
 /** The products of `groups` with ROWS rows of digits; totals[row][lane] goes on. */
-template <int BITS, int SIZE, int DIGITS, int ROWS>
+template <Coding CODING, int SIZE, int DIGITS, int ROWS>
 inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* totals) {
+  constexpr int BITS = bitsOf(CODING);
+  const auto lowHalves = [](Words a) {
+    const Words nibbles = bitAnd(a, spreadWord(0x0f0f0f0f));
+    if constexpr (CODING == Coding::small_floats) return halfSteps(nibbles);
+    return nibbles;
+  };
   Floats total[ROWS];
   for (int row = 0; row < ROWS; row++) total[row] = load(totals + row * LANES);
   const float* words = groups.words;
@@ -470,8 +483,8 @@ inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* tota
           const std::int8_t* from = digits + row * x.digits_stride + digit * SIZE + word * (32 / BITS);
           Words& to = sum[row][digit];
           if constexpr (BITS == 4) {
-            to = multiplyBytes(to, bitAnd(packed, spreadWord(0x0f0f0f0f)), from);
-            to = multiplyBytes(to, bitAnd(shiftRight(packed, 4), spreadWord(0x0f0f0f0f)), from + 4);
+            to = multiplyBytes(to, lowHalves(packed), from);
+            to = multiplyBytes(to, lowHalves(shiftRight(packed, 4)), from + 4);
           } else {
             to = multiplyBytes(to, packed, from);
           }
@@ -494,12 +507,13 @@ inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* tota
   for (int row = 0; row < ROWS; row++) store(totals + row * LANES, total[row]);
 }
 
-template <int BITS, int SIZE, int DIGITS>
+template <Coding CODING, int SIZE, int DIGITS>
 void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals) {
+  constexpr int BITS = bitsOf(CODING);
   const Matrix& matrix = strip.matrix;
   alignas(64) float room[SPAN / 32 * BITS * LANES];
-  alignas(64) float scales[SPAN / 32 * LANES];
-  alignas(64) float biases[SPAN / 32 * LANES];
+  alignas(64) float scales[SPAN / SIZE * LANES];
+  alignas(64) float biases[SPAN / SIZE * LANES];
   const std::size_t digits_stride = std::size_t(DIGITS) * matrix.columns;
   const std::size_t groups_stride = std::size_t(matrix.columns / SIZE);
   for (int column = 0; column < matrix.columns; column += SPAN) {
@@ -508,12 +522,20 @@ void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals
     const float* words = strip.words(column / 32 * BITS, (end - column) / 32 * BITS, room);
     const Groups groups = {words, scales, biases, (end - column) / SIZE};
     strip.scalars(matrix.scales, first, groups.count, scales);
-    strip.scalars(matrix.biases, first, groups.count, biases);
+    if constexpr (CODING == Coding::small_floats) {
+      for (int at = 0; at < groups.count * LANES; at += LANES) {
+        const Floats scale = load(scales + at);
+        store(scales + at, multiply(scale, spread(0.5f)));
+        store(biases + at, multiply(scale, spread(-6)));
+      }
+    } else {
+      strip.scalars(matrix.biases, first, groups.count, biases);
+    }
     const auto some = [&]<int ROWS>(int row) {
       const std::size_t at = row * groups_stride + first;
       const DigitRows rows = {
           x.digits + at * SIZE * DIGITS, x.units + at, x.sums + at, digits_stride, groups_stride};
-      multiplyGroups<BITS, SIZE, DIGITS, ROWS>(groups, rows, totals + row * LANES);
+      multiplyGroups<CODING, SIZE, DIGITS, ROWS>(groups, rows, totals + row * LANES);
     };
     int row = 0;
     for (; row + 4 <= count; row += 4) some.template operator()<4>(row);
@@ -523,7 +545,7 @@ void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals
   }
 }
 
-template <int BITS, int DIGITS>
+template <Coding CODING, int DIGITS>
 void multiplyStrips(
     const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride) {
   for (int row = first; row < last; row += LANES) {
@@ -531,9 +553,10 @@ void multiplyStrips(
     for (int index = 0; index < count; index++) store(totals + index * LANES, spread(0));
     const Strip strip = {matrix, row};
     switch (matrix.group_size) {
-      case 32: multiplyStrip<BITS, 32, DIGITS>(strip, x, count, totals); break;
-      case 64: multiplyStrip<BITS, 64, DIGITS>(strip, x, count, totals); break;
-      case 128: multiplyStrip<BITS, 128, DIGITS>(strip, x, count, totals); break;
+      case 16: multiplyStrip<CODING, 16, DIGITS>(strip, x, count, totals); break;
+      case 32: multiplyStrip<CODING, 32, DIGITS>(strip, x, count, totals); break;
+      case 64: multiplyStrip<CODING, 64, DIGITS>(strip, x, count, totals); break;
+      case 128: multiplyStrip<CODING, 128, DIGITS>(strip, x, count, totals); break;
     }
     const int some = least(LANES, last - row);
     for (int index = 0; index < count; index++) storeSome(y + index * y_stride + row, load(totals + index * LANES), some);
@@ -543,8 +566,9 @@ void multiplyStrips(
 void multiplyFew(
     const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride) {
   const auto by = [&]<int DIGITS>() {
-    if (matrix.bits == 4) multiplyStrips<4, DIGITS>(matrix, x, count, first, last, y, y_stride);
-    else multiplyStrips<8, DIGITS>(matrix, x, count, first, last, y, y_stride);
+    if (matrix.hasSmallFloats()) multiplyStrips<Coding::small_floats, DIGITS>(matrix, x, count, first, last, y, y_stride);
+    else if (matrix.bits == 4) multiplyStrips<Coding::nibbles, DIGITS>(matrix, x, count, first, last, y, y_stride);
+    else multiplyStrips<Coding::bytes, DIGITS>(matrix, x, count, first, last, y, y_stride);
   };
   if (x.each == DIGITS_EXACT) by.template operator()<DIGITS_EXACT>();
   else by.template operator()<DIGITS_FAST>();
