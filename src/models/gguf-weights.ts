@@ -14,12 +14,12 @@ import {
 import { dequantizeBlocks, type FloatGroups, groupBlocks, isGrouped, isSixteen } from "../formats/ggml-k-blocks.ts";
 import { GGML_TYPES } from "../formats/ggml-types.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
-import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
+import { fromBytes, type MlxArray, memoryOf, toFloat32 } from "../mlx/array.ts";
 import { hasExtras, repackBlocks } from "../mlx/extras.ts";
 import { library } from "../mlx/library.ts";
 import { astype, quantize, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
-import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
+import { FLOAT_DTYPES, stored, toActivationDtype } from "./dense.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
 import type { Experts, Linear } from "./layers.ts";
 import { ArrayKeeper, type Weights } from "./weights.ts";
@@ -47,7 +47,6 @@ class GgufWeights implements Weights {
   readonly #tensors: ReadonlyMap<string, GgufTensor>;
   readonly #bytes: FileBytes;
   readonly #keeper: ArrayKeeper;
-  #scratch = new Uint8Array();
 
   constructor(file: GgufFile, architecture: Architecture, told: (bytes: number) => void) {
     this.#keeper = new ArrayKeeper(told);
@@ -83,15 +82,18 @@ class GgufWeights implements Weights {
     const weight = this.#weight(tensor, type, rows, columns, order);
     const target = { name, first_row: 0, rows, columns };
     if (!bias) return { ...weight, bias: null, target };
-    const stored = this.#vector(this.#architecture.tensorName(`${name}.bias`), rows, order);
-    return { ...weight, bias: this.#keeper.keep(stored), target };
+    const added = this.#vector(this.#architecture.tensorName(`${name}.bias`), rows, order);
+    return { ...weight, bias: this.#keeper.keep(added), target };
   }
 
   #weight(tensor: GgufTensor, type: string, rows: number, columns: number, order: Uint32Array | null) {
     if (isRepacked(type)) return this.#quantized(tensor, type, rows, columns, order);
-    if (isGrouped(type)) return this.#grouped(groupBlocks(type, this.#borrow(tensor)), rows, columns, order);
-    if (isSixteen(type)) return this.#requantized(dequantizeBlocks(type, this.#borrow(tensor)), rows, columns, order);
-    return this.#matrix(tensor, order);
+    if (!isGrouped(type) && !isSixteen(type)) return this.#matrix(tensor, order);
+    using held = this.#blocks(tensor);
+    const blocks = memoryOf(held, 0, tensor.bytes);
+    return isGrouped(type)
+      ? this.#grouped(groupBlocks(type, blocks), rows, columns, order)
+      : this.#requantized(dequantizeBlocks(type, blocks), rows, columns, order);
   }
 
   experts(): Experts {
@@ -100,7 +102,6 @@ class GgufWeights implements Weights {
 
   release(): void {
     this.#bytes.dispose();
-    this.#scratch = new Uint8Array();
   }
 
   [Symbol.dispose](): void {
@@ -110,7 +111,7 @@ class GgufWeights implements Weights {
 
   #quantized(tensor: GgufTensor, type: RepackedType, rows: number, columns: number, order: Uint32Array | null) {
     const { words, scales, biases } = hasExtras()
-      ? repackBlocks(type, this.#borrow(tensor), rows, columns, order)
+      ? this.#repackInPlace(tensor, type, rows, columns, order)
       : this.#repack(tensor, type, rows, columns, order);
     return {
       kind: "quantized",
@@ -144,6 +145,11 @@ class GgufWeights implements Weights {
     return { kind: "quantized", weight, scales, biases, how } as const;
   }
 
+  #repackInPlace(tensor: GgufTensor, type: RepackedType, rows: number, columns: number, order: Uint32Array | null) {
+    using blocks = this.#blocks(tensor);
+    return repackBlocks(type, blocks, rows, columns, order);
+  }
+
   #repack(tensor: GgufTensor, type: RepackedType, rows: number, columns: number, order: Uint32Array | null) {
     const groups = repack(type, this.#read(tensor), rows, columns);
     if (groups === null) {
@@ -161,9 +167,9 @@ class GgufWeights implements Weights {
 
   /** As stored on the CPU, whose kernels compute with them exactly; elsewhere MLX would round most of the weights. */
   #scales(halves: Uint16Array, rows: number): MlxArray {
-    const stored = fromBytes(halves, [rows, halves.length / rows], "float16");
-    if (library().device === "cpu") return stored;
-    using given_up = stored;
+    const as_stored = fromBytes(halves, [rows, halves.length / rows], "float16");
+    if (library().device === "cpu") return as_stored;
+    using given_up = as_stored;
     return astype(given_up, "float32");
   }
 
@@ -173,8 +179,8 @@ class GgufWeights implements Weights {
   }
 
   #vector(name: string, size: number, order: Uint32Array | null = null): MlxArray {
-    using stored = this.#dense(this.#tensor(name, [size]), order);
-    return toActivationDtype(stored);
+    using dense = this.#dense(this.#tensor(name, [size]), order);
+    return toActivationDtype(dense);
   }
 
   /** As stored: kernels read halves in place. */
@@ -184,14 +190,14 @@ class GgufWeights implements Weights {
       const state = `tensor "${tensor.name}" is ${tensor.type}, known are ${READ_TYPES.join(", ")}`;
       throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
     }
-    const bytes = this.#read(tensor);
-    return fromBytes(order === null ? bytes : takeRows(bytes, order), tensor.shape, dtype);
+    if (order === null) return stored(this.#bytes, tensor, tensor.shape, dtype);
+    return fromBytes(takeRows(this.#read(tensor), order), tensor.shape, dtype);
   }
 
   #floats(name: string, size: number): readonly number[] | null {
     if (!this.#tensors.has(name)) return null;
-    using stored = this.#dense(this.#tensor(name, [size]));
-    using array = astype(stored, "float32");
+    using dense = this.#dense(this.#tensor(name, [size]));
+    using array = astype(dense, "float32");
     return [...toFloat32(array)];
   }
 
@@ -205,12 +211,8 @@ class GgufWeights implements Weights {
     );
   }
 
-  /** The tensor's bytes until the next tensor is borrowed: memory that was written before is the fastest to write. */
-  #borrow(tensor: GgufTensor): Uint8Array {
-    if (this.#scratch.length < tensor.bytes) this.#scratch = new Uint8Array(tensor.bytes);
-    const bytes = this.#scratch.subarray(0, tensor.bytes);
-    this.#bytes.readInto(bytes, tensor.offset, `tensor "${tensor.name}"`);
-    return bytes;
+  #blocks(tensor: GgufTensor): MlxArray {
+    return stored(this.#bytes, tensor, [tensor.bytes], "uint8");
   }
 
   #read(tensor: GgufTensor): Uint8Array<ArrayBuffer> {
