@@ -26,9 +26,7 @@ class Piece {
     const auto at = reinterpret_cast<std::uintptr_t>(mapped_);
     next_ = static_cast<char*>(mapped_) + (LARGE_PAGE - at % LARGE_PAGE) % LARGE_PAGE;
     end_ = next_ + bytes;
-#if defined(MADV_HUGEPAGE)
-    madvise(next_, bytes, MADV_HUGEPAGE); // a machine that has none goes on without
-#endif
+    small_ = next_;
   }
 
   Piece(const Piece&) = delete;
@@ -41,14 +39,29 @@ class Piece {
   /** Null where there is no room for as many. */
   char* take(std::size_t bytes) {
     if (bytes > std::size_t(end_ - next_)) return nullptr;
+    enlargePages();
     char* const taken = next_;
     next_ += bytes;
     return taken;
   }
 
  private:
+  /**
+   * Large pages for what was taken before, as it is written by now: the machine puts it together in the background. To be
+   * given large ones at once would cost the load more than it gains where a virtual machine has to ask for each.
+   */
+  void enlargePages() {
+#if defined(MADV_HUGEPAGE)
+    const std::size_t bytes = std::size_t(next_ - small_) / LARGE_PAGE * LARGE_PAGE;
+    if (bytes == 0) return;
+    madvise(small_, bytes, MADV_HUGEPAGE); // a machine that has none goes on without
+    small_ += bytes;
+#endif
+  }
+
   std::size_t mapped_bytes_;
   void* mapped_;
+  char* small_;
   char* next_;
   char* end_;
 };
