@@ -2,6 +2,7 @@
 
 #include "layer.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -14,8 +15,6 @@
 namespace bunsen {
 
 namespace {
-
-constexpr std::size_t STRIP_ROWS = PANEL_ROWS / 2;
 
 [[noreturn]] void refuse(const std::string& what) {
   throw std::invalid_argument("[bunsen] a layer's " + what);
@@ -66,19 +65,12 @@ std::shared_ptr<char> Linear::intoStrips(const void* from, std::size_t items, st
   const std::size_t rows = matrix_.rows;
   const std::size_t strips = (rows + STRIP_ROWS - 1) / STRIP_ROWS;
   std::shared_ptr<char> to = takeMemory(strips * STRIP_ROWS * items * item_bytes);
-  const auto turn = [&]<class Item>(Item) {
-    parallel(strips, [&, source = static_cast<const Item*>(from), target = reinterpret_cast<Item*>(to.get())](std::size_t strip) {
-      Item* out = target + strip * STRIP_ROWS * items;
-      for (std::size_t lane = 0; lane < STRIP_ROWS; lane++) {
-        const std::size_t row = strip * STRIP_ROWS + lane;
-        for (std::size_t item = 0; item < items; item++) {
-          out[item * STRIP_ROWS + lane] = row < rows ? source[row * items + item] : Item(0);
-        }
-      }
-    });
-  };
-  if (item_bytes == sizeof(std::uint32_t)) turn(std::uint32_t());
-  else turn(std::uint16_t());
+  parallel(strips, [&](std::size_t strip) {
+    const std::size_t first = strip * STRIP_ROWS;
+    const int some = static_cast<int>(std::min<std::size_t>(STRIP_ROWS, rows - first));
+    const auto* source = static_cast<const char*>(from) + first * items * item_bytes;
+    kernels().turn(source, some, items, item_bytes, to.get() + first * items * item_bytes);
+  });
   return to;
 }
 
