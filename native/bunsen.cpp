@@ -14,6 +14,7 @@
 
 #include "attention.h"
 #include "forward.h"
+#include "mapping.h"
 #include "mlp.h"
 #include "primitive.h"
 #include "product.h"
@@ -140,11 +141,28 @@ int bunsen_forget(const mlx_array a, const uint32_t* parts, size_t count, size_t
   });
 }
 
+int bunsen_map(mlx_array* res, int file, uint64_t offset, const int* shape, size_t dim, mlx_dtype dtype) {
+  return forward(res, [&] {
+    mx::Shape dims = toShape(shape, dim);
+    const auto memory = bunsen::mapFile(file, offset, bunsen::byteCount(dims, toDtype(dtype)));
+    // a buffer of MLX's allocator begins with its size, and its data behind that
+    mx::allocator::Data data(
+        mx::allocator::Buffer(memory.get() - sizeof(std::size_t)), [memory](mx::allocator::Buffer) {});
+    if (data.buffer().raw_ptr() != memory.get()) throw std::runtime_error("[bunsen] this MLX lays its buffers out otherwise");
+    return mx::array(std::move(data), std::move(dims), toDtype(dtype));
+  });
+}
+
+int bunsen_files_cut(void) {
+  return static_cast<int>(bunsen::filesCut());
+}
+
 int bunsen_repack(
-    mlx_array* words, mlx_array* scales, mlx_array* biases, const uint8_t* blocks, size_t bytes, int type, size_t rows,
+    mlx_array* words, mlx_array* scales, mlx_array* biases, const mlx_array blocks, int type, size_t rows,
     size_t columns, const uint32_t* order) {
   return attempt([&] {
     const auto kind = static_cast<bunsen::BlockType>(type);
+    const std::size_t bytes = get(blocks).nbytes();
     if (bytes == 0 || columns % 32 != 0 || bytes != rows * columns / 32 * bunsen::bytesOf(kind)) {
       throw std::invalid_argument("[bunsen] the bytes are not those rows of blocks");
     }
@@ -155,7 +173,7 @@ int bunsen_repack(
     auto bias = written({count, row_groups}, mx::float16);
     const bunsen::Groups groups = {
         packed.data<std::uint32_t>(), scale.data<std::uint16_t>(), bias.data<std::uint16_t>()};
-    if (!bunsen::repack(kind, blocks, rows, columns, order, groups)) {
+    if (!bunsen::repack(kind, get(blocks).data<std::uint8_t>(), rows, columns, order, groups)) {
       throw std::invalid_argument("[bunsen] the offset of a scale is beyond half precision");
     }
     set(words, std::move(packed));

@@ -33,8 +33,14 @@ int bunsen_reserve(mlx_array* res, const int* shape, size_t dim, mlx_dtype dtype
 /* Gives the memory of those parts of a computed array, part_bytes each, back to the machine: what they hold is lost. */
 int bunsen_forget(const mlx_array a, const uint32_t* parts, size_t count, size_t part_bytes);
 
-/* ggml blocks (type 0: Q4_0, 1: Q4_1, 2: Q8_0) as affine groups of 32: words (rows, columns * bits / 32), scales and biases (rows, columns / 32) in float16. Row i is row order[i]; order may be null. */
-int bunsen_repack(mlx_array* words, mlx_array* scales, mlx_array* biases, const uint8_t* blocks, size_t bytes, int type, size_t rows, size_t columns, const uint32_t* order);
+/* Part of an open file as an array, in place: pages come from the disk as they are read, and nothing that is written reaches the file. */
+int bunsen_map(mlx_array* res, int file, uint64_t offset, const int* shape, size_t dim, mlx_dtype dtype);
+
+/* How often so far a mapped file turned out to have been cut; what it lost reads as zeros. */
+int bunsen_files_cut(void);
+
+/* ggml blocks, an array of bytes (type 0: Q4_0, 1: Q4_1, 2: Q8_0) as affine groups of 32: words (rows, columns * bits / 32), scales and biases (rows, columns / 32) in float16. Row i is row order[i]; order may be null. */
+int bunsen_repack(mlx_array* words, mlx_array* scales, mlx_array* biases, const mlx_array blocks, int type, size_t rows, size_t columns, const uint32_t* order);
 
 /* Cosines and sines of positions (tokens), int32, over wavelengths (pairs), times magnitude: (tokens, 2, pairs). */
 int bunsen_rope_angles(mlx_array* res, const mlx_array positions, const mlx_array wavelengths, float scale, float magnitude, const mlx_stream s);

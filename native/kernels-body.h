@@ -15,6 +15,7 @@ namespace bunsen {
 namespace {
 
 constexpr int LANES = 16;
+static_assert(LANES == STRIP_ROWS);
 // Columns that become words or floats at a time, so that what is between two loops stays in the first-level cache.
 constexpr int SPAN = 1024;
 
@@ -260,6 +261,48 @@ void unpack(const Matrix& matrix, int row, int first_column, int last_column, fl
       case 5: unpackStrip<5>(strip, first_column, last_column, panel + half); break;
       case 6: unpackStrip<6>(strip, first_column, last_column, panel + half); break;
       case 8: unpackStrip<8>(strip, first_column, last_column, panel + half); break;
+    }
+  }
+}
+
+inline Words loadItems(const std::uint32_t* from, int count) {
+  return loadWordsSome(from, count);
+}
+inline Words loadItems(const std::uint16_t* from, int count) {
+  return loadShorts(from, count);
+}
+inline void storeItems(std::uint32_t* to, Words a) {
+  storeWords(to, a);
+}
+inline void storeItems(std::uint16_t* to, Words a) {
+  storeShorts(to, a);
+}
+
+template <class Item>
+void turnItems(const Item* from, int rows, std::size_t items, Item* strip) {
+  for (std::size_t item = 0; item < items; item += LANES, from += LANES, strip += LANES * LANES) {
+    Words block[LANES];
+    const int some = least(LANES, static_cast<int>(items - item));
+#pragma GCC unroll 16
+    for (int row = 0; row < LANES; row++) block[row] = row < rows ? loadItems(from + row * items, some) : spreadWord(0);
+    transpose(block);
+#pragma GCC unroll 16
+    for (int column = 0; column < LANES; column++) {
+      if (column < some) storeItems(strip + column * LANES, block[column]);
+    }
+  }
+}
+
+void turn(const void* from, int rows, std::size_t items, std::size_t item_bytes, void* strip) {
+  if (item_bytes == sizeof(std::uint32_t)) {
+    turnItems(static_cast<const std::uint32_t*>(from), rows, items, static_cast<std::uint32_t*>(strip));
+  } else if (item_bytes == sizeof(std::uint16_t)) {
+    turnItems(static_cast<const std::uint16_t*>(from), rows, items, static_cast<std::uint16_t*>(strip));
+  } else {
+    const auto* bytes = static_cast<const std::uint8_t*>(from);
+    auto* to = static_cast<std::uint8_t*>(strip);
+    for (std::size_t item = 0; item < items; item++) {
+      for (int row = 0; row < LANES; row++) *to++ = row < rows ? bytes[row * items + item] : 0;
     }
   }
 }
@@ -870,5 +913,5 @@ void deltaRule(const DeltaColumns& all) {
 #define BUNSEN_KERNELS(NAME)                                                                               \
   const bunsen::Kernels bunsen::NAME##_kernels = {                                                         \
       #NAME, unpack, multiply, BUNSEN_BYTE_PRODUCTS, rmsNorm, layerNorm, softmax, siluMultiply,            \
-      geluMultiply, add, scale, softCap, rotateHalves, soften, unpackRow, argmax, sigmoid, rotatePairs, hide, \
+      geluMultiply, add, scale, softCap, rotateHalves, soften, turn, unpackRow, argmax, sigmoid, rotatePairs, hide, \
       skipBelow, gelu, convolve, deltaRule}

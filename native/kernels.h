@@ -7,6 +7,8 @@
 
 namespace bunsen {
 
+/** Rows of quantised weights that lie item by item side by side: see Matrix. */
+constexpr int STRIP_ROWS = 16;
 /** A panel of weights turned to floats: for each column, those of this many rows side by side. */
 constexpr int PANEL_ROWS = 32;
 /** As many rows of activations as the product by bytes takes at a time: their digits stay in the second-level cache. */
@@ -133,6 +135,8 @@ struct Kernels {
    * what was summed before has to be multiplied by the result.
    */
   float (*soften)(float* scores, int from, int to, int size, float* top, float* total);
+  /** Up to STRIP_ROWS rows of `items` of 4 bytes, 2 or 1, turned into a strip; where there is no row it has zeros. */
+  void (*turn)(const void* from, int rows, std::size_t items, std::size_t item_bytes, void* strip);
   /** One row of quantised weights as floats. */
   void (*unpackRow)(const Matrix& matrix, int row, float* y);
   /** Where the greatest is; the first of equals, or the first NaN. */

@@ -2,12 +2,12 @@
 
 #include "layer.h"
 
-#include <cstdlib>
-#include <new>
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
 #include "matmul.h"
+#include "memory-pieces.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 #include "primitive.h"
@@ -15,9 +15,6 @@
 namespace bunsen {
 
 namespace {
-
-constexpr std::size_t STRIP_ROWS = PANEL_ROWS / 2;
-constexpr std::size_t ALIGNMENT = 64;
 
 [[noreturn]] void refuse(const std::string& what) {
   throw std::invalid_argument("[bunsen] a layer's " + what);
@@ -66,31 +63,17 @@ Linear::Linear(const std::optional<mx::array>* arrays, const int* numbers, int c
   }
 }
 
-void Linear::Free::operator()(void* memory) const {
-  std::free(memory);
-}
-
 /** Rows of `items`, turned in strips of sixteen rows. */
-Linear::Memory Linear::intoStrips(const void* from, std::size_t items, std::size_t item_bytes) const {
+std::shared_ptr<char> Linear::intoStrips(const void* from, std::size_t items, std::size_t item_bytes) const {
   const std::size_t rows = matrix_.rows;
   const std::size_t strips = (rows + STRIP_ROWS - 1) / STRIP_ROWS;
-  const std::size_t bytes = strips * STRIP_ROWS * items * item_bytes;
-  Memory to(static_cast<char*>(std::aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT)));
-  if (to == nullptr) throw std::bad_alloc();
-  const auto turn = [&]<class Item>(Item) {
-    parallel(strips, [&, source = static_cast<const Item*>(from), target = reinterpret_cast<Item*>(to.get())](std::size_t strip) {
-      Item* out = target + strip * STRIP_ROWS * items;
-      for (std::size_t lane = 0; lane < STRIP_ROWS; lane++) {
-        const std::size_t row = strip * STRIP_ROWS + lane;
-        for (std::size_t item = 0; item < items; item++) {
-          out[item * STRIP_ROWS + lane] = row < rows ? source[row * items + item] : Item(0);
-        }
-      }
-    });
-  };
-  if (item_bytes == sizeof(std::uint32_t)) turn(std::uint32_t());
-  else if (item_bytes == sizeof(std::uint16_t)) turn(std::uint16_t());
-  else turn(std::uint8_t());
+  std::shared_ptr<char> to = takeMemory(strips * STRIP_ROWS * items * item_bytes);
+  parallel(strips, [&](std::size_t strip) {
+    const std::size_t first = strip * STRIP_ROWS;
+    const int some = static_cast<int>(std::min<std::size_t>(STRIP_ROWS, rows - first));
+    const auto* source = static_cast<const char*>(from) + first * items * item_bytes;
+    kernels().turn(source, some, items, item_bytes, to.get() + first * items * item_bytes);
+  });
   return to;
 }
 

@@ -42,14 +42,10 @@ class Linear {
   void row(std::size_t index, float* y) const;
 
  private:
-  struct Free {
-    void operator()(void* memory) const;
-  };
-  using Memory = std::unique_ptr<char, Free>;
-  Memory intoStrips(const void* from, std::size_t items, std::size_t item_bytes) const;
+  std::shared_ptr<char> intoStrips(const void* from, std::size_t items, std::size_t item_bytes) const;
 
   std::vector<mx::array> kept_;
-  Memory strips_[3];
+  std::shared_ptr<char> strips_[3];
   Matrix matrix_;
   const float* bias_ = nullptr;
 };

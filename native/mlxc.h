@@ -48,40 +48,18 @@ typedef struct mlx_optional_dtype { mlx_dtype value; bool has_value; } mlx_optio
 typedef void (*mlx_error_handler_func)(const char* msg, void* data);
 
 /* array.h */
-int mlx_array_tostring(mlx_string* str, const mlx_array arr);
-mlx_array mlx_array_new(void);
 int mlx_array_free(mlx_array arr);
-mlx_array mlx_array_new_int(int val);
 mlx_array mlx_array_new_float32(float val);
 mlx_array mlx_array_new_data(const void* data, const int* shape, int dim, mlx_dtype dtype);
-mlx_array mlx_array_new_data_managed_payload(void* data, const int* shape, int dim, mlx_dtype dtype, void* payload, void (*dtor)(void*));
-int mlx_array_set(mlx_array* arr, const mlx_array src);
-size_t mlx_array_itemsize(const mlx_array arr);
-size_t mlx_array_size(const mlx_array arr);
 size_t mlx_array_nbytes(const mlx_array arr);
 size_t mlx_array_ndim(const mlx_array arr);
 const int* mlx_array_shape(const mlx_array arr);
-int mlx_array_dim(const mlx_array arr, int dim);
 mlx_dtype mlx_array_dtype(const mlx_array arr);
-int mlx_array_eval(mlx_array arr);
-int mlx_array_item_uint32(uint32_t* res, const mlx_array arr);
-int mlx_array_item_int32(int32_t* res, const mlx_array arr);
-int mlx_array_item_float32(float* res, const mlx_array arr);
-const uint8_t* mlx_array_data_uint8(const mlx_array arr);
 const uint32_t* mlx_array_data_uint32(const mlx_array arr);
-const int32_t* mlx_array_data_int32(const mlx_array arr);
-const float* mlx_array_data_float32(const mlx_array arr);
-
-/* compile.h */
-int mlx_disable_compile(void);
-int mlx_enable_compile(void);
 
 /* device.h */
 mlx_device mlx_device_new_type(mlx_device_type type, int index);
 int mlx_device_free(mlx_device dev);
-int mlx_device_tostring(mlx_string* str, mlx_device dev);
-int mlx_device_get_type(mlx_device_type* type, mlx_device dev);
-int mlx_get_default_device(mlx_device* dev);
 int mlx_set_default_device(mlx_device dev);
 
 /* error.h */
@@ -97,141 +75,61 @@ int mlx_fast_scaled_dot_product_attention(mlx_array* res, const mlx_array querie
 /* memory.h */
 int mlx_clear_cache(void);
 int mlx_get_active_memory(size_t* res);
-int mlx_get_cache_memory(size_t* res);
-int mlx_get_memory_limit(size_t* res);
-int mlx_get_peak_memory(size_t* res);
-int mlx_reset_peak_memory(void);
-int mlx_set_cache_limit(size_t* res, size_t limit);
 int mlx_set_memory_limit(size_t* res, size_t limit);
-int mlx_set_wired_limit(size_t* res, size_t limit);
 
 /* metal.h */
 int mlx_metal_is_available(bool* res);
 
 /* ops.h */
-int mlx_abs(mlx_array* res, const mlx_array a, const mlx_stream s);
 int mlx_add(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_addmm(mlx_array* res, const mlx_array c, const mlx_array a, const mlx_array b, float alpha, float beta, const mlx_stream s);
-int mlx_arange(mlx_array* res, double start, double stop, double step, mlx_dtype dtype, const mlx_stream s);
 int mlx_argmax_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s);
-int mlx_argmin_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s);
 int mlx_argpartition_axis(mlx_array* res, const mlx_array a, int kth, int axis, const mlx_stream s);
-int mlx_argsort_axis(mlx_array* res, const mlx_array a, int axis, const mlx_stream s);
 int mlx_astype(mlx_array* res, const mlx_array a, mlx_dtype dtype, const mlx_stream s);
-int mlx_bitwise_and(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_bitwise_or(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_broadcast_to(mlx_array* res, const mlx_array a, const int* shape, size_t shape_num, const mlx_stream s);
-int mlx_clip(mlx_array* res, const mlx_array a, const mlx_array a_min, const mlx_array a_max, const mlx_stream s);
 int mlx_concatenate_axis(mlx_array* res, const mlx_vector_array arrays, int axis, const mlx_stream s);
 int mlx_contiguous(mlx_array* res, const mlx_array a, bool allow_col_major, const mlx_stream s);
-int mlx_conv1d(mlx_array* res, const mlx_array input, const mlx_array weight, int stride, int padding, int dilation, int groups, const mlx_stream s);
-int mlx_copy(mlx_array* res, const mlx_array a, const mlx_stream s);
-int mlx_cos(mlx_array* res, const mlx_array a, const mlx_stream s);
-int mlx_cumsum(mlx_array* res, const mlx_array a, int axis, bool reverse, bool inclusive, const mlx_stream s);
 int mlx_dequantize(mlx_array* res, const mlx_array w, const mlx_array scales, const mlx_array biases, mlx_optional_int group_size, mlx_optional_int bits, const char* mode, const mlx_array global_scale, mlx_optional_dtype dtype, const mlx_stream s);
 int mlx_divide(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_equal(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
 int mlx_erf(mlx_array* res, const mlx_array a, const mlx_stream s);
 int mlx_exp(mlx_array* res, const mlx_array a, const mlx_stream s);
-int mlx_expand_dims_axes(mlx_array* res, const mlx_array a, const int* axes, size_t axes_num, const mlx_stream s);
-int mlx_expand_dims(mlx_array* res, const mlx_array a, int axis, const mlx_stream s);
-int mlx_flatten(mlx_array* res, const mlx_array a, int start_axis, int end_axis, const mlx_stream s);
-int mlx_full(mlx_array* res, const int* shape, size_t shape_num, const mlx_array vals, mlx_dtype dtype, const mlx_stream s);
 int mlx_gather_mm(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_array lhs_indices, const mlx_array rhs_indices, bool sorted_indices, const mlx_stream s);
 int mlx_gather_qmm(mlx_array* res, const mlx_array x, const mlx_array w, const mlx_array scales, const mlx_array biases, const mlx_array lhs_indices, const mlx_array rhs_indices, bool transpose, mlx_optional_int group_size, mlx_optional_int bits, const char* mode, bool sorted_indices, const mlx_stream s);
-int mlx_greater(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_greater_equal(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_isfinite(mlx_array* res, const mlx_array a, const mlx_stream s);
-int mlx_left_shift(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_less(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_less_equal(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_log(mlx_array* res, const mlx_array a, const mlx_stream s);
-int mlx_log1p(mlx_array* res, const mlx_array a, const mlx_stream s);
 int mlx_logaddexp(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_logical_and(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_logical_not(mlx_array* res, const mlx_array a, const mlx_stream s);
-int mlx_logical_or(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_logsumexp_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s);
 int mlx_matmul(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_max_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s);
 int mlx_maximum(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_mean_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s);
-int mlx_min_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s);
 int mlx_minimum(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
 int mlx_multiply(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_negative(mlx_array* res, const mlx_array a, const mlx_stream s);
-int mlx_not_equal(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_ones(mlx_array* res, const int* shape, size_t shape_num, mlx_dtype dtype, const mlx_stream s);
-int mlx_pad(mlx_array* res, const mlx_array a, const int* axes, size_t axes_num, const int* low_pad_size, size_t low_pad_size_num, const int* high_pad_size, size_t high_pad_size_num, const mlx_array pad_value, const char* mode, const mlx_stream s);
-int mlx_partition_axis(mlx_array* res, const mlx_array a, int kth, int axis, const mlx_stream s);
-int mlx_power(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_put_along_axis(mlx_array* res, const mlx_array a, const mlx_array indices, const mlx_array values, int axis, const mlx_stream s);
 int mlx_quantize(mlx_vector_array* res, const mlx_array w, mlx_optional_int group_size, mlx_optional_int bits, const char* mode, const mlx_array global_scale, const mlx_stream s);
 int mlx_quantized_matmul(mlx_array* res, const mlx_array x, const mlx_array w, const mlx_array scales, const mlx_array biases, bool transpose, mlx_optional_int group_size, mlx_optional_int bits, const char* mode, const mlx_stream s);
-int mlx_reciprocal(mlx_array* res, const mlx_array a, const mlx_stream s);
-int mlx_repeat_axis(mlx_array* res, const mlx_array arr, int repeats, int axis, const mlx_stream s);
 int mlx_reshape(mlx_array* res, const mlx_array a, const int* shape, size_t shape_num, const mlx_stream s);
-int mlx_right_shift(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
-int mlx_rsqrt(mlx_array* res, const mlx_array a, const mlx_stream s);
 int mlx_sigmoid(mlx_array* res, const mlx_array a, const mlx_stream s);
-int mlx_sin(mlx_array* res, const mlx_array a, const mlx_stream s);
 int mlx_slice(mlx_array* res, const mlx_array a, const int* start, size_t start_num, const int* stop, size_t stop_num, const int* strides, size_t strides_num, const mlx_stream s);
 int mlx_slice_update(mlx_array* res, const mlx_array src, const mlx_array update, const int* start, size_t start_num, const int* stop, size_t stop_num, const int* strides, size_t strides_num, const mlx_stream s);
 int mlx_softmax_axis(mlx_array* res, const mlx_array a, int axis, bool precise, const mlx_stream s);
 int mlx_sort_axis(mlx_array* res, const mlx_array a, int axis, const mlx_stream s);
-int mlx_split(mlx_vector_array* res, const mlx_array a, int num_splits, int axis, const mlx_stream s);
-int mlx_split_sections(mlx_vector_array* res, const mlx_array a, const int* indices, size_t indices_num, int axis, const mlx_stream s);
-int mlx_sqrt(mlx_array* res, const mlx_array a, const mlx_stream s);
-int mlx_square(mlx_array* res, const mlx_array a, const mlx_stream s);
-int mlx_squeeze_axis(mlx_array* res, const mlx_array a, int axis, const mlx_stream s);
-int mlx_stack_axis(mlx_array* res, const mlx_vector_array arrays, int axis, const mlx_stream s);
-int mlx_subtract(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
 int mlx_sum_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s);
-int mlx_swapaxes(mlx_array* res, const mlx_array a, int axis1, int axis2, const mlx_stream s);
 int mlx_take_axis(mlx_array* res, const mlx_array a, const mlx_array indices, int axis, const mlx_stream s);
-int mlx_take(mlx_array* res, const mlx_array a, const mlx_array indices, const mlx_stream s);
 int mlx_take_along_axis(mlx_array* res, const mlx_array a, const mlx_array indices, int axis, const mlx_stream s);
 int mlx_tanh(mlx_array* res, const mlx_array a, const mlx_stream s);
 int mlx_topk_axis(mlx_array* res, const mlx_array a, int k, int axis, const mlx_stream s);
 int mlx_transpose_axes(mlx_array* res, const mlx_array a, const int* axes, size_t axes_num, const mlx_stream s);
-int mlx_tril(mlx_array* res, const mlx_array x, int k, const mlx_stream s);
-int mlx_triu(mlx_array* res, const mlx_array x, int k, const mlx_stream s);
 int mlx_view(mlx_array* res, const mlx_array a, mlx_dtype dtype, const mlx_stream s);
 int mlx_where(mlx_array* res, const mlx_array condition, const mlx_array x, const mlx_array y, const mlx_stream s);
 int mlx_zeros(mlx_array* res, const int* shape, size_t shape_num, mlx_dtype dtype, const mlx_stream s);
 
-/* random.h */
-int mlx_random_categorical(mlx_array* res, const mlx_array logits, int axis, const mlx_array key, const mlx_stream s);
-int mlx_random_gumbel(mlx_array* res, const int* shape, size_t shape_num, mlx_dtype dtype, const mlx_array key, const mlx_stream s);
-int mlx_random_key(mlx_array* res, uint64_t seed);
-int mlx_random_normal(mlx_array* res, const int* shape, size_t shape_num, mlx_dtype dtype, float loc, float scale, const mlx_array key, const mlx_stream s);
-int mlx_random_split(mlx_array* res_0, mlx_array* res_1, const mlx_array key, const mlx_stream s);
-int mlx_random_uniform(mlx_array* res, const mlx_array low, const mlx_array high, const int* shape, size_t shape_num, mlx_dtype dtype, const mlx_array key, const mlx_stream s);
-
 /* stream.h */
-mlx_stream mlx_stream_new_device(mlx_device dev);
-int mlx_stream_free(mlx_stream stream);
-int mlx_synchronize(mlx_stream stream);
-int mlx_get_default_stream(mlx_stream* stream, mlx_device dev);
-int mlx_set_default_stream(mlx_stream stream);
 mlx_stream mlx_default_cpu_stream_new(void);
 mlx_stream mlx_default_gpu_stream_new(void);
 
 /* string.h */
-mlx_string mlx_string_new(void);
 const char* mlx_string_data(mlx_string str);
 int mlx_string_free(mlx_string str);
 
 /* transforms.h */
-int mlx_async_eval(const mlx_vector_array outputs);
 int mlx_eval(const mlx_vector_array outputs);
 
 /* vector.h */
-mlx_vector_array mlx_vector_array_new(void);
 int mlx_vector_array_free(mlx_vector_array vec);
 mlx_vector_array mlx_vector_array_new_data(const mlx_array* data, size_t size);
-int mlx_vector_array_append_value(mlx_vector_array vec, const mlx_array val);
-size_t mlx_vector_array_size(mlx_vector_array vec);
 int mlx_vector_array_get(mlx_array* res, const mlx_vector_array vec, size_t idx);
 
 /* version.h */

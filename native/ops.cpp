@@ -49,26 +49,8 @@ void expectReal(const mx::array& a, const mx::array& b) {
 
 } // namespace
 
-int mlx_abs(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::abs(get(a), get(s)); });
-}
-
 int mlx_add(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
   return forward(res, [&] { return mx::add(get(a), get(b), get(s)); });
-}
-
-int mlx_addmm(
-    mlx_array* res, const mlx_array c, const mlx_array a, const mlx_array b, float alpha, float beta,
-    const mlx_stream s) {
-  return forward(res, [&] {
-    expectReal(get(a), get(b));
-    expectReal(get(c), get(c));
-    return mx::addmm(get(c), get(a), get(b), alpha, beta, get(s));
-  });
-}
-
-int mlx_arange(mlx_array* res, double start, double stop, double step, mlx_dtype dtype, const mlx_stream s) {
-  return forward(res, [&] { return mx::arange(start, stop, step, toDtype(dtype), get(s)); });
 }
 
 int mlx_argmax_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s) {
@@ -79,36 +61,12 @@ int mlx_argmax_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, 
   });
 }
 
-int mlx_argmin_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s) {
-  return forward(res, [&] { return mx::argmin(get(a), axis, keepdims, get(s)); });
-}
-
 int mlx_argpartition_axis(mlx_array* res, const mlx_array a, int kth, int axis, const mlx_stream s) {
   return forward(res, [&] { return mx::argpartition(get(a), kth, axis, get(s)); });
 }
 
-int mlx_argsort_axis(mlx_array* res, const mlx_array a, int axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::argsort(get(a), axis, get(s)); });
-}
-
 int mlx_astype(mlx_array* res, const mlx_array a, mlx_dtype dtype, const mlx_stream s) {
   return forward(res, [&] { return mx::astype(get(a), toDtype(dtype), get(s)); });
-}
-
-int mlx_bitwise_and(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::bitwise_and(get(a), get(b), get(s)); });
-}
-
-int mlx_bitwise_or(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::bitwise_or(get(a), get(b), get(s)); });
-}
-
-int mlx_broadcast_to(mlx_array* res, const mlx_array a, const int* shape, size_t shape_num, const mlx_stream s) {
-  return forward(res, [&] { return mx::broadcast_to(get(a), toShape(shape, shape_num), get(s)); });
-}
-
-int mlx_clip(mlx_array* res, const mlx_array a, const mlx_array a_min, const mlx_array a_max, const mlx_stream s) {
-  return forward(res, [&] { return mx::clip(get(a), optional(a_min), optional(a_max), get(s)); });
 }
 
 int mlx_concatenate_axis(mlx_array* res, const mlx_vector_array arrays, int axis, const mlx_stream s) {
@@ -117,24 +75,6 @@ int mlx_concatenate_axis(mlx_array* res, const mlx_vector_array arrays, int axis
 
 int mlx_contiguous(mlx_array* res, const mlx_array a, bool allow_col_major, const mlx_stream s) {
   return forward(res, [&] { return mx::contiguous(get(a), allow_col_major, get(s)); });
-}
-
-int mlx_conv1d(
-    mlx_array* res, const mlx_array input, const mlx_array weight, int stride, int padding, int dilation, int groups,
-    const mlx_stream s) {
-  return forward(res, [&] { return mx::conv1d(get(input), get(weight), stride, padding, dilation, groups, get(s)); });
-}
-
-int mlx_copy(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::copy(get(a), get(s)); });
-}
-
-int mlx_cos(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::cos(get(a), get(s)); });
-}
-
-int mlx_cumsum(mlx_array* res, const mlx_array a, int axis, bool reverse, bool inclusive, const mlx_stream s) {
-  return forward(res, [&] { return mx::cumsum(get(a), axis, reverse, inclusive, std::nullopt, get(s)); });
 }
 
 int mlx_dequantize(
@@ -159,33 +99,12 @@ int mlx_divide(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_s
   return forward(res, [&] { return mx::divide(get(a), get(b), get(s)); });
 }
 
-int mlx_equal(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::equal(get(a), get(b), get(s)); });
-}
-
 int mlx_erf(mlx_array* res, const mlx_array a, const mlx_stream s) {
   return forward(res, [&] { return mx::erf(get(a), get(s)); });
 }
 
 int mlx_exp(mlx_array* res, const mlx_array a, const mlx_stream s) {
   return forward(res, [&] { return mx::exp(get(a), get(s)); });
-}
-
-int mlx_expand_dims_axes(mlx_array* res, const mlx_array a, const int* axes, size_t axes_num, const mlx_stream s) {
-  return forward(res, [&] { return mx::expand_dims(get(a), toInts(axes, axes_num), get(s)); });
-}
-
-int mlx_expand_dims(mlx_array* res, const mlx_array a, int axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::expand_dims(get(a), axis, get(s)); });
-}
-
-int mlx_flatten(mlx_array* res, const mlx_array a, int start_axis, int end_axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::flatten(get(a), start_axis, end_axis, get(s)); });
-}
-
-int mlx_full(
-    mlx_array* res, const int* shape, size_t shape_num, const mlx_array vals, mlx_dtype dtype, const mlx_stream s) {
-  return forward(res, [&] { return mx::full(toShape(shape, shape_num), get(vals), toDtype(dtype), get(s)); });
 }
 
 int mlx_gather_mm(
@@ -218,56 +137,8 @@ int mlx_gather_qmm(
   });
 }
 
-int mlx_greater(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::greater(get(a), get(b), get(s)); });
-}
-
-int mlx_greater_equal(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::greater_equal(get(a), get(b), get(s)); });
-}
-
-int mlx_isfinite(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::isfinite(get(a), get(s)); });
-}
-
-int mlx_left_shift(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::left_shift(get(a), get(b), get(s)); });
-}
-
-int mlx_less(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::less(get(a), get(b), get(s)); });
-}
-
-int mlx_less_equal(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::less_equal(get(a), get(b), get(s)); });
-}
-
-int mlx_log(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::log(get(a), get(s)); });
-}
-
-int mlx_log1p(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::log1p(get(a), get(s)); });
-}
-
 int mlx_logaddexp(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
   return forward(res, [&] { return mx::logaddexp(get(a), get(b), get(s)); });
-}
-
-int mlx_logical_and(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::logical_and(get(a), get(b), get(s)); });
-}
-
-int mlx_logical_not(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::logical_not(get(a), get(s)); });
-}
-
-int mlx_logical_or(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::logical_or(get(a), get(b), get(s)); });
-}
-
-int mlx_logsumexp_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s) {
-  return forward(res, [&] { return mx::logsumexp(get(a), axis, keepdims, get(s)); });
 }
 
 int mlx_matmul(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
@@ -280,20 +151,8 @@ int mlx_matmul(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_s
   });
 }
 
-int mlx_max_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s) {
-  return forward(res, [&] { return mx::max(get(a), axis, keepdims, get(s)); });
-}
-
 int mlx_maximum(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
   return forward(res, [&] { return mx::maximum(get(a), get(b), get(s)); });
-}
-
-int mlx_mean_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s) {
-  return forward(res, [&] { return mx::mean(get(a), axis, keepdims, get(s)); });
-}
-
-int mlx_min_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s) {
-  return forward(res, [&] { return mx::min(get(a), axis, keepdims, get(s)); });
 }
 
 int mlx_minimum(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
@@ -302,42 +161,6 @@ int mlx_minimum(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_
 
 int mlx_multiply(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
   return forward(res, [&] { return mx::multiply(get(a), get(b), get(s)); });
-}
-
-int mlx_negative(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::negative(get(a), get(s)); });
-}
-
-int mlx_not_equal(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::not_equal(get(a), get(b), get(s)); });
-}
-
-int mlx_ones(mlx_array* res, const int* shape, size_t shape_num, mlx_dtype dtype, const mlx_stream s) {
-  return forward(res, [&] { return mx::ones(toShape(shape, shape_num), toDtype(dtype), get(s)); });
-}
-
-int mlx_pad(
-    mlx_array* res, const mlx_array a, const int* axes, size_t axes_num, const int* low_pad_size,
-    size_t low_pad_size_num, const int* high_pad_size, size_t high_pad_size_num, const mlx_array pad_value,
-    const char* mode, const mlx_stream s) {
-  return forward(res, [&] {
-    return mx::pad(
-        get(a), toInts(axes, axes_num), toShape(low_pad_size, low_pad_size_num),
-        toShape(high_pad_size, high_pad_size_num), get(pad_value), mode, get(s));
-  });
-}
-
-int mlx_partition_axis(mlx_array* res, const mlx_array a, int kth, int axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::partition(get(a), kth, axis, get(s)); });
-}
-
-int mlx_power(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::power(get(a), get(b), get(s)); });
-}
-
-int mlx_put_along_axis(
-    mlx_array* res, const mlx_array a, const mlx_array indices, const mlx_array values, int axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::put_along_axis(get(a), get(indices), get(values), axis, get(s)); });
 }
 
 int mlx_quantize(
@@ -362,24 +185,8 @@ int mlx_quantized_matmul(
   });
 }
 
-int mlx_reciprocal(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::reciprocal(get(a), get(s)); });
-}
-
-int mlx_repeat_axis(mlx_array* res, const mlx_array arr, int repeats, int axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::repeat(get(arr), repeats, axis, get(s)); });
-}
-
 int mlx_reshape(mlx_array* res, const mlx_array a, const int* shape, size_t shape_num, const mlx_stream s) {
   return forward(res, [&] { return mx::reshape(get(a), toShape(shape, shape_num), get(s)); });
-}
-
-int mlx_right_shift(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::right_shift(get(a), get(b), get(s)); });
-}
-
-int mlx_rsqrt(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::rsqrt(get(a), get(s)); });
 }
 
 int mlx_sigmoid(mlx_array* res, const mlx_array a, const mlx_stream s) {
@@ -388,10 +195,6 @@ int mlx_sigmoid(mlx_array* res, const mlx_array a, const mlx_stream s) {
     bunsen::countFallback("sigmoid");
     return mx::sigmoid(get(a), get(s));
   });
-}
-
-int mlx_sin(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::sin(get(a), get(s)); });
 }
 
 int mlx_slice(
@@ -428,49 +231,12 @@ int mlx_sort_axis(mlx_array* res, const mlx_array a, int axis, const mlx_stream 
   });
 }
 
-int mlx_split(mlx_vector_array* res, const mlx_array a, int num_splits, int axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::split(get(a), num_splits, axis, get(s)); });
-}
-
-int mlx_split_sections(
-    mlx_vector_array* res, const mlx_array a, const int* indices, size_t indices_num, int axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::split(get(a), toShape(indices, indices_num), axis, get(s)); });
-}
-
-int mlx_sqrt(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::sqrt(get(a), get(s)); });
-}
-
-int mlx_square(mlx_array* res, const mlx_array a, const mlx_stream s) {
-  return forward(res, [&] { return mx::square(get(a), get(s)); });
-}
-
-int mlx_squeeze_axis(mlx_array* res, const mlx_array a, int axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::squeeze(get(a), axis, get(s)); });
-}
-
-int mlx_stack_axis(mlx_array* res, const mlx_vector_array arrays, int axis, const mlx_stream s) {
-  return forward(res, [&] { return mx::stack(get(arrays), axis, get(s)); });
-}
-
-int mlx_subtract(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
-  return forward(res, [&] { return mx::subtract(get(a), get(b), get(s)); });
-}
-
 int mlx_sum_axis(mlx_array* res, const mlx_array a, int axis, bool keepdims, const mlx_stream s) {
   return forward(res, [&] { return mx::sum(get(a), axis, keepdims, get(s)); });
 }
 
-int mlx_swapaxes(mlx_array* res, const mlx_array a, int axis1, int axis2, const mlx_stream s) {
-  return forward(res, [&] { return mx::swapaxes(get(a), axis1, axis2, get(s)); });
-}
-
 int mlx_take_axis(mlx_array* res, const mlx_array a, const mlx_array indices, int axis, const mlx_stream s) {
   return forward(res, [&] { return mx::take(get(a), get(indices), axis, get(s)); });
-}
-
-int mlx_take(mlx_array* res, const mlx_array a, const mlx_array indices, const mlx_stream s) {
-  return forward(res, [&] { return mx::take(get(a), get(indices), get(s)); });
 }
 
 int mlx_take_along_axis(mlx_array* res, const mlx_array a, const mlx_array indices, int axis, const mlx_stream s) {
@@ -491,14 +257,6 @@ int mlx_topk_axis(mlx_array* res, const mlx_array a, int k, int axis, const mlx_
 
 int mlx_transpose_axes(mlx_array* res, const mlx_array a, const int* axes, size_t axes_num, const mlx_stream s) {
   return forward(res, [&] { return mx::transpose(get(a), toInts(axes, axes_num), get(s)); });
-}
-
-int mlx_tril(mlx_array* res, const mlx_array x, int k, const mlx_stream s) {
-  return forward(res, [&] { return mx::tril(get(x), k, get(s)); });
-}
-
-int mlx_triu(mlx_array* res, const mlx_array x, int k, const mlx_stream s) {
-  return forward(res, [&] { return mx::triu(get(x), k, get(s)); });
 }
 
 int mlx_view(mlx_array* res, const mlx_array a, mlx_dtype dtype, const mlx_stream s) {

@@ -126,6 +126,11 @@ inline Words loadShorts(const std::uint16_t* from, int count) {
   const Shorts a = loadSome(from, count);
   return {_mm256_cvtepu16_epi32(a.low), _mm256_cvtepu16_epi32(a.high)};
 }
+/** Of words below 2^16. */
+inline void storeShorts(std::uint16_t* to, Words a) {
+  const __m256i quarters = _mm256_packus_epi32(a.low, a.high); // in the order 0, 2, 1, 3
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(quarters, 0xd8));
+}
 /** Lanes 2i and 2i + 1 in each other's place. */
 inline Floats swapNeighbours(Floats a) { return {_mm256_permute_ps(a.low, 0xb1), _mm256_permute_ps(a.high, 0xb1)}; }
 inline Words loadBytes(const std::uint8_t* from, int count) {

@@ -73,6 +73,10 @@ inline Floats nibbles(Words a) {
 inline Words loadShorts(const std::uint16_t* from, int count) {
   return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(firstOf(count), from));
 }
+/** Of words below 2^16. */
+inline void storeShorts(std::uint16_t* to, Words a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(a));
+}
 /** Lanes 2i and 2i + 1 in each other's place. */
 inline Floats swapNeighbours(Floats a) { return _mm512_permute_ps(a, 0xb1); }
 inline Words loadBytes(const std::uint8_t* from, int count) {

@@ -153,6 +153,10 @@ inline Words loadShorts(const std::uint16_t* from, int count) {
   const auto shorts = count >= 16 ? loadAll<ShortQuad>(from) : loadFirst<ShortQuad>(from, std::size_t(count) * 2);
   return four([](auto x) { return __builtin_convertvector(x, WordQuad); }, shorts);
 }
+/** Of words below 2^16. */
+inline void storeShorts(std::uint16_t* to, Words a) {
+  storeAll(to, four([](auto x) { return __builtin_convertvector(x, ShortQuad); }, a));
+}
 /** Lanes 2i and 2i + 1 in each other's place. */
 inline Floats swapNeighbours(Floats a) {
   return four([](auto x) { return __builtin_shufflevector(x, x, 1, 0, 3, 2); }, a);

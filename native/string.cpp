@@ -4,10 +4,6 @@
 
 using namespace mlxc;
 
-mlx_string mlx_string_new(void) {
-  return {nullptr};
-}
-
 const char* mlx_string_data(mlx_string str) {
   return valueOr<const char*>(nullptr, [&] { return get(str).c_str(); });
 }

@@ -6,10 +6,6 @@
 
 using namespace mlxc;
 
-int mlx_async_eval(const mlx_vector_array outputs) {
-  return attempt([&] { mx::async_eval(get(outputs)); });
-}
-
 int mlx_eval(const mlx_vector_array outputs) {
   return attempt([&] { mx::eval(get(outputs)); });
 }

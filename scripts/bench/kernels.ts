@@ -1,15 +1,18 @@
 /**
  * Measures the products a step is made of against what this machine can do at most: bytes read a second and float32
- * multiply-adds a second. Opens the built library as the engine does; knows no model and no server.
+ * multiply-adds a second. Opens the built library and keeps weights as the engine does; knows no model and no server.
  */
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { evaluate, fromBytes, type MlxArray } from "../../src/mlx/array.ts";
+import { type Dtype, evaluate, fromBytes, type MlxArray } from "../../src/mlx/array.ts";
 import { findLibrary } from "../../src/mlx/discovery.ts";
+import { openExtras } from "../../src/mlx/extras.ts";
 import { openLibrary } from "../../src/mlx/library.ts";
-import { add, matmul, quantizedMatmul, transpose } from "../../src/mlx/ops.ts";
+import { add, transpose } from "../../src/mlx/ops.ts";
+import { giveUp, type Linear } from "../../src/models/layers.ts";
+import { projection } from "../../src/models/projection.ts";
 import { median, table } from "./numbers.ts";
 
 const HELP = `bun scripts/bench/kernels.ts [options]
@@ -23,7 +26,7 @@ const HELP = `bun scripts/bench/kernels.ts [options]
   --json           print for programs
 
 Weights are cold: each operation of a round takes another copy, until the copies fill 128 MB, so none is found in a cache.
-Bytes are those the engine holds: packed weights and float32 scales and biases. Limits are the best of many rounds too: both
+Bytes are those the engine holds: packed weights with float16 scales and biases, or bfloat16. Limits are the best of many rounds too: both
 say what this machine does when nothing else runs on it.
 `;
 
@@ -55,7 +58,6 @@ interface Case {
   readonly rows: number;
   readonly columns: number;
   readonly weight_bytes: number;
-  readonly copies: number;
   product(x: MlxArray, copy: number): MlxArray;
   release(): void;
 }
@@ -78,12 +80,10 @@ else main();
 
 function main(): void {
   const limits = measureLimits();
-  openLibrary(
-    findLibrary(
-      { named: null, own_folder: join(ROOT, "build/native"), homebrew_folders: ["/opt/homebrew/lib"] },
-      process.platform,
-    ),
-  );
+  const places = { named: null, own_folder: join(ROOT, "build/native"), homebrew_folders: ["/opt/homebrew/lib"] };
+  const library = findLibrary(places, process.platform);
+  openLibrary(library);
+  openExtras(library, true);
   const small = measureSmall();
   if (!values.json) printLimits(limits, small);
   const products: Product[] = [];
@@ -120,7 +120,7 @@ function cases(): (() => Case)[] {
     ),
   );
   const dense = shapes
-    .filter(([rows = 0, columns = 0]) => rows * columns * 4 <= COLD_BYTES)
+    .filter(([rows = 0, columns = 0]) => rows * columns * 2 <= COLD_BYTES)
     .map(
       ([rows = 0, columns = 0]) =>
         () =>
@@ -131,51 +131,64 @@ function cases(): (() => Case)[] {
 
 function quantizedCase(rows: number, columns: number, group_size: number, bits: number): Case {
   const packed = new Uint32Array((rows * columns * bits) / 32).map((_, word) => Math.imul(word + 1, 0x9e3779b1));
-  const scales = new Float32Array((rows * columns) / group_size).fill(0.01);
-  const biases = new Float32Array((rows * columns) / group_size).fill(-0.01 * 2 ** (bits - 1));
-  const weight_bytes = packed.byteLength + scales.byteLength + biases.byteLength;
-  const weights = Array.from({ length: copiesOf(weight_bytes) }, () => ({
-    weight: fromBytes(packed, [rows, (columns * bits) / 32], "uint32"),
-    scales: fromBytes(scales, [rows, columns / group_size], "float32"),
-    biases: fromBytes(biases, [rows, columns / group_size], "float32"),
-  }));
-  return {
-    what: `${rows}x${columns} ${bits} bits, groups of ${group_size}`,
-    rows,
-    columns,
-    weight_bytes,
-    copies: weights.length,
-    product(x, copy) {
-      const taken = weights[copy % weights.length];
-      if (taken === undefined) throw new Error("a case has at least one copy");
-      return quantizedMatmul(x, taken.weight, taken.scales, taken.biases, { mode: "affine", group_size, bits });
-    },
-    release() {
-      for (const each of weights) for (const array of Object.values(each)) array[Symbol.dispose]();
-    },
-  };
+  const groups = (rows * columns) / group_size;
+  const halves = (value: number) => new Uint8Array(Float16Array.from({ length: groups }, () => value).buffer);
+  const [scales, biases] = [halves(0.01), halves(-0.01 * 2 ** (bits - 1))];
+  const stored = (part: Uint8Array) => fromBytes(part, [rows, columns / group_size], "float16");
+  return caseOf(`${bits} bits, groups of ${group_size}`, rows, columns, {
+    bytes: packed.byteLength + scales.byteLength + biases.byteLength,
+    make: () => ({
+      ...alone(rows, columns),
+      kind: "quantized",
+      weight: fromBytes(packed, [rows, (columns * bits) / 32], "uint32"),
+      scales: stored(scales),
+      biases: stored(biases),
+      how: { mode: "affine", group_size, bits },
+    }),
+  });
 }
 
 function denseCase(rows: number, columns: number): Case {
-  const floats = noise(rows * columns);
-  const weight_bytes = floats.byteLength;
-  const weights = Array.from({ length: copiesOf(weight_bytes) }, () => {
-    using weight = fromBytes(floats, [rows, columns], "float32");
-    return transpose(weight, [1, 0]); // as a model keeps a dense layer
+  const dtype: Dtype = "bfloat16";
+  const upper_halves = new Uint16Array(noise(rows * columns).buffer).filter((_, half) => half % 2 === 1);
+  return caseOf(dtype, rows, columns, {
+    bytes: upper_halves.byteLength,
+    make: () => {
+      const weight = fromBytes(upper_halves, [rows, columns], dtype);
+      return { ...alone(rows, columns), kind: "dense", weight, transposed: transpose(weight, [1, 0]) };
+    },
+  });
+}
+
+function alone(rows: number, columns: number) {
+  return { bias: null, target: { name: "", first_row: 0, rows, columns } };
+}
+
+function caseOf(
+  what: string,
+  rows: number,
+  columns: number,
+  { bytes, make }: { readonly bytes: number; readonly make: () => Linear },
+): Case {
+  const layers = Array.from({ length: copiesOf(bytes) }, () => {
+    const linear = make();
+    return { linear, kept: projection(linear, columns) };
   });
   return {
-    what: `${rows}x${columns} float32`,
+    what: `${rows}x${columns} ${what}`,
     rows,
     columns,
-    weight_bytes,
-    copies: weights.length,
+    weight_bytes: bytes,
     product(x, copy) {
-      const taken = weights[copy % weights.length];
+      const taken = layers[copy % layers.length];
       if (taken === undefined) throw new Error("a case has at least one copy");
-      return matmul(x, taken);
+      return taken.kept.apply(x);
     },
     release() {
-      for (const weight of weights) weight[Symbol.dispose]();
+      for (const { linear, kept } of layers) {
+        kept[Symbol.dispose]();
+        giveUp(linear);
+      }
     },
   };
 }

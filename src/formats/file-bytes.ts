@@ -51,6 +51,12 @@ export class FileBytes {
     }
   }
 
+  /** The descriptor, for who reads bytes that the file has; it is closed with this. */
+  lend(offset: number, length: number, what: string): number {
+    this.#check(offset, length, what);
+    return this.#descriptor;
+  }
+
   dispose(): void {
     if (!this.#open) return;
     this.#open = false;

@@ -16,6 +16,7 @@ let opened: Native | null = null;
 /** Looks for the additions in an opened library; `wanted` false leaves them out, as a genuine mlx-c would. */
 export function openExtras(path: string, wanted: boolean): void {
   opened = wanted ? find(path) : null;
+  wasFileCut(); // by an engine before this one
 }
 
 export function hasExtras(): boolean {
@@ -163,21 +164,38 @@ export function forget(array: MlxArray, parts: Uint32Array, part_bytes: number):
   check("bunsen_forget", opened.bunsen_forget(array.handle, parts, parts.length, part_bytes));
 }
 
+/** Bytes of an open file from `offset` on as an array that stays in the file; null where the library cannot. */
+export function mapFile(descriptor: number, offset: number, shape: readonly number[], dtype: Dtype): MlxArray | null {
+  if (opened === null) return null;
+  const code = opened.bunsen_map(emptySlot(), descriptor, offset, Int32Array.from(shape), shape.length, dtypes[dtype]);
+  if (code === 0) return fromSlot("bunsen_map", code);
+  takeError();
+  return null;
+}
+
+let files_cut = 0;
+
+/** Whether a mapped file was cut since this was asked last: what was computed since may be wrong. */
+export function wasFileCut(): boolean {
+  const before = files_cut;
+  files_cut = opened?.bunsen_files_cut() ?? 0;
+  return files_cut !== before;
+}
+
 /** The numbers of ggml's block types in native/bunsen.h. */
 const block_types = { Q4_0: 0, Q4_1: 1, Q8_0: 2 } as const;
 
-/** Blocks of ggml as affine groups of 32 with float16 scales; row i of the result is row order[i]. */
+/** Blocks of ggml, an array of bytes, as affine groups of 32 with float16 scales; row i of the result is row order[i]. */
 export function repackBlocks(
   type: keyof typeof block_types,
-  blocks: Uint8Array,
+  blocks: MlxArray,
   rows: number,
   columns: number,
   order: Uint32Array | null,
 ): { words: MlxArray; scales: MlxArray; biases: MlxArray } {
   const operation = "bunsen_repack";
   const [words, scales, biases] = [new BigUint64Array(1), new BigUint64Array(1), new BigUint64Array(1)];
-  const bytes = blocks.byteLength;
-  const code = extras()[operation](words, scales, biases, blocks, bytes, block_types[type], rows, columns, order);
+  const code = extras()[operation](words, scales, biases, blocks.handle, block_types[type], rows, columns, order);
   check(operation, code);
   const [first, second, third] = [words, scales, biases].map((slot) => new MlxArray(read.u64(ptr(slot), 0)));
   assert(first !== undefined && second !== undefined && third !== undefined, "three slots were written");

@@ -159,7 +159,9 @@ export const extra_symbols = {
   bunsen_set_fast: { args: ["bool"], returns: failed },
   bunsen_reserve: { args: [slot, "ptr", size, "i32", handle], returns: failed },
   bunsen_forget: { args: [handle, "ptr", size, size], returns: failed },
-  bunsen_repack: { args: [slot, slot, slot, "ptr", size, "i32", size, size, "ptr"], returns: failed },
+  bunsen_map: { args: [slot, "i32", "u64", "ptr", size, "i32"], returns: failed },
+  bunsen_files_cut: { args: [], returns: "i32" },
+  bunsen_repack: { args: [slot, slot, slot, handle, "i32", size, size, "ptr"], returns: failed },
   bunsen_rope_angles: { args: [slot, handle, handle, "f32", "f32", handle], returns: failed },
   bunsen_convolve: { args: [slot, handle, handle, handle, "ptr", size, handle, handle], returns: failed },
   bunsen_delta_rule: {

@@ -15,12 +15,12 @@ import { dequantizeBlocks, type FloatGroups, groupBlocks, isGrouped, isSixteen }
 import { isMxfp4, type Mxfp4Groups, mxfp4Groups } from "../formats/ggml-mxfp4.ts";
 import { GGML_TYPES } from "../formats/ggml-types.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
-import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
+import { fromBytes, type MlxArray, memoryOf, toFloat32 } from "../mlx/array.ts";
 import { hasExtras, repackBlocks } from "../mlx/extras.ts";
 import { library } from "../mlx/library.ts";
 import { astype, dequantize, quantize, reshape, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
-import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
+import { FLOAT_DTYPES, stored, toActivationDtype } from "./dense.ts";
 import { refuseNonFinite } from "./finite.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
 import { type Experts, type Linear, type Matrix, plus } from "./layers.ts";
@@ -56,7 +56,6 @@ class GgufWeights implements Weights {
   readonly #tensors: ReadonlyMap<string, GgufTensor>;
   readonly #bytes: FileBytes;
   readonly #keeper: ArrayKeeper;
-  #scratch = new Uint8Array();
 
   constructor(file: GgufFile, architecture: Architecture, told: (bytes: number) => void) {
     this.#keeper = new ArrayKeeper(told);
@@ -92,8 +91,8 @@ class GgufWeights implements Weights {
     const weight = this.#weight(tensor, type, rows, columns, order);
     const target = { name, first_row: 0, rows, columns };
     if (!bias) return { ...weight, bias: null, target };
-    const stored = this.#vector(this.#architecture.tensorName(`${name}.bias`), [rows], order);
-    return { ...weight, bias: this.#keeper.keep(stored), target };
+    const added = this.#vector(this.#architecture.tensorName(`${name}.bias`), [rows], order);
+    return { ...weight, bias: this.#keeper.keep(added), target };
   }
 
   #weight(tensor: GgufTensor, type: string, rows: number, columns: number, order: Uint32Array | null) {
@@ -104,10 +103,13 @@ class GgufWeights implements Weights {
 
   #readWeight(tensor: GgufTensor, type: string, rows: number, columns: number, order: Uint32Array | null) {
     if (isRepacked(type)) return this.#quantized(tensor, type, rows, columns, order);
-    if (isGrouped(type)) return this.#grouped(groupBlocks(type, this.#borrow(tensor)), rows, columns, order);
-    if (isSixteen(type)) return this.#requantized(dequantizeBlocks(type, this.#borrow(tensor)), rows, columns, order);
-    if (isMxfp4(type)) return this.#smallFloats(mxfp4Groups(this.#borrow(tensor)), rows, columns, order);
-    return this.#matrix(tensor, rows, columns, order);
+    if (FLOAT_DTYPES.has(type) || !isReadType(type)) return this.#matrix(tensor, rows, columns, order);
+    using held = this.#blocks(tensor);
+    const blocks = memoryOf(held, 0, tensor.bytes);
+    if (isGrouped(type)) return this.#grouped(groupBlocks(type, blocks), rows, columns, order);
+    if (isMxfp4(type)) return this.#smallFloats(mxfp4Groups(blocks), rows, columns, order);
+    assert(isSixteen(type), "every type that is read has its way");
+    return this.#requantized(dequantizeBlocks(type, blocks), rows, columns, order);
   }
 
   picked(): Linear[] {
@@ -147,7 +149,6 @@ class GgufWeights implements Weights {
 
   release(): void {
     this.#bytes.dispose();
-    this.#scratch = new Uint8Array();
   }
 
   [Symbol.dispose](): void {
@@ -157,7 +158,7 @@ class GgufWeights implements Weights {
 
   #quantized(tensor: GgufTensor, type: RepackedType, rows: number, columns: number, order: Uint32Array | null) {
     const { words, scales, biases } = hasExtras()
-      ? repackBlocks(type, this.#borrow(tensor), rows, columns, order)
+      ? this.#repackInPlace(tensor, type, rows, columns, order)
       : this.#repack(tensor, type, rows, columns, order);
     return {
       kind: "quantized",
@@ -191,6 +192,11 @@ class GgufWeights implements Weights {
     return { kind: "quantized", weight, scales, biases, how } as const;
   }
 
+  #repackInPlace(tensor: GgufTensor, type: RepackedType, rows: number, columns: number, order: Uint32Array | null) {
+    using blocks = this.#blocks(tensor);
+    return repackBlocks(type, blocks, rows, columns, order);
+  }
+
   #repack(tensor: GgufTensor, type: RepackedType, rows: number, columns: number, order: Uint32Array | null) {
     const groups = repack(type, this.#read(tensor), rows, columns);
     if (groups === null) {
@@ -208,9 +214,9 @@ class GgufWeights implements Weights {
 
   /** As stored on the CPU, whose kernels compute with them exactly; elsewhere MLX would round most of the weights. */
   #scales(halves: Uint16Array, rows: number): MlxArray {
-    const stored = fromBytes(halves, [rows, halves.length / rows], "float16");
-    if (library().device === "cpu") return stored;
-    using given_up = stored;
+    const as_stored = fromBytes(halves, [rows, halves.length / rows], "float16");
+    if (library().device === "cpu") return as_stored;
+    using given_up = as_stored;
     return astype(given_up, "float32");
   }
 
@@ -232,8 +238,8 @@ class GgufWeights implements Weights {
   }
 
   #vector(name: string, shape: readonly number[], order: Uint32Array | null = null): MlxArray {
-    using stored = this.#dense(this.#tensor(name, shape), shape, order);
-    return toActivationDtype(stored);
+    using dense = this.#dense(this.#tensor(name, shape), shape, order);
+    return toActivationDtype(dense);
   }
 
   /** As stored: kernels read halves in place. */
@@ -243,14 +249,14 @@ class GgufWeights implements Weights {
       const state = `tensor "${tensor.name}" is ${tensor.type}, known are ${READ_TYPES.join(", ")}`;
       throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
     }
-    const bytes = this.#read(tensor);
-    return fromBytes(order === null ? bytes : takeRows(bytes, order), shape, dtype);
+    if (order === null) return stored(this.#bytes, tensor, shape, dtype);
+    return fromBytes(takeRows(this.#read(tensor), order), shape, dtype);
   }
 
   #floats(name: string, size: number): readonly number[] | null {
     if (!this.#tensors.has(name)) return null;
-    using stored = this.#dense(this.#tensor(name, [size]), [size]);
-    using array = astype(stored, "float32");
+    using dense = this.#dense(this.#tensor(name, [size]), [size]);
+    using array = astype(dense, "float32");
     return [...toFloat32(array)];
   }
 
@@ -270,12 +276,8 @@ class GgufWeights implements Weights {
     );
   }
 
-  /** The tensor's bytes until the next tensor is borrowed: memory that was written before is the fastest to write. */
-  #borrow(tensor: GgufTensor): Uint8Array {
-    if (this.#scratch.length < tensor.bytes) this.#scratch = new Uint8Array(tensor.bytes);
-    const bytes = this.#scratch.subarray(0, tensor.bytes);
-    this.#bytes.readInto(bytes, tensor.offset, `tensor "${tensor.name}"`);
-    return bytes;
+  #blocks(tensor: GgufTensor): MlxArray {
+    return stored(this.#bytes, tensor, [tensor.bytes], "uint8");
   }
 
   #read(tensor: GgufTensor): Uint8Array<ArrayBuffer> {

@@ -6,6 +6,7 @@ import { Failure } from "../core/failure.ts";
 import type { ReadingPurpose } from "../core/purpose.ts";
 import { asObject, readJson } from "../formats/json.ts";
 import { purposeOf } from "../formats/purpose.ts";
+import { wasFileCut } from "../mlx/extras.ts";
 import { loadBert } from "./bert.ts";
 import { loadCohere2 } from "./cohere2.ts";
 import type { ModelConfig } from "./config.ts";
@@ -98,7 +99,7 @@ export function loadModel(path: string, told: (bytes: number) => void = () => un
   return build(FAMILIES, config, unprefixed(weights));
 }
 
-function build<Built>(
+function build<Built extends Disposable>(
   families: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => Built>,
   config: ModelConfig,
   weights: Weights,
@@ -107,8 +108,13 @@ function build<Built>(
     const type = config["model_type"];
     const family = families.get(String(type));
     if (family !== undefined) {
-      const model = family(config, weights);
+      using stack = new DisposableStack();
+      const model = stack.use(family(config, weights));
       weights.release();
+      if (wasFileCut()) {
+        throw new Failure("unavailable", `Cannot load ${weights.file}: it became shorter while it was read`);
+      }
+      stack.move();
       return model;
     }
     const known = [...families.keys()].join(", ");

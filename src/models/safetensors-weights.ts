@@ -4,10 +4,10 @@ import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { FileBytes } from "../formats/file-bytes.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "../formats/safetensors.ts";
-import { fromBytes, inRows, type MlxArray } from "../mlx/array.ts";
+import { type Dtype, fromBytes, inRows, type MlxArray } from "../mlx/array.ts";
 import { type Quantization, reshape, take, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
-import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
+import { FLOAT_DTYPES, stored, toActivationDtype } from "./dense.ts";
 import { refuseNonFinite } from "./finite.ts";
 import { type Experts, type Linear, plus } from "./layers.ts";
 import { quantizationOf, refuseForeignQuantization, SMALL_FLOATS } from "./quantization.ts";
@@ -16,6 +16,9 @@ import { ArrayKeeper, type ExpertNames, type Weights } from "./weights.ts";
 export function openSafetensors(folder: string, config: ModelConfig, told: (bytes: number) => void): Weights {
   return new SafetensorsWeights(folder, config, told);
 }
+
+/** Of one shape and dtype. */
+type Tensors = readonly [SafetensorsTensor, ...SafetensorsTensor[]];
 
 class SafetensorsWeights implements Weights {
   readonly file: string;
@@ -41,8 +44,8 @@ class SafetensorsWeights implements Weights {
   }
 
   vector(name: string, size: number, more = 0): MlxArray {
-    using stored = this.#dense([name], [size]);
-    const vector = toActivationDtype(stored);
+    using dense = this.#dense([name], [size]);
+    const vector = toActivationDtype(dense);
     if (more === 0) return this.#keeper.keep(vector);
     using given = vector;
     return this.#keeper.keep(plus(given, more));
@@ -136,21 +139,17 @@ class SafetensorsWeights implements Weights {
     }
     const each = names.length === 1 ? [...lead, rows] : [rows];
     const of = (part: string) => names.map((name) => `${name}.${part}`);
-    const packed = this.#join(of("weight"), [...each, words], (dtype) => dtype === "U32", "U32");
-    const weight = this.#keeper.keep(fromBytes(packed.bytes, [...lead, rows, words], "uint32"));
+    const packed = this.#find(of("weight"), [...each, words], (dtype) => dtype === "U32", "U32");
+    const weight = this.#keeper.keep(this.#array(packed, [...lead, rows, words], "uint32"));
     if (how.mode !== "affine") {
       this.#refuseWholeScale(names);
-      const scales = this.#join(of("scales"), [...each, groups], (dtype) => dtype === "U8", "U8");
-      return this.#sound(names, {
-        weight,
-        scales: this.#scaleBytes(scales.bytes, [...lead, rows, groups]),
-        biases: null,
-        how,
-      });
+      const bytes = this.#find(of("scales"), [...each, groups], (dtype) => dtype === "U8", "U8");
+      const scales = this.#keeper.keep(this.#array(bytes, [...lead, rows, groups], "uint8"));
+      return this.#sound(names, { weight, scales, biases: null, how });
     }
     const floats = (part: string) => {
-      using stored = this.#dense(of(part), [...each, groups]);
-      return this.#keeper.keep(reshape(stored, [...lead, rows, groups]));
+      using dense = this.#dense(of(part), [...each, groups]);
+      return this.#keeper.keep(reshape(dense, [...lead, rows, groups]));
     };
     return this.#sound(names, { weight, scales: floats("scales"), biases: floats("biases"), how });
   }
@@ -158,10 +157,6 @@ class SafetensorsWeights implements Weights {
   #sound<Weight extends Parameters<typeof refuseNonFinite>[2]>(names: readonly string[], weight: Weight): Weight {
     refuseNonFinite(this.file, names[0] ?? "", weight);
     return weight;
-  }
-
-  #scaleBytes(bytes: Uint8Array, shape: readonly number[]): MlxArray {
-    return this.#keeper.keep(fromBytes(bytes, shape, "uint8"));
   }
 
   /** Of nvfp4: a factor for a matrix as a whole. */
@@ -173,8 +168,8 @@ class SafetensorsWeights implements Weights {
   }
 
   #active(names: readonly string[], whole: boolean, count: number, shape: readonly number[]): MlxArray {
-    using stored = this.#dense(names, whole ? [count, ...shape] : shape);
-    using active = toActivationDtype(stored);
+    using dense = this.#dense(names, whole ? [count, ...shape] : shape);
+    using active = toActivationDtype(dense);
     return reshape(active, [count, ...shape]);
   }
 
@@ -190,7 +185,7 @@ class SafetensorsWeights implements Weights {
     const all = [count, rows * step];
     const read = (part: string, shape: readonly number[]) =>
       everyRow(
-        this.#join([`${name}_${part}`], shape, (dtype) => dtype === "U8", "U8").bytes,
+        this.#join(this.#find([`${name}_${part}`], shape, (dtype) => dtype === "U8", "U8")),
         count * rows,
         first,
         step,
@@ -199,40 +194,50 @@ class SafetensorsWeights implements Weights {
     const words = (columns * how.bits) / 32;
     const weight = this.#sound([name], {
       weight: this.#keeper.keep(fromBytes(nibbles, [count, rows, words], "uint32")),
-      scales: this.#scaleBytes(read("scales", [...all, groups]), [count, rows, groups]),
+      scales: this.#keeper.keep(fromBytes(read("scales", [...all, groups]), [count, rows, groups], "uint8")),
       biases: null,
       how,
     });
     if (!bias) return { kind: "quantized", ...weight, bias: null };
-    using stored = this.#active([`${name}_bias`], true, count, [rows * step]);
+    using all_biases = this.#active([`${name}_bias`], true, count, [rows * step]);
     const numbers = Int32Array.from({ length: rows }, (_, row) => first + row * step);
     using wanted = fromBytes(numbers, [rows], "int32");
-    return { kind: "quantized", ...weight, bias: this.#keeper.keep(take(stored, wanted, 1)) };
+    return { kind: "quantized", ...weight, bias: this.#keeper.keep(take(all_biases, wanted, 1)) };
   }
 
   /** As stored: kernels read halves in place. Several tensors of one shape lie one behind the other. */
   #dense(names: readonly string[], shape: readonly number[]): MlxArray {
-    const { bytes, dtype } = this.#join(names, shape, (dtype) => FLOAT_DTYPES.has(dtype), "F32, F16 or BF16");
+    const tensors = this.#find(names, shape, (dtype) => FLOAT_DTYPES.has(dtype), "F32, F16 or BF16");
     const [first = 1, ...rest] = shape;
-    return fromBytes(bytes, [first * names.length, ...rest], FLOAT_DTYPES.get(dtype) ?? "float32");
+    return this.#array(tensors, [first * names.length, ...rest], FLOAT_DTYPES.get(tensors[0].dtype) ?? "float32");
   }
 
-  #join(
+  /** In the file where it is one tensor. */
+  #array(tensors: Tensors, shape: readonly number[], dtype: Dtype): MlxArray {
+    const [tensor, ...others] = tensors;
+    if (others.length > 0) return fromBytes(this.#join(tensors), shape, dtype);
+    return stored(this.#file(tensor), tensor, shape, dtype);
+  }
+
+  #join(tensors: Tensors): Uint8Array {
+    const [first, ...others] = tensors;
+    if (others.length === 0) return this.#read(first);
+    const bytes = new Uint8Array(first.bytes * tensors.length);
+    for (const [place, tensor] of tensors.entries()) bytes.set(this.#read(tensor), place * first.bytes);
+    return bytes;
+  }
+
+  #find(
     names: readonly string[],
     shape: readonly number[],
     accepts: (dtype: string) => boolean,
     accepted: string,
-  ): { bytes: Uint8Array; dtype: string } {
-    const tensors = names.map((name) => this.#tensor(name, shape, accepts, accepted));
-    const [first, ...others] = tensors;
+  ): Tensors {
+    const [first, ...others] = names.map((name) => this.#tensor(name, shape, accepts, accepted));
     assert(first !== undefined, "there is a tensor to read");
-    if (others.length === 0) return { bytes: this.#read(first), dtype: first.dtype };
     const differing = others.find((tensor) => tensor.dtype !== first.dtype);
-    if (differing !== undefined)
-      throw this.#refusal(differing.name, `dtype ${first.dtype}`, `dtype ${differing.dtype}`);
-    const bytes = new Uint8Array(first.bytes * tensors.length);
-    for (const [place, tensor] of tensors.entries()) bytes.set(this.#read(tensor), place * first.bytes);
-    return { bytes, dtype: first.dtype };
+    if (differing === undefined) return [first, ...others];
+    throw this.#refusal(differing.name, `dtype ${first.dtype}`, `dtype ${differing.dtype}`);
   }
 
   #tensor(
@@ -254,9 +259,13 @@ class SafetensorsWeights implements Weights {
   }
 
   #read(tensor: SafetensorsTensor): Uint8Array {
+    return this.#file(tensor).read(tensor.offset, tensor.bytes, `tensor "${tensor.name}"`);
+  }
+
+  #file(tensor: SafetensorsTensor): FileBytes {
     const file = this.#files.get(tensor.file) ?? new FileBytes(tensor.file);
     this.#files.set(tensor.file, file);
-    return file.read(tensor.offset, tensor.bytes, `tensor "${tensor.name}"`);
+    return file;
   }
 }
 

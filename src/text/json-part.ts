@@ -75,6 +75,11 @@ export class JsonPart {
     return values.every(isTokenId) ? values : this.#fail(key, `a list with each ${TOKEN_ID}`);
   }
 
+  /** Throws where a field is no token id. */
+  checkTokenIds(): void {
+    if (!Object.values(this.#fields).every(isTokenId)) for (const key of this.keys()) this.tokenId(key);
+  }
+
   part(key: string): JsonPart {
     return new JsonPart(this.value(key), this.file, this.#at(key));
   }

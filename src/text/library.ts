@@ -39,8 +39,7 @@ function checkModel(model: JsonPart, type: string): void {
     if (!model.list("vocab").every(isScored)) throw model.damaged("vocab", "a list of texts with scores");
     return;
   }
-  const vocabulary = model.part("vocab");
-  for (const token of vocabulary.keys()) vocabulary.tokenId(token);
+  model.part("vocab").checkTokenIds();
   if (type === "BPE" && !model.list("merges").every(isMerge))
     throw model.damaged("merges", "a list of pairs of tokens");
 }

@@ -135,18 +135,23 @@ function byteFallback(text: string): string | Uint8Array {
   return byte === undefined ? text : Uint8Array.of(Number.parseInt(byte, 16));
 }
 
-/** Byte-level alphabet: printable Latin-1 stands for itself, the other 68 bytes for U+0100 and on, in order. */
-const BYTE_OF: ReadonlyMap<string, number> = new Map(byteAlphabet().map((character, byte) => [character, byte]));
+/** Byte-level alphabet: printable Latin-1 stands for itself, the other 68 bytes for U+0100 and on, in order. By UTF-16 unit. */
+const BYTE_OF: ReadonlyMap<number, number> = new Map(byteAlphabet().map((unit, byte) => [unit, byte]));
 
-/** The character of each byte. */
-function byteAlphabet(): readonly string[] {
+/** The unit of each byte. */
+function byteAlphabet(): readonly number[] {
   const isPrintable = (byte: number) => (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
   let next = 0x100;
-  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(isPrintable(byte) ? byte : next++));
+  return Array.from({ length: 256 }, (_, byte) => (isPrintable(byte) ? byte : next++));
 }
 
 /** A token with a character outside the alphabet, which only an added one has, stands for its own text. */
 function byteLevel(text: string): Uint8Array {
-  const bytes = Array.from(text, (character) => BYTE_OF.get(character) ?? -1);
-  return bytes.includes(-1) ? UTF8.encode(text) : Uint8Array.from(bytes);
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) {
+    const byte = BYTE_OF.get(text.charCodeAt(at));
+    if (byte === undefined) return UTF8.encode(text);
+    bytes[at] = byte;
+  }
+  return bytes;
 }

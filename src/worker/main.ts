@@ -16,7 +16,7 @@ import { encoderReader } from "../engine/encoder-reader.ts";
 import { Engine, type RowOutcome } from "../engine/engine.ts";
 import { ReadingLane, type ReadOutcome } from "../engine/reading-lane.ts";
 import type { TextReader } from "../engine/text-reader.ts";
-import { openExtras, setFast, setThreads } from "../mlx/extras.ts";
+import { openExtras, setFast, setThreads, wasFileCut } from "../mlx/extras.ts";
 import { openLibrary } from "../mlx/library.ts";
 import { clearCache, limitMemory } from "../mlx/memory.ts";
 import { estimateModel } from "../models/estimate.ts";
@@ -251,16 +251,22 @@ async function run(): Promise<void> {
     const reading = kept("lane").filter(({ lane }) => lane.jobs > 0);
     if (answering.length + reading.length === 0) break;
     for (const { engine } of answering) {
-      if (engine.rows > 0) report(engine.step());
+      if (engine.rows > 0) report(whole(engine.step()));
       await messages();
     }
     for (const { lane } of reading) {
-      tell(answering.length > 0 ? lane.advance(gapLeft(began_ms), true) : lane.advance(READ_MS, false));
+      tell(whole(answering.length > 0 ? lane.advance(gapLeft(began_ms), true) : lane.advance(READ_MS, false)));
       await messages();
     }
   }
   stepping = false;
   idle = setTimeout(() => void keepCached(), IDLE_MS);
+}
+
+/** What was computed, if from whole files: else this engine ends, and the next one tells what it finds in their place. */
+function whole<Computed>(computed: Computed): Computed {
+  if (wasFileCut()) throw new Error("a file of a model became shorter while it was in use");
+  return computed;
 }
 
 function kept<Kind extends Resident["kind"]>(kind: Kind): (Resident & { kind: Kind })[] {

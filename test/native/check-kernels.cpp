@@ -168,15 +168,18 @@ Weights weights() {
   return affine;
 }
 
-/** The same rows of items in strips of sixteen, zeros behind the last. */
+/** The same rows of items in strips, zeros behind the last. */
 Exact<char> inStrips(const char* from, std::size_t rows, std::size_t items, std::size_t bytes) {
-  constexpr std::size_t STRIP = 16;
-  Exact<char> to((rows + STRIP - 1) / STRIP * STRIP * items * bytes);
-  for (std::size_t row = 0; row < rows; row++) {
-    for (std::size_t item = 0; item < items; item++) {
-      const std::size_t at = (row / STRIP * items + item) * STRIP + row % STRIP;
-      __builtin_memcpy(to.get() + at * bytes, from + (row * items + item) * bytes, bytes);
-    }
+  const std::size_t row_bytes = items * bytes;
+  Exact<char> to((rows + STRIP_ROWS - 1) / STRIP_ROWS * STRIP_ROWS * row_bytes);
+  for (std::size_t at = 0; at < to.size; at++) to[at] = 85;
+  for (std::size_t row = 0; row < rows; row += STRIP_ROWS) {
+    const int some = static_cast<int>(std::min<std::size_t>(STRIP_ROWS, rows - row));
+    kernels().turn(from + row * row_bytes, some, items, bytes, to.get() + row * row_bytes);
+  }
+  for (std::size_t row = rows; row % STRIP_ROWS != 0; row++) {
+    const char* last = to.get() + (row / STRIP_ROWS * STRIP_ROWS * items + row % STRIP_ROWS) * bytes;
+    for (std::size_t at = 0; at < bytes; at++) expectNear("turn beyond the rows", last[at], 0, 0);
   }
   return to;
 }

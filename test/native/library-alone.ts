@@ -16,16 +16,11 @@ const { symbols: native } = dlopen(path, {
   ...symbols.transforms,
   ...symbols.vector,
   // Calls of the ABI that the bridge does not make.
-  mlx_array_set: { args: ["ptr", "ptr"], returns: "i32" },
-  mlx_array_new_data_managed_payload: { args: ["ptr", "ptr", "i32", "i32", "ptr", "ptr"], returns: "ptr" },
   mlx_gather_mm: { args: ["ptr", "ptr", "ptr", "ptr", "ptr", "bool", "ptr"], returns: "i32" },
   mlx_take_along_axis: { args: ["ptr", "ptr", "ptr", "i32", "ptr"], returns: "i32" },
-  mlx_random_split: { args: ["ptr", "ptr", "ptr", "ptr"], returns: "i32" },
-  mlx_random_key: { args: ["ptr", "u64"], returns: "i32" },
   mlx_vector_array_get: { args: ["ptr", "ptr", "u64"], returns: "i32" },
 });
 
-const UINT8 = 1;
 const UINT32 = 3;
 const FLOAT16 = 9;
 const FLOAT32 = 10;
@@ -77,41 +72,12 @@ const scenes: Readonly<Record<string, () => unknown>> = {
   },
 
   "writes to an array that is there": () => {
+    const stream = native.mlx_default_cpu_stream_new();
     const slot = BigUint64Array.of(BigInt(make([1], [1]) ?? 0));
     const before = slot[0];
-    const code = native.mlx_array_set(ptr(slot), make([5, 6], [2]));
+    const code = native.mlx_add(ptr(slot), make([5, 6], [2]), make([1, 1], [2]), stream);
+    evaluate(read.ptr(ptr(slot)) as Pointer);
     return { code, same_handle: read.u64(ptr(slot)) === before, values: floats(read.ptr(ptr(slot)) as Pointer) };
-  },
-
-  "writes two results": () => {
-    listen();
-    const stream = native.mlx_default_cpu_stream_new();
-    const { handle: key } = written((slot) => native.mlx_random_key(slot, 7n));
-    const slots = new BigUint64Array(2);
-    const code = native.mlx_random_split(ptr(slots), ptr(slots, 8), key, stream);
-    const [first, second] = [read.ptr(ptr(slots)) as Pointer, read.ptr(ptr(slots), 8) as Pointer];
-    return { code, ranks: [first, second].map((array) => Number(native.mlx_array_ndim(array))), messages };
-  },
-
-  "releases borrowed data": () => {
-    let released: unknown = null;
-    const keep = (payload: unknown) => {
-      released = payload;
-    };
-    const release = new JSCallback(keep, { args: ["ptr"], returns: "void" });
-    const payload = new Uint8Array(8);
-    const data = Uint8Array.from({ length: 64 }, (_, index) => index);
-    const array = native.mlx_array_new_data_managed_payload(
-      data,
-      Int32Array.of(64),
-      1,
-      UINT8,
-      ptr(payload),
-      release.ptr,
-    );
-    const bytes = Number(native.mlx_array_nbytes(array));
-    native.mlx_array_free(array);
-    return { bytes, released: released === ptr(payload) };
   },
 
   "reports what the arguments forbid": () => {

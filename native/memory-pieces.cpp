@@ -1,0 +1,91 @@
+/** Pieces are cut from front to back: those who take at the same time, the matrices of one model, also go at the same time. */
+
+#include "memory-pieces.h"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <mutex>
+#include <new>
+
+namespace bunsen {
+
+namespace {
+
+constexpr std::size_t LARGE_PAGE = std::size_t(2) << 20;
+// Of addresses: memory is taken as it is written, and what of a piece stays empty costs nothing.
+constexpr std::size_t PIECE_BYTES = std::size_t(256) << 20;
+constexpr std::size_t ALIGNMENT = 64;
+
+class Piece {
+ public:
+  explicit Piece(std::size_t bytes) : mapped_bytes_(bytes + LARGE_PAGE) {
+    mapped_ = mmap(
+        nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped_ == MAP_FAILED) throw std::bad_alloc();
+    const auto at = reinterpret_cast<std::uintptr_t>(mapped_);
+    next_ = static_cast<char*>(mapped_) + (LARGE_PAGE - at % LARGE_PAGE) % LARGE_PAGE;
+    end_ = next_ + bytes;
+    small_ = next_;
+  }
+
+  Piece(const Piece&) = delete;
+  Piece& operator=(const Piece&) = delete;
+
+  ~Piece() {
+    munmap(mapped_, mapped_bytes_);
+  }
+
+  /** Null where there is no room for as many. */
+  char* take(std::size_t bytes) {
+    if (bytes > std::size_t(end_ - next_)) return nullptr;
+    enlargePages();
+    char* const taken = next_;
+    next_ += bytes;
+    return taken;
+  }
+
+ private:
+  /**
+   * Large pages for what was taken before, as it is written by now: the machine puts it together in the background. To be
+   * given large ones at once would cost the load more than it gains where a virtual machine has to ask for each.
+   */
+  void enlargePages() {
+#if defined(MADV_HUGEPAGE)
+    const std::size_t bytes = std::size_t(next_ - small_) / LARGE_PAGE * LARGE_PAGE;
+    if (bytes == 0) return;
+    madvise(small_, bytes, MADV_HUGEPAGE); // a machine that has none goes on without
+    small_ += bytes;
+#endif
+  }
+
+  std::size_t mapped_bytes_;
+  void* mapped_;
+  char* small_;
+  char* next_;
+  char* end_;
+};
+
+std::mutex lock;
+std::weak_ptr<Piece> last;
+
+std::size_t roundUp(std::size_t bytes, std::size_t to) {
+  return (bytes + to - 1) / to * to;
+}
+
+} // namespace
+
+std::shared_ptr<char> takeMemory(std::size_t bytes) {
+  const std::size_t wanted = roundUp(bytes, ALIGNMENT);
+  std::lock_guard<std::mutex> hold(lock);
+  std::shared_ptr<Piece> piece = last.lock();
+  char* taken = piece == nullptr ? nullptr : piece->take(wanted);
+  if (taken == nullptr) {
+    piece = std::make_shared<Piece>(roundUp(wanted > PIECE_BYTES ? wanted : PIECE_BYTES, LARGE_PAGE));
+    last = piece;
+    taken = piece->take(wanted);
+  }
+  return std::shared_ptr<char>(piece, taken);
+}
+
+} // namespace bunsen
