@@ -72,7 +72,7 @@ export class Engine implements Disposable {
 
   /** `now` tells milliseconds. */
   constructor(model: Model, settings: EngineSettings, now: () => number, disk: Disk | null = null) {
-    const block_bytes = blockBytes(model.cache_shape);
+    const block_bytes = blockBytes(model.cache_shape, settings.kv_bits);
     // One row must be able to finish, however small the budget.
     const blocks_max = Math.min(
       Math.max(1, Math.floor(settings.kv_bytes_max / block_bytes)),
@@ -81,7 +81,7 @@ export class Engine implements Disposable {
     const restored_blocks_max = Math.max(1, Math.floor(RESTORED_BYTES_MAX / block_bytes));
     this.#model = model;
     this.#drafts = settings.draft_tokens_max > 0;
-    this.#pool = new KvPool(model.cache_shape, blocks_max);
+    this.#pool = new KvPool(model.cache_shape, blocks_max, settings.kv_bits);
     this.#disk = disk === null ? null : new DiskTier(disk.files, disk.key, this.#pool, block_bytes);
     const cached_bytes_max = Math.max(CACHED_BYTES_MIN, CACHED_SHARE_OF_WEIGHTS * model.bytes_resident);
     const cached_blocks_max = Math.floor(cached_bytes_max / block_bytes);

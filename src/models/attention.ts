@@ -19,6 +19,7 @@ import {
   type Target,
   weightsOf,
 } from "./layers.ts";
+import { isPacked, unpackBlocks, writePacked } from "./packed-cache.ts";
 import { type Rope, rotate } from "./rope.ts";
 import { attendCapped } from "./soft-cap.ts";
 import type { LayerCache, Span, Step } from "./step.ts";
@@ -158,8 +159,8 @@ function attendSpan(
   using queries = rotate(query_heads, rope, span.start);
   using new_keys = rotate(key_heads, rope, span.start);
   write(cache, new_keys, new_values, span);
-  using keys = read(cache.keys, span, [1, 0, 3, 2]);
-  using values = read(cache.values, span, [1, 0, 2, 3]);
+  using keys = read(cache.keys, span, head_dim, [1, 0, 3, 2]);
+  using values = read(cache.values, span, head_dim, [1, 0, 2, 3]);
   const mask: Mask =
     window !== undefined && span.start + span.count > window
       ? step.window(span, window)
@@ -188,8 +189,17 @@ function headsOf(x: MlxArray, { first, count }: Span, heads: number, head_dim: n
   return transpose(normed ?? split, [0, 2, 1, 3]);
 }
 
-/** Puts (1, kv_heads, count, head_dim) into the span's blocks, block by block. */
-function write(cache: LayerCache, keys: MlxArray, values: MlxArray, { start, count, blocks }: Span): void {
+/** Puts (1, kv_heads, count, head_dim) into the span's blocks. */
+function write(cache: LayerCache, keys: MlxArray, values: MlxArray, span: Span): void {
+  if (isPacked(cache.keys)) {
+    cache.keys = writePacked(cache.keys, keys, span);
+    cache.values = writePacked(cache.values, values, span);
+  } else writeFloats(cache, keys, values, span);
+  // Written now, in place: a read that waits beside a later write would make MLX copy the whole pool.
+  evaluate(cache.keys, cache.values);
+}
+
+function writeFloats(cache: LayerCache, keys: MlxArray, values: MlxArray, { start, count, blocks }: Span): void {
   const [, kv_heads = 0, , head_dim = 0] = keys.shape;
   using turned = transpose(keys, [0, 1, 3, 2]);
   for (let done = 0; done < count; ) {
@@ -209,16 +219,15 @@ function write(cache: LayerCache, keys: MlxArray, values: MlxArray, { start, cou
     );
     done += some;
   }
-  // Written now, in place: a read that waits beside a later write would make MLX copy the whole pool.
-  evaluate(cache.keys, cache.values);
 }
 
-/** The span's sequence up to its end: (1, kv_heads, start + count, head_dim); `axes` bring a block to (kv_heads, 1, 32, head_dim). */
-function read(pool: MlxArray, { start, count, blocks }: Span, axes: readonly number[]): MlxArray {
+/** The span's sequence up to its end: (1, kv_heads, start + count, head_dim); `axes` bring a block of floats to (kv_heads, 1, 32, head_dim). */
+function read(pool: MlxArray, { start, count, blocks }: Span, head_dim: number, axes: readonly number[]): MlxArray {
   using numbers = fromBytes(Int32Array.from(blocks), [blocks.length], "int32");
   using taken = take(pool, numbers, 0);
-  using ordered = transpose(taken, axes);
-  const [kv_heads = 0, , , head_dim = 0] = ordered.shape;
+  using unpacked = isPacked(pool) ? unpackBlocks(taken, head_dim) : null;
+  using ordered = unpacked === null ? transpose(taken, axes) : transpose(unpacked, [1, 0, 2, 3]);
+  const [kv_heads = 0] = ordered.shape;
   using joined = reshape(ordered, [1, kv_heads, blocks.length * BLOCK_TOKENS, head_dim]);
   return slice(joined, [0, 0, 0, 0], [1, kv_heads, start + count, head_dim]);
 }

@@ -29,9 +29,9 @@ export interface AdaptedTokens {
 
 /** The blocks of one layer; whoever writes them by making new arrays puts those here. */
 export interface LayerCache {
-  /** (blocks, kv_heads, head_dim, 32), each head's keys turned */
+  /** (blocks, kv_heads, head_dim, 32), each head's keys turned; or as packed-cache.ts has them */
   keys: MlxArray;
-  /** (blocks, kv_heads, 32, head_dim) */
+  /** (blocks, kv_heads, 32, head_dim), or the same */
   values: MlxArray;
 }
 

@@ -13,6 +13,7 @@ const PROPERTIES = [
   "select",
   "dequantize",
   "experts",
+  "packed-cache",
 ];
 
 /** What the processor must have, the best set first. */
