@@ -273,7 +273,8 @@ void Attention::attend(
   std::fill_n(sums, std::size_t(rows) * head_dim_, 0.0f);
 
   const int end = positionOf(rows - 1) + 1;
-  const int begin = window_ > 0 ? std::max(0, positionOf(0) + 1 - window_) / KEYS_AT_ONCE * KEYS_AT_ONCE : 0;
+  // a block wholly behind the window may be another sequence's by now
+  const int begin = window_ > 0 ? std::max(0, positionOf(0) + 1 - window_) / BLOCK * BLOCK : 0;
   const std::size_t bytes = Cache::bytes(cache.bits, head_dim_);
   const auto blockOf = [&](char* data, int key) {
     return data + (std::size_t(span.blocks[key / BLOCK]) * kv_heads_ + work.kv_head) * bytes;

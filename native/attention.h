@@ -31,7 +31,7 @@ struct Span {
   int first; // of its tokens among all
   int count;
   int start; // its first token's position in the sequence
-  const int* blocks; // those of the positions 0 … start + count - 1
+  const int* blocks; // those of the positions 0 … start + count - 1; what a window hides is not read
 };
 
 /**

@@ -7,7 +7,8 @@ import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
-import { blocksFor, Row, type RowLimits } from "./row.ts";
+import { blocksFor, insertByRank, isMoreUrgent, Row, type RowLimits } from "./row.ts";
+import { RowWindows, type WindowSettings } from "./row-windows.ts";
 import { StepCost, type StepLoad } from "./step-cost.ts";
 
 // Copying a block costs about as much as computing a few tokens.
@@ -21,6 +22,8 @@ export interface Part {
   readonly start: number;
   /** The row's block table, up to the end of these tokens. */
   readonly blocks: readonly number[];
+  /** The same in slots of the layers that see a window, for models that have such layers. */
+  readonly slots?: readonly number[] | undefined;
   /** How many of the last positions' logits are wanted: 0, or 1 and one for each draft. */
   readonly outputs: number;
 }
@@ -29,12 +32,20 @@ export interface Part {
 export interface Plan extends StepLoad {
   readonly parts: readonly Part[];
   /** From block to block: a row goes on in a copy of what another may still write to. */
-  readonly copies: readonly { readonly id: number; readonly from: number; readonly to: number }[];
+  readonly copies: readonly Copy[];
+}
+
+export interface Copy {
+  readonly id: number;
+  readonly from: number;
+  readonly to: number;
+  /** The same in slots. */
+  readonly slots?: { readonly from: number; readonly to: number } | undefined;
 }
 
 interface OpenPlan extends Plan {
   readonly parts: Part[];
-  readonly copies: { id: number; from: number; to: number }[];
+  readonly copies: Copy[];
   decode_rows: number;
   extra_tokens: number;
   restored_blocks: number;
@@ -60,11 +71,14 @@ export interface BatcherSettings {
   readonly restored_blocks_max: number;
   /** Tokens guessed for a row in one step; 0: none. */
   readonly draft_tokens_max: number;
+  /** Of the layers that see a window; absent: none do. */
+  readonly windows?: WindowSettings | undefined;
 }
 
 export class Batcher {
   readonly #settings: BatcherSettings;
   readonly #store: BlockStore;
+  readonly #windows: RowWindows | null;
   readonly #cost: StepCost;
   #joined = 0;
   readonly #rows = new Map<number, Row>();
@@ -72,10 +86,22 @@ export class Batcher {
   readonly #waiting: Row[] = [];
   readonly #active: Row[] = [];
 
-  constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER) {
+  /** `window_tier` keeps the parts of blocks in layers that see a window: slots in place of blocks. */
+  constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER, window_tier: BlockTier = NO_TIER) {
     assert(settings.chunk_tokens_max >= BLOCK_TOKENS, "a chunk holds a block");
     this.#settings = settings;
-    this.#store = new BlockStore(settings.blocks_max, tier, settings.cached_blocks_max);
+    const { windows, chunk_tokens_max } = settings;
+    const evicted: BlockTier["evicted"] = (block, content) => {
+      this.#windows?.evicted(block, content);
+      tier.evicted(block, content);
+    };
+    const both = {
+      evicted,
+      restore: tier.restore.bind(tier),
+      has: tier.has.bind(tier),
+    };
+    this.#store = new BlockStore(settings.blocks_max, both, settings.cached_blocks_max);
+    this.#windows = windows ? new RowWindows(windows, chunk_tokens_max, this.#store, window_tier) : null;
     this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
 
@@ -119,13 +145,17 @@ export class Batcher {
   next(): Plan {
     const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0 };
     this.#store.trim(this.#settings.restored_blocks_max);
+    this.#windows?.trim(this.#settings.restored_blocks_max);
     this.#admit();
-    const decoding = this.#active.filter((row) => row.pending === 1);
-    const reading = this.#active.filter((row) => row.pending > 1);
+    const decoding = this.#active.filter((row) => row.pending === 1 && (this.#windows?.isSettled(row) ?? true));
+    const reading = this.#active.filter((row) => !decoding.includes(row));
     for (const row of decoding) this.#decode(row, decoding.length, plan);
     let budget = this.#cost.chunkTokens(decoding.length > 0);
     for (const row of reading) budget -= this.#read(row, budget, plan);
-    for (const { from } of plan.copies) this.#store.release(from);
+    for (const { from } of plan.copies) {
+      this.#windows?.letGo(from);
+      this.#store.release(from);
+    }
     return plan;
   }
 
@@ -145,6 +175,7 @@ export class Batcher {
     const length = part.start + part.token_ids.length - part.outputs + drawn_ids.length;
     row.length = Math.min(length, row.token_ids.length);
     this.#publish(row, part.start);
+    this.#windows?.pass(row);
     return { token_ids, finish };
   }
 
@@ -164,7 +195,7 @@ export class Batcher {
   }
 
   explain(prompt_ids: readonly number[], root: string): PrefixMatch {
-    return this.#store.explain(prompt_ids, root);
+    return this.#store.explain(prompt_ids, root, (contents) => this.#windows?.reach(contents) ?? contents.length);
   }
 
   /** What blocks nobody reads hold, the last used first. */
@@ -176,9 +207,19 @@ export class Batcher {
     return this.#store.free;
   }
 
+  /** What no row sees in layers with a window, the last used first: slots in place of blocks. */
+  cachedSlots(): ReturnType<BlockStore["cached"]> {
+    return this.#windows?.cached() ?? [];
+  }
+
+  get freeSlots(): readonly number[] {
+    return this.#windows?.free ?? [];
+  }
+
   /** Gives up at once what is cached beyond what may be. */
   trim(): void {
     this.#store.trim(Number.POSITIVE_INFINITY);
+    this.#windows?.trim(Number.POSITIVE_INFINITY);
   }
 
   /** Gives up the blocks nobody reads, to the tier if there is one. */
@@ -188,6 +229,7 @@ export class Batcher {
 
   checkIntegrity(): void {
     this.#store.checkIntegrity(this.#active.map((row) => row.blocks));
+    this.#windows?.checkIntegrity(this.#active);
     assert(this.#spare() >= 0, "every promised block can be taken");
     assert(this.#rows.size === this.#active.length + this.#waiting.length, "a row waits or is active");
     for (const row of this.#waiting) assert(row.length + row.blocks.length === 0, "a waiting row holds no block");
@@ -199,8 +241,11 @@ export class Batcher {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
       if (this.#active.length >= this.#settings.rows_max) return;
       this.#reuse(row, (content) => this.#store.hold(content));
+      this.#windows?.settle(row, false);
       row.blocks_promised = blocksFor(row.token_ids.length);
-      if (row.blocks_owed + this.#active.length > this.#spare()) {
+      this.#windows?.promise(row);
+      const owed = Math.max(row.blocks_owed - this.#spareBlocks(), row.slots_owed - this.#spareSlots());
+      if (owed + this.#active.length > 0) {
         this.#giveBack(row);
         return;
       }
@@ -217,7 +262,7 @@ export class Batcher {
     const fits = blocksFor(row.length + 1 + proposed.length) - row.blocks.length <= this.#spare();
     const drafts = fits ? proposed : [];
     this.#cover(row, row.length + 1 + drafts.length);
-    plan.parts.push(partOf(row, [...row.token_ids.slice(row.length), ...drafts], 1 + drafts.length));
+    plan.parts.push(this.#partOf(row, [...row.token_ids.slice(row.length), ...drafts], 1 + drafts.length));
     plan.decode_rows += 1;
     plan.extra_tokens += drafts.length;
   }
@@ -228,6 +273,7 @@ export class Batcher {
     if (row.atBlockStart) {
       this.#reuse(row, (content) => this.#store.hold(content) ?? this.#restore(content, plan));
       if (this.#hasRestoredEnough(plan)) return 0; // more may be there: it is not to be computed
+      this.#windows?.settle(row, true);
       if (this.#isFollowing(row)) return 0;
       this.#copyTail(row, plan);
     }
@@ -235,7 +281,7 @@ export class Batcher {
     if (end <= row.length) return 0;
     this.#cover(row, end);
     const token_ids = row.token_ids.slice(row.length, end);
-    plan.parts.push(partOf(row, token_ids, end === row.token_ids.length ? 1 : 0));
+    plan.parts.push(this.#partOf(row, token_ids, end === row.token_ids.length ? 1 : 0));
     plan.extra_tokens += token_ids.length;
     return token_ids.length;
   }
@@ -273,29 +319,40 @@ export class Batcher {
   #copyTail(row: Row, plan: OpenPlan): void {
     const index = row.blocks.length;
     const known = this.#store.nearest(row.blocks[index - 1] ?? null, row.limits.root, row.tokensOf(index));
-    let best = { from: known?.block ?? 0, tokens: known?.tokens ?? 0 };
+    const has = (block: number) => this.#windows?.has(block) ?? true;
+    let best = known !== null && has(known.block) ? { from: known.block, tokens: known.tokens } : { from: 0, tokens: 0 };
     for (const other of this.#active) {
       const from = other.blocks[index];
       const tokens = Math.min(sharedTokens(row, other), other.length - row.length);
       const settled = plan.copies.every((copy) => copy.to !== from); // so that copies may be done in any order
-      if (from !== undefined && settled && tokens > best.tokens) best = { from, tokens };
+      if (from !== undefined && settled && tokens > best.tokens && has(from)) best = { from, tokens };
     }
     const tokens = Math.min(best.tokens, row.pending - 1);
     if (tokens < COPY_TOKENS_MIN || this.#spare() < 1) return;
     this.#store.share(best.from); // until the plan is complete, so that nobody is given it meanwhile
-    const to = this.#store.take();
-    plan.copies.push({ id: row.id, from: best.from, to });
-    row.blocks.push(to);
+    this.#windows?.hold(best.from);
+    const to = this.#takeBlock(row);
+    const slots = this.#windows && { from: this.#windows.slotOf(best.from), to: this.#windows.slotOf(to) };
+    plan.copies.push({ id: row.id, from: best.from, to, ...(slots && { slots }) });
     row.length += tokens;
   }
 
   /** Gives the row blocks up to `end`, those of the least urgent rows if need be; false when that was the row itself. */
   #cover(row: Row, end: number): boolean {
     while (row.blocks.length < blocksFor(end)) {
-      if (row.blocks_owed > 0 || this.#spare() > 0) row.blocks.push(this.#store.take());
+      const has_block = row.blocks_owed > 0 || this.#spareBlocks() > 0;
+      const has_slot = row.slots_owed > 0 || this.#spareSlots() > 0;
+      if (has_block && has_slot) this.#takeBlock(row);
       else if (this.#preempt() === row) return false;
     }
     return true;
+  }
+
+  #takeBlock(row: Row): number {
+    const block = this.#store.take();
+    row.blocks.push(block);
+    this.#windows?.take(row);
+    return block;
   }
 
   /** The least urgent row waits again; it keeps what it has drawn, and its full blocks are cached for a while. */
@@ -312,20 +369,38 @@ export class Batcher {
       const block = row.blocks[index];
       const content = row.content(index);
       assert(block !== undefined && content !== null, "a full block has its tokens");
-      row.blocks[index] = this.#store.publish(block, content);
+      const known = this.#store.publish(block, content);
+      this.#windows?.published(block, known);
+      row.blocks[index] = known;
     }
   }
 
   #giveBack(row: Row): void {
+    this.#windows?.leave(row);
     for (const block of row.blocks.toReversed()) this.#store.release(block);
     row.blocks = [];
     row.length = 0;
     row.blocks_promised = 0;
   }
 
-  /** Blocks that are available and promised to nobody. */
+  #partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
+    const count = blocksFor(row.length + token_ids.length);
+    const slots = this.#windows?.table(row, count);
+    const part = { id: row.id, token_ids, start: row.length, blocks: row.blocks.slice(0, count), outputs };
+    return slots === undefined ? part : { ...part, slots };
+  }
+
+  /** Blocks, with their slots, that are available and promised to nobody. */
   #spare(): number {
+    return Math.min(this.#spareBlocks(), this.#spareSlots());
+  }
+
+  #spareBlocks(): number {
     return this.#active.reduce((spare, row) => spare - row.blocks_owed, this.#store.available);
+  }
+
+  #spareSlots(): number {
+    return this.#windows?.spare(this.#active) ?? Number.POSITIVE_INFINITY;
   }
 
   #row(id: number): Row {
@@ -333,15 +408,6 @@ export class Batcher {
     assert(row !== undefined, "a row that steps has joined and not left");
     return row;
   }
-}
-
-function isMoreUrgent({ rank: left }: Row, { rank: right }: Row): boolean {
-  return left.ms < right.ms || (left.ms === right.ms && left.order < right.order);
-}
-
-function insertByRank(rows: Row[], row: Row): void {
-  const behind = rows.findIndex((other) => isMoreUrgent(row, other));
-  rows.splice(behind < 0 ? rows.length : behind, 0, row);
 }
 
 /** A chunk within a prompt ends with a block: full blocks can be shared. */
@@ -356,11 +422,6 @@ function sharedTokens(row: Row, other: Row): number {
   if (other === row || other.limits.root !== row.limits.root || other.blocks[index - 1] !== row.blocks[index - 1])
     return 0;
   return equalTokens(row.tokensOf(index), other.tokensOf(index));
-}
-
-function partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
-  const blocks = row.blocks.slice(0, blocksFor(row.length + token_ids.length));
-  return { id: row.id, token_ids, start: row.length, blocks, outputs };
 }
 
 /** Appends what was drawn until the row ends. */

@@ -97,6 +97,11 @@ export class BlockStore {
     return found.token_ids.every((token, index) => token === content.token_ids[index]) ? block : null;
   }
 
+  /** What a published block holds; null: it is not. */
+  contentOf(block: number): BlockContent | null {
+    return this.#contents[block] ?? null;
+  }
+
   /** Finds and shares. */
   hold(content: BlockContent): number | null {
     const block = this.find(content);
@@ -163,8 +168,13 @@ export class BlockStore {
     while (this.#cached.size > 0) this.#evict();
   }
 
-  /** Why a prompt was, or was not, found. */
-  explain(token_ids: readonly number[], root: string): PrefixMatch {
+  /** Why a prompt was, or was not, found; `reach` tells how many of the blocks that are there serve. */
+  explain(
+    token_ids: readonly number[],
+    root: string,
+    reach: (contents: readonly BlockContent[]) => number = ({ length }) => length,
+  ): PrefixMatch {
+    const contents: BlockContent[] = [];
     let parent: number | null = null;
     let chain_hash = root;
     let position = 0;
@@ -177,7 +187,10 @@ export class BlockStore {
       if (block !== null) parent = block;
       else if (this.#tier.has(content)) in_memory = false;
       else break;
+      contents.push(content);
     }
+    const reached = reach(contents);
+    if (reached < contents.length) return { matched_tokens: reached * BLOCK_TOKENS, departure: null };
     if (!in_memory) return { matched_tokens: position, departure: null };
     const rest = token_ids.slice(position, position + BLOCK_TOKENS);
     const nearest = this.nearest(parent, root, rest);

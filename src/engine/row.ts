@@ -33,6 +33,9 @@ export class Row {
   length = 0;
   /** Blocks the row was promised when it became active. */
   blocks_promised = 0;
+  /** Of the blocks, those it holds a slot of too, as they are in sight of layers with a window. */
+  seen = { start: 0, end: 0 };
+  slots_promised = 0;
   drawn = 0;
   prompt_tokens_computed = 0;
 
@@ -53,6 +56,10 @@ export class Row {
   /** Promised blocks it has not taken yet. */
   get blocks_owed(): number {
     return Math.max(0, this.blocks_promised - this.blocks.length);
+  }
+
+  get slots_owed(): number {
+    return Math.max(0, this.slots_promised - (this.seen.end - this.seen.start));
   }
 
   get atBlockStart(): boolean {
@@ -78,4 +85,13 @@ export class Row {
 
 export function blocksFor(tokens: number): number {
   return Math.ceil(tokens / BLOCK_TOKENS);
+}
+
+export function isMoreUrgent({ rank: left }: Row, { rank: right }: Row): boolean {
+  return left.ms < right.ms || (left.ms === right.ms && left.order < right.order);
+}
+
+export function insertByRank(rows: Row[], row: Row): void {
+  const behind = rows.findIndex((other) => isMoreUrgent(row, other));
+  rows.splice(behind < 0 ? rows.length : behind, 0, row);
 }

@@ -1,0 +1,78 @@
+/**
+ * The memory of all layers: blocks of those that see a whole text, slots of those that see a window of it, and how many
+ * there may be of each. Knows no row and no schedule.
+ */
+
+import type { EngineSettings, KvBits } from "../core/settings.ts";
+import { BLOCK_TOKENS } from "../models/block.ts";
+import type { CacheShape } from "../models/family.ts";
+import type { LayerCache } from "../models/step.ts";
+import { blockBytes, KvPool } from "./kv-pool.ts";
+import { rowSlots } from "./row-windows.ts";
+
+/** How many blocks there may be, and slots for layers that see so many positions; null: every layer sees all. */
+export interface CacheRoom {
+  readonly blocks_max: number;
+  readonly block_bytes: number;
+  readonly windows: { readonly positions: number; readonly slots_max: number } | null;
+  readonly slot_bytes: number;
+}
+
+// Where layers of both kinds are, so much of the memory at most is for windows: the rest makes long texts possible.
+const WINDOW_SHARE = 1 / 2;
+
+export class LayerPools implements Disposable {
+  readonly layers: readonly LayerCache[];
+  readonly blocks: KvPool;
+  readonly slots: KvPool | null;
+
+  constructor(shape: CacheShape, { blocks_max, windows }: CacheRoom, bits: KvBits) {
+    const { whole, windowed } = partsOf(shape, windows?.positions ?? null);
+    this.blocks = new KvPool(whole, blocks_max, bits);
+    this.slots = windows === null ? null : new KvPool(windowed, windows.slots_max, bits);
+    const [blocks, slots] = [this.blocks.layers.values(), this.slots?.layers.values()];
+    this.layers = Array.from({ length: shape.layers }, (_, layer) => {
+      const kind = windows !== null && isWindowed(shape, layer) ? slots : blocks;
+      return kind?.next().value as LayerCache;
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.blocks[Symbol.dispose]();
+    this.slots?.[Symbol.dispose]();
+  }
+}
+
+/** One row at least may finish, however small the budget. */
+export function roomFor(shape: CacheShape, context_length: number, settings: EngineSettings): CacheRoom {
+  const { kv_bytes_max, kv_bits, rows_max, chunk_tokens_max } = settings;
+  const row_blocks = Math.ceil(context_length / BLOCK_TOKENS);
+  const positions = Math.max(0, ...(shape.windows ?? []).map((window) => window ?? 0));
+  const sees_less = positions > 0 && positions < context_length;
+  const { whole, windowed } = partsOf(shape, sees_less ? positions : null);
+  const [block_bytes, slot_bytes] = [blockBytes(whole, kv_bits), blockBytes(windowed, kv_bits)];
+  const both = Math.min(Math.max(1, Math.floor(kv_bytes_max / (block_bytes + slot_bytes))), row_blocks * rows_max);
+  if (!sees_less) return { blocks_max: both, block_bytes, windows: null, slot_bytes };
+  const row_slots = rowSlots(positions, chunk_tokens_max);
+  if (both <= row_slots) return { blocks_max: both, block_bytes, windows: { positions, slots_max: both }, slot_bytes };
+  const share = block_bytes === 0 ? 1 : WINDOW_SHARE;
+  const slots_max = Math.min(both, Math.max(row_slots, Math.floor((kv_bytes_max * share) / slot_bytes)));
+  const left_bytes = kv_bytes_max - slots_max * slot_bytes;
+  const blocks_max = Math.min(row_blocks * rows_max, Math.floor(left_bytes / block_bytes)); // infinitely many of nothing
+  return { blocks_max, block_bytes, windows: { positions, slots_max }, slot_bytes };
+}
+
+function isWindowed({ windows }: CacheShape, layer: number): boolean {
+  return (windows?.[layer] ?? null) !== null;
+}
+
+/** The shapes of both kinds of layers; `positions` null: all are of the first. */
+function partsOf(shape: CacheShape, positions: number | null): { whole: CacheShape; windowed: CacheShape } {
+  const { kv_heads, head_dim } = shape;
+  const count = Array.from({ length: shape.layers }, (_, layer) => isWindowed(shape, layer)).filter(Boolean).length;
+  const layers = positions === null ? 0 : count;
+  return {
+    whole: { layers: shape.layers - layers, kv_heads, head_dim },
+    windowed: { layers, kv_heads, head_dim },
+  };
+}
