@@ -155,6 +155,5 @@ function remarks(config: ModelConfig): readonly string[] {
   return [
     ...(sees ? ["its images are not read, its text is"] : []),
     ...(hears ? ["its sound is not read, its text is"] : []),
-    ...(config["sliding_window"] ? ["keys and values beyond the window are kept, and masked"] : []),
   ];
 }

@@ -6,42 +6,14 @@ import type { RowFinish } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
-import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
-import { blocksFor, insertByRank, isMoreUrgent, Row, type RowLimits } from "./row.ts";
-import { RowWindows, type WindowSettings } from "./row-windows.ts";
-import { StepCost, type StepLoad } from "./step-cost.ts";
+import { type BlockContent, BlockStore, type BlockTier, NO_TIER } from "./block-store.ts";
+import type { Copy, Part, Plan } from "./plan.ts";
+import { blocksFor, chunkEnd, insertByRank, isMoreUrgent, Row, type RowLimits, sharedTokens } from "./row.ts";
+import { RowWindows, tellingWindows, type WindowSettings } from "./row-windows.ts";
+import { StepCost } from "./step-cost.ts";
 
 // Copying a block costs about as much as computing a few tokens.
 const COPY_TOKENS_MIN = 8;
-
-/** Tokens of one row that go through the model in this step. */
-export interface Part {
-  readonly id: number;
-  readonly token_ids: readonly number[];
-  /** Position of the first of them. */
-  readonly start: number;
-  /** The row's block table, up to the end of these tokens. */
-  readonly blocks: readonly number[];
-  /** The same in slots of the layers that see a window, for models that have such layers. */
-  readonly slots?: readonly number[] | undefined;
-  /** How many of the last positions' logits are wanted: 0, or 1 and one for each draft. */
-  readonly outputs: number;
-}
-
-/** One forward pass: first the copies, in their order, then all parts together. Each part is committed, or its row leaves. */
-export interface Plan extends StepLoad {
-  readonly parts: readonly Part[];
-  /** From block to block: a row goes on in a copy of what another may still write to. */
-  readonly copies: readonly Copy[];
-}
-
-export interface Copy {
-  readonly id: number;
-  readonly from: number;
-  readonly to: number;
-  /** The same in slots. */
-  readonly slots?: { readonly from: number; readonly to: number } | undefined;
-}
 
 interface OpenPlan extends Plan {
   readonly parts: Part[];
@@ -91,16 +63,8 @@ export class Batcher {
     assert(settings.chunk_tokens_max >= BLOCK_TOKENS, "a chunk holds a block");
     this.#settings = settings;
     const { windows, chunk_tokens_max } = settings;
-    const evicted: BlockTier["evicted"] = (block, content) => {
-      this.#windows?.evicted(block, content);
-      tier.evicted(block, content);
-    };
-    const both = {
-      evicted,
-      restore: tier.restore.bind(tier),
-      has: tier.has.bind(tier),
-    };
-    this.#store = new BlockStore(settings.blocks_max, both, settings.cached_blocks_max);
+    const telling = tellingWindows(tier, () => this.#windows);
+    this.#store = new BlockStore(settings.blocks_max, telling, settings.cached_blocks_max);
     this.#windows = windows ? new RowWindows(windows, chunk_tokens_max, this.#store, window_tier) : null;
     this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
@@ -320,7 +284,8 @@ export class Batcher {
     const index = row.blocks.length;
     const known = this.#store.nearest(row.blocks[index - 1] ?? null, row.limits.root, row.tokensOf(index));
     const has = (block: number) => this.#windows?.has(block) ?? true;
-    let best = known !== null && has(known.block) ? { from: known.block, tokens: known.tokens } : { from: 0, tokens: 0 };
+    let best =
+      known !== null && has(known.block) ? { from: known.block, tokens: known.tokens } : { from: 0, tokens: 0 };
     for (const other of this.#active) {
       const from = other.blocks[index];
       const tokens = Math.min(sharedTokens(row, other), other.length - row.length);
@@ -408,20 +373,6 @@ export class Batcher {
     assert(row !== undefined, "a row that steps has joined and not left");
     return row;
   }
-}
-
-/** A chunk within a prompt ends with a block: full blocks can be shared. */
-function chunkEnd(row: Row, budget: number): number {
-  const end = row.length + budget;
-  return end < row.token_ids.length ? end - (end % BLOCK_TOKENS) : row.token_ids.length;
-}
-
-/** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */
-function sharedTokens(row: Row, other: Row): number {
-  const index = row.blocks.length;
-  if (other === row || other.limits.root !== row.limits.root || other.blocks[index - 1] !== row.blocks[index - 1])
-    return 0;
-  return equalTokens(row.tokensOf(index), other.tokensOf(index));
 }
 
 /** Appends what was drawn until the row ends. */

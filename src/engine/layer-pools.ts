@@ -55,10 +55,11 @@ export function roomFor(shape: CacheShape, context_length: number, settings: Eng
   if (!sees_less) return { blocks_max: both, block_bytes, windows: null, slot_bytes };
   const row_slots = rowSlots(positions, chunk_tokens_max);
   if (both <= row_slots) return { blocks_max: both, block_bytes, windows: { positions, slots_max: both }, slot_bytes };
-  const share = block_bytes === 0 ? 1 : WINDOW_SHARE;
-  const slots_max = Math.min(both, Math.max(row_slots, Math.floor((kv_bytes_max * share) / slot_bytes)));
-  const left_bytes = kv_bytes_max - slots_max * slot_bytes;
-  const blocks_max = Math.min(row_blocks * rows_max, Math.floor(left_bytes / block_bytes)); // infinitely many of nothing
+  const most = row_blocks * rows_max;
+  if (block_bytes === 0) return { blocks_max: most, block_bytes, windows: { positions, slots_max: both }, slot_bytes };
+  const share = Math.floor((kv_bytes_max * WINDOW_SHARE) / slot_bytes);
+  const slots_max = Math.min(both, rows_max * row_slots, Math.max(row_slots, share));
+  const blocks_max = Math.min(most, Math.floor((kv_bytes_max - slots_max * slot_bytes) / block_bytes));
   return { blocks_max, block_bytes, windows: { positions, slots_max }, slot_bytes };
 }
 

@@ -94,7 +94,10 @@ export class RowWindows {
     this.#pass(row, start);
     for (let index = Math.max(start, row.seen.end); index < end; index++) {
       if (index > row.seen.end) row.seen = { start: index, end: index };
-      if (!this.#obtain(row, index)) return this.#shorten(row, 0); // a file was damaged: it is gone now
+      if (!this.#obtain(row, index)) {
+        this.#shorten(row, 0); // a file was damaged: it is gone now
+        return;
+      }
       row.seen.end = index + 1;
     }
   }
@@ -107,9 +110,10 @@ export class RowWindows {
   /** The row has `known` in place of its own block. */
   published(block: number, known: number): void {
     if (block === known) return;
-    if (!this.#slots.has(known)) return this.#slots.move(block, known);
-    this.#slots.hold(known);
-    this.letGo(block);
+    if (this.#slots.has(known)) {
+      this.#slots.hold(known);
+      this.letGo(block);
+    } else this.#slots.move(block, known);
   }
 
   leave(row: Row): void {
@@ -212,4 +216,16 @@ export class RowWindows {
     for (const block of row.blocks.splice(end).reverse()) this.#blocks.release(block);
     row.length = Math.min(row.length, end * BLOCK_TOKENS);
   }
+}
+
+/** A tier of whole blocks; what they have in windows is given up with them. */
+export function tellingWindows(tier: BlockTier, windows: () => RowWindows | null): BlockTier {
+  return {
+    evicted(block, content) {
+      windows()?.evicted(block, content);
+      tier.evicted(block, content);
+    },
+    restore: (block, content) => tier.restore(block, content),
+    has: (content) => tier.has(content),
+  };
 }

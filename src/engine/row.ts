@@ -3,7 +3,7 @@
 import { assert } from "../core/assert.ts";
 import type { Urgency } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
-import { type BlockContent, chainHash } from "./block-store.ts";
+import { type BlockContent, chainHash, equalTokens } from "./block-store.ts";
 import { Drafter } from "./drafter.ts";
 
 export interface RowLimits {
@@ -94,4 +94,18 @@ export function isMoreUrgent({ rank: left }: Row, { rank: right }: Row): boolean
 export function insertByRank(rows: Row[], row: Row): void {
   const behind = rows.findIndex((other) => isMoreUrgent(row, other));
   rows.splice(behind < 0 ? rows.length : behind, 0, row);
+}
+
+/** A chunk within a prompt ends with a block: full blocks can be shared. */
+export function chunkEnd(row: Row, budget: number): number {
+  const end = row.length + budget;
+  return end < row.token_ids.length ? end - (end % BLOCK_TOKENS) : row.token_ids.length;
+}
+
+/** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */
+export function sharedTokens(row: Row, other: Row): number {
+  const index = row.blocks.length;
+  if (other === row || other.limits.root !== row.limits.root || other.blocks[index - 1] !== row.blocks[index - 1])
+    return 0;
+  return equalTokens(row.tokensOf(index), other.tokensOf(index));
 }

@@ -68,7 +68,12 @@ export function attention(parts: AttentionParts): Attention {
   const targets = [parts.q, parts.k, parts.v, parts.o].map(({ target }) => target);
   const { window } = parts;
   if (hasExtras()) return { ...fused(parts), targets, window };
-  return { targets, window, apply: (x, step, residual = x) => compose(x, residual, parts, step), [Symbol.dispose]: () => {} };
+  return {
+    targets,
+    window,
+    apply: (x, step, residual = x) => compose(x, residual, parts, step),
+    [Symbol.dispose]: () => {},
+  };
 }
 
 function fused(parts: AttentionParts): Omit<Attention, "targets" | "window"> {

@@ -80,8 +80,9 @@ export class Step implements Disposable {
 
   /** The same for layers that see a window. */
   get slot_layout(): MlxArray {
-    const spans = this.spans.map((span) => ({ ...span, blocks: span.slots ?? span.blocks }));
-    this.#slot_layout ??= this.#arrays.use(integers(layoutOf(spans)));
+    if (this.spans.every(({ slots }) => slots === undefined)) return this.layout;
+    const inSlots = () => this.spans.map((span) => ({ ...span, blocks: span.slots ?? span.blocks }));
+    this.#slot_layout ??= this.#arrays.use(integers(layoutOf(inSlots())));
     return this.#slot_layout;
   }
 

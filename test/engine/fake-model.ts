@@ -4,8 +4,8 @@
  */
 
 import { expect } from "bun:test";
-import type { Part, Plan } from "../../src/engine/batcher.ts";
 import type { BlockContent, BlockTier } from "../../src/engine/block-store.ts";
+import type { Part, Plan } from "../../src/engine/plan.ts";
 import { BLOCK_TOKENS } from "../../src/models/block.ts";
 
 export const STOP = 63;
@@ -81,7 +81,10 @@ export class FakeModel {
   /** All are read before any is written, as one operation over the whole pool does it. */
   copy({ copies }: Plan): void {
     copyIn(this.#pool, copies);
-    copyIn(this.#slots, copies.flatMap(({ slots }) => slots ?? []));
+    copyIn(
+      this.#slots,
+      copies.flatMap(({ slots }) => slots ?? []),
+    );
   }
 
   /** What a part draws: the drafts that are right, and one token more. */

@@ -110,6 +110,8 @@ for (const [name, build] of [
   ["a tiny quantised model", async () => tinyCase("affine-4-32", { kv_bits: 32, repeats: false })],
   ["a tiny model with keys and values in 8 bits", async () => tinyCase("wide-heads", { kv_bits: 8, repeats: true })],
   ["a tiny model with keys and values in 4 bits", async () => tinyCase("wide-heads", { kv_bits: 4, repeats: true })],
+  ["a tiny model of windows", async () => tinyCase("family-mistral", { kv_bits: 32, repeats: false })],
+  ["a tiny model of windows and more", async () => tinyCase("family-gemma3_text", { kv_bits: 8, repeats: true })],
   ["the default model", defaultCase],
 ] as const) {
   describe(name, () => {

@@ -2,7 +2,8 @@
 
 import { expect, test } from "bun:test";
 import { PRIORITY } from "../../src/core/priority.ts";
-import { Batcher, type Part } from "../../src/engine/batcher.ts";
+import { Batcher } from "../../src/engine/batcher.ts";
+import type { Part } from "../../src/engine/plan.ts";
 import { BLOCK_TOKENS } from "../../src/models/block.ts";
 import { integer, seeded } from "../random.ts";
 import { answer, FakeModel, STOP } from "./fake-model.ts";
@@ -169,13 +170,17 @@ const WINDOWED = [
   { seed: 7, requests: 5_000, blocks_max: 24, window: { positions: 100, slots_max: 24 } },
 ];
 
-test.each(WINDOWED)("over $blocks_max blocks, of which each token sees a window, each of $requests requests is answered as if alone (seed $seed)", (how) => {
-  const load = new Load(how.seed, how.requests, how.blocks_max, how.window);
-  load.run();
-  const { joined, finished, cancelled, failed } = load.seen;
-  expect(finished + cancelled + failed).toBe(joined);
-  expect(load.counts).toMatchObject({ active: 0, waiting: 0, free: how.blocks_max });
-}, 60_000);
+test.each(WINDOWED)(
+  "over $blocks_max blocks, of which each token sees a window, each of $requests requests is answered as if alone (seed $seed)",
+  (how) => {
+    const load = new Load(how.seed, how.requests, how.blocks_max, how.window);
+    load.run();
+    const { joined, finished, cancelled, failed } = load.seen;
+    expect(finished + cancelled + failed).toBe(joined);
+    expect(load.counts).toMatchObject({ active: 0, waiting: 0, free: how.blocks_max });
+  },
+  60_000,
+);
 
 const LOADS = [
   { seed: 1, requests: 100_000, blocks_max: 40 },
