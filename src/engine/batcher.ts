@@ -205,7 +205,7 @@ export class Batcher {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
       if (this.#active.length >= this.#settings.rows_max) return;
       this.#reuse(row, (content) => this.#store.hold(content));
-      this.#windows?.settle(row, false);
+      this.#windows?.settle(row, 0);
       row.blocks_promised = blocksFor(row.token_ids.length);
       this.#windows?.promise(row);
       const owed = Math.max(row.blocks_owed - this.#spareBlocks(), row.slots_owed - this.#spareSlots());
@@ -237,7 +237,7 @@ export class Batcher {
     if (row.atBlockStart) {
       this.#reuse(row, (content) => this.#store.hold(content) ?? this.#restore(content, plan));
       if (this.#hasRestoredEnough(plan)) return 0; // more may be there: it is not to be computed
-      this.#windows?.settle(row, true);
+      if (!this.#settle(row, plan)) return 0;
       if (this.#isFollowing(row)) return 0;
       this.#copyTail(row, plan);
     }
@@ -265,6 +265,14 @@ export class Batcher {
     const block = this.#hasRestoredEnough(plan) ? null : this.#store.restore(content);
     if (block !== null) plan.restored_blocks += 1;
     return block;
+  }
+
+  /** False while more of what the row sees is to be restored. */
+  #settle(row: Row, plan: OpenPlan): boolean {
+    if (this.#windows === null) return true;
+    const most = this.#settings.restored_blocks_max - plan.restored_blocks;
+    plan.restored_blocks += this.#windows.settle(row, plan.decode_rows > 0 ? most : Number.POSITIVE_INFINITY);
+    return this.#windows.isSettled(row);
   }
 
   #hasRestoredEnough({ decode_rows, restored_blocks }: OpenPlan): boolean {

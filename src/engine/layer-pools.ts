@@ -3,6 +3,7 @@
  * there may be of each. Knows no row and no schedule.
  */
 
+import { assert } from "../core/assert.ts";
 import type { EngineSettings, KvBits } from "../core/settings.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { CacheShape } from "../models/family.ts";
@@ -32,8 +33,9 @@ export class LayerPools implements Disposable {
     this.slots = windows === null ? null : new KvPool(windowed, windows.slots_max, bits);
     const [blocks, slots] = [this.blocks.layers.values(), this.slots?.layers.values()];
     this.layers = Array.from({ length: shape.layers }, (_, layer) => {
-      const kind = windows !== null && isWindowed(shape, layer) ? slots : blocks;
-      return kind?.next().value as LayerCache;
+      const cache = (windows !== null && isWindowed(shape, layer) ? slots : blocks)?.next().value;
+      assert(cache !== undefined, "each pool has its kind's layers");
+      return cache;
     });
   }
 

@@ -82,24 +82,31 @@ export class RowWindows {
   }
 
   /**
-   * Holds what is in sight behind the blocks the row has taken over, or steps back to where that is there: in memory, and
-   * with the tier's help where `restores`.
+   * Holds what is in sight behind the blocks the row has taken over, or steps back to where that is there: in memory, or
+   * where the tier may restore some. Gives how many it did; the row is settled later when there are more.
    */
-  settle(row: Row, restores: boolean): void {
-    if (this.isSettled(row)) return;
+  settle(row: Row, restores_max: number): number {
+    if (this.isSettled(row)) return 0;
     let end = row.blocks.length;
-    while (end > row.seen.end && !this.#isThere(row, end, restores)) end--;
+    while (end > 0 && !this.#isThere(row, end, restores_max > 0)) end--;
     this.#shorten(row, end);
     const start = this.#first(row.length);
-    this.#pass(row, start);
-    for (let index = Math.max(start, row.seen.end); index < end; index++) {
-      if (index > row.seen.end) row.seen = { start: index, end: index };
-      if (!this.#obtain(row, index)) {
-        this.#shorten(row, 0); // a file was damaged: it is gone now
-        return;
-      }
-      row.seen.end = index + 1;
+    if (start < row.seen.start || start >= row.seen.end) {
+      this.#pass(row, row.seen.end);
+      row.seen = { start, end: start };
     }
+    this.#pass(row, start);
+    let restored = 0;
+    for (; row.seen.end < end; row.seen.end++) {
+      const kept = this.#holdKept(row);
+      if (!kept && restored >= restores_max) break;
+      if (!kept && !this.#restore(row)) {
+        this.#shorten(row, 0); // a file was damaged: it is gone now
+        break;
+      }
+      restored += kept ? 0 : 1;
+    }
+    return restored;
   }
 
   /** Lets go what the row's next token does not see. */
@@ -173,10 +180,10 @@ export class RowWindows {
   }
 
   #isThere(row: Row, end: number, restores: boolean): boolean {
-    for (let index = Math.max(this.#first(end * BLOCK_TOKENS), row.seen.end); index < end; index++) {
-      const block = row.blocks[index] ?? null;
+    for (let index = this.#first(end * BLOCK_TOKENS); index < end; index++) {
+      if (index >= row.seen.start && index < row.seen.end) continue;
       const content = restores ? row.content(index) : null;
-      if (!this.#isKept(block, content)) return false;
+      if (!this.#isKept(row.blocks[index] ?? null, content)) return false;
     }
     return true;
   }
@@ -185,14 +192,18 @@ export class RowWindows {
     return (block !== null && this.#slots.has(block)) || (content !== null && this.#tier.has(content));
   }
 
-  #obtain(row: Row, index: number): boolean {
-    const block = row.blocks[index];
-    const content = row.content(index);
+  /** The next block it is to see, if that is in memory. */
+  #holdKept({ blocks, seen }: Row): boolean {
+    const block = blocks[seen.end];
+    if (block === undefined || !this.#slots.has(block)) return false;
+    this.#slots.hold(block);
+    return true;
+  }
+
+  #restore(row: Row): boolean {
+    const block = row.blocks[row.seen.end];
+    const content = row.content(row.seen.end);
     assert(block !== undefined && content !== null, "what a row takes over is known");
-    if (this.#slots.has(block)) {
-      this.#slots.hold(block);
-      return true;
-    }
     this.#slots.take(block);
     if (this.#tier.restore(this.#slots.slotOf(block), content)) return true;
     this.#slots.release(block);

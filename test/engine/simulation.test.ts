@@ -165,9 +165,9 @@ class Load {
 }
 
 const WINDOWED = [
-  { seed: 5, requests: 10_000, blocks_max: 40, window: { positions: 50, slots_max: 14 } },
-  { seed: 6, requests: 5_000, blocks_max: 200, window: { positions: 20, slots_max: 40 } },
-  { seed: 7, requests: 5_000, blocks_max: 24, window: { positions: 100, slots_max: 24 } },
+  { seed: 5, requests: 4_000, blocks_max: 40, window: { positions: 50, slots_max: 14 } },
+  { seed: 6, requests: 3_000, blocks_max: 200, window: { positions: 20, slots_max: 40 } },
+  { seed: 7, requests: 3_000, blocks_max: 24, window: { positions: 100, slots_max: 24 } },
 ];
 
 test.each(WINDOWED)(
