@@ -2,13 +2,12 @@
 
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
-import type { RowFinish } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
-import { type BlockContent, BlockStore, type BlockTier, NO_TIER } from "./block-store.ts";
+import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
 import type { Copy, Part, Plan } from "./plan.ts";
-import { blocksFor, chunkEnd, insertByRank, isMoreUrgent, Row, type RowLimits, sharedTokens } from "./row.ts";
+import { blocksFor, type Drawn, insertByRank, isMoreUrgent, Row, type RowLimits } from "./row.ts";
 import { RowWindows, tellingWindows, type WindowSettings } from "./row-windows.ts";
 import { StepCost } from "./step-cost.ts";
 
@@ -21,12 +20,6 @@ interface OpenPlan extends Plan {
   decode_rows: number;
   extra_tokens: number;
   restored_blocks: number;
-}
-
-export interface Committed {
-  /** What was drawn, as far as it is part of the answer. */
-  readonly token_ids: readonly number[];
-  readonly finish: RowFinish | null;
 }
 
 export interface BatcherSettings {
@@ -127,12 +120,12 @@ export class Batcher {
    * Books a part that went through. `drawn_ids` is empty when it had no outputs, else the accepted drafts and one more.
    * `is_complete`: nothing may follow them.
    */
-  commit(part: Part, drawn_ids: readonly number[], is_complete = false): Committed {
+  commit(part: Part, drawn_ids: readonly number[], is_complete = false): Drawn {
     const row = this.#row(part.id);
     assert(drawn_ids.length <= part.outputs && drawn_ids.length > 0 === part.outputs > 0, "an output draws a token");
     if (row.drawn === 0) row.prompt_tokens_computed += part.token_ids.length;
     row.drafter?.observe(part.outputs - 1, drawn_ids.length - 1);
-    const drawn = draw(row, drawn_ids);
+    const drawn = row.draw(drawn_ids);
     const { token_ids } = drawn;
     const finish = is_complete ? "stop" : drawn.finish;
     // Rejected drafts stay in the block and are written over.
@@ -159,7 +152,7 @@ export class Batcher {
   }
 
   explain(prompt_ids: readonly number[], root: string): PrefixMatch {
-    return this.#store.explain(prompt_ids, root, (contents) => this.#windows?.reach(contents) ?? contents.length);
+    return this.#store.explain(prompt_ids, root, (contents) => this.#windows?.mayEnd(contents) ?? true);
   }
 
   /** What blocks nobody reads hold, the last used first. */
@@ -241,7 +234,7 @@ export class Batcher {
       if (this.#isFollowing(row)) return 0;
       this.#copyTail(row, plan);
     }
-    const end = chunkEnd(row, budget);
+    const end = row.chunkEnd(budget);
     if (end <= row.length) return 0;
     this.#cover(row, end);
     const token_ids = row.token_ids.slice(row.length, end);
@@ -383,15 +376,10 @@ export class Batcher {
   }
 }
 
-/** Appends what was drawn until the row ends. */
-function draw(row: Row, drawn_ids: readonly number[]): Committed {
-  const token_ids: number[] = [];
-  for (const token of drawn_ids) {
-    row.drawn += 1;
-    if (row.limits.stop_token_ids.has(token)) return { token_ids, finish: "stop" };
-    row.token_ids.push(token);
-    token_ids.push(token);
-    if (row.drawn >= row.limits.tokens_max) return { token_ids, finish: "length" };
-  }
-  return { token_ids, finish: null };
+/** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */
+function sharedTokens(row: Row, other: Row): number {
+  const index = row.blocks.length;
+  if (other === row || other.limits.root !== row.limits.root || other.blocks[index - 1] !== row.blocks[index - 1])
+    return 0;
+  return equalTokens(row.tokensOf(index), other.tokensOf(index));
 }

@@ -145,13 +145,10 @@ export class RowWindows {
     return row.blocks.slice(0, count).map((block, index) => (index < row.seen.start ? 0 : this.#slots.slotOf(block)));
   }
 
-  /** Of a text's blocks, how many a row could take over. */
-  reach(contents: readonly BlockContent[]): number {
-    for (let end = contents.length; end > 0; end--) {
-      const seen = contents.slice(this.#first(end * BLOCK_TOKENS), end);
-      if (seen.every((content) => this.#isKept(this.#blocks.find(content), content))) return end;
-    }
-    return 0;
+  /** Whether a row could go on from the end of these blocks of a text. */
+  mayEnd(contents: readonly BlockContent[]): boolean {
+    const seen = contents.slice(this.#first(contents.length * BLOCK_TOKENS));
+    return seen.every((content) => this.#isKept(this.#blocks.find(content), content));
   }
 
   /** What no row sees, the last used first: slots in place of blocks. */

@@ -1,9 +1,10 @@
 /** One sequence in the batch: its tokens and the blocks that hold them. Knows nothing of other rows. */
 
 import { assert } from "../core/assert.ts";
+import type { RowFinish } from "../core/generation.ts";
 import type { Urgency } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
-import { type BlockContent, chainHash, equalTokens } from "./block-store.ts";
+import { type BlockContent, chainHash } from "./block-store.ts";
 import { Drafter } from "./drafter.ts";
 import { CHUNK_TOKENS_MIN } from "./step-cost.ts";
 
@@ -16,6 +17,12 @@ export interface RowLimits {
   readonly root: string;
   /** Whether the row's next tokens may be guessed and verified together. */
   readonly drafts: boolean;
+}
+
+/** What was drawn, as far as it is part of the answer. */
+export interface Drawn {
+  readonly token_ids: readonly number[];
+  readonly finish: RowFinish | null;
 }
 
 export class Row {
@@ -79,9 +86,35 @@ export class Row {
     return { parent: this.blocks[index - 1] ?? null, root, token_ids, chain_hash };
   }
 
+  /** A chunk within a prompt ends with a block if it can, since full blocks can be shared, or in the middle of one. */
+  chunkEnd(budget: number): number {
+    const end = this.length + budget;
+    if (end >= this.token_ids.length) return this.token_ids.length;
+    const whole = wholeBlocks(end);
+    return whole > this.length ? whole : end - (end % CHUNK_TOKENS_MIN);
+  }
+
+  /** Appends what was drawn until the row ends. */
+  draw(drawn_ids: readonly number[]): Drawn {
+    const token_ids: number[] = [];
+    for (const token of drawn_ids) {
+      this.drawn += 1;
+      if (this.limits.stop_token_ids.has(token)) return { token_ids, finish: "stop" };
+      this.token_ids.push(token);
+      token_ids.push(token);
+      if (this.drawn >= this.limits.tokens_max) return { token_ids, finish: "length" };
+    }
+    return { token_ids, finish: null };
+  }
+
   tokensOf(index: number): number[] {
     return this.token_ids.slice(index * BLOCK_TOKENS, (index + 1) * BLOCK_TOKENS);
   }
+}
+
+/** So many of the tokens as fill blocks. */
+function wholeBlocks(tokens: number): number {
+  return tokens - (tokens % BLOCK_TOKENS);
 }
 
 export function blocksFor(tokens: number): number {
@@ -95,20 +128,4 @@ export function isMoreUrgent({ rank: left }: Row, { rank: right }: Row): boolean
 export function insertByRank(rows: Row[], row: Row): void {
   const behind = rows.findIndex((other) => isMoreUrgent(row, other));
   rows.splice(behind < 0 ? rows.length : behind, 0, row);
-}
-
-/** A chunk within a prompt ends with a block if it can, since full blocks can be shared, or in the middle of one. */
-export function chunkEnd(row: Row, budget: number): number {
-  const end = row.length + budget;
-  if (end >= row.token_ids.length) return row.token_ids.length;
-  const whole = end - (end % BLOCK_TOKENS);
-  return whole > row.length ? whole : end - (end % CHUNK_TOKENS_MIN);
-}
-
-/** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */
-export function sharedTokens(row: Row, other: Row): number {
-  const index = row.blocks.length;
-  if (other === row || other.limits.root !== row.limits.root || other.blocks[index - 1] !== row.blocks[index - 1])
-    return 0;
-  return equalTokens(row.tokensOf(index), other.tokensOf(index));
 }
