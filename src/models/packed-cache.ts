@@ -83,7 +83,7 @@ export function unpackBlocks(blocks: MlxArray, head_dim: number): MlxArray {
     return index === 0 ? stored : stack.use(astype(stored, "float32"));
   });
   assert(words !== undefined && scales !== undefined && biases !== undefined, "affine groups have three parts");
-  return dequantize(words, scales, biases, { group_size: GROUP, bits });
+  return dequantize(words, scales, biases, { mode: "affine", group_size: GROUP, bits });
 }
 
 function partsOf(pool: MlxArray, head_dim: number): Parts {

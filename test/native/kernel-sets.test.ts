@@ -14,6 +14,7 @@ const PROPERTIES = [
   "dequantize",
   "experts",
   "packed-cache",
+  "small-floats",
 ];
 
 /** What the processor must have, the best set first. */
