@@ -78,6 +78,18 @@ struct Tile {
   bool adds;
 };
 
+/** Elements in a group of a quantised cache. */
+constexpr int PACKED_GROUP = 32;
+
+/** Groups one behind the other: element = scale * q + bias, q in 4 or 8 bits from the lowest of each word on; scales and biases are halves. */
+struct PackedGroups {
+  const std::uint32_t* words;
+  const std::uint16_t* scales;
+  const std::uint16_t* biases;
+  int count;
+  int bits;
+};
+
 struct Kernels {
   const char* name;
 
@@ -126,6 +138,10 @@ struct Kernels {
   int (*skipBelow)(const float* x, int size, float bound);
   /** GELU by the error function. */
   void (*gelu)(const float* x, int size, float* y);
+
+  void (*unpackGroups)(const PackedGroups& groups, float* y);
+  /** One group of finite floats in 4 or 8 bits, as MLX's affine quantisation does it. */
+  void (*quantizeGroup)(const float* x, int bits, std::uint32_t* words, float* scale, float* bias);
 };
 
 /**

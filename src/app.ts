@@ -11,7 +11,7 @@ import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
 import type { Detection, Outlook, RoutingDesk } from "./core/routing.ts";
-import type { EngineSettings, Settings } from "./core/settings.ts";
+import type { EngineSettings, KvBits, Settings } from "./core/settings.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
 import { cachedModels, type FoundModel } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
@@ -19,7 +19,7 @@ import { programModels } from "./hub/programs.ts";
 import { findLibrary } from "./mlx/discovery.ts";
 import { Owner } from "./owner.ts";
 import { unpackParts } from "./parts.ts";
-import { Profiles } from "./profiles.ts";
+import { Profiles, wantedKvBits } from "./profiles.ts";
 import { Desk } from "./route/desk.ts";
 import { LocalBackend } from "./route/local.ts";
 import { LocalWatch } from "./route/local-watch.ts";
@@ -84,7 +84,13 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const settings = live.values;
   const parts = await unpackParts(config.data_folder);
   const elsewhere = foundElsewhere(config, settings);
-  const { catalog, wanted } = findModels(config, models, parts.default_model, elsewhere, () => settings.adapters);
+  const stored_profiles = new StoredProfiles(store, Date.now);
+  const kvBits = (path: string): KvBits => wantedKvBits(path, stored_profiles.profiles(), catalog) ?? settings.kv_bits;
+  const { catalog, wanted } = findModels(config, models, parts.default_model, {
+    elsewhere,
+    adapterFolders: () => settings.adapters,
+    kvBits,
+  });
   const library = libraryAt(config, parts.library_folder);
   const engine = new EngineClient(() => startEngine(settings.isolation), {
     library,
@@ -96,8 +102,8 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const text = startText();
   const grammars = startText(COMPILE_MS_MAX);
   const host: ModelHost = {
-    measure: (path) => engine.measure(path),
-    load: (model, path, kv_bytes_max, told) => engine.load(model, path, kv_bytes_max, told),
+    measure: (path) => engine.measure(path, kvBits(path)),
+    load: (model, path, kv_bytes_max, told) => engine.load(model, path, kv_bytes_max, told, kvBits(path)),
     unload: (model) => engine.unload(model),
     prepare: async (path) => void (await text.load(path)),
     forget: (path) => text.forget(path),
@@ -114,7 +120,6 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const scheduler = new Scheduler(engine, queue, pool);
   const local = new LocalBackend(catalog, { text, grammars }, scheduler, random);
   const running = new RunningRequests(local, settings, Date.now);
-  const stored_profiles = new StoredProfiles(store, Date.now);
   const names = new Names(catalog, () => stored_profiles.profiles());
   const outlook = async (name: string) => {
     const { model, profile } = names.resolve(name);
@@ -236,13 +241,19 @@ export function foundElsewhere(config: Pick<Config, "program_folders">, settings
   return settings.other_programs === "on" ? programModels(config.program_folders) : [];
 }
 
+interface Surroundings {
+  readonly elsewhere?: readonly FoundModel[];
+  readonly adapterFolders?: () => readonly string[];
+  /** In which the model at a path keeps keys and values. */
+  readonly kvBits?: (path: string) => KvBits;
+}
+
 /** Given models first, then the default one, then what Hugging Face's cache holds, then what was found elsewhere. */
 export function findModels(
   config: Config,
   given: readonly string[],
   default_model: string | null,
-  elsewhere: readonly FoundModel[] = [],
-  adapterFolders: () => readonly string[] = () => [],
+  { elsewhere = [], adapterFolders = () => [], kvBits = () => 32 }: Surroundings = {},
 ): { catalog: Catalog; wanted: readonly string[] } {
   const own = default_model === null ? [] : [defaultModel(default_model)];
   const cached: CatalogModel[] = [...cachedModels(config.hub_folder), ...elsewhere].map((found) => ({
@@ -257,7 +268,7 @@ export function findModels(
       find: (name) => findAdapter(adapterFolders(), name),
       names: () => adapterNames(adapterFolders()),
     },
-    readCard,
+    (path) => readCard(path, kvBits(path)),
   );
   return { catalog, wanted: (named.length > 0 ? named : own).map((model) => model.name) };
 }

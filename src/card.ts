@@ -4,6 +4,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { ModelCard } from "./core/card.ts";
 import { Failure } from "./core/failure.ts";
+import type { KvBits } from "./core/settings.ts";
 import { isSixteen } from "./formats/ggml-k-blocks.ts";
 import { type GgufFile, readGguf } from "./formats/gguf.ts";
 import { asObject, readJson } from "./formats/json.ts";
@@ -17,8 +18,8 @@ import { isFamily } from "./models/load.ts";
 import { quantizationOf, refuseForeignQuantization } from "./models/quantization.ts";
 import { readSource } from "./text/model.ts";
 
-/** `path`: a model folder or a GGUF file. */
-export function readCard(path: string): ModelCard {
+/** `path`: a model folder or a GGUF file. `bits`: in which a model that answers keeps keys and values. */
+export function readCard(path: string, bits: KvBits): ModelCard {
   const { config, forms, tensors, troubles, notes } = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
   const text = textConfig(config);
   const purpose = told(troubles, () => purposeOf(path).kind);
@@ -26,7 +27,7 @@ export function readCard(path: string): ModelCard {
   const window = text["sliding_window"];
   const is_windowed = typeof window === "number" && window > 0 && text["use_sliding_window"] !== false;
   const template = told(troubles, () => readSource(path).chat_template);
-  const bytes_per_token = tokenBytes(text, tensors);
+  const bytes_per_token = tokenBytes(text, tensors, bits);
   return {
     family: String(config["model_type"] ?? "unnamed"),
     purpose,
@@ -35,7 +36,7 @@ export function readCard(path: string): ModelCard {
     context_length: typeof context === "number" ? context : null,
     cache:
       purpose === "chat"
-        ? { kind: is_windowed ? "windowed" : "full", window: is_windowed ? window : null, bytes_per_token }
+        ? { kind: is_windowed ? "windowed" : "full", window: is_windowed ? window : null, bits, bytes_per_token }
         : NO_CACHE,
     bytes_weights: tensors.reduce((sum, { bytes }) => sum + bytes, 0),
     chat_template_options: template === null ? null : templateOptions(template),
@@ -44,7 +45,7 @@ export function readCard(path: string): ModelCard {
   };
 }
 
-const NO_CACHE = { kind: "none", window: null, bytes_per_token: 0 } as const;
+const NO_CACHE = { kind: "none", window: null, bits: 32, bytes_per_token: 0 } as const;
 
 interface Form {
   readonly form: string;
@@ -154,6 +155,5 @@ function remarks(config: ModelConfig): readonly string[] {
   return [
     ...(sees ? ["its images are not read, its text is"] : []),
     ...(hears ? ["its sound is not read, its text is"] : []),
-    ...(config["sliding_window"] ? ["keys and values beyond the window are kept, and masked"] : []),
   ];
 }

@@ -157,6 +157,17 @@ export class Owner implements OwnerDesk {
     this.#parts.pool.keepOnly(kept.map(({ model }) => model.name));
   }
 
+  /** Answers that run end first. */
+  async renew(name: string): Promise<void> {
+    const { pool, catalog } = this.#parts;
+    if (!catalog.has(name)) return;
+    const { model } = catalog.choose(name, null);
+    const resident = pool.residents().find((resident) => resident.model.name === model.name);
+    if (resident === undefined || resident.state === "unloading") return;
+    await pool.unload(model.name);
+    if (resident.preloaded) await pool.preload(model);
+  }
+
   /** Loads what is to be in memory. */
   async preload(): Promise<readonly PreloadResult[]> {
     const { pool, catalog } = this.#parts;

@@ -60,6 +60,8 @@ function example(name: SettingName): [string, unknown] {
   switch (form.kind) {
     case "choice":
       return [form.of.at(-1) ?? "", form.of.at(-1)];
+    case "number_of":
+      return [String(form.of.at(-1)), form.of.at(-1)];
     case "bytes":
       return ["1GiB", 2 ** 30];
     case "text":

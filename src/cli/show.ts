@@ -7,26 +7,26 @@ import type { Config } from "../config.ts";
 import type { ModelCard } from "../core/card.ts";
 import { estimateModel } from "../models/estimate.ts";
 import { unpackParts } from "../parts.ts";
+import { wantedKvBits } from "../profiles.ts";
 import { limitBytes } from "../schedule/pool.ts";
 import { openStore } from "../store/database.ts";
 import { LiveSettings } from "../store/live-settings.ts";
+import { StoredProfiles } from "../store/profiles.ts";
 import { StoredSettings } from "../store/settings.ts";
 import type { Options } from "./options.ts";
 
 const EXIT_DOES_NOT_FIT = 1;
 
 export async function showModel(config: Config, { words, json }: Pick<Options, "words" | "json">): Promise<void> {
-  const { name, path } = await modelNamed(config, words);
-  const card = readCard(path);
+  const { name, path, values } = await modelNamed(config, words);
+  const card = readCard(path, values.kv_bits);
   print(json, { name, path, ...card }, cardLines(card));
 }
 
 /** Exit code 1 when it does not fit, or cannot be loaded. */
 export async function fitModel(config: Config, options: Pick<Options, "words" | "json" | "context">): Promise<void> {
-  const { name, path } = await modelNamed(config, options.words);
-  using store = openStore(config.data_folder);
-  const { values } = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
-  const card = readCard(path);
+  const { name, path, values } = await modelNamed(config, options.words);
+  const card = readCard(path, values.kv_bits);
   const { weights_bytes, step_bytes } = estimateModel(path, values);
   const context_length = options.context ?? card.context_length ?? 0;
   const kv_bytes = card.cache.bytes_per_token * context_length;
@@ -56,10 +56,16 @@ export async function fitModel(config: Config, options: Pick<Options, "words" | 
   ]);
 }
 
+/** With the settings as they hold for it. */
 async function modelNamed(config: Config, [name = ""]: readonly string[]) {
   const { default_model } = await unpackParts(config.data_folder);
   const { catalog, wanted } = findModels(config, [name], default_model);
-  return catalog.find(wanted[0] ?? name);
+  const model = catalog.find(wanted[0] ?? name);
+  using store = openStore(config.data_folder);
+  const { values } = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
+  const profiles = new StoredProfiles(store, Date.now).profiles();
+  const kv_bits = wantedKvBits(model.path, profiles, catalog) ?? values.kv_bits;
+  return { ...model, values: { ...values, kv_bits } };
 }
 
 type Line = readonly [title: string, text: string];
@@ -68,6 +74,7 @@ function cardLines(card: ModelCard): readonly Line[] {
   const { cache, parameters, chat_template_options } = card;
   const share = (part: number) => `${Math.round((100 * part) / Math.max(1, parameters))} %`;
   const forms = card.quantization.map(({ form, parameters: part }) => `${form} (${share(part)})`);
+  const bits = cache.bits === 32 ? "" : ` in ${cache.bits} bits`;
   const window = cache.window === null ? "" : `, windows of ${cache.window} tokens`;
   return [
     ["family", card.family],
@@ -75,7 +82,7 @@ function cardLines(card: ModelCard): readonly Line[] {
     ["parameters", `${(parameters / 1e6).toFixed(1)} million`],
     ["weights", `${gigabytes(card.bytes_weights)}: ${forms.join(", ")}`],
     ["context", card.context_length === null ? "unknown" : `${card.context_length} tokens`],
-    ["cache", cache.kind === "none" ? "none" : `${cache.kind}, ${cache.bytes_per_token} bytes a token${window}`],
+    ["cache", cache.kind === "none" ? "none" : `${cache.kind}, ${cache.bytes_per_token} bytes a token${bits}${window}`],
     [
       "chat template",
       chat_template_options === null ? "none" : `takes ${chat_template_options.join(", ") || "messages only"}`,

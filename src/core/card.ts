@@ -1,6 +1,7 @@
 /** What a model is, as its files say before anything is loaded. Knows no file format. */
 
 import type { Purpose } from "./purpose.ts";
+import type { KvBits } from "./settings.ts";
 
 export interface ModelCard {
   readonly family: string;
@@ -14,6 +15,8 @@ export interface ModelCard {
     readonly kind: "full" | "windowed" | "none";
     /** How many positions its windowed layers see. */
     readonly window: number | null;
+    /** Of each number. */
+    readonly bits: KvBits;
     readonly bytes_per_token: number;
   };
   /** On disk. */

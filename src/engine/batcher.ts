@@ -2,48 +2,24 @@
 
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
-import type { RowFinish } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
-import { blocksFor, Row, type RowLimits } from "./row.ts";
-import { CHUNK_TOKENS_MIN, StepCost, type StepLoad } from "./step-cost.ts";
+import type { Copy, Part, Plan } from "./plan.ts";
+import { blocksFor, type Drawn, insertByRank, isMoreUrgent, Row, type RowLimits } from "./row.ts";
+import { RowWindows, tellingWindows, type WindowSettings } from "./row-windows.ts";
+import { StepCost } from "./step-cost.ts";
 
 // Copying a block costs about as much as computing a few tokens.
 const COPY_TOKENS_MIN = 8;
 
-/** Tokens of one row that go through the model in this step. */
-export interface Part {
-  readonly id: number;
-  readonly token_ids: readonly number[];
-  /** Position of the first of them. */
-  readonly start: number;
-  /** The row's block table, up to the end of these tokens. */
-  readonly blocks: readonly number[];
-  /** How many of the last positions' logits are wanted: 0, or 1 and one for each draft. */
-  readonly outputs: number;
-}
-
-/** One forward pass: first the copies, in their order, then all parts together. Each part is committed, or its row leaves. */
-export interface Plan extends StepLoad {
-  readonly parts: readonly Part[];
-  /** From block to block: a row goes on in a copy of what another may still write to. */
-  readonly copies: readonly { readonly id: number; readonly from: number; readonly to: number }[];
-}
-
 interface OpenPlan extends Plan {
   readonly parts: Part[];
-  readonly copies: { id: number; from: number; to: number }[];
+  readonly copies: Copy[];
   decode_rows: number;
   extra_tokens: number;
   restored_blocks: number;
-}
-
-export interface Committed {
-  /** What was drawn, as far as it is part of the answer. */
-  readonly token_ids: readonly number[];
-  readonly finish: RowFinish | null;
 }
 
 export interface BatcherSettings {
@@ -60,11 +36,14 @@ export interface BatcherSettings {
   readonly restored_blocks_max: number;
   /** Tokens guessed for a row in one step; 0: none. */
   readonly draft_tokens_max: number;
+  /** Of the layers that see a window; absent: none do. */
+  readonly windows?: WindowSettings | undefined;
 }
 
 export class Batcher {
   readonly #settings: BatcherSettings;
   readonly #store: BlockStore;
+  readonly #windows: RowWindows | null;
   readonly #cost: StepCost;
   #joined = 0;
   readonly #rows = new Map<number, Row>();
@@ -72,10 +51,14 @@ export class Batcher {
   readonly #waiting: Row[] = [];
   readonly #active: Row[] = [];
 
-  constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER) {
+  /** `window_tier` keeps the parts of blocks in layers that see a window: slots in place of blocks. */
+  constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER, window_tier: BlockTier = NO_TIER) {
     assert(settings.chunk_tokens_max >= BLOCK_TOKENS, "a chunk holds a block");
     this.#settings = settings;
-    this.#store = new BlockStore(settings.blocks_max, tier, settings.cached_blocks_max);
+    const { windows, chunk_tokens_max } = settings;
+    const telling = tellingWindows(tier, () => this.#windows);
+    this.#store = new BlockStore(settings.blocks_max, telling, settings.cached_blocks_max);
+    this.#windows = windows ? new RowWindows(windows, chunk_tokens_max, this.#store, window_tier) : null;
     this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
 
@@ -119,13 +102,17 @@ export class Batcher {
   next(): Plan {
     const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0 };
     this.#store.trim(this.#settings.restored_blocks_max);
+    this.#windows?.trim(this.#settings.restored_blocks_max);
     this.#admit();
-    const decoding = this.#active.filter((row) => row.pending === 1);
-    const reading = this.#active.filter((row) => row.pending > 1);
+    const decoding = this.#active.filter((row) => row.pending === 1 && (this.#windows?.isSettled(row) ?? true));
+    const reading = this.#active.filter((row) => !decoding.includes(row));
     for (const row of decoding) this.#decode(row, decoding.length, plan);
     let budget = this.#cost.chunkTokens(decoding.length > 0);
     for (const row of reading) budget -= this.#read(row, budget, plan);
-    for (const { from } of plan.copies) this.#store.release(from);
+    for (const { from } of plan.copies) {
+      this.#windows?.letGo(from);
+      this.#store.release(from);
+    }
     return plan;
   }
 
@@ -133,18 +120,19 @@ export class Batcher {
    * Books a part that went through. `drawn_ids` is empty when it had no outputs, else the accepted drafts and one more.
    * `is_complete`: nothing may follow them.
    */
-  commit(part: Part, drawn_ids: readonly number[], is_complete = false): Committed {
+  commit(part: Part, drawn_ids: readonly number[], is_complete = false): Drawn {
     const row = this.#row(part.id);
     assert(drawn_ids.length <= part.outputs && drawn_ids.length > 0 === part.outputs > 0, "an output draws a token");
     if (row.drawn === 0) row.prompt_tokens_computed += part.token_ids.length;
     row.drafter?.observe(part.outputs - 1, drawn_ids.length - 1);
-    const drawn = draw(row, drawn_ids);
+    const drawn = row.draw(drawn_ids);
     const { token_ids } = drawn;
     const finish = is_complete ? "stop" : drawn.finish;
     // Rejected drafts stay in the block and are written over.
     const length = part.start + part.token_ids.length - part.outputs + drawn_ids.length;
     row.length = Math.min(length, row.token_ids.length);
     this.#publish(row, part.start);
+    this.#windows?.pass(row);
     return { token_ids, finish };
   }
 
@@ -164,7 +152,7 @@ export class Batcher {
   }
 
   explain(prompt_ids: readonly number[], root: string): PrefixMatch {
-    return this.#store.explain(prompt_ids, root);
+    return this.#store.explain(prompt_ids, root, (contents) => this.#windows?.mayEnd(contents) ?? true);
   }
 
   /** What blocks nobody reads hold, the last used first. */
@@ -176,9 +164,19 @@ export class Batcher {
     return this.#store.free;
   }
 
+  /** What no row sees in layers with a window, the last used first: slots in place of blocks. */
+  cachedSlots(): ReturnType<BlockStore["cached"]> {
+    return this.#windows?.cached() ?? [];
+  }
+
+  get freeSlots(): readonly number[] {
+    return this.#windows?.free ?? [];
+  }
+
   /** Gives up at once what is cached beyond what may be. */
   trim(): void {
     this.#store.trim(Number.POSITIVE_INFINITY);
+    this.#windows?.trim(Number.POSITIVE_INFINITY);
   }
 
   /** Gives up the blocks nobody reads, to the tier if there is one. */
@@ -188,6 +186,7 @@ export class Batcher {
 
   checkIntegrity(): void {
     this.#store.checkIntegrity(this.#active.map((row) => row.blocks));
+    this.#windows?.checkIntegrity(this.#active);
     assert(this.#spare() >= 0, "every promised block can be taken");
     assert(this.#rows.size === this.#active.length + this.#waiting.length, "a row waits or is active");
     for (const row of this.#waiting) assert(row.length + row.blocks.length === 0, "a waiting row holds no block");
@@ -199,8 +198,11 @@ export class Batcher {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
       if (this.#active.length >= this.#settings.rows_max) return;
       this.#reuse(row, (content) => this.#store.hold(content));
+      this.#windows?.settle(row, 0);
       row.blocks_promised = blocksFor(row.token_ids.length);
-      if (row.blocks_owed + this.#active.length > this.#spare()) {
+      this.#windows?.promise(row);
+      const owed = Math.max(row.blocks_owed - this.#spareBlocks(), row.slots_owed - this.#spareSlots());
+      if (owed + this.#active.length > 0) {
         this.#giveBack(row);
         return;
       }
@@ -217,7 +219,7 @@ export class Batcher {
     const fits = blocksFor(row.length + 1 + proposed.length) - row.blocks.length <= this.#spare();
     const drafts = fits ? proposed : [];
     this.#cover(row, row.length + 1 + drafts.length);
-    plan.parts.push(partOf(row, [...row.token_ids.slice(row.length), ...drafts], 1 + drafts.length));
+    plan.parts.push(this.#partOf(row, [...row.token_ids.slice(row.length), ...drafts], 1 + drafts.length));
     plan.decode_rows += 1;
     plan.extra_tokens += drafts.length;
   }
@@ -228,14 +230,15 @@ export class Batcher {
     if (row.atBlockStart) {
       this.#reuse(row, (content) => this.#store.hold(content) ?? this.#restore(content, plan));
       if (this.#hasRestoredEnough(plan)) return 0; // more may be there: it is not to be computed
+      if (!this.#settle(row, plan)) return 0;
       if (this.#isFollowing(row)) return 0;
       this.#copyTail(row, plan);
     }
-    const end = chunkEnd(row, budget);
+    const end = row.chunkEnd(budget);
     if (end <= row.length) return 0;
     this.#cover(row, end);
     const token_ids = row.token_ids.slice(row.length, end);
-    plan.parts.push(partOf(row, token_ids, end === row.token_ids.length ? 1 : 0));
+    plan.parts.push(this.#partOf(row, token_ids, end === row.token_ids.length ? 1 : 0));
     plan.extra_tokens += token_ids.length;
     return token_ids.length;
   }
@@ -257,6 +260,14 @@ export class Batcher {
     return block;
   }
 
+  /** False while more of what the row sees is to be restored. */
+  #settle(row: Row, plan: OpenPlan): boolean {
+    if (this.#windows === null) return true;
+    const most = this.#settings.restored_blocks_max - plan.restored_blocks;
+    plan.restored_blocks += this.#windows.settle(row, plan.decode_rows > 0 ? most : Number.POSITIVE_INFINITY);
+    return this.#windows.isSettled(row);
+  }
+
   #hasRestoredEnough({ decode_rows, restored_blocks }: OpenPlan): boolean {
     return decode_rows > 0 && restored_blocks >= this.#settings.restored_blocks_max;
   }
@@ -273,29 +284,41 @@ export class Batcher {
   #copyTail(row: Row, plan: OpenPlan): void {
     const index = row.blocks.length;
     const known = this.#store.nearest(row.blocks[index - 1] ?? null, row.limits.root, row.tokensOf(index));
-    let best = { from: known?.block ?? 0, tokens: known?.tokens ?? 0 };
+    const has = (block: number) => this.#windows?.has(block) ?? true;
+    let best =
+      known !== null && has(known.block) ? { from: known.block, tokens: known.tokens } : { from: 0, tokens: 0 };
     for (const other of this.#active) {
       const from = other.blocks[index];
       const tokens = Math.min(sharedTokens(row, other), other.length - row.length);
       const settled = plan.copies.every((copy) => copy.to !== from); // so that copies may be done in any order
-      if (from !== undefined && settled && tokens > best.tokens) best = { from, tokens };
+      if (from !== undefined && settled && tokens > best.tokens && has(from)) best = { from, tokens };
     }
     const tokens = Math.min(best.tokens, row.pending - 1);
     if (tokens < COPY_TOKENS_MIN || this.#spare() < 1) return;
     this.#store.share(best.from); // until the plan is complete, so that nobody is given it meanwhile
-    const to = this.#store.take();
-    plan.copies.push({ id: row.id, from: best.from, to });
-    row.blocks.push(to);
+    this.#windows?.hold(best.from);
+    const to = this.#takeBlock(row);
+    const slots = this.#windows && { from: this.#windows.slotOf(best.from), to: this.#windows.slotOf(to) };
+    plan.copies.push({ id: row.id, from: best.from, to, ...(slots && { slots }) });
     row.length += tokens;
   }
 
   /** Gives the row blocks up to `end`, those of the least urgent rows if need be; false when that was the row itself. */
   #cover(row: Row, end: number): boolean {
     while (row.blocks.length < blocksFor(end)) {
-      if (row.blocks_owed > 0 || this.#spare() > 0) row.blocks.push(this.#store.take());
+      const has_block = row.blocks_owed > 0 || this.#spareBlocks() > 0;
+      const has_slot = row.slots_owed > 0 || this.#spareSlots() > 0;
+      if (has_block && has_slot) this.#takeBlock(row);
       else if (this.#preempt() === row) return false;
     }
     return true;
+  }
+
+  #takeBlock(row: Row): number {
+    const block = this.#store.take();
+    row.blocks.push(block);
+    this.#windows?.take(row);
+    return block;
   }
 
   /** The least urgent row waits again; it keeps what it has drawn, and its full blocks are cached for a while. */
@@ -312,20 +335,38 @@ export class Batcher {
       const block = row.blocks[index];
       const content = row.content(index);
       assert(block !== undefined && content !== null, "a full block has its tokens");
-      row.blocks[index] = this.#store.publish(block, content);
+      const known = this.#store.publish(block, content);
+      this.#windows?.published(block, known);
+      row.blocks[index] = known;
     }
   }
 
   #giveBack(row: Row): void {
+    this.#windows?.leave(row);
     for (const block of row.blocks.toReversed()) this.#store.release(block);
     row.blocks = [];
     row.length = 0;
     row.blocks_promised = 0;
   }
 
-  /** Blocks that are available and promised to nobody. */
+  #partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
+    const count = blocksFor(row.length + token_ids.length);
+    const slots = this.#windows?.table(row, count);
+    const part = { id: row.id, token_ids, start: row.length, blocks: row.blocks.slice(0, count), outputs };
+    return slots === undefined ? part : { ...part, slots };
+  }
+
+  /** Blocks, with their slots, that are available and promised to nobody. */
   #spare(): number {
+    return Math.min(this.#spareBlocks(), this.#spareSlots());
+  }
+
+  #spareBlocks(): number {
     return this.#active.reduce((spare, row) => spare - row.blocks_owed, this.#store.available);
+  }
+
+  #spareSlots(): number {
+    return this.#windows?.spare(this.#active) ?? Number.POSITIVE_INFINITY;
   }
 
   #row(id: number): Row {
@@ -335,45 +376,10 @@ export class Batcher {
   }
 }
 
-function isMoreUrgent({ rank: left }: Row, { rank: right }: Row): boolean {
-  return left.ms < right.ms || (left.ms === right.ms && left.order < right.order);
-}
-
-function insertByRank(rows: Row[], row: Row): void {
-  const behind = rows.findIndex((other) => isMoreUrgent(row, other));
-  rows.splice(behind < 0 ? rows.length : behind, 0, row);
-}
-
-/** A chunk within a prompt ends with a block if it can, since full blocks can be shared, or in the middle of one. */
-function chunkEnd(row: Row, budget: number): number {
-  const end = row.length + budget;
-  if (end >= row.token_ids.length) return row.token_ids.length;
-  const whole = end - (end % BLOCK_TOKENS);
-  return whole > row.length ? whole : end - (end % CHUNK_TOKENS_MIN);
-}
-
 /** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */
 function sharedTokens(row: Row, other: Row): number {
   const index = row.blocks.length;
   if (other === row || other.limits.root !== row.limits.root || other.blocks[index - 1] !== row.blocks[index - 1])
     return 0;
   return equalTokens(row.tokensOf(index), other.tokensOf(index));
-}
-
-function partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
-  const blocks = row.blocks.slice(0, blocksFor(row.length + token_ids.length));
-  return { id: row.id, token_ids, start: row.length, blocks, outputs };
-}
-
-/** Appends what was drawn until the row ends. */
-function draw(row: Row, drawn_ids: readonly number[]): Committed {
-  const token_ids: number[] = [];
-  for (const token of drawn_ids) {
-    row.drawn += 1;
-    if (row.limits.stop_token_ids.has(token)) return { token_ids, finish: "stop" };
-    row.token_ids.push(token);
-    token_ids.push(token);
-    if (row.drawn >= row.limits.tokens_max) return { token_ids, finish: "length" };
-  }
-  return { token_ids, finish: null };
 }

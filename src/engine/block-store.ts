@@ -97,6 +97,11 @@ export class BlockStore {
     return found.token_ids.every((token, index) => token === content.token_ids[index]) ? block : null;
   }
 
+  /** What a published block holds; null: it is not. */
+  contentOf(block: number): BlockContent | null {
+    return this.#contents[block] ?? null;
+  }
+
   /** Finds and shares. */
   hold(content: BlockContent): number | null {
     const block = this.find(content);
@@ -163,11 +168,17 @@ export class BlockStore {
     while (this.#cached.size > 0) this.#evict();
   }
 
-  /** Why a prompt was, or was not, found. */
-  explain(token_ids: readonly number[], root: string): PrefixMatch {
+  /** Why a prompt was, or was not, found; `mayEnd`: whether who finds this much can go on from there. */
+  explain(
+    token_ids: readonly number[],
+    root: string,
+    mayEnd: (contents: readonly BlockContent[]) => boolean = () => true,
+  ): PrefixMatch {
+    const contents: BlockContent[] = [];
     let parent: number | null = null;
     let chain_hash = root;
     let position = 0;
+    let matched_tokens = 0;
     let in_memory = true;
     for (; position + BLOCK_TOKENS <= token_ids.length; position += BLOCK_TOKENS) {
       const next = token_ids.slice(position, position + BLOCK_TOKENS);
@@ -177,15 +188,16 @@ export class BlockStore {
       if (block !== null) parent = block;
       else if (this.#tier.has(content)) in_memory = false;
       else break;
+      contents.push(content);
+      if (mayEnd(contents)) matched_tokens = position + BLOCK_TOKENS;
     }
-    if (!in_memory) return { matched_tokens: position, departure: null };
+    if (!in_memory) return { matched_tokens, departure: null };
     const rest = token_ids.slice(position, position + BLOCK_TOKENS);
     const nearest = this.nearest(parent, root, rest);
     const content = nearest === null ? null : this.#contents[nearest.block];
-    if (nearest === null || !content || nearest.tokens === rest.length)
-      return { matched_tokens: position, departure: null };
+    if (nearest === null || !content || nearest.tokens === rest.length) return { matched_tokens, departure: null };
     const departure = { position: position + nearest.tokens, cached_token_ids: content.token_ids };
-    return { matched_tokens: position, departure };
+    return { matched_tokens, departure };
   }
 
   /** Every block is in one state and its references are those of the tables, each a chain of blocks. */

@@ -18,11 +18,12 @@ import { BLOCK_TOKENS } from "../models/block.ts";
 import type { Model } from "../models/family.ts";
 import { Step } from "../models/step.ts";
 import { AdapterShelf } from "./adapter-shelf.ts";
-import { Batcher, type Part } from "./batcher.ts";
+import { Batcher } from "./batcher.ts";
 import type { BlockFiles } from "./block-files.ts";
 import { NO_TIER } from "./block-store.ts";
 import { DiskTier } from "./disk-tier.ts";
-import { blockBytes, KvPool } from "./kv-pool.ts";
+import { LayerPools, roomFor } from "./layer-pools.ts";
+import type { Part } from "./plan.ts";
 import { ModelGrammars } from "./row-grammar.ts";
 import { type Draw, type SampledRow, Sampler, SamplerMemory } from "./sampler.ts";
 import { StepLogits } from "./step-logits.ts";
@@ -60,8 +61,10 @@ const CACHED_SHARE_OF_WEIGHTS = 2;
 export class Engine implements Disposable {
   readonly #model: Model;
   readonly #batcher: Batcher;
-  readonly #pool: KvPool;
+  readonly #pools: LayerPools;
   readonly #disk: DiskTier | null;
+  /** Of the layers that see a window. */
+  readonly #slot_disk: DiskTier | null;
   readonly #drafts: boolean;
   #steps = 0;
   readonly #samplers = new Map<number, Sampler>();
@@ -74,21 +77,22 @@ export class Engine implements Disposable {
 
   /** `now` tells milliseconds. */
   constructor(model: Model, settings: EngineSettings, now: () => number, disk: Disk | null = null) {
-    const block_bytes = blockBytes(model.cache_shape);
-    // One row must be able to finish, however small the budget.
-    const blocks_max = Math.min(
-      Math.max(1, Math.floor(settings.kv_bytes_max / block_bytes)),
-      Math.ceil(model.context_length / BLOCK_TOKENS) * settings.rows_max,
-    );
-    const restored_blocks_max = Math.max(1, Math.floor(RESTORED_BYTES_MAX / block_bytes));
+    const room = roomFor(model.cache_shape, model.context_length, settings);
+    const { blocks_max, block_bytes, slot_bytes } = room;
+    const both_bytes = block_bytes + slot_bytes;
+    const restored_blocks_max = Math.max(1, Math.floor(RESTORED_BYTES_MAX / both_bytes));
     this.#model = model;
     this.#drafts = settings.draft_tokens_max > 0;
-    this.#pool = new KvPool(model.cache_shape, blocks_max);
-    this.#disk = disk === null ? null : new DiskTier(disk.files, disk.key, this.#pool, block_bytes);
+    this.#pools = new LayerPools(model.cache_shape, room, settings.kv_bits);
+    const { blocks, slots } = this.#pools;
+    this.#disk = disk && new DiskTier(disk.files, disk.key, blocks, block_bytes);
+    this.#slot_disk = disk && slots && new DiskTier(disk.files, `${disk.key}w`, slots, slot_bytes);
     const cached_bytes_max = Math.max(CACHED_BYTES_MIN, CACHED_SHARE_OF_WEIGHTS * model.bytes_resident);
-    const cached_blocks_max = Math.floor(cached_bytes_max / block_bytes);
-    const limits = { blocks_max, cached_blocks_max, restored_blocks_max };
-    this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER);
+    const cached_max = Math.floor(cached_bytes_max / both_bytes);
+    const windows = room.windows === null ? undefined : { ...room.windows, cached_slots_max: cached_max };
+    const cached_blocks_max = block_bytes === 0 ? blocks_max : cached_max;
+    const limits = { blocks_max, cached_blocks_max, restored_blocks_max, windows };
+    this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER, this.#slot_disk ?? NO_TIER);
     this.#adapters = new AdapterShelf({
       measure: adapterBytes,
       load: (folder) => loadAdapter(folder, model.targets),
@@ -155,8 +159,11 @@ export class Engine implements Disposable {
     const plan = this.#batcher.next();
     const began_ms = this.#now(); // what the tier took says nothing of what a token costs
     try {
-      for (const { blocks } of plan.parts) for (const block of blocks) this.#pool.cover(block);
-      this.#pool.copy(plan.copies);
+      const { blocks: whole, slots: windowed } = this.#pools;
+      for (const { blocks } of plan.parts) for (const block of blocks) whole.cover(block);
+      for (const { slots } of plan.parts) for (const slot of slots ?? []) windowed?.cover(slot);
+      whole.copy(plan.copies);
+      windowed?.copy(plan.copies.flatMap(({ slots }) => slots ?? []));
     } catch (error) {
       const ids = new Set([...plan.parts, ...plan.copies].map(({ id }) => id));
       return [...ids].map((id) => this.#fail(id, error));
@@ -176,9 +183,12 @@ export class Engine implements Disposable {
     const steps = this.#steps;
     if (this.rows === 0) {
       this.#batcher.trim();
-      this.#pool.forget(this.#batcher.freeBlocks);
+      this.#pools.blocks.forget(this.#batcher.freeBlocks);
+      this.#pools.slots?.forget(this.#batcher.freeSlots);
     }
-    await this.#disk?.keep(this.#batcher.cached(), () => this.#steps === steps);
+    const isIdle = () => this.#steps === steps;
+    await this.#slot_disk?.keep(this.#batcher.cachedSlots(), isIdle);
+    await this.#disk?.keep(this.#batcher.cached(), isIdle);
   }
 
   checkIntegrity(): void {
@@ -186,7 +196,7 @@ export class Engine implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#pool[Symbol.dispose]();
+    this.#pools[Symbol.dispose]();
     this.#adapters[Symbol.dispose]();
   }
 
@@ -210,10 +220,10 @@ export class Engine implements Disposable {
   /** The logits of all outputs, part by part, or null when no part has one. */
   #forward(parts: readonly Part[]): StepLogits | null {
     using step = new Step(
-      parts.map(({ id, start, blocks, token_ids }) => {
-        return { start, blocks, count: token_ids.length, adapter: this.#adapters.of(id) };
+      parts.map(({ id, start, blocks, slots, token_ids }) => {
+        return { start, blocks, slots, count: token_ids.length, adapter: this.#adapters.of(id) };
       }),
-      this.#pool.layers,
+      this.#pools.layers,
     );
     using tokens = fromTokens(parts.flatMap((part) => part.token_ids));
     using hidden = this.#model.forward(tokens, step);

@@ -1,10 +1,12 @@
 /** One sequence in the batch: its tokens and the blocks that hold them. Knows nothing of other rows. */
 
 import { assert } from "../core/assert.ts";
+import type { RowFinish } from "../core/generation.ts";
 import type { Urgency } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import { type BlockContent, chainHash } from "./block-store.ts";
 import { Drafter } from "./drafter.ts";
+import { CHUNK_TOKENS_MIN } from "./step-cost.ts";
 
 export interface RowLimits {
   readonly tokens_max: number;
@@ -15,6 +17,12 @@ export interface RowLimits {
   readonly root: string;
   /** Whether the row's next tokens may be guessed and verified together. */
   readonly drafts: boolean;
+}
+
+/** What was drawn, as far as it is part of the answer. */
+export interface Drawn {
+  readonly token_ids: readonly number[];
+  readonly finish: RowFinish | null;
 }
 
 export class Row {
@@ -33,6 +41,9 @@ export class Row {
   length = 0;
   /** Blocks the row was promised when it became active. */
   blocks_promised = 0;
+  /** Of the blocks, those it holds a slot of too, as they are in sight of layers with a window. */
+  seen = { start: 0, end: 0 };
+  slots_promised = 0;
   drawn = 0;
   prompt_tokens_computed = 0;
 
@@ -55,6 +66,10 @@ export class Row {
     return Math.max(0, this.blocks_promised - this.blocks.length);
   }
 
+  get slots_owed(): number {
+    return Math.max(0, this.slots_promised - (this.seen.end - this.seen.start));
+  }
+
   get atBlockStart(): boolean {
     return this.length % BLOCK_TOKENS === 0;
   }
@@ -71,11 +86,46 @@ export class Row {
     return { parent: this.blocks[index - 1] ?? null, root, token_ids, chain_hash };
   }
 
+  /** A chunk within a prompt ends with a block if it can, since full blocks can be shared, or in the middle of one. */
+  chunkEnd(budget: number): number {
+    const end = this.length + budget;
+    if (end >= this.token_ids.length) return this.token_ids.length;
+    const whole = wholeBlocks(end);
+    return whole > this.length ? whole : end - (end % CHUNK_TOKENS_MIN);
+  }
+
+  /** Appends what was drawn until the row ends. */
+  draw(drawn_ids: readonly number[]): Drawn {
+    const token_ids: number[] = [];
+    for (const token of drawn_ids) {
+      this.drawn += 1;
+      if (this.limits.stop_token_ids.has(token)) return { token_ids, finish: "stop" };
+      this.token_ids.push(token);
+      token_ids.push(token);
+      if (this.drawn >= this.limits.tokens_max) return { token_ids, finish: "length" };
+    }
+    return { token_ids, finish: null };
+  }
+
   tokensOf(index: number): number[] {
     return this.token_ids.slice(index * BLOCK_TOKENS, (index + 1) * BLOCK_TOKENS);
   }
 }
 
+/** So many of the tokens as fill blocks. */
+function wholeBlocks(tokens: number): number {
+  return tokens - (tokens % BLOCK_TOKENS);
+}
+
 export function blocksFor(tokens: number): number {
   return Math.ceil(tokens / BLOCK_TOKENS);
+}
+
+export function isMoreUrgent({ rank: left }: Row, { rank: right }: Row): boolean {
+  return left.ms < right.ms || (left.ms === right.ms && left.order < right.order);
+}
+
+export function insertByRank(rows: Row[], row: Row): void {
+  const behind = rows.findIndex((other) => isMoreUrgent(row, other));
+  rows.splice(behind < 0 ? rows.length : behind, 0, row);
 }

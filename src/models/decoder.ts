@@ -27,6 +27,8 @@ export interface Sizes {
 /** One layer of the model: hidden states to hidden states of the same shape. */
 export interface Block {
   readonly targets: readonly Target[];
+  /** How many positions it sees; all where absent. */
+  readonly window?: number | undefined;
   apply(hidden: MlxArray, step: Step): MlxArray;
 }
 
@@ -53,9 +55,10 @@ export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableS
   const tied = sizes.tied ?? !weights.has("lm_head.weight");
   const head = tied ? embedding : table("lm_head");
   const owned = stack.move();
+  const windows = parts.blocks.map(({ window }) => window ?? null);
 
   return {
-    cache_shape: { layers: sizes.layers, kv_heads: sizes.kv_heads, head_dim: sizes.head_dim },
+    cache_shape: { layers: sizes.layers, kv_heads: sizes.kv_heads, head_dim: sizes.head_dim, windows },
     context_length: Math.min(sizes.context_length, positions_max ?? Number.POSITIVE_INFINITY),
     vocabulary_size,
     bytes_resident: weights.bytes_resident,
@@ -86,6 +89,7 @@ export function sequential(own: DisposableStack, attention: Attention, mlp: Mlp)
   own.use(mlp);
   return {
     targets: [...attention.targets, ...mlp.targets],
+    window: attention.window,
     apply(hidden, step) {
       using attended = attention.apply(hidden, step);
       return mlp.apply(attended, step);
@@ -99,6 +103,7 @@ export function parallel(own: DisposableStack, norm: Norm, attention: Attention,
   own.use(mlp);
   return {
     targets: [...attention.targets, ...mlp.targets],
+    window: attention.window,
     apply(hidden, step) {
       using normed = normalize(hidden, norm);
       using attended = attention.apply(normed, step, hidden);

@@ -4,6 +4,7 @@ import { Type } from "@sinclair/typebox";
 import type { ModelRecord } from "../core/backend.ts";
 import type { ModelCard } from "../core/card.ts";
 import type { Outlook } from "../core/routing.ts";
+import { KV_BITS } from "../core/settings.ts";
 
 /** `outlook`: null where its files cannot be read. */
 export function modelBody(model: ModelRecord, outlook: Outlook | null) {
@@ -61,6 +62,7 @@ export const cardSchema = Type.Composite([
     cache: Type.Object({
       kind: Type.Union([Type.Literal("full"), Type.Literal("windowed"), Type.Literal("none")]),
       window: Type.Union([Type.Integer(), Type.Null()], { description: "Positions that its windowed layers see." }),
+      bits: Type.Union(KV_BITS.map((bits) => Type.Literal(bits))),
       bytes_per_token: count("Keys and values of one token."),
     }),
     bytes_weights: count("On disk."),

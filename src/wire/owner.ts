@@ -1,7 +1,8 @@
 /** What the owner's routes take and give: pool, ledger, queue and settings. Knows no HTTP. */
 
 import { type TSchema, Type } from "@sinclair/typebox";
-import { SETTINGS, type SettingForm, type SettingGroup, settingsOf } from "../core/settings.ts";
+import type { SettingForm } from "../core/setting-forms.ts";
+import { SETTINGS, type SettingGroup, settingsOf } from "../core/settings.ts";
 import { called } from "./violation.ts";
 
 const bytes = (description: string) => Type.Integer({ description: `In bytes: ${description}.` });
@@ -135,8 +136,9 @@ function schemaOf(form: SettingForm, name: keyof typeof SETTINGS): TSchema {
     case "number":
       return Type.Number({ minimum: form.least, maximum: form.most, description });
     case "choice":
+    case "number_of":
       return Type.Union(
-        form.of.map((value) => Type.Literal(value)),
+        form.of.map((value: string | number) => Type.Literal(value)),
         { description },
       );
     case "text":

@@ -31,7 +31,7 @@ function servable(name: string, changes: Record<string, unknown> = {}): string {
 }
 
 test("a folder's card counts its weights by their form, packed ones as the numbers they hold", () => {
-  const card = readCard(servable("affine-mixed"));
+  const card = readCard(servable("affine-mixed"), 32);
   const of = (part: string) => card.quantization.find(({ form }) => form.startsWith(part))?.parameters;
   expect(of("4-bit affine in groups of 32")).toBe(2 * 256 * 64 + 3 * (2 * 64 * 64 + 32 * 64 + 2 * 192 * 64));
   expect(of("8-bit affine in groups of 32")).toBe(3 * 64 * 192);
@@ -40,26 +40,27 @@ test("a folder's card counts its weights by their form, packed ones as the numbe
     family: "llama",
     purpose: "chat",
     context_length: 512,
-    cache: { kind: "full", window: null, bytes_per_token: 2 * 3 * 32 * 4 },
+    cache: { kind: "full", window: null, bits: 32, bytes_per_token: 2 * 3 * 32 * 4 },
     chat_template_options: ["documents", "enable_thinking"],
     not_supported: [],
   });
 });
 
 test("windows, packed projections and a text within a model that sees are told", () => {
-  expect(readCard(servable("family-olmo3")).cache).toEqual({
+  expect(readCard(servable("family-olmo3"), 32).cache).toEqual({
     kind: "windowed",
     window: 24,
+    bits: 32,
     bytes_per_token: 2 * 4 * 32 * 4,
   });
-  expect(readCard(servable("family-phi3")).cache.bytes_per_token).toBe(2 * 4 * 32 * 4);
-  const sees = readCard(servable("family-gemma3", { vision_config: {} }));
+  expect(readCard(servable("family-phi3"), 32).cache.bytes_per_token).toBe(2 * 4 * 32 * 4);
+  const sees = readCard(servable("family-gemma3", { vision_config: {} }), 32);
   expect(sees.cache.bytes_per_token).toBe(2 * 6 * 32 * 4);
   expect(sees.notes).toContain("its images are not read, its text is");
 });
 
 test("a GGUF file's card has its types and its context", () => {
-  const card = readCard(fixture("gguf-Q4_1").path);
+  const card = readCard(fixture("gguf-Q4_1").path, 32);
   expect(card).toMatchObject({
     family: "llama",
     context_length: 512,
@@ -69,7 +70,7 @@ test("a GGUF file's card has its types and its context", () => {
 });
 
 test("what speaks against a model is told and does not hide the rest", () => {
-  const card = readCard(servable("tied", { model_type: "mamba9", quantization_config: { quant_method: "gptq" } }));
+  const card = readCard(servable("tied", { model_type: "mamba9", quantization_config: { quant_method: "gptq" } }), 32);
   expect(card.not_supported.join()).toMatch(/its family is "mamba9".*it is quantised by "gptq"/);
   expect(card.parameters).toBeGreaterThan(100_000);
 });

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import { PRIORITY, type Priority } from "../../src/core/priority.ts";
-import { Batcher, type BatcherSettings, type Part, type Plan } from "../../src/engine/batcher.ts";
+import { Batcher, type BatcherSettings } from "../../src/engine/batcher.ts";
 import { NO_TIER } from "../../src/engine/block-store.ts";
+import type { Part, Plan } from "../../src/engine/plan.ts";
 import { integer, seeded } from "../random.ts";
 
 const STOP = 99;

@@ -25,7 +25,7 @@ export const CARD: ModelCard = {
   parameters: 100,
   quantization: [{ form: "f32", parameters: 100 }],
   context_length: 512,
-  cache: { kind: "full", window: null, bytes_per_token: 64 },
+  cache: { kind: "full", window: null, bits: 32, bytes_per_token: 64 },
   bytes_weights: 400,
   chat_template_options: ["tools"],
   not_supported: [],

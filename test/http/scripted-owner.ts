@@ -101,6 +101,7 @@ const PROFILE: Profile = {
   max_tokens: 8,
   template_options: { enable_thinking: false },
   context_length: null,
+  kv_bits: 8,
   auto_load: true,
 };
 

@@ -1,5 +1,6 @@
 /** The best token of every step, as the engine draws it. */
 
+import type { KvBits } from "../../src/core/settings.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { KvPool } from "../../src/engine/kv-pool.ts";
 import { fromBytes, fromTokens, toFloat32 } from "../../src/mlx/array.ts";
@@ -29,9 +30,9 @@ export function greedy(
 }
 
 /** What the model makes of a whole prompt at once, for its last position. */
-export function lastLogits(model: Model, prompt_ids: readonly number[]): Float32Array {
+export function lastLogits(model: Model, prompt_ids: readonly number[], bits: KvBits = 32): Float32Array {
   const blocks = Array.from({ length: Math.ceil(prompt_ids.length / BLOCK_TOKENS) }, (_, block) => block);
-  using pool = new KvPool(model.cache_shape, blocks.length);
+  using pool = new KvPool(model.cache_shape, blocks.length, bits);
   using step = new Step([{ start: 0, count: prompt_ids.length, blocks }], pool.layers);
   using tokens = fromTokens(prompt_ids);
   using hidden = model.forward(tokens, step);
