@@ -7,7 +7,7 @@ import type { Config } from "../config.ts";
 import type { ModelCard } from "../core/card.ts";
 import { estimateModel } from "../models/estimate.ts";
 import { unpackParts } from "../parts.ts";
-import { limitBytes } from "../schedule/pool.ts";
+import { limitBytes } from "../schedule/room.ts";
 import { openStore } from "../store/database.ts";
 import { LiveSettings } from "../store/live-settings.ts";
 import { StoredSettings } from "../store/settings.ts";
