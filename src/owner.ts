@@ -14,7 +14,8 @@ import type {
 } from "./core/owner.ts";
 import type { ProfileStore } from "./core/profile.ts";
 import { SETTINGS, type SettingGroup, type SettingName, type Settings, settingsOf } from "./core/settings.ts";
-import type { RunningRequests } from "./route/running.ts";
+import type { Wait } from "./core/waiting.ts";
+import type { RunningRequest, RunningRequests } from "./route/running.ts";
 import type { Catalog } from "./schedule/catalog.ts";
 import type { ModelPool, Stay } from "./schedule/pool.ts";
 import type { RequestQueue } from "./schedule/queue.ts";
@@ -101,10 +102,23 @@ export class Owner implements OwnerDesk {
   }
 
   queue(): QueueStatus {
-    const requests = this.#parts.running.list().map(({ came_ms, ...request }) => {
-      return { ...request, came_at: isoTime(came_ms) };
+    const requests = this.#parts.running.list().map((request) => {
+      const { came_ms, ...told } = request;
+      return { ...told, waits_for: this.#waitOf(request), came_at: isoTime(came_ms) };
     });
     return { waiting: this.#parts.queue.waiting, requests };
+  }
+
+  waitOf(request_id: string): Wait | null {
+    const request = this.#parts.running.list().find((request) => request.request_id === request_id);
+    return request === undefined ? null : this.#waitOf(request);
+  }
+
+  #waitOf({ request_id, model, state }: RunningRequest): Wait | null {
+    const { catalog, pool, queue } = this.#parts;
+    if (state === "answering" || !catalog.has(model)) return null;
+    const { name } = catalog.choose(model, null).model;
+    return pool.waitOf(name) ?? queue.waitOf(request_id) ?? { kind: "prompt" };
   }
 
   cancel(request_id: string): void {

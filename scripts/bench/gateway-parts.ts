@@ -92,7 +92,7 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: Date.now,
     unread_ms_max: 60_000,
-    waiting_ms: 10_000,
+    silence_ms: () => 10_000,
     reportBug: (error) => console.error(error),
   });
   listen(server, { host: "127.0.0.1", port });

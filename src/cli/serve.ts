@@ -27,7 +27,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     now: () => Date.now(),
     version: VERSION,
     unread_ms_max: UNREAD_MS_MAX,
-    waiting_ms: WAITING_MS,
+    silence_ms: () => 1000 * app.settings.stream_silence_s,
     reportBug: (error, request_id) => process.stderr.write(`${request_id} ${Bun.inspect(error)}\n`),
   });
   const { url, stop } = listen(server, { host, port });
@@ -55,8 +55,6 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
 
 /** Longer than a laptop's network takes to come back, short enough that clients which hang do not take all places. */
 const UNREAD_MS_MAX = 120_000;
-/** Proxies and clients commonly give up on a silent connection after 30 s or a minute. */
-const WAITING_MS = 10_000;
 
 /** Whoever reaches the port may use it: until there are API keys, that is this machine only. */
 function refuseOpenAddress(host: string): void {

@@ -58,6 +58,8 @@ export interface TimeoutSettings {
   readonly completions_timeout_s: number;
   /** Of what is read and not answered: vectors and scores. */
   readonly embeddings_timeout_s: number;
+  /** A stream that has brought nothing for so long brings a comment. */
+  readonly stream_silence_s: number;
 }
 
 export interface RouteSettings {
@@ -290,6 +292,12 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "number", least: 0.001, most: 86_400 },
     otherwise: () => 120,
     help: "vectors of texts and scores of pairs are given up after so long",
+  },
+  stream_silence_s: {
+    group: "timeouts",
+    form: { kind: "number", least: 0.1, most: 86_400 },
+    otherwise: () => 5, // proxies and clients give up after 30 s, and people wonder sooner; until then errors have a status
+    help: "a stream that has brought nothing for so long brings a comment, with the place in the queue",
   },
 };
 

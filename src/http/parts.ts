@@ -25,8 +25,8 @@ export interface ServerParts {
   readonly now: () => number;
   /** A stream that is not read for so long is cut, and its generation ends. */
   readonly unread_ms_max: number;
-  /** A stream that has not begun after so long begins with a word that it will, and goes on so. */
-  readonly waiting_ms: number;
+  /** A stream that has brought nothing for so long brings a word that somebody is there; the owner may change it. */
+  readonly silence_ms: () => number;
   /** Told of every error that is a bug of ours; the caller only learns the request's id. */
   readonly reportBug: (error: unknown, request_id: string) => void;
 }

@@ -170,7 +170,9 @@ test("a stream that waits is pinged, and then answered or refused by an event", 
       yield* answerOf("late");
     };
     const response = await serverOf(new ScriptedBackend(script), 60_000, 10).post(PATH, { ...HI, stream: true });
-    const types = eventsIn(await response.text()).map(({ type }) => type);
+    const text = await response.text();
+    expect(text).toStartWith(": waiting position=2 estimated_ms=1500 for=row\n\nevent: ping\n");
+    const types = eventsIn(text.replaceAll(/^:.*\n\n/gm, "")).map(({ type }) => type);
     expect([response.status, types[0], types[1]]).toEqual([200, "ping", "ping"]);
     const rest = types.filter((type) => type !== "ping");
     expect([rest[0], rest.at(-1)]).toEqual(fails ? ["error", "error"] : ["message_start", "message_stop"]);

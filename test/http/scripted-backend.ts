@@ -237,8 +237,8 @@ function localGateway(backend: Backend): Router {
   });
 }
 
-/** `unread_ms_max`, `waiting_ms`: long enough never to matter, unless it is the matter. */
-export function serverOf(backend: Backend, unread_ms_max = 60_000, waiting_ms = 60_000) {
+/** `unread_ms_max`, `silence_ms`: long enough never to matter, unless it is the matter. */
+export function serverOf(backend: Backend, unread_ms_max = 60_000, silence_ms = 60_000) {
   const bugs: { error: unknown; request_id: string }[] = [];
   const owner = new ScriptedOwner();
   let count = 0;
@@ -256,7 +256,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000, waiting_ms = 
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,
     unread_ms_max,
-    waiting_ms,
+    silence_ms: () => silence_ms,
     reportBug: (error, request_id) => bugs.push({ error, request_id }),
   });
   const ask = async (path: string, init?: RequestInit) =>

@@ -21,6 +21,7 @@ export interface HouseWishes {
   readonly tuning?: Partial<Tuning>;
   readonly settings?: Partial<Settings>;
   readonly script?: Script;
+  readonly silence_ms?: number;
   readonly given?: readonly GivenProvider[];
 }
 
@@ -56,14 +57,14 @@ export function openHouse(wishes: HouseWishes) {
     audit,
     models: new Catalog([]),
     outlook,
-    owner: new ScriptedOwner(),
+    owner: new ScriptedOwner(null),
     profiles: new ScriptedProfiles(),
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: Date.now,
     unread_ms_max: 60_000,
-    waiting_ms: 10_000,
+    silence_ms: () => wishes.silence_ms ?? 10_000,
     reportBug: (error) => bugs.push(error),
   });
   const listening = listen(app, { host: "127.0.0.1", port: 0 });
