@@ -36,20 +36,15 @@ async function* watched(
   watch: StreamWatch,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let begun = false;
-  let before: Buffer = Buffer.alloc(0);
   try {
-    for await (const came of wholeEvents(connection.chunks(response), connection.provider)) {
-      if (!begun && saysNothing(came)) {
-        if (before.length < BEFORE_BYTES_MAX) before = Buffer.concat([before, came]);
-        continue;
-      }
-      watch.see(came);
+    for await (const piece of fromFirstWord(wholeEvents(connection.chunks(response), connection.provider))) {
+      watch.see(piece);
       if (!begun && watch.failed_at_once) {
         watch.forget();
         throw faltering("upstream", `Cannot use ${connection.provider}: its stream begins with an error`);
       }
-      yield begun || before.length === 0 ? came : Buffer.concat([before, came]);
       begun = true;
+      yield piece;
     }
     if (begun && !watch.ended && !watch.failed) {
       throw faltering("upstream", `Cannot read ${connection.provider}: its stream ended early`);
@@ -63,6 +58,18 @@ async function* watched(
 
 // What tells that somebody is there takes some bytes each; a stream of nothing else is held no longer.
 const BEFORE_BYTES_MAX = 2 ** 16;
+
+/** What comes before the first word comes with it. */
+async function* fromFirstWord(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
+  let before: Buffer | null = Buffer.alloc(0);
+  for await (const piece of pieces) {
+    if (before === null) yield piece;
+    else if (!saysNothing(piece)) {
+      yield before.length === 0 ? piece : Buffer.concat([before, piece]);
+      before = null;
+    } else if (before.length < BEFORE_BYTES_MAX) before = Buffer.concat([before, piece]);
+  }
+}
 
 /** Comments, and events that only tell that the server is there. */
 function saysNothing(piece: Buffer): boolean {
