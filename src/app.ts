@@ -3,7 +3,7 @@
 import { statSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
-import { readCard } from "./card.ts";
+import { cardReader } from "./card.ts";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
 import type { Backend } from "./core/backend.ts";
@@ -256,7 +256,7 @@ export function findModels(
       find: (name) => findAdapter(adapterFolders(), name),
       names: () => adapterNames(adapterFolders()),
     },
-    readCard,
+    cardReader(),
   );
   return { catalog, wanted: (named.length > 0 ? named : own).map((model) => model.name) };
 }

@@ -22,6 +22,7 @@ export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncI
 export const CARD: ModelCard = {
   family: "llama",
   purpose: "chat",
+  capabilities: ["chat", "completions", "tools"],
   parameters: 100,
   quantization: [{ form: "f32", parameters: 100 }],
   context_length: 512,
