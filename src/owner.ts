@@ -13,13 +13,20 @@ import type {
   QueueStatus,
 } from "./core/owner.ts";
 import type { ProfileStore } from "./core/profile.ts";
-import { SETTINGS, type SettingGroup, type SettingName, type Settings, settingsOf } from "./core/settings.ts";
+import {
+  needsRestart,
+  SETTINGS,
+  type SettingGroup,
+  type SettingName,
+  type Settings,
+  settingsOf,
+} from "./core/settings.ts";
 import type { Wait } from "./core/waiting.ts";
 import type { RunningRequest, RunningRequests } from "./route/running.ts";
 import type { Catalog } from "./schedule/catalog.ts";
-import type { ModelPool, Stay } from "./schedule/pool.ts";
+import type { ModelPool } from "./schedule/pool.ts";
 import type { RequestQueue } from "./schedule/queue.ts";
-import type { ResidentModel } from "./schedule/slot.ts";
+import type { ResidentModel, Stay } from "./schedule/slot.ts";
 import type { LiveSettings } from "./store/live-settings.ts";
 import type { EngineClient } from "./worker/client.ts";
 
@@ -33,6 +40,8 @@ export interface OwnerParts {
   readonly live: LiveSettings;
   /** What is preloaded unless a setting says otherwise. */
   readonly wanted: readonly string[];
+  /** Looks for the default provider where the settings say `auto`. */
+  readonly findDefault: () => Promise<unknown>;
 }
 
 const GB = 1e9;
@@ -144,13 +153,14 @@ export class Owner implements OwnerDesk {
     const { pool, engine } = this.#parts;
     const groups = new Set(changed.map((name) => SETTINGS[name].group));
     if (groups.has("engine")) await this.#restartEngine();
+    if (changed.includes("default_provider")) await this.#parts.findDefault();
     engine.limitMemory(pool.ledger.limit_bytes);
     if (names_preloads) pool.keepOnly(this.#preloads());
     const stays = groups.has("pool") ? await pool.shrink() : [];
     pool.settingsChanged();
     return {
       changed,
-      needs_restart: changed.filter((name) => SETTINGS[name].group === "server"),
+      needs_restart: changed.filter(needsRestart),
       preloads: names_preloads ? await this.preload() : [],
       stays: stays.map(({ model, reason }: Stay) => ({ model_id: model, reason })),
     };

@@ -23,6 +23,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     prefix_cache: app.prefix_cache,
     owner: app.owner,
     profiles: app.profiles,
+    hub: app.hub,
     requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,
     now: () => Date.now(),
     version: VERSION,
@@ -65,14 +66,11 @@ function refuseOpenAddress(host: string): void {
 
 /** What `auto` has found, and why not another. */
 async function tellDefault(app: App): Promise<void> {
-  const detection = await app.findDefault(AbortSignal.timeout(DETECT_MS_MAX));
+  const detection = await app.findDefault();
   if (detection === null) return;
   const name = detection.provider?.name ?? "none";
   process.stderr.write(`bunsen: the default provider is ${name} (${detection.tried.join("; ")})\n`);
 }
-
-/** Five servers that accept connections and never answer. */
-const DETECT_MS_MAX = 30_000;
 
 interface Start {
   readonly url: string;

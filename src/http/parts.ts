@@ -3,6 +3,7 @@
 import type { AuditLog } from "../core/audit.ts";
 import type { ModelList } from "../core/backend.ts";
 import type { Gateway } from "../core/exchange.ts";
+import type { HubDesk } from "../core/hub.ts";
 import type { OwnerDesk } from "../core/owner.ts";
 import type { PrefixCache } from "../core/prefix.ts";
 import type { ProfileDesk } from "../core/profile.ts";
@@ -19,6 +20,7 @@ export interface ServerParts {
   readonly prefix_cache: PrefixCache;
   readonly owner: OwnerDesk;
   readonly profiles: ProfileDesk;
+  readonly hub: HubDesk;
   readonly version: string;
   readonly requestId: () => string;
   /** Milliseconds since the epoch. */

@@ -14,7 +14,7 @@ import { type LoadingEvent, LoadingProgress } from "./loading.ts";
 import { RecentMean } from "./recent-mean.ts";
 import { foresee, kvRoom, type Limits, limitBytes, noRoom } from "./room.ts";
 import { RoomLine, type RoomWaiter } from "./room-line.ts";
-import { isPinned, keepMs, type ResidentModel, type Slot, unloadAtMs } from "./slot.ts";
+import { isPinned, keepMs, type ResidentModel, type Slot, type Stay, unloadAtMs } from "./slot.ts";
 
 /** Where models are loaded to. */
 export interface ModelHost {
@@ -31,12 +31,6 @@ export interface ModelHost {
 /** A model that cannot be unloaded until this is disposed. */
 export interface Lease extends Disposable {
   readonly loaded: LoadedModel;
-}
-
-/** Why a model stays although the limit is below what is taken. */
-export interface Stay {
-  readonly model: string;
-  readonly reason: "preloaded" | "in use";
 }
 
 export class ModelPool {
@@ -74,13 +68,13 @@ export class ModelPool {
   /** Loads and evicts nothing, but may read the headers of the model's files. */
   async outlook(model: CatalogModel): Promise<Outlook> {
     const slot = this.#slots.get(model.name);
-    const { purpose, loaded } = slot ?? { purpose: null, loaded: null };
+    const { purpose = null, loaded = null } = slot ?? {};
     if (slot?.state === "ready" && loaded !== null && purpose !== null) {
       const { context_length, bytes_resident: bytes_weights } = loaded;
       return { resident: true, queue_length: 0, context_length, evicts: [], purpose, bytes_weights };
     }
     const estimate = await this.#host.measure(model.path);
-    const foreseen = this.#foresee(model.name, estimate, this.#idle());
+    const foreseen = this.#foresee({ model: model.name, estimate }, this.#idle());
     const facts = { purpose: estimate.purpose, bytes_weights: estimate.weights_bytes };
     return { resident: false, queue_length: slot?.in_flight ?? 0, ...foreseen, ...facts };
   }
@@ -101,22 +95,20 @@ export class ModelPool {
     found.keep_s = keep_s ?? found.keep_s;
     if (keep_s === 0) found.preloaded = false;
     found.last_used_ms = this.#now();
+    let begun_ms: number | null = null;
     let has_ended = false;
     const end = () => {
       if (has_ended) return;
       has_ended = true;
       found.in_flight -= 1;
       found.last_used_ms = this.#now();
+      if (begun_ms !== null) this.#used_ms.note(this.#now() - begun_ms);
       this.#changed();
     };
     try {
       const loaded = await unlessAborted(found.loading, signal);
-      const begun_ms = this.#now();
-      const endUse = () => {
-        if (!has_ended) this.#used_ms.note(this.#now() - begun_ms);
-        end();
-      };
-      return { loaded, [Symbol.dispose]: endUse };
+      begun_ms = this.#now();
+      return { loaded, [Symbol.dispose]: end };
     } catch (error) {
       end();
       throw error;
@@ -191,9 +183,9 @@ export class ModelPool {
 
   /** Unloads what nobody asked for in its time, which is `ttl_s` unless a caller said another. To be called now and then. */
   async sweep(): Promise<void> {
-    const now_ms = this.#now();
-    const over = this.#idle().filter((slot) => now_ms - slot.last_used_ms >= keepMs(slot, this.#settings.ttl_s));
-    for (const slot of over) await this.#remove(slot);
+    const isOver = (slot: Slot) => this.#now() - slot.last_used_ms >= keepMs(slot, this.#settings.ttl_s);
+    // Each is looked at when it is its turn: it may have been asked for, or have gone, meanwhile.
+    for (const slot of this.#slots.values()) if (this.#mayGo(slot) && isOver(slot)) await this.#remove(slot);
   }
 
   /** Whoever waits for room looks again. */
@@ -214,11 +206,11 @@ export class ModelPool {
     // By ttl it would have to be idle for as long as the owner says first.
     if (overdue === null || slot.state !== "ready" || this.#settings.eviction_policy === "ttl") return false;
     const going = [...this.#slots.values()].filter((other) => other.state === "ready" && !isPinned(other));
-    return this.#foresee(overdue.model, overdue.estimate, going).evicts.includes(slot.model.name);
+    return this.#foresee(overdue, going).evicts.includes(slot.model.name);
   }
 
   /** What the model would meet if these made room for it. */
-  #foresee(model: string, estimate: ModelEstimate, going: readonly Slot[]) {
+  #foresee({ model, estimate }: Omit<RoomWaiter, "since_ms">, going: readonly Slot[]) {
     const others = this.ledger.entries().filter((entry) => entry.model !== model);
     const nextVictim = (gone: readonly string[]) => {
       const left = going.filter((slot) => !gone.includes(slot.model.name));
@@ -282,15 +274,14 @@ export class ModelPool {
     try {
       for (;;) {
         const { promise: change } = this.#change; // one that comes while it tries counts too
-        const kv_bytes = await this.#inTurn(() => this.#tryRoom(slot, waiter));
+        const kv_bytes = await this.#inTurn(() => this.#tryRoom(waiter));
         if (kv_bytes !== null) return kv_bytes;
         if (this.#settings.contention !== "wait" || !this.#mayMakeRoom(slot, estimate)) {
           throw noRoom(slot.model.name, estimate, this.#staying(), this.#limits);
         }
         await change;
-        if (slot.in_flight === 0) {
-          throw new Failure("cancelled", `Cannot load "${slot.model.name}": nobody waits for it`);
-        }
+        if (slot.in_flight > 0) continue;
+        throw new Failure("cancelled", `Cannot load "${slot.model.name}": nobody waits for it`);
       }
     } finally {
       this.#line.leave(waiter);
@@ -299,24 +290,24 @@ export class ModelPool {
   }
 
   /** null: it has to wait. Nobody is evicted in vain. */
-  async #tryRoom(slot: Slot, waiter: RoomWaiter): Promise<number | null> {
+  async #tryRoom(waiter: RoomWaiter): Promise<number | null> {
     if (this.#settings.contention === "wait" && !this.#line.mayGo(waiter)) return null;
-    const { estimate, model } = waiter;
     for (;;) {
-      const kv_bytes = this.#reserve(slot, estimate);
+      const kv_bytes = this.#reserve(waiter);
       if (kv_bytes !== null) return kv_bytes;
-      const [next] = this.#foresee(model, estimate, this.#idle()).evicts;
+      const [next] = this.#foresee(waiter, this.#idle()).evicts;
       const victim = this.#slots.get(next ?? "");
       if (victim === undefined) return null;
       await this.#remove(victim);
     }
   }
 
-  #reserve({ model }: Slot, estimate: ModelEstimate): number | null {
+  /** null: it does not fit. */
+  #reserve({ model, estimate }: RoomWaiter): number | null {
     const kv_bytes = kvRoom(estimate, this.ledger.entries(), this.#limits);
     if (kv_bytes === null) return null;
     const { weights_bytes, step_bytes } = estimate;
-    const missing = this.ledger.reserve(model.name, { weights_bytes, kv_bytes, step_bytes });
+    const missing = this.ledger.reserve(model, { weights_bytes, kv_bytes, step_bytes });
     assert(missing === 0, "what fits is reserved");
     return kv_bytes;
   }
@@ -331,16 +322,11 @@ export class ModelPool {
     return { limit_bytes: this.ledger.limit_bytes, models_max: this.#settings.max_models };
   }
 
-  /** Whether it would fit once all that may go had gone. */
-  #mayMakeRoom(slot: Slot, { weights_bytes, kv_bytes_min, step_bytes }: ModelEstimate): boolean {
-    const others = [...this.#slots.values()].filter((other) => other !== slot);
-    const pinned = others.filter(({ preloaded }) => preloaded);
-    const kept_bytes = pinned.reduce((sum, other) => {
-      const account = this.#accountOf(other);
-      return sum + (account === null ? 0 : account.weights_bytes + account.kv_bytes);
-    }, 0);
-    const needed = weights_bytes + kv_bytes_min + step_bytes + kept_bytes;
-    return needed <= this.ledger.limit_bytes && pinned.length < this.#settings.max_models;
+  /** Whether it would fit once all that may go ever had gone. */
+  #mayMakeRoom(slot: Slot, estimate: ModelEstimate): boolean {
+    const pinned = [...this.#slots.values()].filter((other) => other !== slot && isPinned(other));
+    const kept = pinned.flatMap((other) => this.#accountOf(other) ?? []);
+    return kvRoom(estimate, kept, this.#limits) !== null;
   }
 
   /** What would be left when all had gone that may go now. */
@@ -356,8 +342,11 @@ export class ModelPool {
 
   /** What may be evicted. */
   #idle(): Slot[] {
-    const isIdle = (slot: Slot) => slot.state === "ready" && slot.in_flight === 0 && !isPinned(slot);
-    return [...this.#slots.values()].filter(isIdle);
+    return [...this.#slots.values()].filter((slot) => this.#mayGo(slot));
+  }
+
+  #mayGo(slot: Slot): boolean {
+    return slot.state === "ready" && slot.in_flight === 0 && !isPinned(slot);
   }
 
   async #drain(model: string): Promise<void> {
