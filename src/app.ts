@@ -130,8 +130,10 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const { providers, hub_token } = openCredentials(store, settings, config);
   const routing = buildRouting({ store, settings, providers, local: backend, names, outlook });
   const findDefault = () => routing.findDefault(AbortSignal.timeout(DETECT_MS_MAX));
+  let audit: StoredAudit | null = null;
+  const retainAudit = () => audit?.retain();
   const owner = new Owner({
-    ...{ catalog, pool, engine, queue, running, live, wanted, findDefault },
+    ...{ catalog, pool, engine, queue, running, live, wanted, findDefault, retainAudit },
     profiles: stored_profiles,
   });
   return {
@@ -144,7 +146,10 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     outlook,
     ...routing,
     findDefault,
-    openAudit: (report) => new StoredAudit(store, settings, Date.now, report),
+    openAudit(report) {
+      audit = new StoredAudit(store, settings, Date.now, report);
+      return audit;
+    },
     catalog,
     settings,
     engine,

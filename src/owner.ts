@@ -42,6 +42,8 @@ export interface OwnerParts {
   readonly wanted: readonly string[];
   /** Looks for the default provider where the settings say `auto`. */
   readonly findDefault: () => Promise<unknown>;
+  /** Removes from the audit what is too old or too much. */
+  readonly retainAudit: () => void;
 }
 
 const GB = 1e9;
@@ -154,6 +156,7 @@ export class Owner implements OwnerDesk {
     const groups = new Set(changed.map((name) => SETTINGS[name].group));
     if (groups.has("engine")) await this.#restartEngine();
     if (changed.includes("default_provider")) await this.#parts.findDefault();
+    if (groups.has("audit")) this.#parts.retainAudit();
     engine.limitMemory(pool.ledger.limit_bytes);
     if (names_preloads) pool.keepOnly(this.#preloads());
     const stays = groups.has("pool") ? await pool.shrink() : [];
