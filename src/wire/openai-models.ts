@@ -58,7 +58,6 @@ export const cardSchema = Type.Composite([
   Type.Object({
     purpose: Type.Union([Type.Literal("chat"), Type.Literal("embedding"), Type.Literal("reranker"), Type.Null()]),
     parameters: count("Of all weights."),
-    context_length: Type.Union([Type.Integer(), Type.Null()], { description: "Tokens, prompt and answer together." }),
     cache: Type.Object({
       kind: Type.Union([Type.Literal("full"), Type.Literal("windowed"), Type.Literal("none")]),
       window: Type.Union([Type.Integer(), Type.Null()], { description: "Positions that its windowed layers see." }),
