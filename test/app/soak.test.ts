@@ -20,9 +20,9 @@ test.if(process.platform === "linux")(
     const names = { generators: [GENERATOR, "stories260K"], embedder: "all-MiniLM-L6-v2" };
     const soak = new Soak(server.url, names, seeded(7));
     await soak.learn();
-    await soak.run(20, 8);
+    await soak.run(10, 8);
     const before = await soak.holdings(server.pid);
-    await soak.run(40, 8);
+    await soak.run(24, 8);
     const after = await soak.holdings(server.pid);
     expect(soak.wrong).toEqual([]);
     expect([before.bytes_taken, after.bytes_taken]).toEqual([0, 0]);

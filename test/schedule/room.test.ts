@@ -124,6 +124,21 @@ test("the one that was used longest ago stays where another makes enough room", 
   expect(house.evicted).toEqual(["a6"]);
 });
 
+test("by ttl the one that is idle longest goes, and only when its time is over", async () => {
+  const house = new House({ eviction_policy: "ttl", ttl_s: 60 });
+  for (const name of ["a4", "c4"]) {
+    await house.use(name);
+    house.letGo(name);
+    house.now_ms += 10_000;
+  }
+  void house.use("b4");
+  expect(await house.started("b4")).toEqual([]);
+  house.now_ms = 60_000;
+  await house.pool.sweep();
+  expect(await house.started("b4")).toEqual(["b4"]);
+  expect(house.evicted).toEqual(["a4"]);
+});
+
 test("who waits is told its position, and how long answers took that it waits for", async () => {
   const house = new House();
   await house.use("a8");
