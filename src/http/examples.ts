@@ -1,6 +1,7 @@
 /** Examples for the OpenAPI document: of bodies by hand where a caller begins, of the rest made from their schemas. */
 
 type Schema = Readonly<Record<string, unknown>>;
+type Schemas = Readonly<Record<string, Schema>>;
 type Content = Record<string, { schema?: Schema; example?: unknown }>;
 interface Operation {
   readonly requestBody?: { readonly content: Content };
@@ -9,7 +10,7 @@ interface Operation {
 }
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
-  readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
+  readonly components: { readonly schemas: Schemas };
 }
 
 const MODEL = "SmolLM2-135M-Instruct";
@@ -59,28 +60,28 @@ const PARTS: readonly (readonly [prefix: string, value: string])[] = [
 ];
 
 /** Gives every body and every part of a path its example; those that have one keep it. */
-export function withExamples(document: Document): void {
-  const { schemas } = document.components;
-  for (const [path, operations] of Object.entries(document.paths)) {
-    for (const { requestBody, parameters = [], responses } of Object.values(operations)) {
-      for (const each of Object.values(requestBody?.content ?? {})) {
-        each.example ??= REQUESTS[path.replace(/^\/v1(?=\/admin)/, "")] ?? exampleOf(each.schema ?? {}, schemas);
-      }
-      for (const { content = {} } of Object.values(responses)) {
-        for (const each of Object.values(content)) each.example ??= exampleOf(each.schema ?? {}, schemas);
-      }
-      for (const parameter of parameters) parameter.example ??= partOf(path, parameter.schema ?? {}, schemas);
-    }
+export function withExamples({ paths, components: { schemas } }: Document): void {
+  for (const [given, operations] of Object.entries(paths)) {
+    const path = given.replace(/^\/v1(?=\/admin)/, "");
+    for (const operation of Object.values(operations)) exemplify(path, operation, schemas);
   }
 }
 
-function partOf(path: string, schema: Schema, schemas: Document["components"]["schemas"]): unknown {
-  const [, known] = PARTS.find(([prefix]) => path.replace(/^\/v1(?=\/admin)/, "").startsWith(prefix)) ?? [];
+function exemplify(path: string, { requestBody, parameters = [], responses }: Operation, schemas: Schemas): void {
+  const sent = Object.values(requestBody?.content ?? {});
+  const answered = Object.values(responses).flatMap(({ content = {} }) => Object.values(content));
+  for (const body of sent) body.example ??= REQUESTS[path];
+  for (const body of [...sent, ...answered]) body.example ??= exampleOf(body.schema ?? {}, schemas);
+  for (const parameter of parameters) parameter.example ??= partOf(path, parameter.schema ?? {}, schemas);
+}
+
+function partOf(path: string, schema: Schema, schemas: Schemas): unknown {
+  const [, known] = PARTS.find(([prefix]) => path.startsWith(prefix)) ?? [];
   return known ?? (path.includes("{id}") ? MODEL : exampleOf(schema, schemas));
 }
 
 /** A value of the schema, as short as it may be; what has an example of its own is that. */
-export function exampleOf(schema: Schema, schemas: Readonly<Record<string, Schema>>): unknown {
+function exampleOf(schema: Schema, schemas: Schemas): unknown {
   const { $ref, examples, const: only, default: otherwise, enum: values, anyOf, oneOf, allOf } = schema;
   if (typeof $ref === "string") return exampleOf(schemas[$ref.split("/").at(-1) ?? ""] ?? {}, schemas);
   if (Array.isArray(examples)) return examples[0];
@@ -93,7 +94,7 @@ export function exampleOf(schema: Schema, schemas: Readonly<Record<string, Schem
   return ofType(schema, schemas);
 }
 
-function ofType(schema: Schema, schemas: Readonly<Record<string, Schema>>): unknown {
+function ofType(schema: Schema, schemas: Schemas): unknown {
   const { type, properties = {}, required = [], items, minimum, maximum, format, minItems } = schema;
   switch (type) {
     case "object": {

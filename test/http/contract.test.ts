@@ -111,7 +111,7 @@ describe("what is documented", () => {
         const type = response.headers.get("content-type")?.split(";")[0] ?? "";
         const { schema } = documented?.content?.[type] ?? {};
         expect([type, schema]).toEqual([type, expect.any(Object)]);
-        expect(faults(schema ?? {}, await valueOf(response, type))).toBeNull();
+        expect(faults(schema ?? {}, await firstOf(response, type))).toBeNull();
       });
     }
   }
@@ -123,7 +123,7 @@ describe("what is documented", () => {
 });
 
 /** Of a stream its first item. */
-async function valueOf(response: Response, type: string): Promise<unknown> {
+async function firstOf(response: Response, type: string): Promise<unknown> {
   if (type === "application/json" || type === "application/problem+json") return await response.json();
   if (type.startsWith("text/") && type !== "text/event-stream") return await response.text();
   const reader = response.body?.getReader();
