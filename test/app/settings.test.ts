@@ -96,7 +96,7 @@ async function tokensBeside(): Promise<number> {
     }
   })().catch(() => undefined);
   const before = events;
-  const prompt = Array.from({ length: 1500 }, (_, at) => 500 + ((at * 37 + Math.floor(performance.now())) % 9000));
+  const prompt = Array.from({ length: 700 }, (_, at) => 500 + ((at * 37 + Math.floor(performance.now())) % 9000));
   await complete(BIG, { prompt, max_tokens: 1 });
   const seen = events - before;
   await reader?.cancel();
@@ -234,7 +234,7 @@ const EFFECTS: { readonly [Name in SettingName]: Effect<Settings[Name]> } = {
   decode_gap_ms_target: {
     to: 10_000,
     given: { chunk_tokens_max: 8192 },
-    see: async () => (await tokensBeside()) > 10,
+    see: async () => (await tokensBeside()) > 5,
     before: true,
     after: false,
   },
@@ -440,7 +440,7 @@ describe("changed over HTTP", () => {
         }
         expect(await readAll()).toEqual(base);
       },
-      60_000,
+      120_000,
     );
   }
 });

@@ -165,7 +165,7 @@ test("an answer that a stop text, its length or the context ended says so", asyn
 test("a stream that waits is pinged, and then answered or refused by an event", async () => {
   for (const fails of [false, true]) {
     const script: Script = async function* () {
-      await Bun.sleep(60);
+      await Bun.sleep(300);
       if (fails) throw new Failure("no_memory", "Cannot load: it is full");
       yield* answerOf("late");
     };
