@@ -3,7 +3,7 @@
 import { statSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
-import { readCard } from "./card.ts";
+import { cardReader } from "./card.ts";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
 import type { Backend } from "./core/backend.ts";
@@ -16,6 +16,7 @@ import { adapterNames, findAdapter } from "./hub/adapters.ts";
 import { cachedModels, type FoundModel } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { programModels } from "./hub/programs.ts";
+import { Huggingface } from "./huggingface.ts";
 import { findLibrary } from "./mlx/discovery.ts";
 import { Owner } from "./owner.ts";
 import { unpackParts } from "./parts.ts";
@@ -35,6 +36,7 @@ import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import { StoredAudit } from "./store/audit.ts";
 import { openStore, type Store } from "./store/database.ts";
+import { StoredHubToken } from "./store/hub-token.ts";
 import { LiveSettings } from "./store/live-settings.ts";
 import { StoredProfiles } from "./store/profiles.ts";
 import { StoredProviders } from "./store/providers.ts";
@@ -52,6 +54,9 @@ const DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct";
 const DEFAULT_MODEL_SAMPLING = { ...NO_WISHES, temperature: 0 } as const;
 const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 
+/** Five servers that accept connections and never answer. */
+const DETECT_MS_MAX = 30_000;
+
 // A second more or less of an idle model's life is no matter.
 const SWEEP_MS = 500;
 
@@ -59,13 +64,15 @@ export interface App extends AsyncDisposable {
   readonly router: Router;
   readonly desk: RoutingDesk;
   readonly providers: StoredProviders;
-  readonly findDefault: (signal: AbortSignal) => Promise<Detection | null>;
+  /** Looks for it where the settings say `auto`, and tells what was found; null: they do not. */
+  readonly findDefault: () => Promise<Detection | null>;
   /** One writer: the server's. `report` hears of what could not be written. */
   openAudit(report: (error: unknown) => void): StoredAudit;
   readonly backend: Backend;
   readonly prefix_cache: PrefixCache;
   readonly owner: Owner;
   readonly profiles: Profiles;
+  readonly hub: Huggingface;
   readonly catalog: Catalog;
   /** What callers may name. */
   readonly names: Names;
@@ -126,16 +133,29 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     return outlookWithin(await scheduler.outlook(catalog.choose(model, null).model), profile);
   };
   const backend = new NamedBackend(running, local, names);
-  const owner = new Owner({ catalog, pool, engine, queue, running, profiles: stored_profiles, live, wanted });
+  const { providers, hub_token } = openCredentials(store, settings, config);
+  const routing = buildRouting({ store, settings, providers, local: backend, names, outlook });
+  const findDefault = () => routing.findDefault(AbortSignal.timeout(DETECT_MS_MAX));
+  let audit: StoredAudit | null = null;
+  const retainAudit = () => audit?.retain();
+  const owner = new Owner({
+    ...{ catalog, pool, engine, queue, running, live, wanted, findDefault, retainAudit },
+    profiles: stored_profiles,
+  });
   return {
     backend,
     prefix_cache: backend,
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
+    hub: new Huggingface(settings, hub_token, config.hub_token, async (changes) => await owner.change(changes)),
     names,
     outlook,
-    ...buildRouting({ store, settings, config, local: backend, names, outlook }),
-    openAudit: (report) => new StoredAudit(store, settings, Date.now, report),
+    ...routing,
+    findDefault,
+    openAudit(report) {
+      audit = new StoredAudit(store, settings, Date.now, report);
+      return audit;
+    },
     catalog,
     settings,
     engine,
@@ -150,33 +170,43 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   };
 }
 
+/** `live` stores what is changed of it. */
+export function openHub(
+  store: Store,
+  live: LiveSettings,
+  config: Pick<Config, "data_folder" | "providers" | "hub_token">,
+): Huggingface {
+  const { hub_token } = openCredentials(store, live.values, config);
+  return new Huggingface(live.values, hub_token, config.hub_token, async (changes) => live.change(changes));
+}
+
 /** Of calls' ids; 32, so that each is as likely. */
 const LETTERS = "abcdefghijkmnpqrstuvwxyz23456789";
 
 export interface RoutingParts {
-  readonly store: Store;
   readonly settings: Settings;
-  readonly config: Pick<Config, "data_folder" | "providers">;
+  readonly store: Store;
+  readonly providers: StoredProviders;
   readonly local: Backend;
   readonly names: Pick<Names, "has">;
   readonly outlook: (name: string) => Promise<Outlook>;
   readonly tuning?: Tuning;
 }
 
-/** With the keys of those that are stored sealed, as the settings say. */
-export function openProviders(
-  store: Store,
-  settings: Settings,
-  config: Pick<Config, "data_folder" | "providers">,
-): StoredProviders {
+/** All that lies sealed, as the settings say. */
+export function openCredentials(store: Store, settings: Settings, config: Pick<Config, "data_folder" | "providers">) {
   const file = join(config.data_folder, "secret");
   const secret = settings.credentials_secret === "keychain" ? keychain() : secretFile(file);
-  return new StoredProviders(store, new Sealing(secret), Date.now, config.providers);
+  const sealing = new Sealing(secret);
+  return {
+    sealing,
+    providers: new StoredProviders(store, sealing, Date.now, config.providers),
+    hub_token: new StoredHubToken(new StoredSettings(store, Date.now), sealing),
+  };
 }
 
 /** Everything between the door and whoever answers. */
-export function buildRouting({ store, settings, config, local, names, outlook, tuning = TUNING }: RoutingParts) {
-  const providers = openProviders(store, settings, config);
+export function buildRouting({ store, settings, providers, local, names, outlook, tuning = TUNING }: RoutingParts) {
   const rules = new StoredRules(store, Date.now);
   let found: string | null = null;
   const defaultProvider = () => {
@@ -268,7 +298,7 @@ export function findModels(
       find: (name) => findAdapter(adapterFolders(), name),
       names: () => adapterNames(adapterFolders()),
     },
-    (path) => readCard(path, kvBits(path)),
+    cardReader(kvBits),
   );
   return { catalog, wanted: (named.length > 0 ? named : own).map((model) => model.name) };
 }

@@ -66,6 +66,8 @@ function example(name: SettingName): [string, unknown] {
       return ["1GiB", 2 ** 30];
     case "text":
       return ["abc", "abc"];
+    case "url":
+      return ["http://127.0.0.1:1/hub", "http://127.0.0.1:1/hub"];
     case "texts":
       return ["a, b", ["a", "b"]];
     default:

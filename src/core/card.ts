@@ -3,9 +3,13 @@
 import type { Purpose } from "./purpose.ts";
 import type { KvBits } from "./settings.ts";
 
+/** What a caller may ask of a model; of those that answer, as its chat template knows it. */
+export type Capability = "chat" | "completions" | "tools" | "reasoning" | "embeddings" | "rerank";
+
 export interface ModelCard {
   readonly family: string;
   readonly purpose: Purpose["kind"] | null;
+  readonly capabilities: readonly Capability[];
   /** Of all tensors that count as weights. */
   readonly parameters: number;
   /** Each form that its weights have, the most of them first. */

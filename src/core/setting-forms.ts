@@ -1,10 +1,12 @@
 /** In which forms the owner may say a value. Knows no setting. */
 
+import { isUrl } from "./url.ts";
+
 export type SettingForm =
   | { readonly kind: "count" | "bytes" | "number"; readonly least: number; readonly most: number }
   | { readonly kind: "choice"; readonly of: readonly string[] }
   | { readonly kind: "number_of"; readonly of: readonly number[] }
-  | { readonly kind: "text" }
+  | { readonly kind: "text" | "url" }
   | { readonly kind: "texts" };
 
 /** A value as it was written in words, to be judged by `fits`. */
@@ -38,6 +40,8 @@ export function fits(form: SettingForm, value: unknown): boolean {
       return form.of.some((known) => known === value);
     case "text":
       return isName(value);
+    case "url":
+      return typeof value === "string" && isUrl(value);
     case "texts":
       return Array.isArray(value) && value.every(isName);
   }
@@ -65,6 +69,8 @@ export function expectation(form: SettingForm): string {
       return form.of.join(" or ");
     case "text":
       return "a text that is not empty";
+    case "url":
+      return "a URL of http or https without a query";
     case "texts":
       return "a list of texts that are not empty";
   }

@@ -65,6 +65,8 @@ export interface TimeoutSettings {
   readonly completions_timeout_s: number;
   /** Of what is read and not answered: vectors and scores. */
   readonly embeddings_timeout_s: number;
+  /** A stream that has brought nothing for so long brings a comment. */
+  readonly stream_silence_s: number;
 }
 
 export interface RouteSettings {
@@ -82,16 +84,22 @@ export interface AuditSettings {
   readonly audit_bytes_max: number;
 }
 
+export interface HubSettings {
+  /** Where models are published: https://huggingface.co, or a mirror of it. */
+  readonly hf_endpoint: string;
+}
+
 export interface Settings
   extends ServerSettings,
     EngineSettings,
     PoolSettings,
     TimeoutSettings,
     RouteSettings,
+    HubSettings,
     AuditSettings {}
 
 export type SettingName = keyof Settings;
-export type SettingGroup = "server" | "engine" | "pool" | "timeouts" | "routing" | "audit";
+export type SettingGroup = "server" | "engine" | "pool" | "timeouts" | "routing" | "audit" | "hub";
 
 export interface Setting<Value> {
   readonly group: SettingGroup;
@@ -292,13 +300,32 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     otherwise: () => 100 * 10 ** 6,
     help: "size of the audit, beyond which the oldest go",
   },
+  hf_endpoint: {
+    group: "hub",
+    form: { kind: "url" },
+    otherwise: () => "https://huggingface.co",
+    help: "where models are published; HF_ENDPOINT says it too",
+  },
   embeddings_timeout_s: {
     group: "timeouts",
     form: { kind: "number", least: 0.001, most: 86_400 },
     otherwise: () => 120,
     help: "vectors of texts and scores of pairs are given up after so long",
   },
+  stream_silence_s: {
+    group: "timeouts",
+    form: { kind: "number", least: 0.1, most: 86_400 },
+    otherwise: () => 5, // proxies and clients give up after 30 s, and people wonder sooner; until then errors have a status
+    help: "a stream that has brought nothing for so long brings a comment, with the place in the queue",
+  },
 };
+
+/** What acts from the next start on. */
+const STARTING: ReadonlySet<SettingName> = new Set(["host", "port", "other_programs", "credentials_secret"]);
+
+export function needsRestart(name: SettingName): boolean {
+  return STARTING.has(name);
+}
 
 export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
 

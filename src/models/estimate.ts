@@ -3,6 +3,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { ModelEstimate } from "../core/backend.ts";
+import type { Purpose } from "../core/purpose.ts";
 import type { EngineSettings, KvBits } from "../core/settings.ts";
 import { readGguf } from "../formats/gguf.ts";
 import { asObject, readJson } from "../formats/json.ts";
@@ -15,10 +16,18 @@ import { GROUP } from "./packed-cache.ts";
 
 /** Throws the `Failure` that the load would. */
 export function estimateModel(path: string, settings: EngineSettings): ModelEstimate {
-  const { config, tensors, weights_bytes } = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
+  const headers = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
+  return estimateOf(headers, purposeOf(path).kind, settings);
+}
+
+/** The same of files that are elsewhere, as far as their config and their size tell. */
+export function estimateOf(
+  { config, tensors, weights_bytes }: Headers,
+  purpose: Purpose["kind"],
+  settings: EngineSettings,
+): ModelEstimate {
   const number = numberOf(config);
   const hidden = number("hidden_size", 0);
-  const purpose = purposeOf(path).kind;
   const kv_token_bytes = tokenBytes(config, tensors, purpose === "chat" ? settings.kv_bits : 32);
   const context_length = number("max_position_embeddings", 0);
   const rows = purpose === "chat" ? settings.rows_max : 1; // one text after another
@@ -89,7 +98,7 @@ const REPACKED: ReadonlyMap<string, number> = new Map([
   ["Q6_K", 320 / 210],
 ]);
 
-interface Headers {
+export interface Headers {
   readonly config: ModelConfig;
   readonly tensors: readonly NamedShape[];
   readonly weights_bytes: number;

@@ -58,6 +58,21 @@ export const ledgerSchema = Type.Object({
   ),
 });
 
+const place = {
+  position: Type.Integer({ minimum: 1, description: "The first is at 1." }),
+  estimated_ms: nullable(Type.Integer({ description: "By how long answers took lately; null: none has ended yet." })),
+};
+const waitSchema = Type.Union([
+  Type.Object({ kind: Type.Union([Type.Literal("memory"), Type.Literal("row")]), ...place }),
+  Type.Object({
+    kind: Type.Literal("load"),
+    stage: Type.String({ examples: ["weights"] }),
+    bytes_done: Type.Integer(),
+    bytes_total: Type.Integer(),
+  }),
+  Type.Object({ kind: Type.Literal("prompt") }),
+]);
+
 export const queueSchema = Type.Object({
   waiting: Type.Integer({ description: "Requests that wait for a row." }),
   requests: Type.Array(
@@ -65,6 +80,7 @@ export const queueSchema = Type.Object({
       request_id: Type.String({ examples: ["req_0123456789ab"] }),
       model: Type.String(),
       state: Type.Union([Type.Literal("waiting"), Type.Literal("answering")]),
+      waits_for: nullable(waitSchema),
       came_at: Type.String({ format: "date-time" }),
     }),
   ),
@@ -142,6 +158,7 @@ function schemaOf(form: SettingForm, name: keyof typeof SETTINGS): TSchema {
         { description },
       );
     case "text":
+    case "url":
       return Type.String({ minLength: 1, description });
     case "texts":
       return Type.Array(Type.String({ minLength: 1 }), { description, ...called("texts") });

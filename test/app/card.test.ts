@@ -1,10 +1,11 @@
 /** What a model's card and the commands `show` and `fit` tell, from headers alone. */
 
 import { beforeAll, expect, test } from "bun:test";
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { readCard } from "../../src/card.ts";
+import { cardReader, readCard } from "../../src/card.ts";
 import { scratchFolder, write } from "../formats/scratch.ts";
+import { writeTinyEncoder } from "../models/encoder-files.ts";
 import { FIXTURES, fixture, prepareFixtures } from "../models/fixtures.ts";
 import { ROOT } from "../root.ts";
 
@@ -44,6 +45,37 @@ test("a folder's card counts its weights by their form, packed ones as the numbe
     chat_template_options: ["documents", "enable_thinking"],
     not_supported: [],
   });
+});
+
+test("what a model can do is what its chat template asks for", () => {
+  const folder = servable("affine-4-64");
+  const capabilities = (template: string) => {
+    write(join(folder, "chat_template.jinja"), template);
+    return readCard(folder, 32).capabilities;
+  };
+  const answers = ["chat", "completions"] as const;
+  expect(capabilities("{{ messages }}")).toEqual([...answers]);
+  expect(capabilities("{{ messages[0]['tools'] }}tools")).toEqual([...answers]);
+  expect(capabilities("{% if tools %}{{ messages }}{% endif %}")).toEqual([...answers, "tools"]);
+  expect(capabilities("{{ messages }}{% if enable_thinking %}<think>{% endif %}")).toEqual([...answers, "reasoning"]);
+  rmSync(join(folder, "chat_template.jinja"));
+  expect(readCard(folder, 32).capabilities).toEqual(["completions"]);
+  expect(readCard(writeTinyEncoder(join(scratchFolder(), "encoder"), "bert", false), 32).capabilities).toEqual([
+    "embeddings",
+  ]);
+});
+
+test("files that have changed are read again, and those that have gone are told", () => {
+  const card = cardReader(() => 32);
+  const folder = servable("affine-4-64");
+  const before = card(folder);
+  expect(card(folder)).toBe(before);
+  const config = join(folder, "config.json");
+  writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(config, "utf8")), max_position_embeddings: 64 }));
+  utimesSync(config, 1, Date.now() / 1000 + 10);
+  expect(card(folder).context_length).toBe(64);
+  rmSync(folder, { recursive: true });
+  expect(() => card(folder)).toThrow(`Cannot read the model in ${folder}: it is not there any more`);
 });
 
 test("windows, packed projections and a text within a model that sees are told", () => {
