@@ -21,10 +21,56 @@ constexpr int BLOCKS_AT_ONCE = 4;
 constexpr int KEYS_AT_ONCE = BLOCKS_AT_ONCE * BLOCK;
 
 /** Asks for a block of the cache that is read soon: the machine does not foresee where the next one lies. */
-void fetch(const float* block, int head_dim) {
-  constexpr int LINE = 16; // floats
-  for (int at = 0; at < head_dim * BLOCK; at += LINE) __builtin_prefetch(block + at, 0, 2);
+void fetch(const char* block, std::size_t bytes) {
+  constexpr std::size_t LINE = 64;
+  for (std::size_t at = 0; at < bytes; at += LINE) __builtin_prefetch(block + at, 0, 2);
 }
+
+/** One head's quantised keys or values in one block. */
+struct Packed {
+  std::uint32_t* words;
+  std::uint16_t* scales;
+  std::uint16_t* biases;
+  int bits;
+  int head_dim;
+
+  Packed(char* data, int bits, int head_dim)
+      : words(reinterpret_cast<std::uint32_t*>(data)),
+        scales(reinterpret_cast<std::uint16_t*>(words + head_dim * bits)), // 32 tokens of head_dim * bits / 32
+        biases(scales + head_dim), // 32 tokens of head_dim / 32
+        bits(bits),
+        head_dim(head_dim) {}
+
+  void put(int slot, const float* vector) const {
+    const int groups = head_dim / PACKED_GROUP;
+    for (int group = slot * groups; group < (slot + 1) * groups; group++, vector += PACKED_GROUP) {
+      float scale, bias;
+      kernels().quantizeGroup(vector, bits, words + group * bits, &scale, &bias);
+      const mx::float16_t halves[] = {mx::float16_t(scale), mx::float16_t(bias)};
+      std::memcpy(scales + group, halves, sizeof *scales);
+      std::memcpy(biases + group, halves + 1, sizeof *biases);
+    }
+  }
+
+  /** (head_dim, 32) */
+  void readTurned(int count, float* panel) const {
+    Matrix matrix = {};
+    matrix.data = words;
+    matrix.rows = count;
+    matrix.columns = head_dim;
+    matrix.bits = bits;
+    matrix.group_size = PACKED_GROUP;
+    matrix.scales = scales;
+    matrix.biases = biases;
+    matrix.stored = Scalar::float16;
+    kernels().unpack(matrix, 0, 0, head_dim, panel);
+  }
+
+  /** (count, head_dim) */
+  void read(int count, float* rows) const {
+    kernels().unpackGroups({words, scales, biases, count * head_dim / PACKED_GROUP, bits}, rows);
+  }
+};
 
 /** Of one head, or of all where the weight is as long. */
 int normSize(const std::optional<mx::array>& weight, int heads, int head_dim) {
@@ -109,7 +155,7 @@ struct Attention::Work {
 
 void Attention::apply(
     const float* x, const float* residual, int count, const std::vector<Span>& spans, const float* angles,
-    float* keys, float* values, float* y) const {
+    const Cache& cache, float* y) const {
   std::unique_ptr<float[]> normed;
   if (norm_) {
     normed.reset(new float[std::size_t(count) * hidden_]);
@@ -125,19 +171,19 @@ void Attention::apply(
        v_.into(heads.of(0, heads.values_at, head_dim_), stride)});
   const std::size_t width = std::size_t(heads_) * head_dim_;
   const std::unique_ptr<float[]> attended(new float[count * width]);
-  mix(projected.get(), spans, angles, keys, values, attended.get());
+  mix(projected.get(), spans, angles, cache, attended.get());
   multiply(attended.get(), width, count, {o_.into(y, hidden_)});
   close(post_norm_, residual, factor_, count, hidden_, y);
 }
 
 void Attention::mix(
-    float* projected, const std::vector<Span>& spans, const float* angles, float* keys, float* values,
+    float* projected, const std::vector<Span>& spans, const float* angles, const Cache& cache,
     float* attended) const {
   const Heads heads = headsOf(projected);
   std::vector<Work> work;
   const int tokens_each = std::max(1, QUERY_ROWS / (heads_ / kv_heads_));
   for (const Span& span : spans) {
-    eachRow(span.count, 4 * heads.stride, [&](int index) { place(heads, span, index, angles, keys, values); });
+    eachRow(span.count, 4 * heads.stride, [&](int index) { place(heads, span, index, angles, cache); });
     for (int first = 0; first < span.count; first += tokens_each) {
       for (int head = 0; head < kv_heads_; head++) {
         work.push_back({&span, head, first, std::min(tokens_each, span.count - first)});
@@ -146,7 +192,7 @@ void Attention::mix(
   }
   // The last tokens of a prompt have the most to read: they go first, and the short ones fill the gaps.
   std::reverse(work.begin(), work.end());
-  parallel(work.size(), [&](std::size_t index) { attend(heads, work[index], keys, values, attended); });
+  parallel(work.size(), [&](std::size_t index) { attend(heads, work[index], cache, attended); });
 }
 
 Attention::Heads Attention::headsOf(float* projected) const {
@@ -161,7 +207,7 @@ const Linear& Attention::linear(int number) const {
 
 /** Turns one token's queries and keys to its position, and puts keys and values where its blocks say. */
 void Attention::place(
-    const Heads& heads, const Span& span, int index, const float* angles, float* keys, float* values) const {
+    const Heads& heads, const Span& span, int index, const float* angles, const Cache& cache) const {
   const int token = span.first + index;
   const int position = span.start + index;
   const float* turn = angles + std::size_t(token) * rope_dims_;
@@ -172,11 +218,17 @@ void Attention::place(
   for (int head = 0; head < heads_ + kv_heads_; head++) rotate(turn, heads.of(token, head, head_dim_));
   for (int head = 0; head < kv_heads_; head++) {
     const float* key = heads.of(token, heads.keys_at + head, head_dim_);
-    const std::size_t at = (block * kv_heads_ + head) * head_dim_ * BLOCK;
-    for (int dim = 0; dim < head_dim_; dim++) keys[at + std::size_t(dim) * BLOCK + slot] = key[dim];
-    std::memcpy(
-        values + at + std::size_t(slot) * head_dim_, heads.of(token, heads.values_at + head, head_dim_),
-        head_dim_ * sizeof(float));
+    const float* value = heads.of(token, heads.values_at + head, head_dim_);
+    const std::size_t at = (block * kv_heads_ + head) * Cache::bytes(cache.bits, head_dim_);
+    if (cache.bits != 32) {
+      Packed(cache.keys + at, cache.bits, head_dim_).put(slot, key);
+      Packed(cache.values + at, cache.bits, head_dim_).put(slot, value);
+      continue;
+    }
+    float* keys = reinterpret_cast<float*>(cache.keys + at);
+    float* values = reinterpret_cast<float*>(cache.values + at);
+    for (int dim = 0; dim < head_dim_; dim++) keys[std::size_t(dim) * BLOCK + slot] = key[dim];
+    std::memcpy(values + std::size_t(slot) * head_dim_, value, head_dim_ * sizeof(float));
   }
 }
 
@@ -194,19 +246,21 @@ void Attention::rotate(const float* angles, float* head) const {
 }
 
 void Attention::attend(
-    const Heads& heads, const Work& work, const float* keys, const float* values, float* out) const {
+    const Heads& heads, const Work& work, const Cache& cache, float* out) const {
   const Kernels& set = kernels();
   const int group = heads_ / kv_heads_;
   const int rows = work.count * group;
   const Span& span = *work.span;
   const std::size_t row_floats = 2 * std::size_t(head_dim_) + KEYS_AT_ONCE + 2;
   static thread_local std::vector<float> scratch;
-  scratch.resize(std::max(scratch.size(), rows * row_floats));
+  const std::size_t block_floats = cache.bits == 32 ? 0 : std::size_t(BLOCK) * head_dim_;
+  scratch.resize(std::max(scratch.size(), rows * row_floats + block_floats));
   float* queries = scratch.data(); // (rows, head_dim)
   float* sums = queries + std::size_t(rows) * head_dim_; // (rows, head_dim)
   float* scores = sums + std::size_t(rows) * head_dim_; // (rows, KEYS_AT_ONCE)
   float* tops = scores + std::size_t(rows) * KEYS_AT_ONCE; // (rows)
   float* totals = tops + rows; // (rows)
+  float* unpacked = totals + rows; // of one block
 
   const auto headOf = [&](int row) { return work.kv_head * group + row % group; };
   const auto positionOf = [&](int row) { return span.start + work.first + row / group; };
@@ -219,17 +273,32 @@ void Attention::attend(
   std::fill_n(sums, std::size_t(rows) * head_dim_, 0.0f);
 
   const int end = positionOf(rows - 1) + 1;
-  const int begin = window_ > 0 ? std::max(0, positionOf(0) + 1 - window_) / KEYS_AT_ONCE * KEYS_AT_ONCE : 0;
-  const auto blockOf = [&](const float* cache, int key) {
-    return cache + (std::size_t(span.blocks[key / BLOCK]) * kv_heads_ + work.kv_head) * head_dim_ * BLOCK;
+  // a block wholly behind the window may be another sequence's by now
+  const int begin = window_ > 0 ? std::max(0, positionOf(0) + 1 - window_) / BLOCK * BLOCK : 0;
+  const std::size_t bytes = Cache::bytes(cache.bits, head_dim_);
+  const auto blockOf = [&](char* data, int key) {
+    return data + (std::size_t(span.blocks[key / BLOCK]) * kv_heads_ + work.kv_head) * bytes;
+  };
+  const auto keysOf = [&](int key, int count) -> const float* {
+    char* block = blockOf(cache.keys, key);
+    if (cache.bits == 32) return reinterpret_cast<const float*>(block);
+    Packed(block, cache.bits, head_dim_).readTurned(count, unpacked);
+    return unpacked;
+  };
+  const auto valuesOf = [&](int key, int count) -> const float* {
+    char* block = blockOf(cache.values, key);
+    if (cache.bits == 32) return reinterpret_cast<const float*>(block);
+    Packed(block, cache.bits, head_dim_).read(count, unpacked);
+    return unpacked;
   };
   for (int first = begin; first < end; first += KEYS_AT_ONCE) {
     const int last = std::min(first + KEYS_AT_ONCE, end);
     for (int key = first; key < last; key += BLOCK) {
-      fetch(blockOf(values, key), head_dim_);
+      const int count = std::min(BLOCK, last - key);
+      fetch(blockOf(cache.values, key), bytes);
       set.multiply(
-          {queries, std::size_t(head_dim_), rows, blockOf(keys, key), BLOCK, head_dim_, scores + (key - first),
-           KEYS_AT_ONCE, std::min(BLOCK, last - key), false});
+          {queries, std::size_t(head_dim_), rows, keysOf(key, count), BLOCK, head_dim_, scores + (key - first),
+           KEYS_AT_ONCE, count, false});
     }
     for (int row = 0; row < rows; row++) {
       const int position = positionOf(row);
@@ -243,11 +312,12 @@ void Attention::attend(
     }
     for (int key = first; key < last; key += BLOCK) {
       const int next = key + KEYS_AT_ONCE;
-      if (next < end) fetch(blockOf(keys, next), head_dim_);
+      if (next < end) fetch(blockOf(cache.keys, next), bytes);
+      const int count = std::min(BLOCK, last - key);
+      const float* values = valuesOf(key, count);
       for (int dim = 0; dim < head_dim_; dim += PANEL_ROWS) {
         set.multiply(
-            {scores + (key - first), KEYS_AT_ONCE, rows, blockOf(values, key) + dim, std::size_t(head_dim_),
-             std::min(BLOCK, last - key), sums + dim, std::size_t(head_dim_), std::min(PANEL_ROWS, head_dim_ - dim),
+            {scores + (key - first), KEYS_AT_ONCE, rows, values + dim, std::size_t(head_dim_), count, sums + dim, std::size_t(head_dim_), std::min(PANEL_ROWS, head_dim_ - dim),
              true});
       }
     }

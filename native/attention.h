@@ -1,7 +1,4 @@
-/**
- * Self-attention over a paged cache: residual + o(attend(rope(q(norm(x))), keys, values)). Keys lie turned, so that
- * those of one block are a panel: (blocks, kv_heads, head_dim, 32); values (blocks, kv_heads, 32, head_dim).
- */
+/** Self-attention over a paged cache: residual + o(attend(rope(q(norm(x))), keys, values)). */
 
 #pragma once
 
@@ -12,12 +9,29 @@ namespace bunsen {
 /** Positions in a block of the cache. */
 constexpr int BLOCK = PANEL_ROWS;
 
+/**
+ * The blocks of one layer, keys and values alike (blocks, kv_heads, …). In 32 bits keys lie turned, so that those of one
+ * block are a panel, (head_dim, 32), and values (32, head_dim). In 8 or 4 bits both are words (32, head_dim * bits / 32),
+ * then scales (32, head_dim / 32) and biases as many: affine groups of 32 along head_dim, as floats of 16 bits.
+ */
+struct Cache {
+  char* keys;
+  char* values;
+  int bits;
+
+  /** Of one head in one block. */
+  static std::size_t bytes(int bits, int head_dim) {
+    const int groups = BLOCK * head_dim / PACKED_GROUP;
+    return bits == 32 ? sizeof(float) * BLOCK * head_dim : std::size_t(groups) * (PACKED_GROUP * bits / 8 + 4);
+  }
+};
+
 /** Some tokens of one sequence that go through together, among others: (first, count, start, blocks…) in `spans`. */
 struct Span {
   int first; // of its tokens among all
   int count;
   int start; // its first token's position in the sequence
-  const int* blocks; // those of the positions 0 … start + count - 1
+  const int* blocks; // those of the positions 0 … start + count - 1; what a window hides is not read
 };
 
 /**
@@ -43,14 +57,14 @@ class Attention {
   /** x, residual and y (count, hidden); angles (count, 2, rope_dims / 2). */
   void apply(
       const float* x, const float* residual, int count, const std::vector<Span>& spans, const float* angles,
-      float* keys, float* values, float* y) const;
+      const Cache& cache, float* y) const;
 
   /**
    * All between the projections: `projected` (count, heads + 2 * kv_heads, head_dim), queries, keys and values side by
    * side, is turned in place; attended (count, heads * head_dim).
    */
   void mix(
-      float* projected, const std::vector<Span>& spans, const float* angles, float* keys, float* values,
+      float* projected, const std::vector<Span>& spans, const float* angles, const Cache& cache,
       float* attended) const;
 
   /** 0 to 3: of queries, keys, values, and of what was attended. Throws std::out_of_range for another. */
@@ -76,9 +90,9 @@ class Attention {
   struct Heads;
   struct Work;
   Heads headsOf(float* projected) const;
-  void place(const Heads& heads, const Span& span, int token, const float* angles, float* keys, float* values) const;
+  void place(const Heads& heads, const Span& span, int token, const float* angles, const Cache& cache) const;
   void rotate(const float* angles, float* head) const;
-  void attend(const Heads& heads, const Work& work, const float* keys, const float* values, float* out) const;
+  void attend(const Heads& heads, const Work& work, const Cache& cache, float* out) const;
 
   int hidden_;
   int heads_;

@@ -72,23 +72,33 @@ void expect(const mx::array& a, const mx::Shape& shape, mx::Dtype dtype, const c
   throw std::invalid_argument(std::string("[bunsen] ") + name + " has not the shape or dtype of its layer");
 }
 
-/** How many blocks the cache of one layer has. */
-int cacheBlocks(const bunsen::Attention& layer, mlx_array keys, mlx_array values) {
+/** The bits in which the cache of one layer holds its keys and values. */
+int cacheBits(const bunsen::Attention& layer, mlx_array keys, mlx_array values) {
   const int blocks = get(keys).shape(0);
   const int heads = layer.kvHeads(), dim = layer.headDim();
+  for (const int bits : {8, 4}) {
+    const int items = static_cast<int>(bunsen::Cache::bytes(bits, dim) / sizeof(std::uint16_t));
+    if (dim % bunsen::PACKED_GROUP != 0 || get(keys).shape() != mx::Shape{blocks, heads, items}) continue;
+    expect(get(keys), {blocks, heads, items}, mx::uint16, "keys");
+    expect(get(values), {blocks, heads, items}, mx::uint16, "values");
+    return bits;
+  }
   expect(get(keys), {blocks, heads, dim, bunsen::BLOCK}, mx::float32, "keys");
   expect(get(values), {blocks, heads, bunsen::BLOCK, dim}, mx::float32, "values");
-  return blocks;
+  return 32;
+}
+
+/** Keys and values are written in place: the bridge evaluates one step after another. */
+bunsen::Cache cacheOf(const mx::array& keys, const mx::array& values, int bits) {
+  if (!keys.flags().row_contiguous || !values.flags().row_contiguous) {
+    throw std::invalid_argument("[bunsen] keys and values are written in place and must lie in rows");
+  }
+  return {const_cast<char*>(keys.data<char>()), const_cast<char*>(values.data<char>()), bits};
 }
 
 void expectSpans(const bunsen::Attention& layer, int tokens, mlx_array spans, mlx_array angles) {
   expect(get(spans), {get(spans).shape(0)}, mx::int32, "spans");
   expect(get(angles), {tokens, 2, layer.ropeDims() / 2}, mx::float32, "angles");
-}
-
-void expectInPlace(const mx::array& keys, const mx::array& values) {
-  if (keys.flags().row_contiguous && values.flags().row_contiguous) return;
-  throw std::invalid_argument("[bunsen] keys and values are written in place and must lie in rows");
 }
 
 /** An array that counts as computed; its memory is the caller's to fill. */
@@ -264,21 +274,19 @@ int bunsen_attention_apply(
     const int tokens = get(x).shape(0);
     expect(get(x), {tokens, attention->hidden()}, mx::float32, "x");
     expect(get(residual), get(x).shape(), mx::float32, "residual");
-    const int blocks = cacheBlocks(*attention, keys, values);
+    const int blocks = get(keys).shape(0);
+    const int bits = cacheBits(*attention, keys, values);
     expectSpans(*attention, tokens, spans, angles);
     return bunsen::operation(
         "Attention", get(x).shape(), mx::float32,
         {bunsen::inRows(get(x), stream), bunsen::inRows(get(residual), stream), get(keys), get(values),
          bunsen::ready(get(spans), stream), bunsen::inRows(get(angles), stream)},
         stream, [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
-          expectInPlace(inputs[2], inputs[3]);
+          const auto cache = cacheOf(inputs[2], inputs[3], bits);
           const auto list = bunsen::readSpans(inputs[4].data<int>(), inputs[4].size(), tokens, blocks);
-          // Keys and values are written in place: the bridge evaluates one step after another.
           return [=, x = inputs[0].data<float>(), residual = inputs[1].data<float>(),
-                  keys = const_cast<float*>(inputs[2].data<float>()),
-                  values = const_cast<float*>(inputs[3].data<float>()), angles = inputs[5].data<float>(),
-                  y = out.data<float>()] {
-            attention->apply(x, residual, tokens, list, angles, keys, values, y);
+                  angles = inputs[5].data<float>(), y = out.data<float>()] {
+            attention->apply(x, residual, tokens, list, angles, cache, y);
           };
         });
   });
@@ -293,20 +301,19 @@ int bunsen_attention_mix(
     const int tokens = get(projected).shape(0);
     const int width = (attention->heads() + 2 * attention->kvHeads()) * attention->headDim();
     expect(get(projected), {tokens, width}, mx::float32, "projected");
-    const int blocks = cacheBlocks(*attention, keys, values);
+    const int blocks = get(keys).shape(0);
+    const int bits = cacheBits(*attention, keys, values);
     expectSpans(*attention, tokens, spans, angles);
     return bunsen::operation(
         "AttentionMix", {tokens, attention->heads() * attention->headDim()}, mx::float32,
         {bunsen::inRows(get(projected), stream), get(keys), get(values), bunsen::ready(get(spans), stream),
          bunsen::inRows(get(angles), stream)},
         stream, [=](const std::vector<mx::array>& inputs, mx::array& out) -> bunsen::Task {
-          expectInPlace(inputs[1], inputs[2]);
+          const auto cache = cacheOf(inputs[1], inputs[2], bits);
           const auto list = bunsen::readSpans(inputs[3].data<int>(), inputs[3].size(), tokens, blocks);
-          return [=, from = inputs[0].data<float>(), keys = const_cast<float*>(inputs[1].data<float>()),
-                  values = const_cast<float*>(inputs[2].data<float>()), angles = inputs[4].data<float>(),
-                  y = out.data<float>()] {
+          return [=, from = inputs[0].data<float>(), angles = inputs[4].data<float>(), y = out.data<float>()] {
             std::vector<float> turned(from, from + std::size_t(tokens) * width); // it is turned in place
-            attention->mix(turned.data(), list, angles, keys, values, y);
+            attention->mix(turned.data(), list, angles, cache, y);
           };
         });
   });

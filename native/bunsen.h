@@ -57,7 +57,7 @@ int bunsen_delta_rule(mlx_vector_array* res, const mlx_array queries, const mlx_
 /* The weights of one attention layer, in the order of attention.h; an absent one has a null ctx. Null after an error. */
 bunsen_attention bunsen_attention_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s);
 int bunsen_attention_free(bunsen_attention layer);
-/* x and residual (tokens, hidden); keys (blocks, kv_heads, head_dim, 32) and values (blocks, kv_heads, 32, head_dim) are written in place; spans as in attention.h. */
+/* x and residual (tokens, hidden); keys and values as in attention.h, float32 or quantised in uint16, are written in place; spans as there. */
 int bunsen_attention_apply(mlx_array* res, const bunsen_attention layer, const mlx_array x, const mlx_array residual, const mlx_array keys, const mlx_array values, const mlx_array spans, const mlx_array angles, const mlx_stream s);
 /* All between the projections: queries, keys and values side by side (tokens, (heads + 2 * kv_heads) * head_dim), before norms and turns, to what is attended (tokens, heads * head_dim). */
 int bunsen_attention_mix(mlx_array* res, const bunsen_attention layer, const mlx_array projected, const mlx_array keys, const mlx_array values, const mlx_array spans, const mlx_array angles, const mlx_stream s);

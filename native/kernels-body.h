@@ -350,6 +350,60 @@ void unpackRow(const Matrix& matrix, int row, float* y) {
   }
 }
 
+template <int BITS>
+void unpackGroups(const PackedGroups& groups, float* y) {
+  constexpr int SIZE = PACKED_GROUP;
+  const auto* words = groups.words;
+  for (int first = 0; first < groups.count; first += LANES) {
+    const int some = least(LANES, groups.count - first);
+    alignas(64) float scales[LANES], biases[LANES];
+    store(scales, loadHalves(groups.scales + first, some));
+    store(biases, loadHalves(groups.biases + first, some));
+    for (int group = 0; group < some; group++, words += SIZE * BITS / 32) {
+      for (int half = 0; half < SIZE; half += LANES, y += LANES) {
+        Floats part;
+        if constexpr (BITS == 4) part = nibbles(loadNibbles(words + half / 8));
+        else part = toFloats(loadBytes(reinterpret_cast<const std::uint8_t*>(words) + half, LANES));
+        store(y, multiplyAdd(part, spread(scales[group]), spread(biases[group])));
+      }
+    }
+  }
+}
+
+void unpackGroups(const PackedGroups& groups, float* y) {
+  if (groups.bits == 4) unpackGroups<4>(groups, y);
+  else unpackGroups<8>(groups, y);
+}
+
+void quantizeGroup(const float* x, int bits, std::uint32_t* words, float* scale, float* bias) {
+  const Floats first = load(x), second = load(x + LANES);
+  const Floats nothing = spread(0);
+  const float top = greatest(greater(first, second));
+  const float low = -greatest(greater(subtract(nothing, first), subtract(nothing, second)));
+  const float most = float((1 << bits) - 1);
+  // the end farther from 0 is met exactly, and 0 too where it lies between the ends
+  const float edge = std::fabs(low) > std::fabs(top) ? low : top;
+  const float width = (top - low) / most;
+  float step = width > 1e-7f ? width : 1e-7f;
+  if (edge == top) step = -step;
+  const float steps = std::rint(edge / step);
+  *scale = steps == 0 ? step : edge / steps;
+  *bias = steps == 0 ? 0 : edge;
+  const auto place = [&](Floats part, float* to) {
+    const Floats at = rounded(divide(subtract(part, spread(*bias)), spread(*scale)));
+    store(to, smaller(greater(at, nothing), spread(most))); // in this order a NaN becomes 0
+  };
+  alignas(64) float places[PACKED_GROUP];
+  place(first, places);
+  place(second, places + LANES);
+  const int each = 32 / bits;
+  for (int word = 0; word < bits; word++) {
+    std::uint32_t packed = 0;
+    for (int item = 0; item < each; item++) packed |= std::uint32_t(places[word * each + item]) << (item * bits);
+    words[word] = packed;
+  }
+}
+
 // ---------------------------------------------------------------- products
 
 /**
@@ -914,4 +968,4 @@ void deltaRule(const DeltaColumns& all) {
   const bunsen::Kernels bunsen::NAME##_kernels = {                                                         \
       #NAME, unpack, multiply, BUNSEN_BYTE_PRODUCTS, rmsNorm, layerNorm, softmax, siluMultiply,            \
       geluMultiply, add, scale, softCap, rotateHalves, soften, turn, unpackRow, argmax, sigmoid, rotatePairs, hide, \
-      skipBelow, gelu, convolve, deltaRule}
+      skipBelow, gelu, convolve, deltaRule, unpackGroups, quantizeGroup}

@@ -103,6 +103,18 @@ struct DeltaColumns {
   std::size_t state_stride; // from key to key
 };
 
+/** Elements in a group of a quantised cache. */
+constexpr int PACKED_GROUP = 32;
+
+/** Groups one behind the other: element = scale * q + bias, q in 4 or 8 bits from the lowest of each word on; scales and biases are halves. */
+struct PackedGroups {
+  const std::uint32_t* words;
+  const std::uint16_t* scales;
+  const std::uint16_t* biases;
+  int count;
+  int bits;
+};
+
 struct Kernels {
   const char* name;
 
@@ -154,6 +166,10 @@ struct Kernels {
   /** y is the bias and the sum of rows times taps (count, size); a null row is zeros. */
   void (*convolve)(const float* const* rows, const float* taps, const float* bias, int count, int size, float* y);
   void (*deltaRule)(const DeltaColumns& columns);
+
+  void (*unpackGroups)(const PackedGroups& groups, float* y);
+  /** One group of finite floats in 4 or 8 bits, as MLX's affine quantisation does it. */
+  void (*quantizeGroup)(const float* x, int bits, std::uint32_t* words, float* scale, float* bias);
 };
 
 /**

@@ -106,6 +106,11 @@ inline Floats toFloats(Words a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvte
 inline Words toWords(Floats a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
 /** The lowest four bits of each word. */
 inline Floats nibbles(Words a) { return toFloats(bitAnd(a, spreadWord(15))); }
+/** Sixteen elements of four bits, each the lowest of its word. */
+inline Words loadNibbles(const std::uint32_t* two) {
+  const __m256i bits = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+  return {_mm256_srlv_epi32(_mm256_set1_epi32(int(two[0])), bits), _mm256_srlv_epi32(_mm256_set1_epi32(int(two[1])), bits)};
+}
 /** `value` in the first lanes and 0 in the others. */
 inline Floats firstLanes(float value, int count) { return asFloats(bitAnd(asWords(spread(value)), firstOf(count))); }
 /** 2^n for whole n from -126 to 127. */

@@ -69,6 +69,12 @@ inline Words addWords(Words a, Words b) { return _mm512_add_epi32(a, b); }
 inline Floats nibbles(Words a) {
   return _mm512_permutexvar_ps(a, _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
 }
+/** Sixteen elements of four bits, each the lowest of its word. */
+inline Words loadNibbles(const std::uint32_t* two) {
+  const __m512i first = _mm512_castsi256_si512(_mm256_set1_epi32(int(two[0])));
+  const __m512i both = _mm512_inserti64x4(first, _mm256_set1_epi32(int(two[1])), 1);
+  return _mm512_srlv_epi32(both, _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28));
+}
 
 inline Words loadShorts(const std::uint16_t* from, int count) {
   return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(firstOf(count), from));

@@ -143,6 +143,14 @@ inline Floats toFloats(Words a) {
 }
 /** The lowest four bits of each word. */
 inline Floats nibbles(Words a) { return toFloats(bitAnd(a, spreadWord(15))); }
+/** Sixteen elements of four bits, each the lowest of its word. */
+inline Words loadNibbles(const std::uint32_t* two) {
+  const auto shifted = [](std::uint32_t word, std::uint32_t bit) {
+    const UnsignedQuad quad = {word >> bit, word >> (bit + 4), word >> (bit + 8), word >> (bit + 12)};
+    return reinterpret_cast<WordQuad>(quad);
+  };
+  return {shifted(two[0], 0), shifted(two[0], 16), shifted(two[1], 0), shifted(two[1], 16)};
+}
 /** 2^n for whole n from -126 to 127. */
 inline Floats powerOfTwo(Floats n) {
   const Words whole = four([](auto x) { return __builtin_convertvector(x, WordQuad) + 127; }, n);

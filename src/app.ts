@@ -3,7 +3,7 @@
 import { statSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
-import { readCard } from "./card.ts";
+import { cardReader } from "./card.ts";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config.ts";
 import type { Backend } from "./core/backend.ts";
@@ -11,15 +11,16 @@ import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
 import type { Detection, Outlook, RoutingDesk } from "./core/routing.ts";
-import type { EngineSettings, Settings } from "./core/settings.ts";
+import type { EngineSettings, KvBits, Settings } from "./core/settings.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
 import { cachedModels, type FoundModel } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { programModels } from "./hub/programs.ts";
+import { Huggingface } from "./huggingface.ts";
 import { findLibrary } from "./mlx/discovery.ts";
 import { Owner } from "./owner.ts";
 import { unpackParts } from "./parts.ts";
-import { Profiles } from "./profiles.ts";
+import { Profiles, wantedKvBits } from "./profiles.ts";
 import { Desk } from "./route/desk.ts";
 import { LocalBackend } from "./route/local.ts";
 import { LocalWatch } from "./route/local-watch.ts";
@@ -35,6 +36,7 @@ import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import { StoredAudit } from "./store/audit.ts";
 import { openStore, type Store } from "./store/database.ts";
+import { StoredHubToken } from "./store/hub-token.ts";
 import { LiveSettings } from "./store/live-settings.ts";
 import { StoredProfiles } from "./store/profiles.ts";
 import { StoredProviders } from "./store/providers.ts";
@@ -52,6 +54,9 @@ const DEFAULT_MODEL_NAME = "SmolLM2-135M-Instruct";
 const DEFAULT_MODEL_SAMPLING = { ...NO_WISHES, temperature: 0 } as const;
 const HOMEBREW_FOLDERS = ["/opt/homebrew/lib", "/usr/local/lib"];
 
+/** Five servers that accept connections and never answer. */
+const DETECT_MS_MAX = 30_000;
+
 // A second more or less of an idle model's life is no matter.
 const SWEEP_MS = 500;
 
@@ -59,13 +64,15 @@ export interface App extends AsyncDisposable {
   readonly router: Router;
   readonly desk: RoutingDesk;
   readonly providers: StoredProviders;
-  readonly findDefault: (signal: AbortSignal) => Promise<Detection | null>;
+  /** Looks for it where the settings say `auto`, and tells what was found; null: they do not. */
+  readonly findDefault: () => Promise<Detection | null>;
   /** One writer: the server's. `report` hears of what could not be written. */
   openAudit(report: (error: unknown) => void): StoredAudit;
   readonly backend: Backend;
   readonly prefix_cache: PrefixCache;
   readonly owner: Owner;
   readonly profiles: Profiles;
+  readonly hub: Huggingface;
   readonly catalog: Catalog;
   /** What callers may name. */
   readonly names: Names;
@@ -84,7 +91,13 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const settings = live.values;
   const parts = await unpackParts(config.data_folder);
   const elsewhere = foundElsewhere(config, settings);
-  const { catalog, wanted } = findModels(config, models, parts.default_model, elsewhere, () => settings.adapters);
+  const stored_profiles = new StoredProfiles(store, Date.now);
+  const kvBits = (path: string): KvBits => wantedKvBits(path, stored_profiles.profiles(), catalog) ?? settings.kv_bits;
+  const { catalog, wanted } = findModels(config, models, parts.default_model, {
+    elsewhere,
+    adapterFolders: () => settings.adapters,
+    kvBits,
+  });
   const library = libraryAt(config, parts.library_folder);
   const engine = new EngineClient(() => startEngine(settings.isolation), {
     library,
@@ -96,8 +109,8 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const text = startText();
   const grammars = startText(COMPILE_MS_MAX);
   const host: ModelHost = {
-    measure: (path) => engine.measure(path),
-    load: (model, path, kv_bytes_max, told) => engine.load(model, path, kv_bytes_max, told),
+    measure: (path) => engine.measure(path, kvBits(path)),
+    load: (model, path, kv_bytes_max, told) => engine.load(model, path, kv_bytes_max, told, kvBits(path)),
     unload: (model) => engine.unload(model),
     prepare: async (path) => void (await text.load(path)),
     forget: (path) => text.forget(path),
@@ -114,23 +127,35 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const scheduler = new Scheduler(engine, queue, pool);
   const local = new LocalBackend(catalog, { text, grammars }, scheduler, random);
   const running = new RunningRequests(local, settings, Date.now);
-  const stored_profiles = new StoredProfiles(store, Date.now);
   const names = new Names(catalog, () => stored_profiles.profiles());
   const outlook = async (name: string) => {
     const { model, profile } = names.resolve(name);
     return outlookWithin(await scheduler.outlook(catalog.choose(model, null).model), profile);
   };
   const backend = new NamedBackend(running, local, names);
-  const owner = new Owner({ catalog, pool, engine, queue, running, profiles: stored_profiles, live, wanted });
+  const { providers, hub_token } = openCredentials(store, settings, config);
+  const routing = buildRouting({ store, settings, providers, local: backend, names, outlook });
+  const findDefault = () => routing.findDefault(AbortSignal.timeout(DETECT_MS_MAX));
+  let audit: StoredAudit | null = null;
+  const retainAudit = () => audit?.retain();
+  const owner = new Owner({
+    ...{ catalog, pool, engine, queue, running, live, wanted, findDefault, retainAudit },
+    profiles: stored_profiles,
+  });
   return {
     backend,
     prefix_cache: backend,
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
+    hub: new Huggingface(settings, hub_token, config.hub_token, async (changes) => await owner.change(changes)),
     names,
     outlook,
-    ...buildRouting({ store, settings, config, local: backend, names, outlook }),
-    openAudit: (report) => new StoredAudit(store, settings, Date.now, report),
+    ...routing,
+    findDefault,
+    openAudit(report) {
+      audit = new StoredAudit(store, settings, Date.now, report);
+      return audit;
+    },
     catalog,
     settings,
     engine,
@@ -145,33 +170,43 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   };
 }
 
+/** `live` stores what is changed of it. */
+export function openHub(
+  store: Store,
+  live: LiveSettings,
+  config: Pick<Config, "data_folder" | "providers" | "hub_token">,
+): Huggingface {
+  const { hub_token } = openCredentials(store, live.values, config);
+  return new Huggingface(live.values, hub_token, config.hub_token, async (changes) => live.change(changes));
+}
+
 /** Of calls' ids; 32, so that each is as likely. */
 const LETTERS = "abcdefghijkmnpqrstuvwxyz23456789";
 
 export interface RoutingParts {
-  readonly store: Store;
   readonly settings: Settings;
-  readonly config: Pick<Config, "data_folder" | "providers">;
+  readonly store: Store;
+  readonly providers: StoredProviders;
   readonly local: Backend;
   readonly names: Pick<Names, "has">;
   readonly outlook: (name: string) => Promise<Outlook>;
   readonly tuning?: Tuning;
 }
 
-/** With the keys of those that are stored sealed, as the settings say. */
-export function openProviders(
-  store: Store,
-  settings: Settings,
-  config: Pick<Config, "data_folder" | "providers">,
-): StoredProviders {
+/** All that lies sealed, as the settings say. */
+export function openCredentials(store: Store, settings: Settings, config: Pick<Config, "data_folder" | "providers">) {
   const file = join(config.data_folder, "secret");
   const secret = settings.credentials_secret === "keychain" ? keychain() : secretFile(file);
-  return new StoredProviders(store, new Sealing(secret), Date.now, config.providers);
+  const sealing = new Sealing(secret);
+  return {
+    sealing,
+    providers: new StoredProviders(store, sealing, Date.now, config.providers),
+    hub_token: new StoredHubToken(new StoredSettings(store, Date.now), sealing),
+  };
 }
 
 /** Everything between the door and whoever answers. */
-export function buildRouting({ store, settings, config, local, names, outlook, tuning = TUNING }: RoutingParts) {
-  const providers = openProviders(store, settings, config);
+export function buildRouting({ store, settings, providers, local, names, outlook, tuning = TUNING }: RoutingParts) {
   const rules = new StoredRules(store, Date.now);
   let found: string | null = null;
   const defaultProvider = () => {
@@ -236,13 +271,19 @@ export function foundElsewhere(config: Pick<Config, "program_folders">, settings
   return settings.other_programs === "on" ? programModels(config.program_folders) : [];
 }
 
+interface Surroundings {
+  readonly elsewhere?: readonly FoundModel[];
+  readonly adapterFolders?: () => readonly string[];
+  /** In which the model at a path keeps keys and values. */
+  readonly kvBits?: (path: string) => KvBits;
+}
+
 /** Given models first, then the default one, then what Hugging Face's cache holds, then what was found elsewhere. */
 export function findModels(
   config: Config,
   given: readonly string[],
   default_model: string | null,
-  elsewhere: readonly FoundModel[] = [],
-  adapterFolders: () => readonly string[] = () => [],
+  { elsewhere = [], adapterFolders = () => [], kvBits = () => 32 }: Surroundings = {},
 ): { catalog: Catalog; wanted: readonly string[] } {
   const own = default_model === null ? [] : [defaultModel(default_model)];
   const cached: CatalogModel[] = [...cachedModels(config.hub_folder), ...elsewhere].map((found) => ({
@@ -257,7 +298,7 @@ export function findModels(
       find: (name) => findAdapter(adapterFolders(), name),
       names: () => adapterNames(adapterFolders()),
     },
-    readCard,
+    cardReader(kvBits),
   );
   return { catalog, wanted: (named.length > 0 ? named : own).map((model) => model.name) };
 }

@@ -2,8 +2,10 @@
 
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import type { ModelCard } from "./core/card.ts";
+import type { Capability, ModelCard } from "./core/card.ts";
 import { Failure } from "./core/failure.ts";
+import type { Purpose } from "./core/purpose.ts";
+import type { KvBits } from "./core/settings.ts";
 import { isSixteen } from "./formats/ggml-k-blocks.ts";
 import { type GgufFile, readGguf } from "./formats/gguf.ts";
 import { asObject, readJson } from "./formats/json.ts";
@@ -15,19 +17,44 @@ import { architectureOf } from "./models/gguf-architectures.ts";
 import { isReadType } from "./models/gguf-weights.ts";
 import { isFamily } from "./models/load.ts";
 import { quantizationOf, refuseForeignQuantization } from "./models/quantization.ts";
+import { mentionsThoughts } from "./text/answer/formats.ts";
 import { readSource } from "./text/model.ts";
 
-/** `path`: a model folder or a GGUF file. */
-export function readCard(path: string): ModelCard {
+/** Reads each model's files once, and again when they have changed; `kvBits` tells in which bits it keeps keys and values. */
+export function cardReader(kvBits: (path: string) => KvBits): (path: string) => ModelCard {
+  const known = new Map<string, { readonly changed_ms: number; readonly bits: KvBits; readonly card: ModelCard }>();
+  return (path) => {
+    const changed_ms = changedMs(path);
+    const bits = kvBits(path);
+    const before = known.get(path);
+    if (before?.changed_ms === changed_ms && before.bits === bits) return before.card;
+    const card = readCard(path, bits);
+    known.set(path, { changed_ms, bits, card });
+    return card;
+  };
+}
+
+/** Of a folder the config is looked at too: it may be written anew in its place. */
+function changedMs(path: string): number {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined)
+    throw new Failure("unavailable", `Cannot read the model in ${path}: it is not there any more`);
+  if (!found.isDirectory()) return found.mtimeMs;
+  return Math.max(found.mtimeMs, statSync(join(path, "config.json"), { throwIfNoEntry: false })?.mtimeMs ?? 0);
+}
+
+/** `path`: a model folder or a GGUF file. `bits`: in which a model that answers keeps keys and values. */
+export function readCard(path: string, bits: KvBits): ModelCard {
   const { config, forms, tensors, troubles, notes } = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
   const text = textConfig(config);
   const purpose = told(troubles, () => purposeOf(path).kind);
   const context = text["max_position_embeddings"];
   const template = told(troubles, () => readSource(path).chat_template);
-  const cache = purpose === "chat" ? cacheOf(text, tensors) : NO_CACHE;
+  const cache = purpose === "chat" ? cacheOf(text, tensors, bits) : NO_CACHE;
   return {
     family: String(config["model_type"] ?? "unnamed"),
     purpose,
+    capabilities: capabilitiesOf(purpose, template),
     parameters: forms.reduce((sum, { parameters }) => sum + parameters, 0),
     quantization: together(forms),
     context_length: typeof context === "number" ? context : null,
@@ -41,14 +68,15 @@ export function readCard(path: string): ModelCard {
 
 const NOT_GUESSED = "its tokens are not guessed ahead: what its recurrent layers keep is not taken back";
 
-const NO_CACHE = { kind: "none", window: null, bytes_per_token: 0, bytes_per_text: 0 } as const;
+const NO_CACHE = { kind: "none", window: null, bits: 32, bytes_per_token: 0, bytes_per_text: 0 } as const;
 
-function cacheOf(text: ModelConfig, tensors: Headers["tensors"]): ModelCard["cache"] {
+function cacheOf(text: ModelConfig, tensors: Headers["tensors"], bits: KvBits): ModelCard["cache"] {
   const window = text["sliding_window"];
   const is_windowed = typeof window === "number" && window > 0 && text["use_sliding_window"] !== false;
   const bytes_per_text = stateBytes(text, tensors);
   const kind = bytes_per_text > 0 ? "recurrent" : is_windowed ? "windowed" : "full";
-  return { kind, window: is_windowed ? window : null, bytes_per_token: tokenBytes(text, tensors), bytes_per_text };
+  const bytes_per_token = tokenBytes(text, tensors, bits);
+  return { kind, window: is_windowed ? window : null, bits, bytes_per_token, bytes_per_text };
 }
 
 interface Form {
@@ -146,6 +174,31 @@ const TEMPLATE_VARIABLES = [
   ],
 ];
 
+/** What a template asks for in order to have a model think. */
+const THINKING = ["enable_thinking", "thinking", "reasoning_effort", "thinking_budget"];
+
+function capabilitiesOf(purpose: Purpose["kind"] | null, template: string | null): readonly Capability[] {
+  switch (purpose) {
+    case "embedding":
+      return ["embeddings"];
+    case "reranker":
+      return ["rerank"];
+    case null:
+      return [];
+    case "chat": {
+      if (template === null) return ["completions"];
+      const options = templateOptions(template);
+      const thinks = mentionsThoughts(template) || THINKING.some((name) => options.includes(name));
+      return [
+        "chat",
+        "completions",
+        ...(options.includes("tools") ? ["tools" as const] : []),
+        ...(thinks ? ["reasoning" as const] : []),
+      ];
+    }
+  }
+}
+
 function templateOptions(template: string): readonly string[] {
   const code = [...template.matchAll(/\{[{%].*?[%}]\}/gs)]
     .map(([block]) => block.replace(/"[^"]*"|'[^']*'/g, ""))
@@ -159,6 +212,5 @@ function remarks(config: ModelConfig): readonly string[] {
   return [
     ...(sees ? ["its images are not read, its text is"] : []),
     ...(hears ? ["its sound is not read, its text is"] : []),
-    ...(config["sliding_window"] ? ["keys and values beyond the window are kept, and masked"] : []),
   ];
 }

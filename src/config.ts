@@ -17,6 +17,7 @@ import {
   unknownSetting,
 } from "./core/settings.ts";
 import type { ProgramFolders } from "./hub/programs.ts";
+import type { GivenToken } from "./huggingface.ts";
 
 export interface Config {
   /** Where unpacked parts and all state are kept. */
@@ -25,6 +26,7 @@ export interface Config {
   readonly mlx_library: string | null;
   /** Hugging Face's cache of downloaded repositories. */
   readonly hub_folder: string;
+  readonly hub_token: GivenToken;
   readonly program_folders: ProgramFolders;
   /** Providers that the environment names, such as OPENAI__API_KEY. */
   readonly providers: readonly GivenProvider[];
@@ -65,6 +67,10 @@ export function readConfig(
     data_folder,
     mlx_library: read("BUNSEN_MLX_LIBRARY"),
     hub_folder: read("HF_HUB_CACHE") ?? join(hub_home, "hub"),
+    hub_token: {
+      token: read("HF_TOKEN") ?? read("HUGGING_FACE_HUB_TOKEN"),
+      file: read("HF_TOKEN_PATH") ?? join(hub_home, "token"),
+    },
     program_folders: {
       lmstudio: [join(home, ".lmstudio/models"), join(cache, "lm-studio/models")],
       ollama: read("OLLAMA_MODELS") ?? join(home, ".ollama/models"),
@@ -145,8 +151,17 @@ function readEnvironment(environment: Environment): Partial<Settings> {
     const refuse = (state: string) => new Failure("invalid_request", `Cannot use ${name}=${text}: ${state}`);
     return setting === undefined ? [] : [[setting, parseSetting(setting, text, refuse)] as const];
   });
-  const default_provider = environment["LLM__PROVIDER"];
-  return { ...(default_provider ? { default_provider } : {}), ...Object.fromEntries(said) };
+  return { ...readOthersWords(environment), ...Object.fromEntries(said) };
+}
+
+/** Settings that other programs have a variable for. */
+function readOthersWords(environment: Environment): Partial<Settings> {
+  const { LLM__PROVIDER: default_provider, HF_ENDPOINT: hf_endpoint } = environment;
+  const refuse = (state: string) => new Failure("invalid_request", `Cannot use HF_ENDPOINT=${hf_endpoint}: ${state}`);
+  return {
+    ...(default_provider ? { default_provider } : {}),
+    ...(hf_endpoint ? { hf_endpoint: parseSetting("hf_endpoint", hf_endpoint, refuse) } : {}),
+  };
 }
 
 const FILE_NAMES = ["bunsen.toml", "bunsen.json"];

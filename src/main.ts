@@ -3,12 +3,13 @@
 import { audit } from "./cli/audit.ts";
 import { config } from "./cli/config.ts";
 import { credentials } from "./cli/credentials.ts";
+import { fitModel } from "./cli/fit.ts";
 import { models } from "./cli/models.ts";
 import { help, parseOptions, UsageError } from "./cli/options.ts";
 import { quantize } from "./cli/quantize.ts";
 import { run } from "./cli/run.ts";
 import { serve } from "./cli/serve.ts";
-import { fitModel, showModel } from "./cli/show.ts";
+import { showModel } from "./cli/show.ts";
 import { printVersion } from "./cli/version.ts";
 import { readConfig } from "./config.ts";
 import { Failure } from "./core/failure.ts";

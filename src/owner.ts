@@ -13,12 +13,20 @@ import type {
   QueueStatus,
 } from "./core/owner.ts";
 import type { ProfileStore } from "./core/profile.ts";
-import { SETTINGS, type SettingGroup, type SettingName, type Settings, settingsOf } from "./core/settings.ts";
-import type { RunningRequests } from "./route/running.ts";
+import {
+  needsRestart,
+  SETTINGS,
+  type SettingGroup,
+  type SettingName,
+  type Settings,
+  settingsOf,
+} from "./core/settings.ts";
+import type { Wait } from "./core/waiting.ts";
+import type { RunningRequest, RunningRequests } from "./route/running.ts";
 import type { Catalog } from "./schedule/catalog.ts";
-import type { ModelPool, Stay } from "./schedule/pool.ts";
+import type { ModelPool } from "./schedule/pool.ts";
 import type { RequestQueue } from "./schedule/queue.ts";
-import type { ResidentModel } from "./schedule/slot.ts";
+import type { ResidentModel, Stay } from "./schedule/slot.ts";
 import type { LiveSettings } from "./store/live-settings.ts";
 import type { EngineClient } from "./worker/client.ts";
 
@@ -32,6 +40,10 @@ export interface OwnerParts {
   readonly live: LiveSettings;
   /** What is preloaded unless a setting says otherwise. */
   readonly wanted: readonly string[];
+  /** Looks for the default provider where the settings say `auto`. */
+  readonly findDefault: () => Promise<unknown>;
+  /** Removes from the audit what is too old or too much. */
+  readonly retainAudit: () => void;
 }
 
 const GB = 1e9;
@@ -101,10 +113,23 @@ export class Owner implements OwnerDesk {
   }
 
   queue(): QueueStatus {
-    const requests = this.#parts.running.list().map(({ came_ms, ...request }) => {
-      return { ...request, came_at: isoTime(came_ms) };
+    const requests = this.#parts.running.list().map((request) => {
+      const { came_ms, ...told } = request;
+      return { ...told, waits_for: this.#waitOf(request), came_at: isoTime(came_ms) };
     });
     return { waiting: this.#parts.queue.waiting, requests };
+  }
+
+  waitOf(request_id: string): Wait | null {
+    const request = this.#parts.running.list().find((request) => request.request_id === request_id);
+    return request === undefined ? null : this.#waitOf(request);
+  }
+
+  #waitOf({ request_id, model, state }: RunningRequest): Wait | null {
+    const { catalog, pool, queue } = this.#parts;
+    if (state === "answering" || !catalog.has(model)) return null;
+    const { name } = catalog.choose(model, null).model;
+    return pool.waitOf(name) ?? queue.waitOf(request_id) ?? { kind: "prompt" };
   }
 
   cancel(request_id: string): void {
@@ -130,13 +155,15 @@ export class Owner implements OwnerDesk {
     const { pool, engine } = this.#parts;
     const groups = new Set(changed.map((name) => SETTINGS[name].group));
     if (groups.has("engine")) await this.#restartEngine();
+    if (changed.includes("default_provider")) await this.#parts.findDefault();
+    if (groups.has("audit")) this.#parts.retainAudit();
     engine.limitMemory(pool.ledger.limit_bytes);
     if (names_preloads) pool.keepOnly(this.#preloads());
     const stays = groups.has("pool") ? await pool.shrink() : [];
     pool.settingsChanged();
     return {
       changed,
-      needs_restart: changed.filter((name) => SETTINGS[name].group === "server"),
+      needs_restart: changed.filter(needsRestart),
       preloads: names_preloads ? await this.preload() : [],
       stays: stays.map(({ model, reason }: Stay) => ({ model_id: model, reason })),
     };
@@ -155,6 +182,17 @@ export class Owner implements OwnerDesk {
     if (this.#preloads().includes(name)) return;
     const kept = this.#parts.pool.residents().filter(({ preloaded, model }) => preloaded && model.name !== name);
     this.#parts.pool.keepOnly(kept.map(({ model }) => model.name));
+  }
+
+  /** Answers that run end first. */
+  async renew(name: string): Promise<void> {
+    const { pool, catalog } = this.#parts;
+    if (!catalog.has(name)) return;
+    const { model } = catalog.choose(name, null);
+    const resident = pool.residents().find((resident) => resident.model.name === model.name);
+    if (resident === undefined || resident.state === "unloading") return;
+    await pool.unload(model.name);
+    if (resident.preloaded) await pool.preload(model);
   }
 
   /** Loads what is to be in memory. */

@@ -3,19 +3,26 @@
 import { Failure } from "./core/failure.ts";
 import type { PreloadResult } from "./core/owner.ts";
 import type { Profile, ProfileDesk, ProfileStore, ProfileWords, SavedProfile } from "./core/profile.ts";
+import type { KvBits } from "./core/settings.ts";
+import type { Catalog } from "./schedule/catalog.ts";
 
 /** Who keeps models in memory. */
 interface Keeper {
   preload(): Promise<readonly PreloadResult[]>;
   letGo(model: string): void;
+  /** Loads it anew, with what it is told to keep now. */
+  renew(model: string): Promise<void>;
 }
+
+/** What profiles may be of. */
+type Models = Pick<Catalog, "has" | "choose">;
 
 export class Profiles implements ProfileDesk {
   readonly #store: ProfileStore;
-  readonly #models: { has(name: string): boolean };
+  readonly #models: Models;
   readonly #keeper: Keeper;
 
-  constructor(store: ProfileStore, models: { has(name: string): boolean }, keeper: Keeper) {
+  constructor(store: ProfileStore, models: Models, keeper: Keeper) {
     this.#store = store;
     this.#models = models;
     this.#keeper = keeper;
@@ -33,13 +40,14 @@ export class Profiles implements ProfileDesk {
 
   async add(words: ProfileWords): Promise<SavedProfile> {
     this.#check(words, null);
-    return await this.#saved(this.#store.add(words));
+    const profile = await this.#renewing([words.model], () => this.#store.add(words));
+    return await this.#saved(profile);
   }
 
   async change(id: string, words: ProfileWords): Promise<SavedProfile> {
     const before = this.find(id);
     this.#check(words, before);
-    this.#store.change(before.id, words);
+    await this.#renewing([before.model, words.model], () => this.#store.change(before.id, words));
     if (before.auto_load) this.#keeper.letGo(before.model);
     return await this.#saved({ ...words, id: before.id });
   }
@@ -51,7 +59,7 @@ export class Profiles implements ProfileDesk {
 
   async remove(id: string): Promise<Profile> {
     const profile = this.find(id);
-    this.#store.remove(profile.id);
+    await this.#renewing([profile.model], () => this.#store.remove(profile.id));
     if (profile.auto_load) this.#keeper.letGo(profile.model);
     return profile;
   }
@@ -60,7 +68,30 @@ export class Profiles implements ProfileDesk {
     return { profile, preloads: profile.auto_load ? await this.#keeper.preload() : [] };
   }
 
-  #check({ name, model }: ProfileWords, before: Profile | null): void {
+  /** Acts, and has models loaded anew that are now to keep keys and values in other bits. */
+  async #renewing<Result>(models: readonly string[], act: () => Result): Promise<Result> {
+    const bitsOf = (model: string) => wantedKvBits(this.#pathOf(model), this.profiles(), this.#models);
+    const before = new Map(models.map((model) => [model, bitsOf(model)]));
+    const result = act();
+    for (const [model, bits] of before) if (bitsOf(model) !== bits) await this.#keeper.renew(model);
+    return result;
+  }
+
+  #pathOf(model: string): string | null {
+    return this.#models.has(model) ? this.#models.choose(model, null).model.path : null;
+  }
+
+  #checkBits({ model, kv_bits }: ProfileWords, before: Profile | null): void {
+    if (kv_bits === null) return;
+    const others = this.profiles().filter((profile) => profile.id !== before?.id);
+    const wanted = wantedKvBits(this.#pathOf(model), others, this.#models) ?? kv_bits;
+    if (wanted === kv_bits) return;
+    const state = `another profile of the model says ${wanted}, found ${kv_bits}`;
+    throw new Failure("invalid_request", `Cannot use "kv_bits": ${state}`, "kv_bits");
+  }
+
+  #check(words: ProfileWords, before: Profile | null): void {
+    const { name, model } = words;
     if (!this.#models.has(model)) {
       throw new Failure("invalid_request", `Cannot use "model": "${model}" is no model of this machine`, "model");
     }
@@ -69,8 +100,10 @@ export class Profiles implements ProfileDesk {
       : this.profiles().some((profile) => profile.name === name && profile.id !== before?.id)
         ? "a profile"
         : null;
-    if (taken === null) return;
-    throw new Failure("invalid_request", `Cannot use "name": ${taken} has the name "${name}"`, "name");
+    if (taken !== null) {
+      throw new Failure("invalid_request", `Cannot use "name": ${taken} has the name "${name}"`, "name");
+    }
+    this.#checkBits(words, before);
   }
 
   #freeName(name: string): string {
@@ -80,4 +113,10 @@ export class Profiles implements ProfileDesk {
       if (isFree(wanted)) return wanted;
     }
   }
+}
+
+/** In which the model at `path` is to keep keys and values; null: no profile says it. */
+export function wantedKvBits(path: string | null, profiles: readonly Profile[], models: Models): KvBits | null {
+  const isThere = (model: string) => models.has(model) && models.choose(model, null).model.path === path;
+  return profiles.find(({ kv_bits, model }) => kv_bits !== null && isThere(model))?.kv_bits ?? null;
 }

@@ -60,10 +60,14 @@ function example(name: SettingName): [string, unknown] {
   switch (form.kind) {
     case "choice":
       return [form.of.at(-1) ?? "", form.of.at(-1)];
+    case "number_of":
+      return [String(form.of.at(-1)), form.of.at(-1)];
     case "bytes":
       return ["1GiB", 2 ** 30];
     case "text":
       return ["abc", "abc"];
+    case "url":
+      return ["http://127.0.0.1:1/hub", "http://127.0.0.1:1/hub"];
     case "texts":
       return ["a, b", ["a", "b"]];
     default:

@@ -3,7 +3,7 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { buildRouting } from "../../src/app.ts";
+import { buildRouting, openCredentials } from "../../src/app.ts";
 import { Failure } from "../../src/core/failure.ts";
 import { defaultSettings } from "../../src/core/settings.ts";
 import { listen } from "../../src/http/listen.ts";
@@ -11,6 +11,7 @@ import { createServer } from "../../src/http/server.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
+import { ScriptedHub } from "../../test/http/scripted-hub.ts";
 import { ScriptedOwner, ScriptedProfiles } from "../../test/http/scripted-owner.ts";
 
 const CHUNKS = 100;
@@ -70,7 +71,7 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
   const parts = {
     store,
     settings,
-    config: { data_folder: folder, providers: [] },
+    providers: openCredentials(store, settings, { data_folder: folder, providers: [] }).providers,
     local,
     names: { has: () => false },
     outlook: () => Promise.reject(new Error("no model is here")),
@@ -88,11 +89,12 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     prefix_cache: { explain: absent },
     owner: new ScriptedOwner(),
     profiles: new ScriptedProfiles(),
+    hub: new ScriptedHub(),
     version: "bench",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: Date.now,
     unread_ms_max: 60_000,
-    waiting_ms: 10_000,
+    silence_ms: () => 10_000,
     reportBug: (error) => console.error(error),
   });
   listen(server, { host: "127.0.0.1", port });

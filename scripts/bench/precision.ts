@@ -3,23 +3,21 @@
  * text. Knows no server.
  */
 
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { KvPool } from "../../src/engine/kv-pool.ts";
-import { evaluate, fromTokens, toFloat32 } from "../../src/mlx/array.ts";
-import { findLibrary } from "../../src/mlx/discovery.ts";
-import { openExtras, setFast } from "../../src/mlx/extras.ts";
-import { openLibrary } from "../../src/mlx/library.ts";
-import { BLOCK_TOKENS } from "../../src/models/block.ts";
-import type { Model } from "../../src/models/family.ts";
+import { setFast } from "../../src/mlx/extras.ts";
 import { loadModel } from "../../src/models/load.ts";
-import { Step } from "../../src/models/step.ts";
-import { startTextWorker } from "../../src/text/client.ts";
-import { median, sum, table } from "./numbers.ts";
+import { median, table } from "./numbers.ts";
+import {
+  DEFAULT_MODEL,
+  DEFAULT_TEXT,
+  openBuilt,
+  perplexity,
+  type Reading,
+  read,
+  stretches,
+  tokensOf,
+} from "./reading.ts";
 
-const ROOT = join(import.meta.dir, "../..");
-const DEFAULT_MODEL = join(ROOT, "build/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
 const WINDOW_TOKENS = 256;
 
 const HELP = `bun scripts/bench/precision.ts [--model PATH] [--text FILE] [--windows N]
@@ -35,7 +33,7 @@ prompts     tokens a second through the layers, the median of all stretches; exa
 const { values } = parseArgs({
   options: {
     model: { type: "string", default: DEFAULT_MODEL },
-    text: { type: "string", default: join(ROOT, "README.md") },
+    text: { type: "string", default: DEFAULT_TEXT },
     windows: { type: "string", default: "8" },
     help: { type: "boolean", default: false },
   },
@@ -45,21 +43,9 @@ if (values.help) {
   process.exit(0);
 }
 
-const library = findLibrary(
-  { named: null, own_folder: join(ROOT, "build/native"), homebrew_folders: [] },
-  process.platform,
-);
-openLibrary(library);
-openExtras(library, true);
-
-interface Reading {
-  /** Natural logarithms of the probabilities of the tokens that came. */
-  readonly logprobs: readonly number[];
-  readonly duration_ms: number;
-}
-
+openBuilt();
 const readings = { exact: [] as Reading[], fast: [] as Reading[] };
-const windows = await readWindows();
+const windows = stretches(await tokensOf(values.model, values.text), WINDOW_TOKENS, Number(values.windows));
 using model = loadModel(values.model);
 read(model, windows[0] ?? []); // warms the allocator
 for (const token_ids of windows) {
@@ -70,48 +56,7 @@ for (const token_ids of windows) {
 }
 const rows = (["exact", "fast"] as const).map((precision) => {
   const all = readings[precision];
-  const logprobs = all.flatMap((reading) => reading.logprobs);
   const speed = median(all.map(({ duration_ms }) => WINDOW_TOKENS / (duration_ms / 1000)));
-  return [precision, Math.exp(-sum(logprobs) / logprobs.length).toFixed(4), speed.toFixed(0)];
+  return [precision, perplexity(all).toFixed(4), speed.toFixed(0)];
 });
 process.stdout.write(table([["precision", "perplexity", "prompts, tok/s"], ...rows]));
-
-async function readWindows(): Promise<number[][]> {
-  const text = startTextWorker(join(ROOT, "src/text/main.ts"));
-  await text.load(values.model);
-  const token_ids = await text.encodeText(values.model, readFileSync(values.text, "utf8"));
-  text.close();
-  const count = Math.min(Number(values.windows), Math.floor(token_ids.length / WINDOW_TOKENS));
-  if (!(count > 0)) throw new Error(`${values.text} has ${token_ids.length} tokens, ${WINDOW_TOKENS} are the least`);
-  return Array.from({ length: count }, (_, index) =>
-    token_ids.slice(index * WINDOW_TOKENS, (index + 1) * WINDOW_TOKENS),
-  );
-}
-
-function read(model: Model, token_ids: readonly number[]): Reading {
-  const blocks = Array.from({ length: Math.ceil(token_ids.length / BLOCK_TOKENS) }, (_, index) => index);
-  using pool = new KvPool(model.cache_shape, blocks.length);
-  pool.cover(blocks.length - 1);
-  using step = new Step([{ start: 0, blocks, count: token_ids.length }], pool.layers);
-  using tokens = fromTokens(token_ids);
-  const began_ms = performance.now();
-  using hidden = model.forward(tokens, step);
-  evaluate(hidden);
-  const duration_ms = performance.now() - began_ms;
-  using logits = model.logits(hidden);
-  evaluate(logits);
-  const all = toFloat32(logits);
-  const size = model.vocabulary_size;
-  const logprobs = token_ids
-    .slice(1)
-    .map((token, index) => logprob(all.subarray(index * size, (index + 1) * size), token));
-  return { logprobs, duration_ms };
-}
-
-function logprob(logits: Float32Array, token: number): number {
-  let top = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) top = Math.max(top, logit);
-  let total = 0;
-  for (const logit of logits) total += Math.exp(logit - top);
-  return (logits[token] ?? Number.NaN) - top - Math.log(total);
-}

@@ -13,7 +13,9 @@ export async function models(config: Config, options: Omit<Options, "command">):
   const { default_model } = await unpackParts(config.data_folder);
   using store = openStore(config.data_folder);
   const { values } = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
-  const { catalog } = findModels(config, options.models, default_model, foundElsewhere(config, values));
+  const { catalog } = findModels(config, options.models, default_model, {
+    elsewhere: foundElsewhere(config, values),
+  });
   const found = catalog.models().map(({ name }) => catalog.find(name));
   if (options.json) {
     const rows = found.map(({ name, path }) => ({ name, path }));

@@ -162,7 +162,7 @@ export function help(): void {
   bunsen run [PROMPT]     chat in the terminal; a pipe is read as the prompt
   bunsen models           list the models it can serve
   bunsen show MODEL       tell what a model is: family, weights, cache, chat template, what is not supported
-  bunsen fit MODEL        tell what it needs, and whether it fits here (--context N: with so many tokens)
+  bunsen fit MODEL        tell what it needs, and whether it fits here (--context N: with so many tokens); ORG/NAME asks the hub
   bunsen quantize MODEL FOLDER  write it quantised, as an MLX folder (--mode affine, mxfp4, mxfp8, nvfp4; --bits 4 --group-size 64)
   bunsen config           print each setting, and where it was set (--example: as variables, to begin with)
   bunsen audit verify     tell whether the record of requests is whole and unchanged
@@ -180,6 +180,7 @@ ${SETTING_NAMES.map(helpOf).join("\n")}
 
 ${Object.entries(PLACES).map(paragraph).join("\n")}
 ${paragraph(["HF_HUB_CACHE, HF_HOME", "where Hugging Face keeps downloaded models"])}
+${paragraph(["HF_TOKEN, HF_TOKEN_PATH", "the token for the hub, or the file that holds it, where none is stored"])}
 `);
 }
 

@@ -23,11 +23,12 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     prefix_cache: app.prefix_cache,
     owner: app.owner,
     profiles: app.profiles,
+    hub: app.hub,
     requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,
     now: () => Date.now(),
     version: VERSION,
     unread_ms_max: UNREAD_MS_MAX,
-    waiting_ms: WAITING_MS,
+    silence_ms: () => 1000 * app.settings.stream_silence_s,
     reportBug: (error, request_id) => process.stderr.write(`${request_id} ${Bun.inspect(error)}\n`),
   });
   const { url, stop } = listen(server, { host, port });
@@ -55,8 +56,6 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
 
 /** Longer than a laptop's network takes to come back, short enough that clients which hang do not take all places. */
 const UNREAD_MS_MAX = 120_000;
-/** Proxies and clients commonly give up on a silent connection after 30 s or a minute. */
-const WAITING_MS = 10_000;
 
 /** Whoever reaches the port may use it: until there are API keys, that is this machine only. */
 function refuseOpenAddress(host: string): void {
@@ -67,14 +66,11 @@ function refuseOpenAddress(host: string): void {
 
 /** What `auto` has found, and why not another. */
 async function tellDefault(app: App): Promise<void> {
-  const detection = await app.findDefault(AbortSignal.timeout(DETECT_MS_MAX));
+  const detection = await app.findDefault();
   if (detection === null) return;
   const name = detection.provider?.name ?? "none";
   process.stderr.write(`bunsen: the default provider is ${name} (${detection.tried.join("; ")})\n`);
 }
-
-/** Five servers that accept connections and never answer. */
-const DETECT_MS_MAX = 30_000;
 
 interface Start {
   readonly url: string;

@@ -1,74 +1,43 @@
-/** `bunsen show` and `bunsen fit`: what a model is and what it needs, from the headers of its files. */
+/** `bunsen show`: what a model is, from the headers of its files. */
 
 import { totalmem } from "node:os";
 import { findModels } from "../app.ts";
 import { readCard } from "../card.ts";
 import type { Config } from "../config.ts";
-import { STATES_OF_ROW } from "../core/cache-shares.ts";
 import type { ModelCard } from "../core/card.ts";
-import { estimateModel } from "../models/estimate.ts";
 import { unpackParts } from "../parts.ts";
-import { limitBytes } from "../schedule/pool.ts";
+import { wantedKvBits } from "../profiles.ts";
 import { openStore } from "../store/database.ts";
 import { LiveSettings } from "../store/live-settings.ts";
+import { StoredProfiles } from "../store/profiles.ts";
 import { StoredSettings } from "../store/settings.ts";
 import type { Options } from "./options.ts";
 
-const EXIT_DOES_NOT_FIT = 1;
-
 export async function showModel(config: Config, { words, json }: Pick<Options, "words" | "json">): Promise<void> {
-  const { name, path } = await modelNamed(config, words);
-  const card = readCard(path);
+  const { name, path, values } = await modelNamed(config, words);
+  const card = readCard(path, values.kv_bits);
   print(json, { name, path, ...card }, cardLines(card));
 }
 
-/** Exit code 1 when it does not fit, or cannot be loaded. */
-export async function fitModel(config: Config, options: Pick<Options, "words" | "json" | "context">): Promise<void> {
-  const { name, path } = await modelNamed(config, options.words);
-  using store = openStore(config.data_folder);
-  const { values } = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
-  const card = readCard(path);
-  const { weights_bytes, step_bytes } = estimateModel(path, values);
-  const context_length = options.context ?? card.context_length ?? 0;
-  const kv_bytes = card.cache.bytes_per_token * context_length + STATES_OF_ROW * card.cache.bytes_per_text;
-  const needed_bytes = weights_bytes + kv_bytes + step_bytes;
-  const limit_bytes = limitBytes(values, totalmem());
-  const fits = needed_bytes <= limit_bytes && card.not_supported.length === 0;
-  if (!fits) process.exitCode = EXIT_DOES_NOT_FIT;
-  const { not_supported } = card;
-  const facts = {
-    name,
-    fits,
-    context_length,
-    weights_bytes,
-    kv_bytes,
-    step_bytes,
-    needed_bytes,
-    limit_bytes,
-    not_supported,
-  };
-  print(options.json, facts, [
-    ["weights", gigabytes(weights_bytes)],
-    ["context", `${gigabytes(kv_bytes)} for keys and values of ${context_length} tokens`],
-    ["a step", gigabytes(step_bytes)],
-    ["needed", `${gigabytes(needed_bytes)} of ${gigabytes(limit_bytes)} that models may take here`],
-    ...not_supported.map((reason) => ["not supported", reason] as const),
-    ["fits", fits ? "yes" : "no"],
-  ]);
-}
-
-async function modelNamed(config: Config, [name = ""]: readonly string[]) {
+/** With the settings as they hold for it. */
+export async function modelNamed(config: Config, [name = ""]: readonly string[]) {
   const { default_model } = await unpackParts(config.data_folder);
   const { catalog, wanted } = findModels(config, [name], default_model);
-  return catalog.find(wanted[0] ?? name);
+  const model = catalog.find(wanted[0] ?? name);
+  using store = openStore(config.data_folder);
+  const { values } = new LiveSettings(config.layers, new StoredSettings(store, Date.now), totalmem());
+  const profiles = new StoredProfiles(store, Date.now).profiles();
+  const kv_bits = wantedKvBits(model.path, profiles, catalog) ?? values.kv_bits;
+  return { ...model, values: { ...values, kv_bits } };
 }
 
-type Line = readonly [title: string, text: string];
+export type Line = readonly [title: string, text: string];
 
 function cardLines(card: ModelCard): readonly Line[] {
   const { cache, parameters, chat_template_options } = card;
   const share = (part: number) => `${Math.round((100 * part) / Math.max(1, parameters))} %`;
   const forms = card.quantization.map(({ form, parameters: part }) => `${form} (${share(part)})`);
+  const bits = cache.bits === 32 ? "" : ` in ${cache.bits} bits`;
   const window = cache.window === null ? "" : `, windows of ${cache.window} tokens`;
   const text = cache.bytes_per_text === 0 ? "" : `, ${cache.bytes_per_text} bytes a text`;
   return [
@@ -77,7 +46,10 @@ function cardLines(card: ModelCard): readonly Line[] {
     ["parameters", `${(parameters / 1e6).toFixed(1)} million`],
     ["weights", `${gigabytes(card.bytes_weights)}: ${forms.join(", ")}`],
     ["context", card.context_length === null ? "unknown" : `${card.context_length} tokens`],
-    ["cache", cache.kind === "none" ? "none" : `${cache.kind}, ${cache.bytes_per_token} bytes a token${window}${text}`],
+    [
+      "cache",
+      cache.kind === "none" ? "none" : `${cache.kind}, ${cache.bytes_per_token} bytes a token${bits}${window}${text}`,
+    ],
     [
       "chat template",
       chat_template_options === null ? "none" : `takes ${chat_template_options.join(", ") || "messages only"}`,
@@ -87,11 +59,11 @@ function cardLines(card: ModelCard): readonly Line[] {
   ];
 }
 
-function gigabytes(bytes: number): string {
+export function gigabytes(bytes: number): string {
   return bytes < 1e8 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
-function print(json: boolean, facts: object, lines: readonly Line[]): void {
+export function print(json: boolean, facts: object, lines: readonly Line[]): void {
   if (json) return void process.stdout.write(`${JSON.stringify(facts)}\n`);
   const width = Math.max(...lines.map(([title]) => title.length));
   for (const [title, text] of lines) process.stdout.write(`${title.padEnd(width)}  ${text}\n`);

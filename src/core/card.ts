@@ -1,10 +1,15 @@
 /** What a model is, as its files say before anything is loaded. Knows no file format. */
 
 import type { Purpose } from "./purpose.ts";
+import type { KvBits } from "./settings.ts";
+
+/** What a caller may ask of a model; of those that answer, as its chat template knows it. */
+export type Capability = "chat" | "completions" | "tools" | "reasoning" | "embeddings" | "rerank";
 
 export interface ModelCard {
   readonly family: string;
   readonly purpose: Purpose["kind"] | null;
+  readonly capabilities: readonly Capability[];
   /** Of all tensors that count as weights. */
   readonly parameters: number;
   /** Each form that its weights have, the most of them first. */
@@ -15,6 +20,8 @@ export interface ModelCard {
     readonly kind: "full" | "windowed" | "recurrent" | "none";
     /** How many positions its windowed layers see. */
     readonly window: number | null;
+    /** Of each number. */
+    readonly bits: KvBits;
     readonly bytes_per_token: number;
     /** What recurrent layers keep of a text, however long. */
     readonly bytes_per_text: number;

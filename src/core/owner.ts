@@ -3,6 +3,7 @@
 import type { ModelEstimate } from "./backend.ts";
 import type { Purpose } from "./purpose.ts";
 import type { SettingGroup, Settings } from "./settings.ts";
+import type { Wait } from "./waiting.ts";
 
 export interface ModelStatus {
   readonly model_id: string;
@@ -60,6 +61,8 @@ export interface QueueStatus {
     readonly request_id: string;
     readonly model: string;
     readonly state: "waiting" | "answering";
+    /** null: for nothing any more. */
+    readonly waits_for: Wait | null;
     readonly came_at: string;
   }[];
 }
@@ -90,6 +93,8 @@ export interface OwnerDesk {
   progress(model: string, signal: AbortSignal): AsyncIterable<object>;
   ledger(): LedgerStatus;
   queue(): QueueStatus;
+  /** What a request of that id waits for; null: there is none, or its answer has begun. */
+  waitOf(request_id: string): Wait | null;
   cancel(request_id: string): void;
   settings(group: SettingGroup): Partial<Settings>;
   change(values: Partial<Settings>): Promise<Applied>;

@@ -1,6 +1,7 @@
 /** A name of the owner's for a model with defaults. Knows neither where it is stored nor how it is applied. */
 
 import type { PreloadResult } from "./owner.ts";
+import type { KvBits } from "./settings.ts";
 
 /** null: the model's own. What a request says goes before it. */
 export interface ProfileWords {
@@ -17,6 +18,8 @@ export interface ProfileWords {
   readonly template_options: Readonly<Record<string, unknown>>;
   /** Tokens of prompt and answer together, within what the model takes. */
   readonly context_length: number | null;
+  /** In which its model keeps keys and values; all profiles of a model that say it say the same. */
+  readonly kv_bits: KvBits | null;
   /** Its model is preloaded. */
   readonly auto_load: boolean;
 }

@@ -4,6 +4,7 @@
  */
 
 import { Failure } from "./failure.ts";
+import { expectation, fits, fromText, type SettingForm } from "./setting-forms.ts";
 
 export interface ServerSettings {
   readonly host: string;
@@ -11,6 +12,10 @@ export interface ServerSettings {
   /** Whether models that LM Studio, Ollama and llama.cpp keep on this machine are served too. */
   readonly other_programs: "on" | "off";
 }
+
+/** Of each number that is kept of a token: a float, or its place within an affine group of 32. */
+export const KV_BITS = [32, 8, 4] as const;
+export type KvBits = (typeof KV_BITS)[number];
 
 export interface EngineSettings {
   /** Where the engine lives: in a thread of the server, or in a process that may die without it. */
@@ -33,6 +38,8 @@ export interface EngineSettings {
   readonly draft_tokens_max: number;
   /** Keys and values of all rows and of the prefix cache, for each model. */
   readonly kv_bytes_max: number;
+  /** In which keys and values are kept, unless a profile of the model says otherwise. */
+  readonly kv_bits: KvBits;
   /** The prefix cache on disk, of all models together; 0: none. */
   readonly kv_disk_bytes_max: number;
 }
@@ -58,6 +65,8 @@ export interface TimeoutSettings {
   readonly completions_timeout_s: number;
   /** Of what is read and not answered: vectors and scores. */
   readonly embeddings_timeout_s: number;
+  /** A stream that has brought nothing for so long brings a comment. */
+  readonly stream_silence_s: number;
 }
 
 export interface RouteSettings {
@@ -75,22 +84,22 @@ export interface AuditSettings {
   readonly audit_bytes_max: number;
 }
 
+export interface HubSettings {
+  /** Where models are published: https://huggingface.co, or a mirror of it. */
+  readonly hf_endpoint: string;
+}
+
 export interface Settings
   extends ServerSettings,
     EngineSettings,
     PoolSettings,
     TimeoutSettings,
     RouteSettings,
+    HubSettings,
     AuditSettings {}
 
 export type SettingName = keyof Settings;
-export type SettingGroup = "server" | "engine" | "pool" | "timeouts" | "routing" | "audit";
-
-export type SettingForm =
-  | { readonly kind: "count" | "bytes" | "number"; readonly least: number; readonly most: number }
-  | { readonly kind: "choice"; readonly of: readonly string[] }
-  | { readonly kind: "text" }
-  | { readonly kind: "texts" };
+export type SettingGroup = "server" | "engine" | "pool" | "timeouts" | "routing" | "audit" | "hub";
 
 export interface Setting<Value> {
   readonly group: SettingGroup;
@@ -182,6 +191,12 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "bytes", least: 2 ** 20, most: 2 ** 40 }, // below, no model has a block; above, no machine has it
     otherwise: (memory_bytes) => Math.floor(memory_bytes * KV_SHARE_OF_MEMORY),
     help: "memory for what was read and answered, of each model",
+  },
+  kv_bits: {
+    group: "engine",
+    form: { kind: "number_of", of: KV_BITS },
+    otherwise: () => 32, // exact
+    help: "bits of each number kept of what was read and answered: 32 is exact, 8 and 4 take less memory",
   },
   kv_disk_bytes_max: {
     group: "engine",
@@ -285,13 +300,32 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     otherwise: () => 100 * 10 ** 6,
     help: "size of the audit, beyond which the oldest go",
   },
+  hf_endpoint: {
+    group: "hub",
+    form: { kind: "url" },
+    otherwise: () => "https://huggingface.co",
+    help: "where models are published; HF_ENDPOINT says it too",
+  },
   embeddings_timeout_s: {
     group: "timeouts",
     form: { kind: "number", least: 0.001, most: 86_400 },
     otherwise: () => 120,
     help: "vectors of texts and scores of pairs are given up after so long",
   },
+  stream_silence_s: {
+    group: "timeouts",
+    form: { kind: "number", least: 0.1, most: 86_400 },
+    otherwise: () => 5, // proxies and clients give up after 30 s, and people wonder sooner; until then errors have a status
+    help: "a stream that has brought nothing for so long brings a comment, with the place in the queue",
+  },
 };
+
+/** What acts from the next start on. */
+const STARTING: ReadonlySet<SettingName> = new Set(["host", "port", "other_programs", "credentials_secret"]);
+
+export function needsRestart(name: SettingName): boolean {
+  return STARTING.has(name);
+}
 
 export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
 
@@ -318,70 +352,6 @@ export function checkSetting<Name extends SettingName>(name: Name, value: unknow
   if (fits(form, given)) return given as Settings[Name];
   throw refuse(`it must be ${expectation(form)}`);
 }
-
-function fromText(form: SettingForm, text: string): unknown {
-  switch (form.kind) {
-    case "count":
-      return /^\d+$/.test(text) ? Number(text) : text;
-    case "number":
-      return /^\d+(\.\d+)?$/.test(text) ? Number(text) : text;
-    case "bytes": {
-      const [, digits, unit] = /^(\d+)(KiB|MiB|GiB)?$/.exec(text) ?? [];
-      return digits === undefined ? null : Number(digits) * (UNITS.get(unit ?? "") ?? 1);
-    }
-    case "texts":
-      return text.split(",").map((part) => part.trim());
-    default:
-      return text;
-  }
-}
-
-function fits(form: SettingForm, value: unknown): boolean {
-  switch (form.kind) {
-    case "count":
-    case "bytes":
-      return Number.isInteger(value) && isWithin(form, value);
-    case "number":
-      return Number.isFinite(value) && isWithin(form, value);
-    case "choice":
-      return form.of.some((known) => known === value);
-    case "text":
-      return isName(value);
-    case "texts":
-      return Array.isArray(value) && value.every(isName);
-  }
-}
-
-function isName(value: unknown): boolean {
-  return typeof value === "string" && value !== "";
-}
-
-function isWithin({ least, most }: { least: number; most: number }, value: unknown): boolean {
-  return typeof value === "number" && value >= least && value <= most;
-}
-
-function expectation(form: SettingForm): string {
-  switch (form.kind) {
-    case "count":
-      return `a whole number from ${form.least} to ${form.most}`;
-    case "number":
-      return `a number from ${form.least} to ${form.most}`;
-    case "bytes":
-      return `a number of bytes, or of KiB, MiB or GiB as in 4GiB, from ${form.least} to ${form.most}`;
-    case "choice":
-      return form.of.join(" or ");
-    case "text":
-      return "a text that is not empty";
-    case "texts":
-      return "a list of texts that are not empty";
-  }
-}
-
-const UNITS: ReadonlyMap<string, number> = new Map([
-  ["KiB", 2 ** 10],
-  ["MiB", 2 ** 20],
-  ["GiB", 2 ** 30],
-]);
 
 export function unknownSetting(place: string, name: string, near: string | null): Failure {
   const advice = near === null ? "" : `, perhaps ${near} was meant`;

@@ -5,65 +5,27 @@ import { Failure } from "../core/failure.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
-import type { StateMove } from "../models/step.ts";
-import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
-import { Recurrence, type StateSettings } from "./recurrence.ts";
-import { blocksFor, type Drawn, insertByRank, isMoreUrgent, Row, type RowLimits } from "./row.ts";
-import { StepCost, type StepLoad } from "./step-cost.ts";
-
-// Copying a block costs about as much as computing a few tokens.
-const COPY_TOKENS_MIN = 8;
-
-/** Tokens of one row that go through the model in this step. */
-export interface Part {
-  readonly id: number;
-  readonly token_ids: readonly number[];
-  /** Position of the first of them. */
-  readonly start: number;
-  /** The row's block table, up to the end of these tokens. */
-  readonly blocks: readonly number[];
-  /** How many of the last positions' logits are wanted: 0, or 1 and one for each draft. */
-  readonly outputs: number;
-  /** Where the row's recurrent layers step from and to; null for a model that has none. */
-  readonly state: StateMove | null;
-}
-
-/** One forward pass: first the copies, in their order, then all parts together. Each part is committed, or its row leaves. */
-export interface Plan extends StepLoad {
-  readonly parts: readonly Part[];
-  /** From block to block: a row goes on in a copy of what another may still write to. */
-  readonly copies: readonly { readonly id: number; readonly from: number; readonly to: number }[];
-}
+import type { BatcherSettings } from "./batcher-settings.ts";
+import { type BlockContent, BlockStore, type BlockTier, NO_TIER } from "./block-store.ts";
+import type { Copy, Part, Plan } from "./plan.ts";
+import { Recurrence, tellingStates } from "./recurrence.ts";
+import { blocksFor, type Drawn, insertByRank, Row, type RowLimits } from "./row.ts";
+import { RowWindows, tellingWindows } from "./row-windows.ts";
+import { isFollowing, nearestTail } from "./shared-tails.ts";
+import { StepCost } from "./step-cost.ts";
 
 interface OpenPlan extends Plan {
   readonly parts: Part[];
-  readonly copies: { id: number; from: number; to: number }[];
+  readonly copies: Copy[];
   decode_rows: number;
   extra_tokens: number;
   restored_blocks: number;
 }
 
-export interface BatcherSettings {
-  readonly blocks_max: number;
-  /** Blocks kept for what they contain while no row holds them. */
-  readonly cached_blocks_max: number;
-  /** Rows that step together; the others wait. */
-  readonly rows_max: number;
-  /** How long a step may take while rows decode: prompts get what that leaves. */
-  readonly decode_gap_ms_target: number;
-  /** Prompt tokens in a step while no row decodes. */
-  readonly chunk_tokens_max: number;
-  /** Blocks that the tier fills, or is given, in a step while rows decode. */
-  readonly restored_blocks_max: number;
-  /** Tokens guessed for a row in one step; 0: none. */
-  readonly draft_tokens_max: number;
-  /** Of recurrent layers; null: there are none. */
-  readonly states: StateSettings | null;
-}
-
 export class Batcher {
   readonly #settings: BatcherSettings;
   readonly #store: BlockStore;
+  readonly #windows: RowWindows | null;
   readonly #recurrence: Recurrence | null;
   readonly #cost: StepCost;
   #joined = 0;
@@ -72,19 +34,22 @@ export class Batcher {
   readonly #waiting: Row[] = [];
   readonly #active: Row[] = [];
 
-  /** `state_tier` keeps what recurrent layers keep: slots in place of blocks. */
-  constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER, state_tier: BlockTier = NO_TIER) {
+  /** `slot_tier` keeps what layers that see a window, or recurrent ones, keep: slots in place of blocks. */
+  constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER, slot_tier: BlockTier = NO_TIER) {
     assert(settings.chunk_tokens_max >= BLOCK_TOKENS, "a chunk holds a block");
-    const { states } = settings;
-    assert(states === null || states.slots_max >= 2 * settings.rows_max, "each row has a state to step from and to");
+    const { windows, states, chunk_tokens_max } = settings;
+    assert(
+      states === undefined || states.slots_max >= 2 * settings.rows_max,
+      "each row has a state to step from and to",
+    );
     this.#settings = settings;
-    const evicted: BlockTier["evicted"] = (block, content) => {
-      this.#recurrence?.evicted(content);
-      tier.evicted(block, content);
-    };
-    const both = { evicted, restore: tier.restore.bind(tier), has: tier.has.bind(tier) };
-    this.#store = new BlockStore(settings.blocks_max, both, settings.cached_blocks_max);
-    this.#recurrence = states && new Recurrence(states, this.#store, state_tier);
+    const telling = tellingWindows(
+      tellingStates(tier, () => this.#recurrence),
+      () => this.#windows,
+    );
+    this.#store = new BlockStore(settings.blocks_max, telling, settings.cached_blocks_max);
+    this.#windows = windows ? new RowWindows(windows, chunk_tokens_max, this.#store, slot_tier) : null;
+    this.#recurrence = states ? new Recurrence(states, this.#store, slot_tier) : null;
     this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
 
@@ -130,13 +95,17 @@ export class Batcher {
   next(): Plan {
     const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0 };
     this.#store.trim(this.#settings.restored_blocks_max);
+    this.#windows?.trim(this.#settings.restored_blocks_max);
     this.#admit();
-    const decoding = this.#active.filter((row) => row.pending === 1 && !this.#recurrence?.isFetching(row));
+    const decoding = this.#active.filter((row) => row.pending === 1 && this.#hasAll(row));
     const reading = this.#active.filter((row) => !decoding.includes(row));
     for (const row of decoding) this.#decode(row, decoding.length, plan);
     let budget = this.#cost.chunkTokens(decoding.length > 0);
     for (const row of reading) budget -= this.#read(row, budget, plan);
-    for (const { from } of plan.copies) this.#store.release(from);
+    for (const { from } of plan.copies) {
+      this.#windows?.letGo(from);
+      this.#store.release(from);
+    }
     return plan;
   }
 
@@ -156,6 +125,7 @@ export class Batcher {
     const length = part.start + part.token_ids.length - part.outputs + drawn_ids.length;
     row.length = Math.min(length, row.token_ids.length);
     this.#publish(row, part.start);
+    this.#windows?.pass(row);
     this.#recurrence?.settle(row, part.start + part.token_ids.length, this.#active);
     return { token_ids, finish };
   }
@@ -176,7 +146,9 @@ export class Batcher {
   }
 
   explain(prompt_ids: readonly number[], root: string): PrefixMatch {
-    return this.#store.explain(prompt_ids, root, (content) => this.#recurrence?.has(content) ?? true);
+    return this.#store.explain(prompt_ids, root, (contents) => {
+      return (this.#windows?.mayEnd(contents) ?? true) && (this.#recurrence?.mayEnd(contents) ?? true);
+    });
   }
 
   /** What blocks nobody reads hold, the last used first. */
@@ -184,22 +156,23 @@ export class Batcher {
     return this.#store.cached();
   }
 
-  /** The states that are kept, the last used first, slots in place of blocks. */
-  cachedStates(): ReturnType<BlockStore["cached"]> {
-    return this.#recurrence?.cached() ?? [];
-  }
-
-  get freeStates(): readonly number[] {
-    return this.#recurrence?.free ?? [];
-  }
-
   get freeBlocks(): readonly number[] {
     return this.#store.free;
+  }
+
+  /** What no row sees in layers with a window, or what recurrent ones keep; the last used first, slots in place of blocks. */
+  cachedSlots(): ReturnType<BlockStore["cached"]> {
+    return this.#windows?.cached() ?? this.#recurrence?.cached() ?? [];
+  }
+
+  get freeSlots(): readonly number[] {
+    return this.#windows?.free ?? this.#recurrence?.free ?? [];
   }
 
   /** Gives up at once what is cached beyond what may be. */
   trim(): void {
     this.#store.trim(Number.POSITIVE_INFINITY);
+    this.#windows?.trim(Number.POSITIVE_INFINITY);
   }
 
   /** Gives up the blocks nobody reads, to the tier if there is one. */
@@ -209,6 +182,7 @@ export class Batcher {
 
   checkIntegrity(): void {
     this.#store.checkIntegrity(this.#active.map((row) => row.blocks));
+    this.#windows?.checkIntegrity(this.#active);
     this.#recurrence?.checkIntegrity(this.#active);
     assert(this.#spare() >= 0, "every promised block can be taken");
     assert(this.#rows.size === this.#active.length + this.#waiting.length, "a row waits or is active");
@@ -221,9 +195,12 @@ export class Batcher {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
       if (this.#active.length >= this.#settings.rows_max) return;
       this.#reuse(row, null);
+      this.#windows?.settle(row, 0);
       if (this.#recurrence?.isFetching(row)) this.#recurrence.fallBack(row);
       row.blocks_promised = blocksFor(row.token_ids.length);
-      if (row.blocks_owed + this.#active.length > this.#spare()) {
+      this.#windows?.promise(row);
+      const owed = Math.max(row.blocks_owed - this.#spareBlocks(), row.slots_owed - this.#spareSlots());
+      if (owed + this.#active.length > 0) {
         this.#giveBack(row);
         return;
       }
@@ -251,7 +228,7 @@ export class Batcher {
     if (row.atBlockStart) {
       this.#reuse(row, plan);
       if (this.#hasRestoredEnough(plan)) return 0; // more may be there: it is not to be computed
-      if (this.#recurrence?.isFetching(row) && !this.#goesOnWithout(row)) return 0;
+      if (!(this.#settle(row, plan) && this.#goesOn(row))) return 0;
       if (this.#isFollowing(row)) return 0;
       if (this.#recurrence === null) this.#copyTail(row, plan);
     }
@@ -284,8 +261,9 @@ export class Batcher {
   }
 
   /** Computes what was not there after all; false when the row has to wait, as what others hold is not there to be promised anew. */
-  #goesOnWithout(row: Row): boolean {
-    this.#recurrence?.fallBack(row);
+  #goesOn(row: Row): boolean {
+    if (!this.#recurrence?.isFetching(row)) return true;
+    this.#recurrence.fallBack(row);
     if (this.#spare() >= 0) return true;
     this.#active.splice(this.#active.indexOf(row), 1);
     this.#waitAgain(row);
@@ -298,6 +276,14 @@ export class Batcher {
     return block;
   }
 
+  /** False while more of what the row sees is to be restored. */
+  #settle(row: Row, plan: OpenPlan): boolean {
+    if (this.#windows === null) return true;
+    const most = this.#settings.restored_blocks_max - plan.restored_blocks;
+    plan.restored_blocks += this.#windows.settle(row, plan.decode_rows > 0 ? most : Number.POSITIVE_INFINITY);
+    return this.#windows.isSettled(row);
+  }
+
   #hasRestoredEnough({ decode_rows, restored_blocks }: OpenPlan): boolean {
     return decode_rows > 0 && restored_blocks >= this.#settings.restored_blocks_max;
   }
@@ -305,39 +291,39 @@ export class Batcher {
   /** Whether to wait: a more urgent row computes this row's next block, or all that is left of its prompt. */
   #isFollowing(row: Row): boolean {
     if (this.#recurrence !== null) return this.#recurrence.isFollowing(row, this.#active);
-    const tokens = Math.min(BLOCK_TOKENS, row.pending - 1);
-    const alike = this.#active.filter((other) => sharedTokens(row, other) >= tokens);
-    const computed = alike.some((other) => other.length >= row.length + tokens);
-    return !computed && tokens >= COPY_TOKENS_MIN && alike.some((other) => isMoreUrgent(other, row));
+    return isFollowing(row, this.#active);
   }
 
   /** Goes on in a copy of a block that begins as this row's next: another row's, or one that is published. */
   #copyTail(row: Row, plan: OpenPlan): void {
-    const index = row.blocks.length;
-    const known = this.#store.nearest(row.blocks[index - 1] ?? null, row.limits.root, row.tokensOf(index));
-    let best = { from: known?.block ?? 0, tokens: known?.tokens ?? 0 };
-    for (const other of this.#active) {
-      const from = other.blocks[index];
-      const tokens = Math.min(sharedTokens(row, other), other.length - row.length);
-      const settled = plan.copies.every((copy) => copy.to !== from); // so that copies may be done in any order
-      if (from !== undefined && settled && tokens > best.tokens) best = { from, tokens };
-    }
-    const tokens = Math.min(best.tokens, row.pending - 1);
-    if (tokens < COPY_TOKENS_MIN || this.#spare() < 1) return;
+    const has = (block: number) => this.#windows?.has(block) ?? true;
+    const isSettled = (block: number) => plan.copies.every((copy) => copy.to !== block); // so that copies may be done in any order
+    const best = nearestTail(row, this.#active, this.#store, (block) => has(block) && isSettled(block));
+    if (best === null || this.#spare() < 1) return;
     this.#store.share(best.from); // until the plan is complete, so that nobody is given it meanwhile
-    const to = this.#store.take();
-    plan.copies.push({ id: row.id, from: best.from, to });
-    row.blocks.push(to);
-    row.length += tokens;
+    this.#windows?.hold(best.from);
+    const to = this.#takeBlock(row);
+    const slots = this.#windows && { from: this.#windows.slotOf(best.from), to: this.#windows.slotOf(to) };
+    plan.copies.push({ id: row.id, from: best.from, to, ...(slots && { slots }) });
+    row.length += best.tokens;
   }
 
   /** Gives the row blocks up to `end`, those of the least urgent rows if need be; false when that was the row itself. */
   #cover(row: Row, end: number): boolean {
     while (row.blocks.length < blocksFor(end)) {
-      if (row.blocks_owed > 0 || this.#spare() > 0) row.blocks.push(this.#store.take());
+      const has_block = row.blocks_owed > 0 || this.#spareBlocks() > 0;
+      const has_slot = row.slots_owed > 0 || this.#spareSlots() > 0;
+      if (has_block && has_slot) this.#takeBlock(row);
       else if (this.#preempt() === row) return false;
     }
     return true;
+  }
+
+  #takeBlock(row: Row): number {
+    const block = this.#store.take();
+    row.blocks.push(block);
+    this.#windows?.take(row);
+    return block;
   }
 
   /** The least urgent row waits again; it keeps what it has drawn, and its full blocks are cached for a while. */
@@ -358,11 +344,14 @@ export class Batcher {
       const block = row.blocks[index];
       const content = row.content(index);
       assert(block !== undefined && content !== null, "a full block has its tokens");
-      row.blocks[index] = this.#store.publish(block, content);
+      const known = this.#store.publish(block, content);
+      this.#windows?.published(block, known);
+      row.blocks[index] = known;
     }
   }
 
   #giveBack(row: Row): void {
+    this.#windows?.leave(row);
     this.#recurrence?.leave(row);
     for (const block of row.blocks.toReversed()) this.#store.release(block);
     row.blocks = [];
@@ -370,15 +359,30 @@ export class Batcher {
     row.blocks_promised = 0;
   }
 
-  /** Blocks that are available and promised to nobody. */
+  #partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
+    const count = blocksFor(row.length + token_ids.length);
+    const slots = this.#windows?.table(row, count);
+    const state = this.#recurrence?.move(row);
+    const part = { id: row.id, token_ids, start: row.length, blocks: row.blocks.slice(0, count), outputs };
+    return { ...part, ...(slots && { slots }), ...(state && { state }) };
+  }
+
+  /** Blocks, with their slots, that are available and promised to nobody. */
   #spare(): number {
+    return Math.min(this.#spareBlocks(), this.#spareSlots());
+  }
+
+  #spareBlocks(): number {
     return this.#active.reduce((spare, row) => spare - row.blocks_owed, this.#store.available);
   }
 
-  #partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
-    const blocks = row.blocks.slice(0, blocksFor(row.length + token_ids.length));
-    const state = this.#recurrence?.move(row) ?? null;
-    return { id: row.id, token_ids, start: row.length, blocks, outputs, state };
+  #spareSlots(): number {
+    return this.#windows?.spare(this.#active) ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Whether it holds all that its next token needs of those before. */
+  #hasAll(row: Row): boolean {
+    return (this.#windows?.isSettled(row) ?? true) && !this.#recurrence?.isFetching(row);
   }
 
   #row(id: number): Row {
@@ -386,12 +390,4 @@ export class Batcher {
     assert(row !== undefined, "a row that steps has joined and not left");
     return row;
   }
-}
-
-/** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */
-function sharedTokens(row: Row, other: Row): number {
-  const index = row.blocks.length;
-  if (other === row || other.limits.root !== row.limits.root || other.blocks[index - 1] !== row.blocks[index - 1])
-    return 0;
-  return equalTokens(row.tokensOf(index), other.tokensOf(index));
 }

@@ -97,6 +97,11 @@ export class BlockStore {
     return found.token_ids.every((token, index) => token === content.token_ids[index]) ? block : null;
   }
 
+  /** What a published block holds; null: it is not. */
+  contentOf(block: number): BlockContent | null {
+    return this.#contents[block] ?? null;
+  }
+
   /** Finds and shares. */
   hold(content: BlockContent): number | null {
     const block = this.find(content);
@@ -176,8 +181,9 @@ export class BlockStore {
   explain(
     token_ids: readonly number[],
     root: string,
-    mayEnd: (content: BlockContent) => boolean = () => true,
+    mayEnd: (contents: readonly BlockContent[]) => boolean = () => true,
   ): PrefixMatch {
+    const contents: BlockContent[] = [];
     let parent: number | null = null;
     let chain_hash = root;
     let position = 0;
@@ -191,7 +197,8 @@ export class BlockStore {
       if (block !== null) parent = block;
       else if (this.#tier.has(content)) in_memory = false;
       else break;
-      if (mayEnd(content)) matched_tokens = position + BLOCK_TOKENS;
+      contents.push(content);
+      if (mayEnd(contents)) matched_tokens = position + BLOCK_TOKENS;
     }
     if (!in_memory) return { matched_tokens, departure: null };
     const rest = token_ids.slice(position, position + BLOCK_TOKENS);

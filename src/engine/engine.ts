@@ -19,11 +19,13 @@ import { BLOCK_TOKENS } from "../models/block.ts";
 import type { Model } from "../models/family.ts";
 import { Step } from "../models/step.ts";
 import { AdapterShelf } from "./adapter-shelf.ts";
-import { Batcher, type Part } from "./batcher.ts";
+import { Batcher } from "./batcher.ts";
 import type { BlockFiles } from "./block-files.ts";
 import { NO_TIER } from "./block-store.ts";
 import { DiskTier } from "./disk-tier.ts";
-import { blockBytes, KvPool } from "./kv-pool.ts";
+import { blockBytes } from "./kv-pool.ts";
+import { LayerPools, roomFor } from "./layer-pools.ts";
+import type { Part } from "./plan.ts";
 import { ModelGrammars } from "./row-grammar.ts";
 import { type Draw, type SampledRow, Sampler, SamplerMemory } from "./sampler.ts";
 import { StatePool, stateBytes } from "./state-pool.ts";
@@ -62,10 +64,11 @@ const CACHED_SHARE_OF_WEIGHTS = 2;
 export class Engine implements Disposable {
   readonly #model: Model;
   readonly #batcher: Batcher;
-  readonly #pool: KvPool;
+  readonly #pools: LayerPools;
   readonly #states: StatePool;
   readonly #disk: DiskTier | null;
-  readonly #state_disk: DiskTier | null;
+  /** Of the layers that see a window, or of recurrent ones. */
+  readonly #slot_disk: DiskTier | null;
   readonly #drafts: boolean;
   #steps = 0;
   readonly #samplers = new Map<number, Sampler>();
@@ -78,23 +81,27 @@ export class Engine implements Disposable {
 
   /** `now` tells milliseconds. */
   constructor(model: Model, settings: EngineSettings, now: () => number, disk: Disk | null = null) {
-    const block_bytes = blockBytes(model.cache_shape);
     const state_bytes = stateBytes(model.state_shapes);
-    const shares = divideCache(settings.kv_bytes_max, { block_bytes, state_bytes }, settings.rows_max);
-    const { rows_max, states_max, blocks_per_state } = shares;
-    const blocks_max = Math.min(shares.blocks_max, Math.ceil(model.context_length / BLOCK_TOKENS) * rows_max);
-    const restored_blocks_max = Math.max(1, Math.floor(RESTORED_BYTES_MAX / block_bytes));
+    const { room, rows_max, states } = cacheRoom(model, settings);
+    const { blocks_max, block_bytes, slot_bytes } = room;
+    const both_bytes = block_bytes + slot_bytes;
+    const restored_blocks_max = Math.max(1, Math.floor(RESTORED_BYTES_MAX / both_bytes));
     this.#model = model;
     this.#drafts = settings.draft_tokens_max > 0;
-    this.#pool = new KvPool(model.cache_shape, blocks_max);
+    this.#pools = new LayerPools(model.cache_shape, room, settings.kv_bits);
     this.#states = new StatePool(model.state_shapes);
-    this.#disk = disk && new DiskTier(disk.files, disk.key, this.#pool, block_bytes);
-    this.#state_disk = disk && new DiskTier(disk.files, `${disk.key}-state`, this.#states, state_bytes);
+    const { blocks, slots } = this.#pools;
+    this.#disk = disk && new DiskTier(disk.files, disk.key, blocks, block_bytes);
+    this.#slot_disk =
+      disk && state_bytes > 0
+        ? new DiskTier(disk.files, `${disk.key}s`, this.#states, state_bytes)
+        : disk && slots && new DiskTier(disk.files, `${disk.key}w`, slots, slot_bytes);
     const cached_bytes_max = Math.max(CACHED_BYTES_MIN, CACHED_SHARE_OF_WEIGHTS * model.bytes_resident);
-    const cached_blocks_max = Math.floor(cached_bytes_max / block_bytes);
-    const states = state_bytes === 0 ? null : { slots_max: states_max, blocks_per_state };
-    const limits = { rows_max, blocks_max, cached_blocks_max, restored_blocks_max, states };
-    this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER, this.#state_disk ?? NO_TIER);
+    const cached_max = Math.floor(cached_bytes_max / both_bytes);
+    const windows = room.windows === null ? undefined : { ...room.windows, cached_slots_max: cached_max };
+    const cached_blocks_max = block_bytes === 0 ? blocks_max : cached_max;
+    const limits = { rows_max, blocks_max, cached_blocks_max, restored_blocks_max, windows, states };
+    this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER, this.#slot_disk ?? NO_TIER);
     this.#adapters = new AdapterShelf({
       measure: adapterBytes,
       load: (folder) => loadAdapter(folder, model.targets),
@@ -161,8 +168,11 @@ export class Engine implements Disposable {
     const plan = this.#batcher.next();
     const began_ms = this.#now(); // what the tier took says nothing of what a token costs
     try {
-      for (const { blocks } of plan.parts) for (const block of blocks) this.#pool.cover(block);
-      this.#pool.copy(plan.copies);
+      const { blocks: whole, slots: windowed } = this.#pools;
+      for (const { blocks } of plan.parts) for (const block of blocks) whole.cover(block);
+      for (const { slots } of plan.parts) for (const slot of slots ?? []) windowed?.cover(slot);
+      whole.copy(plan.copies);
+      windowed?.copy(plan.copies.flatMap(({ slots }) => slots ?? []));
     } catch (error) {
       const ids = new Set([...plan.parts, ...plan.copies].map(({ id }) => id));
       return [...ids].map((id) => this.#fail(id, error));
@@ -182,11 +192,13 @@ export class Engine implements Disposable {
     const steps = this.#steps;
     if (this.rows === 0) {
       this.#batcher.trim();
-      this.#pool.forget(this.#batcher.freeBlocks);
-      this.#states.forget(this.#batcher.freeStates);
+      this.#pools.blocks.forget(this.#batcher.freeBlocks);
+      this.#pools.slots?.forget(this.#batcher.freeSlots);
+      this.#states.forget(this.#batcher.freeSlots);
     }
-    await this.#disk?.keep(this.#batcher.cached(), () => this.#steps === steps);
-    await this.#state_disk?.keep(this.#batcher.cachedStates(), () => this.#steps === steps);
+    const isIdle = () => this.#steps === steps;
+    await this.#slot_disk?.keep(this.#batcher.cachedSlots(), isIdle);
+    await this.#disk?.keep(this.#batcher.cached(), isIdle);
   }
 
   checkIntegrity(): void {
@@ -194,7 +206,7 @@ export class Engine implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#pool[Symbol.dispose]();
+    this.#pools[Symbol.dispose]();
     this.#states[Symbol.dispose]();
     this.#adapters[Symbol.dispose]();
   }
@@ -219,10 +231,10 @@ export class Engine implements Disposable {
   /** The logits of all outputs, part by part, or null when no part has one. */
   #forward(parts: readonly Part[]): StepLogits | null {
     using step = new Step(
-      parts.map(({ id, start, blocks, token_ids, state }) => {
-        return { start, blocks, count: token_ids.length, adapter: this.#adapters.of(id), state };
+      parts.map(({ id, start, blocks, slots, token_ids, state }) => {
+        return { start, blocks, slots, count: token_ids.length, adapter: this.#adapters.of(id), state };
       }),
-      this.#pool.layers,
+      this.#pools.layers,
       this.#states,
     );
     using tokens = fromTokens(parts.flatMap((part) => part.token_ids));
@@ -283,6 +295,22 @@ export class Engine implements Disposable {
     this.remove(id);
     return { kind: "failed", id, failure: toRecord(error, "engine") };
   }
+}
+
+/** How the memory of a cache is divided: blocks, slots of windows, states of recurrent layers. */
+function cacheRoom(model: Model, settings: EngineSettings) {
+  const { cache_shape, context_length } = model;
+  const { kv_bits, kv_bytes_max } = settings;
+  const state_bytes = stateBytes(model.state_shapes);
+  if (state_bytes === 0) {
+    return { room: roomFor(cache_shape, context_length, settings), rows_max: settings.rows_max, states: undefined };
+  }
+  const block_bytes = blockBytes(cache_shape, kv_bits);
+  const shares = divideCache(kv_bytes_max, { block_bytes, state_bytes }, settings.rows_max);
+  const { rows_max, blocks_max, states_max, blocks_per_state } = shares;
+  const left = { ...settings, rows_max, kv_bytes_max: blocks_max * block_bytes };
+  const room = roomFor(cache_shape, context_length, left);
+  return { room, rows_max, states: { slots_max: states_max, blocks_per_state } };
 }
 
 /** Places of the outputs among the tokens of all parts. */

@@ -1,10 +1,12 @@
 /** Keys and values of every row of a model, in blocks that belong to nobody in particular. Knows no row and no schedule. */
 
+import type { KvBits } from "../core/settings.ts";
 import { evaluate, fromBytes, type MlxArray, memoryOf } from "../mlx/array.ts";
 import { forget, hasExtras, reserve } from "../mlx/extras.ts";
 import { concatenate, sliceUpdate, take, zeros } from "../mlx/ops.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { CacheShape } from "../models/family.ts";
+import { packedItems, refuseUnevenGroups } from "../models/packed-cache.ts";
 import type { LayerCache } from "../models/step.ts";
 
 // A pool that cannot be reserved begins with this many blocks, and doubles.
@@ -13,22 +15,25 @@ const BLOCKS_MIN = 64;
 export class KvPool implements Disposable {
   readonly layers: readonly LayerCache[];
   readonly #shape: CacheShape;
+  readonly #bits: KvBits;
   readonly #blocks_max: number;
   #blocks: number;
 
-  /** Memory is taken as blocks are written, up to `blocks_max` of them. */
-  constructor(shape: CacheShape, blocks_max: number) {
+  /** Memory is taken as blocks are written, up to `blocks_max` of them. Throws a `Failure` when the bits do not fit the shape. */
+  constructor(shape: CacheShape, blocks_max: number, bits: KvBits = 32) {
+    refuseUnevenGroups(shape, bits);
     this.#shape = shape;
+    this.#bits = bits;
     this.#blocks_max = blocks_max;
     this.#blocks = hasExtras() ? blocks_max : Math.min(BLOCKS_MIN, blocks_max);
-    this.layers = Array.from({ length: shape.layers }, () => blank(shape, this.#blocks));
+    this.layers = Array.from({ length: shape.layers }, () => blank(shape, this.#blocks, bits));
   }
 
   /** Makes room for `block`. */
   cover(block: number): void {
     if (block < this.#blocks) return;
     const blocks = Math.min(Math.max(2 * this.#blocks, block + 1), this.#blocks_max);
-    for (const layer of this.layers) grow(layer, blank(this.#shape, blocks - this.#blocks));
+    for (const layer of this.layers) grow(layer, blank(this.#shape, blocks - this.#blocks, this.#bits));
     this.#blocks = blocks;
   }
 
@@ -59,7 +64,7 @@ export class KvPool implements Disposable {
     const held = Uint32Array.from(blocks.filter((block) => block < this.#blocks)).sort();
     const arrays = this.layers.flatMap(({ keys, values }) => [keys, values]);
     evaluate(...arrays);
-    for (const array of arrays) forget(array, held, blockBytes(this.#shape) / arrays.length);
+    for (const array of arrays) forget(array, held, blockBytes(this.#shape, this.#bits) / arrays.length);
   }
 
   [Symbol.dispose](): void {
@@ -73,19 +78,23 @@ export class KvPool implements Disposable {
   #memory(block: number): { offset: number; memory: Uint8Array }[] {
     const arrays = this.layers.flatMap(({ keys, values }) => [keys, values]);
     evaluate(...arrays); // a step that failed may have left copies undone
-    const bytes = blockBytes(this.#shape) / arrays.length;
+    const bytes = blockBytes(this.#shape, this.#bits) / arrays.length;
     return arrays.map((array, index) => ({ offset: index * bytes, memory: memoryOf(array, block * bytes, bytes) }));
   }
 }
 
 /** Bytes of one block over all layers. */
-export function blockBytes({ layers, kv_heads, head_dim }: CacheShape): number {
-  const float_bytes = 4;
-  return 2 * layers * kv_heads * head_dim * BLOCK_TOKENS * float_bytes;
+export function blockBytes({ layers, kv_heads, head_dim }: CacheShape, bits: KvBits = 32): number {
+  const head_bytes = bits === 32 ? 4 * head_dim * BLOCK_TOKENS : 2 * packedItems(head_dim, bits);
+  return 2 * layers * kv_heads * head_bytes;
 }
 
-function blank({ kv_heads, head_dim }: CacheShape, blocks: number): LayerCache {
+function blank({ kv_heads, head_dim }: CacheShape, blocks: number, bits: KvBits): LayerCache {
   const make = hasExtras() ? reserve : zeros;
+  if (bits !== 32) {
+    const shape = [blocks, kv_heads, packedItems(head_dim, bits)];
+    return { keys: make(shape, "uint16"), values: make(shape, "uint16") };
+  }
   return {
     keys: make([blocks, kv_heads, head_dim, BLOCK_TOKENS], "float32"),
     values: make([blocks, kv_heads, BLOCK_TOKENS, head_dim], "float32"),
@@ -109,6 +118,6 @@ function copyBlock(pool: MlxArray, from: number, to: number): MlxArray {
   using taken = take(pool, number, 0);
   evaluate(taken);
   using before = pool;
-  const updated = sliceUpdate(before, taken, [to, 0, 0, 0], [to + 1, ...rest]);
+  const updated = sliceUpdate(before, taken, [to, ...rest.map(() => 0)], [to + 1, ...rest]);
   return updated;
 }

@@ -39,9 +39,10 @@ export class Recurrence {
     return this.#states.cached();
   }
 
-  /** Whether a row could go on from the end of this block. */
-  has(content: BlockContent): boolean {
-    return this.#states.has(content);
+  /** Whether a row could go on from the end of these blocks of a text. */
+  mayEnd(contents: readonly BlockContent[]): boolean {
+    const last = contents.at(-1);
+    return last !== undefined && this.#states.has(last);
   }
 
   /** For a part that is planned. */
@@ -137,6 +138,18 @@ export class Recurrence {
     this.#rows.set(row, known);
     return known;
   }
+}
+
+/** `tier`, of which rows' states are told too. */
+export function tellingStates(tier: BlockTier, recurrence: () => Recurrence | null): BlockTier {
+  return {
+    evicted(block, content) {
+      recurrence()?.evicted(content);
+      tier.evicted(block, content);
+    },
+    restore: (block, content) => tier.restore(block, content),
+    has: (content) => tier.has(content),
+  };
 }
 
 /** How many tokens both have in common from the start, in whole blocks. */

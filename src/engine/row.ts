@@ -41,6 +41,9 @@ export class Row {
   length = 0;
   /** Blocks the row was promised when it became active. */
   blocks_promised = 0;
+  /** Of the blocks, those it holds a slot of too, as they are in sight of layers with a window. */
+  seen = { start: 0, end: 0 };
+  slots_promised = 0;
   drawn = 0;
   prompt_tokens_computed = 0;
 
@@ -71,6 +74,10 @@ export class Row {
   /** The same of its prompt alone: the next prompt of a talk begins with this one. */
   get prompt_boundary(): number {
     return wholeBlocks(this.prompt_tokens - 1);
+  }
+
+  get slots_owed(): number {
+    return Math.max(0, this.slots_promised - (this.seen.end - this.seen.start));
   }
 
   get atBlockStart(): boolean {

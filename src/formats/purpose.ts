@@ -11,13 +11,24 @@ import { asObject, readJson } from "./json.ts";
 export function purposeOf(path: string): Purpose {
   if (!statSync(path).isDirectory()) return CHAT;
   const config = optionalFields(path, "config.json") ?? {};
-  const [architecture = ""] = texts(config["architectures"]);
+  const architecture = architectureOf(config);
   const modules = modulesOf(path);
   const classifies = architecture.endsWith("ForSequenceClassification");
   if (modules !== null && !classifies) return moduled(path, config, modules);
   if (classifies) return classifier(path, config);
   if (ENCODERS.has(String(config["model_type"]))) return plainEncoder(path, config, architecture);
   return isRanking(path) ? wordRanking(path) : CHAT;
+}
+
+/** As far as the config alone tells: a decoder may be meant for vectors or scores by its other files. */
+export function purposeOfConfig(config: Fields): Purpose["kind"] {
+  if (architectureOf(config).endsWith("ForSequenceClassification")) return "reranker";
+  return ENCODERS.has(String(config["model_type"])) ? "embedding" : "chat";
+}
+
+function architectureOf(config: Fields): string {
+  const [architecture = ""] = texts(config["architectures"]);
+  return architecture;
 }
 
 const CHAT: Purpose = { kind: "chat" };

@@ -24,9 +24,10 @@ const stats = describe(
   { "application/json": auditStatsSchema },
   [400, 403],
 );
-const anyText = Type.Object({}, { description: "One entry of the list after another." });
-const whole = describe("Server", "Write out the audit", { "application/json": anyText }, [400, 403]);
-const live = describe("Server", "Follow the audit", { "application/json": anyText }, [400, 403]);
+const entry = auditPageSchema.properties.data.items;
+const written = { "application/jsonl": entry, "text/csv": Type.String({ examples: [csvLine(AUDIT_COLUMNS)] }) };
+const whole = describe("Server", "Write out the audit, an entry a line", written, [400, 403]);
+const live = describe("Server", "Follow the audit", { "text/event-stream": entry }, [400, 403]);
 
 export function auditRoutes(parts: RouteParts) {
   const { audit } = parts;

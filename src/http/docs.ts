@@ -8,6 +8,7 @@ import script from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import { anthropicErrorSchema } from "../wire/anthropic-problem.ts";
 import { ollamaErrorSchema } from "../wire/ollama-problem.ts";
 import { problemSchema } from "../wire/problem.ts";
+import { withExamples } from "./examples.ts";
 
 /** Whatever the page should try, a browser loads nothing from elsewhere. */
 const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
@@ -55,6 +56,9 @@ export function docsRoutes(version: string) {
   };
   return (
     new Elysia({ normalize: false })
+      .onAfterHandle(async ({ path, responseValue }) => {
+        if (path === "/openapi.json") withExamples(responseValue as Parameters<typeof withExamples>[0]);
+      })
       .use(swagger({ path: "/docs", specPath: "/openapi.json", provider: "swagger-ui", documentation: document }))
       // In place of the plugin's own page, which loads its script from another host.
       .get("/docs", async () => content(PAGE, "text/html"), { detail: { hide: true } })

@@ -11,6 +11,7 @@ import type { Call, Endpoint, Protocol, Reply } from "../core/exchange.ts";
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import { violation } from "../wire/violation.ts";
+import { waitingWords } from "../wire/waiting.ts";
 import { parseJson, readText } from "./body.ts";
 import { streamed } from "./event-stream.ts";
 import { Exchange } from "./exchange.ts";
@@ -72,12 +73,12 @@ export function openDoor<Schema extends TSchema>(
       const kept = door.protocol === "ollama" ? asked() : null; // no provider is asked in it: all of it is understood here
       if (kept?.kind === "keep") return await keep(parts, exchange, kept);
       const opening = parts.gateway.open(call, exchange.trace, exchange.signal);
-      const { waiting } = door.framing;
-      if (waiting === null || !call.stream || (await settlesWithin(parts.waiting_ms, opening))) {
+      const words = call.stream ? wordsOf(parts, door, exchange) : null;
+      if (words === null || (await settlesWithin(parts.silence_ms(), opening))) {
         return await respond(parts, door, exchange, await opening, asked);
       }
-      const pieces = afterWaiting(waiting, parts.waiting_ms, opening, (reply) =>
-        piecesOf(door, exchange, reply, asked),
+      const pieces = afterWaiting(words, parts.silence_ms, opening, (reply) =>
+        piecesOf(parts, door, exchange, reply, asked),
       );
       const lastWords = (error: unknown) => door.framing.frame(door.lastWords(error, exchange.request_id));
       return streamed({ pieces, lastWords, headers: { "content-type": door.framing.media_type } }, exchange, parts);
@@ -139,7 +140,8 @@ async function respond(
       const wanted = asked();
       assert(wanted.kind === "generation", "events answer a generation");
       const events = new Events(reply.events, exchange);
-      if (wanted.stream) return stream(streamedAnswer(wanted, events, door.framing));
+      if (wanted.stream)
+        return stream(neverSilent(parts, door, exchange, streamedAnswer(wanted, events, door.framing)));
       return json(exchange, await wholeAnswer(wanted, events));
     }
     case "embeddings": {
@@ -160,19 +162,46 @@ async function respond(
   }
 }
 
+/** Makes what is said in a silence: where the request stands now. null: the protocol has no place for it. */
+function wordsOf(
+  { owner }: RouteParts,
+  { framing: { waiting } }: Pick<Door<TSchema>, "framing">,
+  { request_id }: Exchange,
+): (() => string) | null {
+  return waiting === null ? null : () => waiting(waitingWords(owner.waitOf(request_id)));
+}
+
+async function* neverSilent(
+  parts: RouteParts,
+  door: Pick<Door<TSchema>, "framing">,
+  exchange: Exchange,
+  pieces: AsyncGenerator<string, void, undefined>,
+): AsyncGenerator<string, void, undefined> {
+  const words = wordsOf(parts, door, exchange);
+  if (words === null) return yield* pieces;
+  while (true) {
+    const next = pieces.next();
+    while (!(await settlesWithin(parts.silence_ms(), next))) yield words();
+    const { done, value } = await next;
+    if (done === true) return;
+    yield value;
+  }
+}
+
 async function* afterWaiting(
-  waiting: string,
-  waiting_ms: number,
+  words: () => string,
+  silence_ms: () => number,
   opening: Promise<Reply>,
   piecesOf: (reply: Reply) => AsyncGenerator<string | Uint8Array, void, undefined>,
 ): AsyncGenerator<string | Uint8Array, void, undefined> {
-  do yield waiting;
-  while (!(await settlesWithin(waiting_ms, opening)));
+  do yield words();
+  while (!(await settlesWithin(silence_ms(), opening)));
   yield* piecesOf(await opening);
 }
 
 /** Of an answer to a stream that has begun: also a provider's refusal can only be an event of it then. */
 async function* piecesOf(
+  parts: RouteParts,
   { framing }: Pick<Door<TSchema>, "framing">,
   exchange: Exchange,
   reply: Reply,
@@ -184,7 +213,8 @@ async function* piecesOf(
     const wanted = asked();
     assert(wanted.kind === "generation", "events answer a generation");
     exchange.hold(reply.events);
-    return yield* streamedAnswer(wanted, new Events(reply.events, exchange), framing);
+    const pieces = streamedAnswer(wanted, new Events(reply.events, exchange), framing);
+    return yield* neverSilent(parts, { framing }, exchange, pieces);
   }
   exchange.hold(reply.pieces);
   exchange.tokenCame();

@@ -101,8 +101,8 @@ export interface Framing {
   frame(chunk: object): string;
   /** Goes behind the last chunk of a whole answer. */
   readonly ending: string;
-  /** Tells a caller who waits for the first chunk that somebody is there; null: the protocol has no word for it. */
-  readonly waiting: string | null;
+  /** Tells a caller who waits that somebody is there, in one line of words; null: the protocol has no place for them. */
+  readonly waiting: ((words: string) => string) | null;
 }
 
 export async function* streamedAnswer(

@@ -2,6 +2,7 @@
 
 import { Elysia } from "elysia";
 import type { ModelList, ModelRecord } from "../core/backend.ts";
+import type { ModelCard } from "../core/card.ts";
 import { Failure } from "../core/failure.ts";
 import type { Outlook } from "../core/routing.ts";
 import { anthropicModelBody, anthropicModelListBody } from "../wire/anthropic-models.ts";
@@ -26,14 +27,18 @@ export function modelRoutes(parts: RouteParts) {
 async function listFor(request: Request, parts: RouteParts) {
   const models = parts.models.models();
   if (speaksAnthropic(request)) return anthropicModelListBody(models);
-  const outlooks = models.map(async (model) => modelBody(model, await outlookOf(model.name, parts)));
-  return modelListBody(await Promise.all(outlooks));
+  const bodies = models.map(async (model) => {
+    const outlook = await outlookOf(model.name, parts); // others are answered between the files of two models
+    return modelBody(model, cardOf(model.name, parts), outlook);
+  });
+  return modelListBody(await Promise.all(bodies));
 }
 
 async function oneFor(request: Request, parts: RouteParts) {
   const model = find(parts.models, request);
   if (speaksAnthropic(request)) return anthropicModelBody(model);
-  return cardBody(parts.models.card(model.name), modelBody(model, await outlookOf(model.name, parts)));
+  const card = parts.models.card(model.name);
+  return cardBody(card, modelBody(model, card, await outlookOf(model.name, parts)));
 }
 
 function find(models: ModelList, request: Request): ModelRecord {
@@ -41,6 +46,16 @@ function find(models: ModelList, request: Request): ModelRecord {
   const model = models.models().find((model) => model.name === id);
   if (model !== undefined) return model;
   throw new Failure("not_found", `Cannot find model "${id}": this server does not have it`, "model");
+}
+
+/** null: it is there, but cannot be read. */
+function cardOf(model: string, { models }: RouteParts): ModelCard | null {
+  try {
+    return models.card(model);
+  } catch (error) {
+    if (error instanceof Failure) return null;
+    throw error;
+  }
 }
 
 /** null: it is there, but cannot be read. */

@@ -43,7 +43,8 @@ const details = {
 
 export function ollamaModelRoutes(parts: RouteParts) {
   const { models, owner, version } = parts;
-  const greet = (request: Request) => new Response(greeting(request, version));
+  const greet = (request: Request) =>
+    new Response(greeting(request, version), { headers: { "content-type": "text/plain; charset=utf-8" } });
   return new Elysia({ normalize: false })
     .get("/", async ({ request }) => greet(request), { detail: details.root })
     .head("/", async ({ request }) => greet(request), { detail: details.root })

@@ -1,6 +1,7 @@
 /** What all endpoints of OpenAI's dialect have in common. */
 
 import { streamProblem } from "../wire/problem.ts";
+import { comment } from "../wire/waiting.ts";
 import { dataLine } from "./generation.ts";
 
 export const OPENAI = {
@@ -10,7 +11,7 @@ export const OPENAI = {
     media_type: "text/event-stream; charset=utf-8",
     frame: dataLine,
     ending: "data: [DONE]\n\n",
-    waiting: null,
+    waiting: comment,
   },
   lastWords: streamProblem,
 } as const;

@@ -3,6 +3,7 @@
 import type { AuditLog } from "../core/audit.ts";
 import type { ModelList } from "../core/backend.ts";
 import type { Gateway } from "../core/exchange.ts";
+import type { HubDesk } from "../core/hub.ts";
 import type { OwnerDesk } from "../core/owner.ts";
 import type { PrefixCache } from "../core/prefix.ts";
 import type { ProfileDesk } from "../core/profile.ts";
@@ -19,14 +20,15 @@ export interface ServerParts {
   readonly prefix_cache: PrefixCache;
   readonly owner: OwnerDesk;
   readonly profiles: ProfileDesk;
+  readonly hub: HubDesk;
   readonly version: string;
   readonly requestId: () => string;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** A stream that is not read for so long is cut, and its generation ends. */
   readonly unread_ms_max: number;
-  /** A stream that has not begun after so long begins with a word that it will, and goes on so. */
-  readonly waiting_ms: number;
+  /** A stream that has brought nothing for so long brings a word that somebody is there; the owner may change it. */
+  readonly silence_ms: () => number;
   /** Told of every error that is a bug of ours; the caller only learns the request's id. */
   readonly reportBug: (error: unknown, request_id: string) => void;
 }

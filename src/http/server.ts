@@ -15,6 +15,7 @@ import { completionRoutes } from "./completions.ts";
 import { docsRoutes } from "./docs.ts";
 import { embeddingRoutes } from "./embeddings.ts";
 import { healthRoutes } from "./health.ts";
+import { huggingfaceRoutes } from "./huggingface.ts";
 import { refuseForeign } from "./loopback.ts";
 import { messageRoutes } from "./messages.ts";
 import { modelRoutes } from "./models.ts";
@@ -78,6 +79,7 @@ export function createServer(given: ServerParts): Server {
     .use(adminRoutes(parts))
     .use(settingRoutes(parts))
     .use(profileRoutes(parts))
+    .use(huggingfaceRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
   const answer = async (request: Request) => await app.handle(request);

@@ -8,19 +8,19 @@ import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
 
 const TAG = "Settings";
+/** The hub's are with its token. */
+const GROUPS = ["pool", "timeouts", "engine", "routing", "audit", "server"] as const satisfies readonly SettingGroup[];
 
 export function settingRoutes(parts: RouteParts) {
-  return new Elysia({ normalize: false })
-    .use(groupRoutes("pool", parts))
-    .use(groupRoutes("timeouts", parts))
-    .use(groupRoutes("engine", parts))
-    .get("/api/settings/pool/status", async () => parts.owner.status(), {
-      detail: describe(TAG, "Show the pool", { "application/json": poolStatusSchema }, [403]),
-    });
+  const app = new Elysia({ normalize: false });
+  for (const group of GROUPS) app.use(groupRoutes(group, parts));
+  return app.get("/api/settings/pool/status", async () => parts.owner.status(), {
+    detail: describe(TAG, "Show the pool", { "application/json": poolStatusSchema }, [403]),
+  });
 }
 
-function groupRoutes(group: Exclude<SettingGroup, "server">, { owner }: RouteParts) {
-  const path = `/api/settings/${group}` as const;
+function groupRoutes(group: (typeof GROUPS)[number], { owner }: RouteParts) {
+  const path = `/api/settings/${group}`;
   const shown = { "application/json": settingsSchema(group) };
   const applied = { "application/json": settingsAppliedSchema(group) };
   return new Elysia({ normalize: false })

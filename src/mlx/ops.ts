@@ -152,6 +152,12 @@ export function quantize(weight: MlxArray, { mode, group_size, bits }: Quantizat
   return fromVectorSlot(mode === "affine" ? 3 : 2);
 }
 
+/** The same bytes as items of another size, more or fewer along the last axis. */
+export function view(a: MlxArray, dtype: Dtype): MlxArray {
+  const { native, stream } = library();
+  return fromSlot("mlx_view", native.mlx_view(emptySlot(), a.handle, dtypes[dtype], stream));
+}
+
 export function reshape(a: MlxArray, shape: readonly number[]): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_reshape", native.mlx_reshape(emptySlot(), a.handle, integers(shape), shape.length, stream));

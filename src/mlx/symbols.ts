@@ -73,6 +73,7 @@ export const symbols = {
     mlx_argmax_axis: reduction,
     mlx_argpartition_axis: { args: [slot, handle, "i32", "i32", handle], returns: failed },
     mlx_astype: alongAxis,
+    mlx_view: alongAxis,
     mlx_concatenate_axis: alongAxis,
     mlx_contiguous: { args: [slot, handle, "bool", handle], returns: failed },
     mlx_dequantize: {

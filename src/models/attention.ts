@@ -20,6 +20,7 @@ import {
   type Target,
   weightsOf,
 } from "./layers.ts";
+import { isPacked, unpackBlocks, writePacked } from "./packed-cache.ts";
 import { inOwnForm } from "./projection.ts";
 import { type Rope, rotate } from "./rope.ts";
 import { attendCapped } from "./soft-cap.ts";
@@ -58,6 +59,7 @@ export interface AttentionParts {
 
 export interface Attention extends Disposable {
   readonly targets: readonly Target[];
+  readonly window?: number | undefined;
   /**
    * `x` (tokens, hidden), unchanged in shape: residual + factor · post_norm(o(attend(norm(x)))). Keeps the tokens' keys
    * and values in the step's cache.
@@ -69,11 +71,17 @@ export interface Attention extends Disposable {
 export function attention(parts: AttentionParts): Attention {
   const queries = parts.gate === undefined ? [parts.q] : []; // in files one matrix with the gate
   const targets = [...queries, parts.k, parts.v, parts.o].map(({ target }) => target);
-  if (hasExtras()) return { ...fused(parts), targets };
-  return { targets, apply: (x, step, residual = x) => compose(x, residual, parts, step), [Symbol.dispose]: () => {} };
+  const { window } = parts;
+  if (hasExtras()) return { ...fused(parts), targets, window };
+  return {
+    targets,
+    window,
+    apply: (x, step, residual = x) => compose(x, residual, parts, step),
+    [Symbol.dispose]: () => {},
+  };
 }
 
-function fused(parts: AttentionParts): Omit<Attention, "targets"> {
+function fused(parts: AttentionParts): Omit<Attention, "targets" | "window"> {
   const { norm, q, k, v, o, rope, q_norm, k_norm, post_norm } = parts;
   const own = norm?.kind === "rms" ? norm : undefined;
   const norms = [q_norm, k_norm].map((each) => each?.weight ?? null);
@@ -107,7 +115,7 @@ function fused(parts: AttentionParts): Omit<Attention, "targets"> {
       if (step.adapted.length > 0 || gate) return fusedAround(x, residual, parts, layer, alone, step, gate);
       using normed = norm === undefined || norm === own ? null : normalize(x, norm);
       const cache = step.cache(parts.layer);
-      return applyAttention(layer, normed ?? x, residual, cache, step.layout, step.angles(rope));
+      return applyAttention(layer, normed ?? x, residual, cache, layoutOf(parts, step), step.angles(rope));
     },
     [Symbol.dispose]: () => owned.dispose(),
   };
@@ -117,12 +125,13 @@ function fused(parts: AttentionParts): Omit<Attention, "targets"> {
 function fusedAround(
   x: MlxArray,
   residual: MlxArray,
-  { norm, layer: number, rope, post_norm, residual_factor }: AttentionParts,
+  parts: AttentionParts,
   layer: NativeLayer,
   alone: readonly NativeLinear[],
   step: Step,
   gate: Linear | NativeLinear | undefined,
 ): MlxArray {
+  const { norm, layer: number, rope, post_norm, residual_factor } = parts;
   const [q, k, v, o] = alone;
   assert(q !== undefined && k !== undefined && v !== undefined && o !== undefined, "attention has four projections");
   using normed = norm === undefined ? null : normalize(x, norm);
@@ -130,7 +139,7 @@ function fusedAround(
   using keys = adapted(normed ?? x, k, step);
   using values = adapted(normed ?? x, v, step);
   using projected = concatenate([queries, keys, values], 1);
-  using mixed = mixAttention(layer, projected, step.cache(number), step.layout, step.angles(rope));
+  using mixed = mixAttention(layer, projected, step.cache(number), layoutOf(parts, step), step.angles(rope));
   using gated = gate === undefined ? null : throughGate(mixed, normed ?? x, gate);
   using out = adapted(gated ?? mixed, o, step);
   return close(out, residual, post_norm, residual_factor ?? 1);
@@ -140,6 +149,10 @@ function throughGate(attended: MlxArray, x: MlxArray, gate: Linear | NativeLinea
   using wanted = linear(x, gate);
   using share = sigmoid(wanted);
   return multiply(attended, share);
+}
+
+function layoutOf({ window }: AttentionParts, step: Step): MlxArray {
+  return window === undefined ? step.layout : step.slot_layout;
 }
 
 function compose(x: MlxArray, residual: MlxArray, parts: AttentionParts, step: Step): MlxArray {
@@ -172,19 +185,20 @@ function attendSpan(
   using new_values = headsOf(all.values, span, kv_heads, head_dim);
   using queries = rotate(query_heads, rope, span.start);
   using new_keys = rotate(key_heads, rope, span.start);
-  write(cache, new_keys, new_values, span);
-  using keys = read(cache.keys, span, [1, 0, 3, 2]);
-  using values = read(cache.values, span, [1, 0, 2, 3]);
-  const mask: Mask =
-    window !== undefined && span.start + span.count > window
-      ? step.window(span, window)
-      : span.count === 1
-        ? "none"
-        : "causal";
+  const table = window === undefined ? span.blocks : (span.slots ?? span.blocks);
+  write(cache, new_keys, new_values, { ...span, blocks: table });
+  // What lies behind the window of the first token may be another sequence's by now.
+  const hidden = Math.floor(Math.max(0, span.start + 1 - (window ?? span.start + 1)) / BLOCK_TOKENS);
+  const seen = { count: span.start + span.count - hidden * BLOCK_TOKENS, blocks: table.slice(hidden) };
+  using keys = read(cache.keys, seen, head_dim, [1, 0, 3, 2]);
+  using values = read(cache.values, seen, head_dim, [1, 0, 2, 3]);
+  const needs_mask = soft_cap !== undefined || (window !== undefined && span.start + span.count > window);
+  using shown = needs_mask ? maskOf(step.window(span, window ?? span.start + span.count), seen.count) : null;
+  const mask: Mask = shown ?? (span.count === 1 ? "none" : "causal");
   using mixed =
-    soft_cap === undefined
+    soft_cap === undefined || shown === null
       ? attend(queries, keys, values, scale, mask, parts.sinks ?? null)
-      : attendCapped(queries, keys, values, scale, soft_cap, step.window(span, window ?? span.start + span.count));
+      : attendCapped(queries, keys, values, scale, soft_cap, shown);
   using by_position = transpose(mixed, [0, 2, 1, 3]);
   return reshape(by_position, [span.count, heads * head_dim]);
 }
@@ -203,8 +217,17 @@ function headsOf(x: MlxArray, { first, count }: Span, heads: number, head_dim: n
   return transpose(normed ?? split, [0, 2, 1, 3]);
 }
 
-/** Puts (1, kv_heads, count, head_dim) into the span's blocks, block by block. */
-function write(cache: LayerCache, keys: MlxArray, values: MlxArray, { start, count, blocks }: Span): void {
+/** Puts (1, kv_heads, count, head_dim) into the span's blocks. */
+function write(cache: LayerCache, keys: MlxArray, values: MlxArray, span: Span): void {
+  if (isPacked(cache.keys)) {
+    cache.keys = writePacked(cache.keys, keys, span);
+    cache.values = writePacked(cache.values, values, span);
+  } else writeFloats(cache, keys, values, span);
+  // Written now, in place: a read that waits beside a later write would make MLX copy the whole pool.
+  evaluate(cache.keys, cache.values);
+}
+
+function writeFloats(cache: LayerCache, keys: MlxArray, values: MlxArray, { start, count, blocks }: Span): void {
   const [, kv_heads = 0, , head_dim = 0] = keys.shape;
   using turned = transpose(keys, [0, 1, 3, 2]);
   for (let done = 0; done < count; ) {
@@ -224,16 +247,26 @@ function write(cache: LayerCache, keys: MlxArray, values: MlxArray, { start, cou
     );
     done += some;
   }
-  // Written now, in place: a read that waits beside a later write would make MLX copy the whole pool.
-  evaluate(cache.keys, cache.values);
 }
 
-/** The span's sequence up to its end: (1, kv_heads, start + count, head_dim); `axes` bring a block to (kv_heads, 1, 32, head_dim). */
-function read(pool: MlxArray, { start, count, blocks }: Span, axes: readonly number[]): MlxArray {
+/** Which of the last `count` positions each token sees. */
+function maskOf(window: MlxArray, count: number): MlxArray {
+  const [tokens = 0, positions = 0] = window.shape;
+  return slice(window, [0, positions - count], [tokens, positions]);
+}
+
+/** The first `count` positions in these blocks: (1, kv_heads, count, head_dim); `axes` bring a block of floats to (kv_heads, 1, 32, head_dim). */
+function read(
+  pool: MlxArray,
+  { count, blocks }: Pick<Span, "count" | "blocks">,
+  head_dim: number,
+  axes: readonly number[],
+): MlxArray {
   using numbers = fromBytes(Int32Array.from(blocks), [blocks.length], "int32");
   using taken = take(pool, numbers, 0);
-  using ordered = transpose(taken, axes);
-  const [kv_heads = 0, , , head_dim = 0] = ordered.shape;
+  using unpacked = isPacked(pool) ? unpackBlocks(taken, head_dim) : null;
+  using ordered = unpacked === null ? transpose(taken, axes) : transpose(unpacked, [1, 0, 2, 3]);
+  const [kv_heads = 0] = ordered.shape;
   using joined = reshape(ordered, [1, kv_heads, blocks.length * BLOCK_TOKENS, head_dim]);
-  return slice(joined, [0, 0, 0, 0], [1, kv_heads, start + count, head_dim]);
+  return slice(joined, [0, 0, 0, 0], [1, kv_heads, count, head_dim]);
 }

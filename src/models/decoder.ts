@@ -27,6 +27,8 @@ export interface Sizes {
 /** One layer of the model: hidden states to hidden states of the same shape. */
 export interface Block {
   readonly targets: readonly Target[];
+  /** How many positions it sees; all where absent. */
+  readonly window?: number | undefined;
   apply(hidden: MlxArray, step: Step): MlxArray;
 }
 
@@ -48,7 +50,7 @@ export interface DecoderParts {
 export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableStack) => DecoderParts): Model {
   using stack = new DisposableStack();
   stack.use(weights);
-  const { vocabulary_size, hidden_size } = sizes;
+  const { vocabulary_size, hidden_size, kv_heads, head_dim } = sizes;
   const table = (name: string) =>
     stack.use(projection(weights.linear(name, vocabulary_size, hidden_size, false), hidden_size));
   const embedding = table("model.embed_tokens");
@@ -57,9 +59,10 @@ export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableS
   const tied = sizes.tied ?? !weights.has("lm_head.weight");
   const head = tied ? embedding : table("lm_head");
   const owned = stack.move();
+  const windows = parts.blocks.map(({ window }) => window ?? null);
 
   return {
-    cache_shape: { layers: parts.attention_layers ?? sizes.layers, kv_heads: sizes.kv_heads, head_dim: sizes.head_dim },
+    cache_shape: { layers: parts.attention_layers ?? sizes.layers, kv_heads, head_dim, windows },
     state_shapes: parts.state_shapes ?? [],
     context_length: Math.min(sizes.context_length, positions_max ?? Number.POSITIVE_INFINITY),
     vocabulary_size,
@@ -91,6 +94,7 @@ export function sequential(own: DisposableStack, attention: Attention, mlp: Mlp)
   own.use(mlp);
   return {
     targets: [...attention.targets, ...mlp.targets],
+    window: attention.window,
     apply(hidden, step) {
       using attended = attention.apply(hidden, step);
       return mlp.apply(attended, step);
@@ -104,6 +108,7 @@ export function parallel(own: DisposableStack, norm: Norm, attention: Attention,
   own.use(mlp);
   return {
     targets: [...attention.targets, ...mlp.targets],
+    window: attention.window,
     apply(hidden, step) {
       using normed = normalize(hidden, norm);
       using attended = attention.apply(normed, step, hidden);

@@ -4,7 +4,8 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { ModelEstimate } from "../core/backend.ts";
 import { cacheBytes } from "../core/cache-shares.ts";
-import type { EngineSettings } from "../core/settings.ts";
+import type { Purpose } from "../core/purpose.ts";
+import type { EngineSettings, KvBits } from "../core/settings.ts";
 import { readGguf } from "../formats/gguf.ts";
 import { asObject, readJson } from "../formats/json.ts";
 import { purposeOf } from "../formats/purpose.ts";
@@ -12,15 +13,24 @@ import { readSafetensorsFolder } from "../formats/safetensors.ts";
 import { BLOCK_TOKENS } from "./block.ts";
 import type { ModelConfig } from "./config.ts";
 import { architectureOf } from "./gguf-architectures.ts";
+import { GROUP } from "./packed-cache.ts";
 
 /** Throws the `Failure` that the load would. */
 export function estimateModel(path: string, settings: EngineSettings): ModelEstimate {
-  const { config, tensors, weights_bytes } = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
+  const headers = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
+  return estimateOf(headers, purposeOf(path).kind, settings);
+}
+
+/** The same of files that are elsewhere, as far as their config and their size tell. */
+export function estimateOf(
+  { config, tensors, weights_bytes }: Headers,
+  purpose: Purpose["kind"],
+  settings: EngineSettings,
+): ModelEstimate {
   const number = numberOf(config);
   const hidden = number("hidden_size", 0);
-  const kv_token_bytes = tokenBytes(config, tensors);
+  const kv_token_bytes = tokenBytes(config, tensors, purpose === "chat" ? settings.kv_bits : 32);
   const context_length = number("max_position_embeddings", 0);
-  const purpose = purposeOf(path).kind;
   const rows = purpose === "chat" ? settings.rows_max : 1; // one text after another
   const units = { block_bytes: kv_token_bytes * BLOCK_TOKENS, state_bytes: stateBytes(config, tensors) };
   const blocks_of_row = Math.ceil(context_length / BLOCK_TOKENS);
@@ -48,14 +58,15 @@ interface NamedShape {
 }
 
 /** Keys and values of one token in all layers: by what gives the keys, or where that is packed by the config. */
-export function tokenBytes(config: ModelConfig, tensors: readonly NamedShape[]): number {
+export function tokenBytes(config: ModelConfig, tensors: readonly NamedShape[], bits: KvBits): number {
   const keys = tensors.filter(({ name }) => /(?:\.self_attn\.k_proj|^blk\.\d+\.attn_k)\.weight$/.test(name));
   const widths = keys.reduce((sum, { shape: [rows = 0] }) => sum + rows, 0);
   const number = numberOf(config);
   const heads = number("num_attention_heads", 1);
   const head_dim = number("head_dim", Math.floor(number("hidden_size", 0) / heads));
   const otherwise = number("num_hidden_layers", 0) * number("num_key_value_heads", heads) * head_dim;
-  return 2 * (widths || otherwise) * FLOAT_BYTES;
+  const number_bits = bits === 32 ? bits : bits + GROUP_BITS / GROUP;
+  return (2 * (widths || otherwise) * number_bits) / 8;
 }
 
 /** What recurrent layers keep of one sequence: the last inputs of convolutions, and what delta nets hold. */
@@ -84,6 +95,8 @@ function numberOf(config: ModelConfig): (name: string, otherwise: number) => num
 }
 
 const FLOAT_BYTES = 4;
+// Scale and bias of a group in a quantised cache, 16 each.
+const GROUP_BITS = 32;
 // Arrays of a layer that are there at once: its input, what it is added to, and what is made of them.
 const STREAMS = 4;
 // With less, a model could not hold one short talk.
@@ -103,7 +116,7 @@ const REPACKED: ReadonlyMap<string, number> = new Map([
   ["Q6_K", 320 / 210],
 ]);
 
-interface Headers {
+export interface Headers {
   readonly config: ModelConfig;
   readonly tensors: readonly NamedShape[];
   readonly weights_bytes: number;

@@ -10,6 +10,8 @@ export interface CacheShape {
   readonly layers: number;
   readonly kv_heads: number;
   readonly head_dim: number;
+  /** How many positions each layer sees, null: all. Absent where all see all. */
+  readonly windows?: readonly (number | null)[] | undefined;
 }
 
 /** Of one array, float32, that a recurrent layer keeps of a sequence, whatever its length. */

@@ -16,6 +16,8 @@ export interface Span {
   readonly start: number;
   /** Blocks of the positions 0 … start + count - 1, in order. */
   readonly blocks: readonly number[];
+  /** The same in layers that see a window, where these have a table of their own; what lies behind it is not read. */
+  readonly slots?: readonly number[] | undefined;
   /** What its tokens' projections are adapted by; nothing where absent. */
   readonly adapter?: Adapter | null | undefined;
   /** Where its recurrent layers go on from, and where what they then keep goes; absent for models that have none. */
@@ -47,9 +49,9 @@ export interface AdaptedTokens {
 
 /** The blocks of one layer; whoever writes them by making new arrays puts those here. */
 export interface LayerCache {
-  /** (blocks, kv_heads, head_dim, 32), each head's keys turned */
+  /** (blocks, kv_heads, head_dim, 32), each head's keys turned; or as packed-cache.ts has them */
   keys: MlxArray;
-  /** (blocks, kv_heads, 32, head_dim) */
+  /** (blocks, kv_heads, 32, head_dim), or the same */
   values: MlxArray;
 }
 
@@ -62,6 +64,7 @@ export class Step implements Disposable {
   readonly #angles = new Map<Rope, MlxArray>();
   readonly #windows = new Map<string, MlxArray>();
   #layout: MlxArray | null = null;
+  #slot_layout: MlxArray | null = null;
   #adapted: readonly AdaptedTokens[] | null = null;
 
   /** `layers` are the blocks of every layer, which stay the caller's. */
@@ -132,6 +135,14 @@ export class Step implements Disposable {
   get layout(): MlxArray {
     this.#layout ??= this.#arrays.use(integers(layoutOf(this.spans)));
     return this.#layout;
+  }
+
+  /** The same for layers that see a window. */
+  get slot_layout(): MlxArray {
+    if (this.spans.every(({ slots }) => slots === undefined)) return this.layout;
+    const inSlots = () => this.spans.map((span) => ({ ...span, blocks: span.slots ?? span.blocks }));
+    this.#slot_layout ??= this.#arrays.use(integers(layoutOf(inSlots())));
+    return this.#slot_layout;
   }
 
   /** Cosines and sines of every token's position: computed once for all layers that turn alike. */

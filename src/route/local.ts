@@ -82,6 +82,7 @@ export class LocalBackend implements Backend, PrefixCache {
     for (const tool of checked_tools) await this.#compile(parametersOf(tool), text.vocabulary, signal);
     const grammar = constraint === null ? null : await this.#compile(constraint, text.vocabulary, signal);
     const row = {
+      request_id: request.request_id,
       model: model.name,
       adapter,
       grammar,

@@ -27,7 +27,7 @@ interface Reading<Kind extends ReadingPurpose> {
 }
 
 export async function embed(
-  { inputs, dimensions, truncate, keep_s }: EmbedRequest,
+  { request_id, inputs, dimensions, truncate, keep_s }: EmbedRequest,
   model: CatalogModel,
   parts: ReadingParts,
   signal: AbortSignal,
@@ -41,13 +41,14 @@ export async function embed(
   const reading = begin(model, purpose, lease, signal);
   const encoded = await encodeMixed(inputs, reading, parts.text);
   if (!truncate) refuseCut(encoded, reading);
-  const values = await parts.scheduler.read({ model: model.name, texts: encoded, priority: PRIORITY.normal }, signal);
+  const asked = { request_id, model: model.name, texts: encoded, priority: PRIORITY.normal };
+  const values = await parts.scheduler.read(asked, signal);
   const vectors = values.map((vector) => finish(vector, purpose, dimensions));
   return { vectors, prompt_tokens: count(encoded), load_ms };
 }
 
 export async function rerank(
-  { pairs }: RerankRequest,
+  { request_id, pairs }: RerankRequest,
   model: CatalogModel,
   parts: ReadingParts,
   signal: AbortSignal,
@@ -57,7 +58,8 @@ export async function rerank(
   using lease = await parts.scheduler.acquire(model, signal);
   const reading = begin(model, purpose, lease, signal);
   const encoded = await encode(pairs, reading, parts.text);
-  const values = await parts.scheduler.read({ model: model.name, texts: encoded, priority: PRIORITY.normal }, signal);
+  const asked = { request_id, model: model.name, texts: encoded, priority: PRIORITY.normal };
+  const values = await parts.scheduler.read(asked, signal);
   const activate = purpose.activation === "sigmoid" ? sigmoid : (score: number) => score;
   return { scores: values.map(([score = Number.NaN]) => activate(score)), prompt_tokens: count(encoded) };
 }

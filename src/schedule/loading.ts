@@ -12,6 +12,17 @@ export class LoadingProgress {
   readonly #told: LoadingEvent[] = [];
   readonly #listeners = new Set<Inbox<LoadingEvent>>();
 
+  /** How far it is. */
+  get reached(): { readonly stage: string; readonly bytes_done: number; readonly bytes_total: number } {
+    const last = this.#told.at(-1);
+    const weights = this.#told.find((event) => event.stage === "weights");
+    return {
+      stage: last?.stage ?? "begin",
+      bytes_done: weights?.bytes_done ?? 0,
+      bytes_total: weights?.bytes_total ?? 0,
+    };
+  }
+
   tell(event: LoadingEvent): void {
     if (this.#told.at(-1)?.stage === event.stage) this.#told.pop();
     this.#told.push(event);

@@ -6,12 +6,15 @@ import { Failure, toRecord } from "../core/failure.ts";
 import type { Outlook } from "../core/routing.ts";
 import type { PoolSettings } from "../core/settings.ts";
 import { unlessAborted } from "../core/unless-aborted.ts";
+import type { Wait } from "../core/waiting.ts";
 import type { CatalogModel } from "./catalog.ts";
 import { mostDispensable } from "./eviction.ts";
 import { type Account, Ledger } from "./ledger.ts";
 import { type LoadingEvent, LoadingProgress } from "./loading.ts";
-import { foresee, kvRoom, type Limits } from "./room.ts";
-import { isPinned, keepMs, type ResidentModel, type Slot, unloadAtMs } from "./slot.ts";
+import { RecentMean } from "./recent-mean.ts";
+import { foresee, kvRoom, type Limits, limitBytes, noRoom } from "./room.ts";
+import { RoomLine, type RoomWaiter } from "./room-line.ts";
+import { isPinned, keepMs, type ResidentModel, type Slot, type Stay, unloadAtMs } from "./slot.ts";
 
 /** Where models are loaded to. */
 export interface ModelHost {
@@ -30,15 +33,6 @@ export interface Lease extends Disposable {
   readonly loaded: LoadedModel;
 }
 
-/** Why a model stays although the limit is below what is taken. */
-export interface Stay {
-  readonly model: string;
-  readonly reason: "preloaded" | "in use";
-}
-
-// Long enough for an answer to end and its model to make room, short enough to be worth asking again.
-const RETRY_S = 5;
-
 export class ModelPool {
   readonly ledger: Ledger;
   readonly #host: ModelHost;
@@ -47,7 +41,10 @@ export class ModelPool {
   readonly #slots = new Map<string, Slot>();
   /** Of loads that failed, for whoever asks what became of them. */
   readonly #failed = new Map<string, LoadingProgress>();
-  /** Loads take their room one after another, in the order in which they were asked for. */
+  readonly #line: RoomLine;
+  /** How long requests use a model. */
+  readonly #used_ms = new RecentMean();
+  /** Loads try for room one after another: what one evicts no other takes. */
   #turn: Promise<unknown> = Promise.resolve();
   #is_refreshing = false;
   #change = Promise.withResolvers<void>();
@@ -57,6 +54,7 @@ export class ModelPool {
     this.#host = host;
     this.#settings = settings;
     this.#now = now;
+    this.#line = new RoomLine(now);
     this.ledger = new Ledger(() => limitBytes(settings, memory_bytes));
   }
 
@@ -70,15 +68,13 @@ export class ModelPool {
   /** Loads and evicts nothing, but may read the headers of the model's files. */
   async outlook(model: CatalogModel): Promise<Outlook> {
     const slot = this.#slots.get(model.name);
-    const { purpose, loaded } = slot ?? { purpose: null, loaded: null };
+    const { purpose = null, loaded = null } = slot ?? {};
     if (slot?.state === "ready" && loaded !== null && purpose !== null) {
       const { context_length, bytes_resident: bytes_weights } = loaded;
       return { resident: true, queue_length: 0, context_length, evicts: [], purpose, bytes_weights };
     }
     const estimate = await this.#host.measure(model.path);
-    const others = this.ledger.entries().filter((entry) => entry.model !== model.name);
-    const nextVictim = (gone: readonly string[]) => this.#victim(gone)?.model.name ?? null;
-    const foreseen = foresee(estimate, others, this.#limits, nextVictim);
+    const foreseen = this.#foresee({ model: model.name, estimate }, this.#idle());
     const facts = { purpose: estimate.purpose, bytes_weights: estimate.weights_bytes };
     return { resident: false, queue_length: slot?.in_flight ?? 0, ...foreseen, ...facts };
   }
@@ -99,16 +95,20 @@ export class ModelPool {
     found.keep_s = keep_s ?? found.keep_s;
     if (keep_s === 0) found.preloaded = false;
     found.last_used_ms = this.#now();
+    let begun_ms: number | null = null;
     let has_ended = false;
     const end = () => {
       if (has_ended) return;
       has_ended = true;
       found.in_flight -= 1;
       found.last_used_ms = this.#now();
+      if (begun_ms !== null) this.#used_ms.note(this.#now() - begun_ms);
       this.#changed();
     };
     try {
-      return { loaded: await unlessAborted(found.loading, signal), [Symbol.dispose]: end };
+      const loaded = await unlessAborted(found.loading, signal);
+      begun_ms = this.#now();
+      return { loaded, [Symbol.dispose]: end };
     } catch (error) {
       end();
       throw error;
@@ -120,6 +120,16 @@ export class ModelPool {
     const progress = this.#slots.get(model)?.progress ?? this.#failed.get(model);
     if (progress !== undefined) return progress.follow(signal);
     throw new Failure("not_found", `Cannot tell of the load of "${model}": it is not loaded and not loading`, "model");
+  }
+
+  /** What a request for the model waits for here; null: for nothing. */
+  waitOf(model: string): Wait | null {
+    const slot = this.#slots.get(model);
+    if (slot === undefined || (slot.state === "ready" && !this.#makesWay(slot))) return null;
+    const position = this.#line.position(model);
+    if (position === null && slot.state === "loading") return { kind: "load", ...slot.progress.reached };
+    const place = position ?? this.#line.length + 1; // its model goes first, to come again behind those who wait
+    return { kind: "memory", position: place, estimated_ms: this.#used_ms.times(place) };
   }
 
   /** Loads the model and keeps it: it is never evicted. */
@@ -173,9 +183,9 @@ export class ModelPool {
 
   /** Unloads what nobody asked for in its time, which is `ttl_s` unless a caller said another. To be called now and then. */
   async sweep(): Promise<void> {
-    const now_ms = this.#now();
-    const over = this.#idle().filter((slot) => now_ms - slot.last_used_ms >= keepMs(slot, this.#settings.ttl_s));
-    for (const slot of over) await this.#remove(slot);
+    const isOver = (slot: Slot) => this.#now() - slot.last_used_ms >= keepMs(slot, this.#settings.ttl_s);
+    // Each is looked at when it is its turn: it may have been asked for, or have gone, meanwhile.
+    for (const slot of this.#slots.values()) if (this.#mayGo(slot) && isOver(slot)) await this.#remove(slot);
   }
 
   /** Whoever waits for room looks again. */
@@ -183,11 +193,31 @@ export class ModelPool {
     this.#changed();
   }
 
-  /** null while it is being unloaded, or all are. */
+  /** null while it is being unloaded, or all are, or it has to go for another. */
   #present(model: CatalogModel): Slot | null {
     if (this.#is_refreshing) return null;
     const slot = this.#slots.get(model.name) ?? this.#begin(model);
-    return slot.state === "unloading" ? null : slot;
+    return slot.state === "unloading" || this.#makesWay(slot) ? null : slot;
+  }
+
+  /** Whether it takes no more requests: of a model that is always in use nobody would ever get the room. */
+  #makesWay(slot: Slot): boolean {
+    const { overdue } = this.#line;
+    // By ttl it would have to be idle for as long as the owner says first.
+    if (overdue === null || slot.state !== "ready" || this.#settings.eviction_policy === "ttl") return false;
+    const going = [...this.#slots.values()].filter((other) => other.state === "ready" && !isPinned(other));
+    return this.#foresee(overdue, going).evicts.includes(slot.model.name);
+  }
+
+  /** What the model would meet if these made room for it. */
+  #foresee({ model, estimate }: Omit<RoomWaiter, "since_ms">, going: readonly Slot[]) {
+    const others = this.ledger.entries().filter((entry) => entry.model !== model);
+    const nextVictim = (gone: readonly string[]) => {
+      const left = going.filter((slot) => !gone.includes(slot.model.name));
+      const idle = left.filter(({ in_flight }) => in_flight === 0);
+      return this.#victim(idle.length > 0 ? idle : left)?.model.name ?? null;
+    };
+    return foresee(estimate, others, this.#limits, nextVictim);
   }
 
   #begin(model: CatalogModel): Slot {
@@ -218,7 +248,7 @@ export class ModelPool {
     try {
       const estimate = await this.#host.measure(path);
       slot.purpose = estimate.purpose;
-      const kv_bytes = await this.#inTurn(() => this.#makeRoom(slot, estimate));
+      const kv_bytes = await this.#makeRoom(slot, estimate);
       const bytes_total = estimate.weights_bytes;
       slot.progress.tell({ stage: "weights", bytes_done: 0, bytes_total });
       const told = (bytes_done: number) => slot.progress.tell({ stage: "weights", bytes_done, bytes_total });
@@ -240,75 +270,83 @@ export class ModelPool {
 
   /** Reserves what the model needs, and gives the bytes its keys and values may take. */
   async #makeRoom(slot: Slot, estimate: ModelEstimate): Promise<number> {
-    for (;;) {
-      const kv_bytes = this.#reserve(slot, estimate);
-      if (kv_bytes !== null) return kv_bytes;
-      const victim = this.#victim([]);
-      if (victim !== null) {
-        await this.#remove(victim);
-        continue;
+    const waiter = this.#line.enter(slot.model.name, estimate);
+    try {
+      for (;;) {
+        const { promise: change } = this.#change; // one that comes while it tries counts too
+        const kv_bytes = await this.#inTurn(() => this.#tryRoom(waiter));
+        if (kv_bytes !== null) return kv_bytes;
+        if (this.#settings.contention !== "wait" || !this.#mayMakeRoom(slot, estimate)) {
+          throw noRoom(slot.model.name, estimate, this.#staying(), this.#limits);
+        }
+        await change;
+        if (slot.in_flight > 0) continue;
+        throw new Failure("cancelled", `Cannot load "${slot.model.name}": nobody waits for it`);
       }
-      if (this.#settings.contention !== "wait" || !this.#mayMakeRoom(slot, estimate))
-        throw this.#refusal(slot.model.name, estimate);
-      await this.#change.promise;
-      if (slot.in_flight === 0) throw new Failure("cancelled", `Cannot load "${slot.model.name}": nobody waits for it`);
+    } finally {
+      this.#line.leave(waiter);
+      this.#changed();
     }
   }
 
-  #reserve({ model }: Slot, estimate: ModelEstimate): number | null {
+  /** null: it has to wait. Nobody is evicted in vain. */
+  async #tryRoom(waiter: RoomWaiter): Promise<number | null> {
+    if (this.#settings.contention === "wait" && !this.#line.mayGo(waiter)) return null;
+    for (;;) {
+      const kv_bytes = this.#reserve(waiter);
+      if (kv_bytes !== null) return kv_bytes;
+      const [next] = this.#foresee(waiter, this.#idle()).evicts;
+      const victim = this.#slots.get(next ?? "");
+      if (victim === undefined) return null;
+      await this.#remove(victim);
+    }
+  }
+
+  /** null: it does not fit. */
+  #reserve({ model, estimate }: RoomWaiter): number | null {
     const kv_bytes = kvRoom(estimate, this.ledger.entries(), this.#limits);
     if (kv_bytes === null) return null;
     const { weights_bytes, step_bytes } = estimate;
-    const missing = this.ledger.reserve(model.name, { weights_bytes, kv_bytes, step_bytes });
+    const missing = this.ledger.reserve(model, { weights_bytes, kv_bytes, step_bytes });
     assert(missing === 0, "what fits is reserved");
     return kv_bytes;
   }
 
-  /** Who goes next to make room for another; null: nobody may. */
-  #victim(gone: readonly string[]): Slot | null {
+  /** Which of these goes next to make room for another; null: none may. */
+  #victim(going: readonly Slot[]): Slot | null {
     if (this.#settings.contention === "fail") return null;
-    const idle = this.#idle().filter(({ model }) => !gone.includes(model.name));
-    return mostDispensable(idle, this.#settings, this.#now());
+    return mostDispensable(going, this.#settings, this.#now());
   }
 
   get #limits(): Limits {
     return { limit_bytes: this.ledger.limit_bytes, models_max: this.#settings.max_models };
   }
 
-  /** Whether there is room for one more model by number. */
-  #hasPlace(): boolean {
-    return this.ledger.entries().length < this.#settings.max_models;
+  /** Whether it would fit once all that may go ever had gone. */
+  #mayMakeRoom(slot: Slot, estimate: ModelEstimate): boolean {
+    const pinned = [...this.#slots.values()].filter((other) => other !== slot && isPinned(other));
+    const kept = pinned.flatMap((other) => this.#accountOf(other) ?? []);
+    return kvRoom(estimate, kept, this.#limits) !== null;
   }
 
-  /** Whether it would fit once all that may go had gone. */
-  #mayMakeRoom(slot: Slot, { weights_bytes, kv_bytes_min, step_bytes }: ModelEstimate): boolean {
-    const others = [...this.#slots.values()].filter((other) => other !== slot);
-    const pinned = others.filter(({ preloaded }) => preloaded);
-    const kept_bytes = pinned.reduce((sum, other) => {
-      const account = this.#accountOf(other);
-      return sum + (account === null ? 0 : account.weights_bytes + account.kv_bytes);
-    }, 0);
-    const needed = weights_bytes + kv_bytes_min + step_bytes + kept_bytes;
-    return needed <= this.ledger.limit_bytes && pinned.length < this.#settings.max_models;
-  }
-
-  #refusal(model: string, { weights_bytes, kv_bytes_min, step_bytes }: ModelEstimate): Failure {
-    const act = `Cannot load "${model}"`;
-    const { max_models } = this.#settings;
-    if (!this.#hasPlace()) {
-      const state = `${this.ledger.entries().length} models are in memory and none may go, max_models is ${max_models}`;
-      return new Failure("no_memory", `${act}: ${state}`, "model", RETRY_S);
+  /** What would be left when all had gone that may go now. */
+  #staying(): readonly Account[] {
+    const gone = new Set<string>();
+    for (;;) {
+      const left = this.#idle().filter(({ model }) => !gone.has(model.name));
+      const victim = this.#victim(left);
+      if (victim === null) return this.ledger.entries().filter(({ model }) => !gone.has(model));
+      gone.add(victim.model.name);
     }
-    const needed = weights_bytes + kv_bytes_min + step_bytes;
-    const free = Math.max(0, this.ledger.free_bytes);
-    const state = `it needs ${inGb(needed)}, ${inGb(free)} of ${inGb(this.ledger.limit_bytes)} are free`;
-    return new Failure("no_memory", `${act}: ${state}, ${needed - free} bytes are missing`, "model", RETRY_S);
   }
 
   /** What may be evicted. */
   #idle(): Slot[] {
-    const isIdle = (slot: Slot) => slot.state === "ready" && slot.in_flight === 0 && !isPinned(slot);
-    return [...this.#slots.values()].filter(isIdle);
+    return [...this.#slots.values()].filter((slot) => this.#mayGo(slot));
+  }
+
+  #mayGo(slot: Slot): boolean {
+    return slot.state === "ready" && slot.in_flight === 0 && !isPinned(slot);
   }
 
   async #drain(model: string): Promise<void> {
@@ -359,19 +397,4 @@ export class ModelPool {
     this.#turn = done.catch(() => undefined);
     return await done;
   }
-}
-
-export function limitBytes({ memory_limit_mode, memory_limit_value }: PoolSettings, memory_bytes: number): number {
-  switch (memory_limit_mode) {
-    case "percent":
-      return Math.floor((memory_bytes * memory_limit_value) / 100);
-    case "gb":
-      return Math.floor(memory_limit_value * GB);
-  }
-}
-
-const GB = 1e9;
-
-function inGb(bytes: number): string {
-  return `${(bytes / GB).toFixed(3)} GB`;
 }

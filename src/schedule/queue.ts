@@ -2,6 +2,8 @@
 
 import { Failure } from "../core/failure.ts";
 import { type Priority, rankMs } from "../core/priority.ts";
+import type { Wait } from "../core/waiting.ts";
+import { RecentMean } from "./recent-mean.ts";
 
 export interface QueueSettings {
   /** Requests of one model that run at once: as many as step together. */
@@ -10,12 +12,19 @@ export interface QueueSettings {
   readonly queue_max: number;
 }
 
+export interface Entrant {
+  readonly request_id: string;
+  readonly model: string;
+  readonly priority: Priority;
+}
+
 /** Disposed when the request has ended. */
 export interface Place extends Disposable {
   readonly waited_ms: number;
 }
 
 interface Waiter {
+  readonly request_id: string;
   readonly rank_ms: number;
   readonly start: () => void;
 }
@@ -36,6 +45,7 @@ export class RequestQueue {
   readonly #now: () => number;
   readonly #lanes = new Map<string, Lane>();
   readonly #ended_ms: number[] = [];
+  readonly #ran_ms = new RecentMean();
 
   /** `now` tells milliseconds. */
   constructor(settings: QueueSettings, now: () => number) {
@@ -51,23 +61,35 @@ export class RequestQueue {
     return this.#lanes.get(model)?.waiting.length ?? 0;
   }
 
+  /** The best place of those that the request waits for; null: it waits for none. */
+  waitOf(request_id: string): Wait | null {
+    for (const { waiting } of this.#lanes.values()) {
+      const position = 1 + waiting.findIndex((waiter) => waiter.request_id === request_id);
+      // So many end in the time of one answer.
+      const answers = position / this.#settings.rows_max;
+      if (position > 0) return { kind: "row", position, estimated_ms: this.#ran_ms.times(answers) };
+    }
+    return null;
+  }
+
   /** Waits for a place among the model's running requests. Throws a `Failure` when too many wait, or the signal's reason. */
-  async enter(model: string, priority: Priority, signal: AbortSignal): Promise<Place> {
+  async enter({ request_id, model, priority }: Entrant, signal: AbortSignal): Promise<Place> {
     signal.throwIfAborted();
     const lane = this.#lane(model);
     const came_ms = this.#now();
     if (lane.running < this.#settings.rows_max) lane.running += 1;
-    else await this.#wait(lane, rankMs({ priority, waited_ms: 0 }, came_ms), signal);
-    const waited_ms = this.#now() - came_ms;
+    else await this.#wait(lane, { request_id, rank_ms: rankMs({ priority, waited_ms: 0 }, came_ms) }, signal);
+    const began_ms = this.#now();
+    const waited_ms = began_ms - came_ms;
     let has_ended = false;
     const end = () => {
-      if (!has_ended) this.#end(model, lane);
+      if (!has_ended) this.#end(model, lane, began_ms);
       has_ended = true;
     };
     return { waited_ms, [Symbol.dispose]: end };
   }
 
-  #wait(lane: Lane, rank_ms: number, signal: AbortSignal): Promise<void> {
+  #wait(lane: Lane, who: Omit<Waiter, "start">, signal: AbortSignal): Promise<void> {
     const { waiting } = this;
     if (waiting >= this.#settings.queue_max) {
       const state = `${waiting} wait already, at most ${this.#settings.queue_max} may`;
@@ -82,15 +104,16 @@ export class RequestQueue {
         signal.removeEventListener("abort", onAbort);
         resolve();
       };
-      const waiter = { rank_ms, start };
+      const waiter = { ...who, start };
       signal.addEventListener("abort", onAbort, { once: true });
-      const behind = lane.waiting.findIndex((other) => rank_ms < other.rank_ms);
+      const behind = lane.waiting.findIndex((other) => who.rank_ms < other.rank_ms);
       lane.waiting.splice(behind < 0 ? lane.waiting.length : behind, 0, waiter);
     });
   }
 
   /** Its place goes to the next, who never sees it free: nobody can come between. */
-  #end(model: string, lane: Lane): void {
+  #end(model: string, lane: Lane, began_ms: number): void {
+    this.#ran_ms.note(this.#now() - began_ms);
     this.#ended_ms.push(this.#now());
     if (this.#ended_ms.length > ENDS_MAX) this.#ended_ms.shift();
     const next = lane.waiting.shift();

@@ -12,10 +12,12 @@ import type { RequestQueue } from "./queue.ts";
 
 /** A row that has not waited yet. */
 export interface AskedRow extends Omit<RowRequest, "urgency" | "adapter_bytes_max"> {
+  readonly request_id: string;
   readonly priority: Priority;
 }
 
 export interface AskedTexts {
+  readonly request_id: string;
   readonly model: string;
   readonly texts: readonly EncoderText[];
   readonly priority: Priority;
@@ -51,8 +53,8 @@ export class Scheduler {
   }
 
   async *generate(asked: AskedRow, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
-    const { priority, ...row } = asked;
-    using place = await this.#queue.enter(row.model, priority, signal);
+    const { request_id, priority, ...row } = asked;
+    using place = await this.#queue.enter({ request_id, model: row.model, priority }, signal);
     const adapter_bytes_max = this.#pool.ledger.adapterRoom(row.model);
     const urgency = { priority, waited_ms: place.waited_ms };
     yield* this.#engine.generate({ ...row, adapter_bytes_max, urgency }, signal);
@@ -60,7 +62,7 @@ export class Scheduler {
 
   /** The numbers of each text: its vector or its score. */
   async read(texts: AskedTexts, signal: AbortSignal): Promise<readonly Float32Array[]> {
-    using _ = await this.#queue.enter(texts.model, texts.priority, signal);
+    using _ = await this.#queue.enter(texts, signal);
     return await this.#engine.read(texts.model, texts.texts, signal);
   }
 }

@@ -22,6 +22,12 @@ export interface ResidentModel {
   readonly unload_at_ms: number | null;
 }
 
+/** Why a model stays although the limit is below what is taken. */
+export interface Stay {
+  readonly model: string;
+  readonly reason: "preloaded" | "in use";
+}
+
 export interface Slot {
   readonly model: CatalogModel;
   readonly progress: LoadingProgress;

@@ -5,9 +5,12 @@ import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import type { Profile, ProfileStore, ProfileWords } from "../core/profile.ts";
 import type { Store } from "./database.ts";
 
+/** As this version writes them, or an older one did, which knew no bits. */
+type StoredWords = Omit<ProfileWords, "kv_bits"> & Partial<Pick<ProfileWords, "kv_bits">>;
+
 export const profiles = sqliteTable("profiles", {
   id: integer("id").primaryKey({ autoIncrement: true }),
-  words: text("words", { mode: "json" }).$type<ProfileWords>().notNull(),
+  words: text("words", { mode: "json" }).$type<StoredWords>().notNull(),
   changed_ms: integer("changed_ms").notNull(),
 });
 
@@ -29,7 +32,7 @@ export class StoredProfiles implements ProfileStore {
   add(words: ProfileWords): Profile {
     const row = this.#store.tables.insert(profiles).values({ words, changed_ms: this.#now() }).returning().get();
     this.#all = this.#read();
-    return { id: row.id, ...row.words };
+    return { ...words, id: row.id };
   }
 
   change(id: number, words: ProfileWords): void {
@@ -44,6 +47,6 @@ export class StoredProfiles implements ProfileStore {
 
   #read(): readonly Profile[] {
     const rows = this.#store.tables.select().from(profiles).orderBy(profiles.id).all();
-    return rows.map(({ id, words }) => ({ ...words, id }));
+    return rows.map(({ id, words }) => ({ ...words, kv_bits: words.kv_bits ?? null, id }));
   }
 }

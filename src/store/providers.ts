@@ -14,6 +14,7 @@ import {
   type ProviderStore,
 } from "../core/routing.ts";
 import type { Store } from "./database.ts";
+import type { SealedHolder, SealedText } from "./rotation.ts";
 import type { Sealing } from "./sealing.ts";
 
 export const providers = sqliteTable("providers", {
@@ -25,7 +26,7 @@ export const providers = sqliteTable("providers", {
   changed_ms: integer("changed_ms").notNull(),
 });
 
-export class StoredProviders implements ProviderStore {
+export class StoredProviders implements ProviderStore, SealedHolder {
   readonly #store: Store;
   readonly #sealing: Sealing;
   readonly #now: () => number;
@@ -93,29 +94,14 @@ export class StoredProviders implements ProviderStore {
     return known;
   }
 
-  /** Seals all keys with a new secret; those that cannot be opened stay lost. */
-  async rotate(): Promise<{ readonly sealed: number; readonly lost: readonly string[] }> {
-    const opened: [name: string, key: string, sealed: string][] = [];
-    const lost: string[] = [];
-    for (const [name, sealed] of this.#sealed) {
-      const key = await this.#sealing.open(sealed, name);
-      if (key === null) lost.push(name);
-      else opened.push([name, key, sealed]);
-    }
-    const rotation = await this.#sealing.rotate();
-    const sealed = await Promise.all(
-      opened.map(async ([name, key, before]) => ({ name, before, after: await this.#sealing.seal(key, name) })),
-    );
-    this.#store.tables.transaction((tables) => {
-      for (const { name, before, after } of sealed) {
-        // One that was entered meanwhile stays.
-        const same = and(eq(providers.name, name), eq(providers.sealed_key, before));
-        tables.update(providers).set({ sealed_key: after }).where(same).run();
-      }
-    });
-    await rotation.done();
+  sealed(): readonly SealedText[] {
+    return [...this.#sealed].map(([about, sealed]) => ({ about, sealed }));
+  }
+
+  replace({ about, sealed }: SealedText, after: string): void {
+    const same = and(eq(providers.name, about), eq(providers.sealed_key, sealed));
+    this.#store.tables.update(providers).set({ sealed_key: after }).where(same).run();
     this.#load();
-    return { sealed: sealed.length, lost };
   }
 
   /** Finds out early which keys are lost, and has the first call not wait for the key to be derived. */

@@ -4,9 +4,10 @@ import { Type } from "@sinclair/typebox";
 import type { ModelRecord } from "../core/backend.ts";
 import type { ModelCard } from "../core/card.ts";
 import type { Outlook } from "../core/routing.ts";
+import { KV_BITS } from "../core/settings.ts";
 
-/** `outlook`: null where its files cannot be read. */
-export function modelBody(model: ModelRecord, outlook: Outlook | null) {
+/** `card`, `outlook`: null where its files cannot be read. */
+export function modelBody(model: ModelRecord, card: ModelCard | null, outlook: Outlook | null) {
   return {
     id: model.name,
     object: "model",
@@ -14,8 +15,10 @@ export function modelBody(model: ModelRecord, outlook: Outlook | null) {
     owned_by: model.owner,
     loaded: outlook?.resident ?? false,
     context_length: outlook?.context_length ?? null,
-    capabilities: outlook === null ? [] : CAPABILITIES[outlook.purpose],
+    capabilities: card?.capabilities ?? [],
     size_bytes: outlook?.bytes_weights ?? null,
+    family: card?.family ?? null,
+    quantization: card?.quantization ?? [],
   };
 }
 
@@ -28,12 +31,9 @@ export function modelListBody(data: readonly ReturnType<typeof modelBody>[]) {
   return { object: "list", data };
 }
 
-/** By what the model is for: the routes that take it. */
-const CAPABILITIES = {
-  chat: ["chat", "completions"],
-  embedding: ["embeddings"],
-  reranker: ["rerank"],
-} as const;
+const CAPABILITIES = ["chat", "completions", "tools", "reasoning", "embeddings", "rerank"] as const;
+
+const count = (description: string) => Type.Integer({ minimum: 0, description });
 
 const modelSchema = Type.Object({
   id: Type.String(),
@@ -44,20 +44,21 @@ const modelSchema = Type.Object({
   context_length: Type.Union([Type.Integer(), Type.Null()], {
     description: "Tokens of prompt and answer that a request may have now; null where the model cannot be loaded.",
   }),
-  capabilities: Type.Array(Type.String({ examples: ["chat"] })),
+  capabilities: Type.Array(Type.Union(CAPABILITIES.map((name) => Type.Literal(name))), {
+    description: "Of a model that answers, as its chat template knows them.",
+  }),
   size_bytes: Type.Union([Type.Integer(), Type.Null()], { description: "Of its weights in memory." }),
+  family: Type.Union([Type.String(), Type.Null()], { description: "As its files name it; null: they cannot be read." }),
+  quantization: Type.Array(Type.Object({ form: Type.String(), parameters: count("That have this form.") }), {
+    description: "Each form that its weights have, the most of them first.",
+  }),
 });
-
-const count = (description: string) => Type.Integer({ minimum: 0, description });
 
 export const cardSchema = Type.Composite([
   modelSchema,
   Type.Object({
-    family: Type.String(),
     purpose: Type.Union([Type.Literal("chat"), Type.Literal("embedding"), Type.Literal("reranker"), Type.Null()]),
     parameters: count("Of all weights."),
-    quantization: Type.Array(Type.Object({ form: Type.String(), parameters: count("That have this form.") })),
-    context_length: Type.Union([Type.Integer(), Type.Null()], { description: "Tokens, prompt and answer together." }),
     cache: Type.Object({
       kind: Type.Union([
         Type.Literal("full"),
@@ -66,6 +67,7 @@ export const cardSchema = Type.Composite([
         Type.Literal("none"),
       ]),
       window: Type.Union([Type.Integer(), Type.Null()], { description: "Positions that its windowed layers see." }),
+      bits: Type.Union(KV_BITS.map((bits) => Type.Literal(bits))),
       bytes_per_token: count("Keys and values of one token."),
       bytes_per_text: count("What recurrent layers keep of a text, however long."),
     }),

@@ -1,7 +1,8 @@
 /** What the owner's routes take and give: pool, ledger, queue and settings. Knows no HTTP. */
 
 import { type TSchema, Type } from "@sinclair/typebox";
-import { SETTINGS, type SettingForm, type SettingGroup, settingsOf } from "../core/settings.ts";
+import type { SettingForm } from "../core/setting-forms.ts";
+import { SETTINGS, type SettingGroup, settingsOf } from "../core/settings.ts";
 import { called } from "./violation.ts";
 
 const bytes = (description: string) => Type.Integer({ description: `In bytes: ${description}.` });
@@ -57,6 +58,21 @@ export const ledgerSchema = Type.Object({
   ),
 });
 
+const place = {
+  position: Type.Integer({ minimum: 1, description: "The first is at 1." }),
+  estimated_ms: nullable(Type.Integer({ description: "By how long answers took lately; null: none has ended yet." })),
+};
+const waitSchema = Type.Union([
+  Type.Object({ kind: Type.Union([Type.Literal("memory"), Type.Literal("row")]), ...place }),
+  Type.Object({
+    kind: Type.Literal("load"),
+    stage: Type.String({ examples: ["weights"] }),
+    bytes_done: Type.Integer(),
+    bytes_total: Type.Integer(),
+  }),
+  Type.Object({ kind: Type.Literal("prompt") }),
+]);
+
 export const queueSchema = Type.Object({
   waiting: Type.Integer({ description: "Requests that wait for a row." }),
   requests: Type.Array(
@@ -64,6 +80,7 @@ export const queueSchema = Type.Object({
       request_id: Type.String({ examples: ["req_0123456789ab"] }),
       model: Type.String(),
       state: Type.Union([Type.Literal("waiting"), Type.Literal("answering")]),
+      waits_for: nullable(waitSchema),
       came_at: Type.String({ format: "date-time" }),
     }),
   ),
@@ -135,11 +152,13 @@ function schemaOf(form: SettingForm, name: keyof typeof SETTINGS): TSchema {
     case "number":
       return Type.Number({ minimum: form.least, maximum: form.most, description });
     case "choice":
+    case "number_of":
       return Type.Union(
-        form.of.map((value) => Type.Literal(value)),
+        form.of.map((value: string | number) => Type.Literal(value)),
         { description },
       );
     case "text":
+    case "url":
       return Type.String({ minLength: 1, description });
     case "texts":
       return Type.Array(Type.String({ minLength: 1 }), { description, ...called("texts") });

@@ -2,6 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import type { ProfileWords, SavedProfile } from "../core/profile.ts";
+import { KV_BITS } from "../core/settings.ts";
 import { preloadsSchema } from "./owner.ts";
 import { optional, strictObject } from "./schema.ts";
 
@@ -18,6 +19,10 @@ const contextLength = Type.Integer({
   minimum: 2,
   description: "Tokens of prompt and answer together, within what the model takes.",
 });
+const kvBits = Type.Union(
+  KV_BITS.map((bits) => Type.Literal(bits)),
+  { description: "In which its model keeps keys and values, asked for by whatever name." },
+);
 
 export const profileRequestSchema = strictObject(
   {
@@ -29,6 +34,7 @@ export const profileRequestSchema = strictObject(
     max_tokens: optional(maxTokens),
     template_options: optional(templateOptions),
     context_length: optional(contextLength),
+    kv_bits: optional(kvBits),
     auto_load: Type.Optional(Type.Boolean({ description: "Its model is preloaded, from now on and at each start." })),
   },
   [],
@@ -47,6 +53,7 @@ export const profileSchema = Type.Object({
   max_tokens: Type.Union([maxTokens, Type.Null()]),
   template_options: templateOptions,
   context_length: Type.Union([contextLength, Type.Null()]),
+  kv_bits: Type.Union([kvBits, Type.Null()]),
   auto_load: Type.Boolean(),
 });
 
@@ -62,6 +69,7 @@ export function readProfile(body: Static<typeof profileRequestSchema>): ProfileW
     max_tokens: body.max_tokens ?? null,
     template_options: body.template_options ?? {},
     context_length: body.context_length ?? null,
+    kv_bits: body.kv_bits ?? null,
     auto_load: body.auto_load ?? false,
   };
 }

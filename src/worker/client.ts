@@ -9,6 +9,7 @@ import { Failure } from "../core/failure.ts";
 import type { TokenBytes } from "../core/grammar.ts";
 import { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
+import type { KvBits } from "../core/settings.ts";
 import { type EngineDevice, type Life, loaded, type Order, pending, post, receive } from "./life.ts";
 import type { EngineParts, EnginePort, PromptOfModel, RowProgress, RowStart } from "./messages.ts";
 
@@ -50,8 +51,9 @@ export class EngineClient {
     path: string,
     kv_bytes_max: number = this.#parts.settings.kv_bytes_max,
     told: (bytes: number) => void = () => undefined,
+    kv_bits: KvBits = this.#parts.settings.kv_bits,
   ): Promise<LoadedModel> {
-    const order = { model, path, kv_bytes_max, told };
+    const order = { model, path, kv_bytes_max, kv_bits, told };
     this.#orders.set(model, order);
     return this.#ask((life) => loaded(life, order));
   }
@@ -70,12 +72,12 @@ export class EngineClient {
   }
 
   /** What the model will take, from the headers of its files. */
-  measure(path: string): Promise<ModelEstimate> {
+  measure(path: string, kv_bits: KvBits = this.#parts.settings.kv_bits): Promise<ModelEstimate> {
     return this.#ask((life) => {
       const id = this.#nextId();
       const measure = pending<ModelEstimate>();
       life.measures.set(id, measure);
-      post(life, { kind: "measure", id, path });
+      post(life, { kind: "measure", id, path, kv_bits });
       return measure.promise;
     });
   }

@@ -5,6 +5,7 @@ import { type Failure, fromRecord } from "../core/failure.ts";
 import { floatsFromBase64 } from "../core/floats.ts";
 import type { Inbox } from "../core/inbox.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
+import type { KvBits } from "../core/settings.ts";
 import type { EnginePort, FromEngine, RowProgress, ToEngine } from "./messages.ts";
 
 export interface EngineDevice {
@@ -24,6 +25,7 @@ export interface Order {
   readonly path: string;
   /** Of its keys and values. */
   readonly kv_bytes_max: number;
+  readonly kv_bits: KvBits;
   /** Told of the bytes of weights that are in memory. */
   readonly told: (bytes: number) => void;
 }
@@ -53,13 +55,13 @@ export interface Life {
   ended: Failure | null;
 }
 
-export function loaded(life: Life, { model, path, kv_bytes_max, told }: Order): Promise<LoadedModel> {
+export function loaded(life: Life, { model, path, kv_bytes_max, kv_bits, told }: Order): Promise<LoadedModel> {
   const known = life.loads.get(model);
   if (known !== undefined) return known.promise;
   const load = { ...pending<LoadedModel>(), told };
   life.loads.set(model, load);
   life.loading.add(model);
-  post(life, { kind: "load", model, path, kv_bytes_max });
+  post(life, { kind: "load", model, path, kv_bytes_max, kv_bits });
   return load.promise;
 }
 

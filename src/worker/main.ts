@@ -118,19 +118,19 @@ function start(parts: EngineParts): FromEngine {
   }
 }
 
-function measure({ id, path }: ToEngine & { kind: "measure" }): FromEngine {
+function measure({ id, path, kv_bits }: ToEngine & { kind: "measure" }): FromEngine {
   try {
     assert(started !== null, "the engine starts before it measures");
-    return { kind: "measured", id, estimate: estimateModel(path, started.parts.settings) };
+    return { kind: "measured", id, estimate: estimateModel(path, { ...started.parts.settings, kv_bits }) };
   } catch (error) {
     return { kind: "measure_failed", id, failure: start_failure ?? toRecord(error, "unavailable") };
   }
 }
 
-function load({ model: name, path, kv_bytes_max }: ToEngine & { kind: "load" }): FromEngine {
+function load({ model: name, path, kv_bytes_max, kv_bits }: ToEngine & { kind: "load" }): FromEngine {
   if (start_failure !== null) return { kind: "load_failed", model: name, failure: start_failure };
   try {
-    const resident = residents.get(name) ?? open(name, path, kv_bytes_max);
+    const resident = residents.get(name) ?? open(name, path, { kv_bytes_max, kv_bits });
     residents.set(name, resident);
     return { kind: "loaded", loaded: describe(name, resident) };
   } catch (error) {
@@ -151,18 +151,18 @@ function unload(name: string): FromEngine {
   return { kind: "unloaded", model: name };
 }
 
-function open(name: string, path: string, kv_bytes_max: number): Resident {
+function open(name: string, path: string, own: Pick<EngineSettings, "kv_bytes_max" | "kv_bits">): Resident {
   assert(started !== null, "the engine starts before it loads");
   const { parts, files } = started;
-  const settings = { ...parts.settings, kv_bytes_max };
+  const settings = { ...parts.settings, ...own };
   const opened = openModel(path, tellLoading(name));
-  if (opened.kind === "answers") {
-    const { model } = opened;
-    const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape);
-    const engine = new Engine(model, settings, nowMs, { files, key });
-    return { kind: "engine", model, engine, adapter_bytes_told: 0 };
-  }
   try {
+    if (opened.kind === "answers") {
+      const { model } = opened;
+      const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape, own.kv_bits);
+      const engine = new Engine(model, settings, nowMs, { files, key });
+      return { kind: "engine", model, engine, adapter_bytes_told: 0 };
+    }
     return { kind: "lane", lane: new ReadingLane(readerOf(opened, settings), nowMs) };
   } catch (error) {
     opened.model[Symbol.dispose]();

@@ -8,7 +8,7 @@ import type { RowStep, Sampling } from "../core/generation.ts";
 import type { CompiledGrammar } from "../core/grammar.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Urgency } from "../core/priority.ts";
-import type { EngineSettings } from "../core/settings.ts";
+import type { EngineSettings, KvBits } from "../core/settings.ts";
 
 export interface RowStart {
   readonly id: number;
@@ -65,8 +65,14 @@ export interface PromptOfModel {
 
 export type ToEngine =
   | { readonly kind: "start"; readonly parts: EngineParts }
-  | { readonly kind: "measure"; readonly id: number; readonly path: string }
-  | { readonly kind: "load"; readonly model: string; readonly path: string; readonly kv_bytes_max: number }
+  | { readonly kind: "measure"; readonly id: number; readonly path: string; readonly kv_bits: KvBits }
+  | {
+      readonly kind: "load";
+      readonly model: string;
+      readonly path: string;
+      readonly kv_bytes_max: number;
+      readonly kv_bits: KvBits;
+    }
   /** Of a model without rows. */
   | { readonly kind: "unload"; readonly model: string }
   /** For all of MLX, from now on. */

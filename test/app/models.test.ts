@@ -15,6 +15,7 @@ const NOTHING: Config = {
   hub_folder: join(FOLDER, "no-hub"),
   program_folders: { lmstudio: [], ollama: join(FOLDER, "no-ollama"), llamacpp: join(FOLDER, "no-cache") },
   providers: [],
+  hub_token: { token: null, file: "/nowhere" },
   layers: () => [],
 };
 

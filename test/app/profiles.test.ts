@@ -20,6 +20,7 @@ interface Body {
   readonly preloads: readonly object[];
   readonly detail: string;
   readonly error: { readonly code: string; readonly param: string };
+  readonly cache: { readonly bytes_per_token: number };
   readonly usage: { readonly prompt_tokens: number; readonly completion_tokens: number };
   readonly choices: readonly { readonly message: { readonly content: string } }[];
 }
@@ -129,6 +130,33 @@ test("a context length holds for whoever asks by that name", async () => {
   expect(refused.body.detail).toContain(`"${BIG}" takes 40 with the answer`);
 }, 30_000);
 
+test("the bits of keys and values are its model's by every name, until no profile says them", async () => {
+  const fits = async () => {
+    const body = { model: BIG, prompt: "Once upon a time", max_tokens: 400, ignore_eos: true };
+    const { usage } = (await ask("POST", "/v1/completions", body)).body;
+    return usage.prompt_tokens + usage.completion_tokens;
+  };
+  const tokenBytes = async () => (await ask("GET", `/v1/models/${BIG}`)).body.cache.bytes_per_token;
+  await ask("PUT", "/api/settings/engine", { kv_bytes_max: 4 * 2 ** 20 });
+  const [before, bytes] = [await fits(), await tokenBytes()];
+  const { body } = await add({ name: "small", model: BIG, kv_bits: 8 });
+  expect([await fits(), await tokenBytes()]).toEqual([320, (bytes * 9) / 32]);
+  const other = await add({ name: "smaller", model: BIG, kv_bits: 4 });
+  expect([other.status, other.body.error.param]).toEqual([400, "kv_bits"]);
+  await ask("DELETE", `/api/profiles/${body.id}`);
+  expect([before, await fits(), await tokenBytes()]).toEqual([64, 64, bytes]);
+  await ask("PUT", "/api/settings/engine", { kv_bits: 4 });
+  expect(await fits()).toBe(400 + 4); // as much as was asked for
+  await ask("PUT", "/api/settings/engine", { kv_bits: 32, kv_bytes_max: 2 ** 30 });
+}, 60_000);
+
+test("bits that the model's heads do not divide into groups are refused when it is loaded", async () => {
+  await add({ name: "uneven", model: SMALL, kv_bits: 8 });
+  const { status, body } = await chat("uneven");
+  expect([status, body.error.param]).toEqual([400, "kv_bits"]);
+  expect(body.detail).toContain("heads of whole groups of 32 are needed, found head_dim 8");
+}, 30_000);
+
 test("auto_load keeps its model in memory until no profile asks for it", async () => {
   const { body } = await add({ name: "ready", model: SMALL, auto_load: true });
   expect(body.preloads).toContainEqual({ model_id: SMALL, status: "loaded", reason: null });
@@ -155,6 +183,7 @@ test.each([
   ["model", { name: "new", model: "taken" }],
   ["temperature", { name: "new", model: BIG, temperature: 3 }],
   ["stop", { name: "new", model: BIG, stop: "x" }],
+  ["kv_bits", { name: "new", model: BIG, kv_bits: 5 }],
 ])("of no use by its %s, a profile is refused: %j", async (parameter, words) => {
   await add({ name: "taken", model: BIG });
   const refused = await add(words);

@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
 import { PRIORITY, type Priority } from "../../src/core/priority.ts";
-import { Batcher, type BatcherSettings, type Part, type Plan } from "../../src/engine/batcher.ts";
+import { Batcher } from "../../src/engine/batcher.ts";
+import type { BatcherSettings } from "../../src/engine/batcher-settings.ts";
 import { NO_TIER } from "../../src/engine/block-store.ts";
+import type { Part, Plan } from "../../src/engine/plan.ts";
 import { integer, seeded } from "../random.ts";
 
 const STOP = 99;
@@ -24,7 +26,6 @@ const SETTINGS: BatcherSettings = {
   chunk_tokens_max: 256,
   restored_blocks_max: 2,
   draft_tokens_max: 8,
-  states: null,
 };
 
 function batcher(settings: Partial<BatcherSettings> = {}): Batcher {
@@ -61,7 +62,6 @@ test("a prompt goes through in chunks that end with a block, and only the last o
     token_ids: text(64),
     blocks: [0, 1],
     outputs: 0,
-    state: null,
   });
   expect(onlyPart(step(rows))).toEqual({
     id: 1,
@@ -69,7 +69,6 @@ test("a prompt goes through in chunks that end with a block, and only the last o
     token_ids: text(100).slice(64),
     blocks: [0, 1, 2, 3],
     outputs: 1,
-    state: null,
   });
   expect(onlyPart(step(rows))).toEqual({
     id: 1,
@@ -77,7 +76,6 @@ test("a prompt goes through in chunks that end with a block, and only the last o
     token_ids: [NEXT],
     blocks: [0, 1, 2, 3],
     outputs: 1,
-    state: null,
   });
 });
 
@@ -217,7 +215,6 @@ test("a prompt that is cached to its end computes its last token, in a copy of t
     token_ids: text(64).slice(63),
     blocks: [0, 2],
     outputs: 1,
-    state: null,
   });
   expect(rows.cachedTokens(2)).toBe(63);
   expect(onlyPart(rows.next()).blocks).toEqual([0, 1, 2]); // the copy held nothing new and was given back
@@ -366,7 +363,7 @@ test("drafts are verified together, and rejected ones leave no trace", () => {
   expect(plan.extra_tokens).toBe(part.token_ids.length - 1);
   expect(rows.commit(part, [3, 4, 50])).toEqual({ token_ids: [3, 4, 50], finish: null });
   expect(rows.drawn(1)).toBe(5);
-  expect(onlyPart(rows.next())).toMatchObject({ start: part.start + 3, token_ids: [50], outputs: 1, state: null });
+  expect(onlyPart(rows.next())).toMatchObject({ start: part.start + 3, token_ids: [50], outputs: 1 });
 });
 
 test.each([0, 2])("no more than draft_tokens_max are guessed: %d", (draft_tokens_max) => {

@@ -4,8 +4,8 @@
  */
 
 import { expect } from "bun:test";
-import type { Part, Plan } from "../../src/engine/batcher.ts";
 import type { BlockContent, BlockTier } from "../../src/engine/block-store.ts";
+import type { Part, Plan } from "../../src/engine/plan.ts";
 import { BLOCK_TOKENS } from "../../src/models/block.ts";
 
 export const STOP = 63;
@@ -35,17 +35,37 @@ export function answer(prompt_ids: readonly number[], tokens_max: number): numbe
   return drawn;
 }
 
+type Pool = Map<number, number[]>;
+
 export class FakeModel {
-  readonly #pool = new Map<number, number[]>();
-  /** What it keeps of all tokens before a place, by slot. */
-  readonly #states = new Map<number, number[]>();
-  readonly #disks = { blocks: new Map<string, number[]>(), states: new Map<string, number[]>() };
+  readonly #pool: Pool = new Map();
+  /** Of a layer that sees a window. */
+  readonly #slots: Pool = new Map();
+  /** What a recurrent layer keeps of all tokens before a place. */
+  readonly #states: Pool = new Map();
+  readonly #window: number;
   readonly seen = { computed_tokens: 0, evicted: 0, restored: 0 };
 
-  /** A tier of blocks or of states, whose files are sometimes damaged or gone. */
-  tier(isLost: () => boolean, of: "blocks" | "states" = "blocks"): BlockTier {
-    const pool = of === "blocks" ? this.#pool : this.#states;
-    const disk = this.#disks[of];
+  /** `window`: positions that parts with slots see in these. */
+  constructor(window = 0) {
+    this.#window = window;
+  }
+
+  /** A tier whose files are sometimes damaged or gone. */
+  tier(isLost: () => boolean): BlockTier {
+    return this.#tierOf(this.#pool, isLost);
+  }
+
+  slotTier(isLost: () => boolean): BlockTier {
+    return this.#tierOf(this.#slots, isLost);
+  }
+
+  stateTier(isLost: () => boolean): BlockTier {
+    return this.#tierOf(this.#states, isLost);
+  }
+
+  #tierOf(pool: Pool, isLost: () => boolean): BlockTier {
+    const disk = new Map<string, number[]>();
     return {
       evicted: (block: number, { chain_hash }: BlockContent) => {
         this.seen.evicted += 1;
@@ -54,7 +74,8 @@ export class FakeModel {
       },
       restore: (block: number, { chain_hash }: BlockContent) => {
         const kept = disk.get(chain_hash);
-        if (kept === undefined || isLost()) return false;
+        if (kept === undefined) return false;
+        if (isLost()) return !disk.delete(chain_hash);
         this.seen.restored += 1;
         pool.set(block, [...kept]);
         return true;
@@ -65,41 +86,56 @@ export class FakeModel {
 
   /** All are read before any is written, as one operation over the whole pool does it. */
   copy({ copies }: Plan): void {
-    const read = copies.map(({ from, to }) => ({ to, values: [...(this.#pool.get(from) ?? [])] }));
-    for (const { to, values } of read) this.#pool.set(to, values);
+    copyIn(this.#pool, copies);
+    copyIn(
+      this.#slots,
+      copies.flatMap(({ slots }) => slots ?? []),
+    );
   }
 
   /** What a part draws: the drafts that are right, and one token more. */
-  forward({ token_ids, start, blocks, outputs, state }: Part, history: readonly number[]): number[] {
+  forward({ token_ids, start, blocks, slots, outputs, state }: Part, history: readonly number[]): number[] {
     this.seen.computed_tokens += token_ids.length;
-    let stored = this.#read(history, start, blocks);
-    if (state !== null) expect([stored]).toEqual(state.from === null ? [0] : (this.#states.get(state.from) ?? []));
+    let stored = read(this.#pool, history, start, blocks, 0);
+    if (slots !== undefined) read(this.#slots, history, start, slots, start + 1 - this.#window);
+    if (state !== undefined) expect([stored]).toEqual(state.from === null ? [0] : (this.#states.get(state.from) ?? []));
     const nexts: number[] = [];
     for (const [index, token] of token_ids.entries()) {
       stored = mix(stored, token);
       const position = start + index;
-      const block = blocks[Math.floor(position / BLOCK_TOKENS)] ?? -1;
-      const values = this.#pool.get(block) ?? new Array(BLOCK_TOKENS).fill(-1);
-      values[position % BLOCK_TOKENS] = stored;
-      this.#pool.set(block, values);
+      write(this.#pool, blocks, position, stored);
+      if (slots !== undefined) write(this.#slots, slots, position, stored);
       nexts.push(nextToken(stored, token));
     }
-    if (state !== null) this.#states.set(state.to, [stored]);
+    if (state !== undefined) this.#states.set(state.to, [stored]);
     if (outputs === 0) return [];
     const drafts = token_ids.slice(token_ids.length - outputs + 1);
     const drawn = nexts.slice(-outputs);
     const wrong = drafts.findIndex((draft, index) => draft !== drawn[index]);
     return wrong < 0 ? drawn : drawn.slice(0, wrong + 1);
   }
+}
 
-  /** All that the row would attend to before `start`; it must be what its own tokens make. */
-  #read(history: readonly number[], start: number, blocks: readonly number[]): number {
-    let stored = 0;
-    for (let position = 0; position < start; position++) {
-      stored = mix(stored, history[position] ?? -1);
-      const found = this.#pool.get(blocks[Math.floor(position / BLOCK_TOKENS)] ?? -1)?.[position % BLOCK_TOKENS];
-      if (found !== stored) expect({ position, found }).toEqual({ position, found: stored });
-    }
-    return stored;
+function copyIn(pool: Pool, copies: readonly { readonly from: number; readonly to: number }[]): void {
+  const read = copies.map(({ from, to }) => ({ to, values: [...(pool.get(from) ?? [])] }));
+  for (const { to, values } of read) pool.set(to, values);
+}
+
+function write(pool: Pool, blocks: readonly number[], position: number, stored: number): void {
+  const block = blocks[Math.floor(position / BLOCK_TOKENS)] ?? -1;
+  const values = pool.get(block) ?? new Array(BLOCK_TOKENS).fill(-1);
+  values[position % BLOCK_TOKENS] = stored;
+  pool.set(block, values);
+}
+
+/** All that the row would attend to before `start`, and from `first` on; it must be what its own tokens make. */
+function read(pool: Pool, history: readonly number[], start: number, blocks: readonly number[], first: number): number {
+  let stored = 0;
+  for (let position = 0; position < start; position++) {
+    stored = mix(stored, history[position] ?? -1);
+    if (position < first) continue;
+    const found = pool.get(blocks[Math.floor(position / BLOCK_TOKENS)] ?? -1)?.[position % BLOCK_TOKENS];
+    if (found !== stored) expect({ position, found }).toEqual({ position, found: stored });
   }
+  return stored;
 }

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { divideCache } from "../../src/core/cache-shares.ts";
-import type { EngineSettings } from "../../src/core/settings.ts";
+import type { EngineSettings, KvBits } from "../../src/core/settings.ts";
 import { BlockFiles } from "../../src/engine/block-files.ts";
 import { blockKey } from "../../src/engine/disk-tier.ts";
 import { Engine } from "../../src/engine/engine.ts";
@@ -34,6 +34,7 @@ interface Case {
   readonly path: string;
   readonly prompts: readonly (readonly number[])[];
   readonly tokens_max: number;
+  readonly kv_bits: KvBits;
   /** Whether the answers repeat themselves or their prompts. */
   readonly repeats: boolean;
 }
@@ -47,12 +48,12 @@ interface Answers {
 }
 
 /** Prompts with a beginning in common, then their own. */
-function tinyCase(name: string): Case {
+function tinyCase(name: string, how: Pick<Case, "kv_bits" | "repeats">): Case {
   const random = seeded(11);
   const words = (count: number) => Array.from({ length: count }, () => integer(random, 0, 255));
   const shared = words(75);
   const prompts = Array.from({ length: PROMPTS }, () => [...shared, ...words(integer(random, 1, 120))]);
-  return { path: fixture(name).path, prompts, tokens_max: 60, repeats: false };
+  return { path: fixture(name).path, prompts, tokens_max: 60, ...how };
 }
 
 async function defaultCase(): Promise<Case> {
@@ -73,7 +74,7 @@ async function defaultCase(): Promise<Case> {
     prompts.push((await text.encodeChat(path, chat)).token_ids);
   }
   text.close();
-  return { path, prompts, tokens_max: 12, repeats: true };
+  return { path, prompts, tokens_max: 12, kv_bits: 32, repeats: true };
 }
 
 function epochMs(): number {
@@ -108,10 +109,14 @@ function step(engine: Engine) {
 }
 
 for (const [name, build] of [
-  ["a tiny model", async () => tinyCase("untied")],
-  ["a tiny quantised model", async () => tinyCase("affine-4-32")],
-  ["a tiny model with short convolutions", async () => tinyCase("family-lfm2")],
-  ["a tiny quantised model with delta nets", async () => tinyCase("family-qwen3_next-4bit")],
+  ["a tiny model", async () => tinyCase("untied", { kv_bits: 32, repeats: false })],
+  ["a tiny quantised model", async () => tinyCase("affine-4-32", { kv_bits: 32, repeats: false })],
+  ["a tiny model with keys and values in 8 bits", async () => tinyCase("wide-heads", { kv_bits: 8, repeats: true })],
+  ["a tiny model with keys and values in 4 bits", async () => tinyCase("wide-heads", { kv_bits: 4, repeats: true })],
+  ["a tiny model of windows", async () => tinyCase("family-mistral", { kv_bits: 32, repeats: false })],
+  ["a tiny model of windows and more", async () => tinyCase("family-gemma3_text", { kv_bits: 8, repeats: true })],
+  ["a tiny model with short convolutions", async () => tinyCase("family-lfm2", { kv_bits: 8, repeats: false })],
+  ["a tiny model with delta nets", async () => tinyCase("family-qwen3_next-4bit", { kv_bits: 32, repeats: false })],
   ["the default model", defaultCase],
 ] as const) {
   describe(name, () => {
@@ -136,9 +141,10 @@ for (const [name, build] of [
     });
 
     function start(settings: Partial<EngineSettings> = {}, folder: string | null = null, now = epochMs): Engine {
-      const key = blockKey(asked.path, LIBRARY, "test", model.cache_shape);
+      const key = blockKey(asked.path, LIBRARY, "test", model.cache_shape, asked.kv_bits);
       const disk = folder === null ? null : { files: new BlockFiles(folder, 2 ** 30, now), key };
-      return new Engine(model, { ...ENGINE_SETTINGS, kv_bytes_max: 2 ** 28, ...settings }, now, disk);
+      const { kv_bits } = asked;
+      return new Engine(model, { ...ENGINE_SETTINGS, kv_bytes_max: 2 ** 28, kv_bits, ...settings }, now, disk);
     }
 
     /** Up to a step where the choice is a matter of rounding. */
@@ -148,7 +154,7 @@ for (const [name, build] of [
         expect(drawn.length).toBe(asked.tokens_max);
         const step = drawn.findIndex((token, at) => token !== expected[at]);
         if (step < 0) continue;
-        const logits = lastLogits(model, [...(asked.prompts[index] ?? []), ...drawn.slice(0, step)]);
+        const logits = lastLogits(model, [...(asked.prompts[index] ?? []), ...drawn.slice(0, step)], asked.kv_bits);
         const gap = (logits[expected[step] ?? -1] ?? 0) - (logits[drawn[step] ?? -1] ?? 0);
         expect(Math.abs(gap)).toBeLessThan(EXCUSED_GAP);
         excused += 1;
@@ -178,7 +184,8 @@ for (const [name, build] of [
 
     test("over memory for little more than one row, by way of the disk", () => {
       const longest = Math.max(...asked.prompts.map((prompt) => prompt.length)) + asked.tokens_max;
-      const units = { block_bytes: blockBytes(model.cache_shape), state_bytes: stateBytes(model.state_shapes) };
+      const state_bytes = stateBytes(model.state_shapes);
+      const units = { block_bytes: blockBytes(model.cache_shape, asked.kv_bits), state_bytes };
       const blocks = Math.ceil(longest / BLOCK_TOKENS) + 4;
       let kv_bytes_max = 0;
       while (divideCache(kv_bytes_max, units, ENGINE_SETTINGS.rows_max).blocks_max < blocks) kv_bytes_max += 1000;

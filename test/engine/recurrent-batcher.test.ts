@@ -2,7 +2,9 @@
 
 import { expect, test } from "bun:test";
 import { PRIORITY } from "../../src/core/priority.ts";
-import { Batcher, type BatcherSettings, type Plan } from "../../src/engine/batcher.ts";
+import { Batcher } from "../../src/engine/batcher.ts";
+import type { BatcherSettings } from "../../src/engine/batcher-settings.ts";
+import type { Plan } from "../../src/engine/plan.ts";
 
 const NEXT = 7;
 const SETTINGS: BatcherSettings = {
@@ -96,8 +98,8 @@ test("of the states within an answer one stays for so many blocks, and the newes
   rows.join(1, text(10), limits(400), 0);
   for (let count = 0; count < 10 * 32; count++) step(rows);
   rows.leave(1);
-  expect(rows.cachedStates().length).toBe(4); // behind 3, 6 and 9 blocks, and the newest
-  expect(rows.freeStates.length).toBe(40 - 4);
+  expect(rows.cachedSlots().length).toBe(4); // behind 3, 6 and 9 blocks, and the newest
+  expect(rows.freeSlots.length).toBe(40 - 4);
 });
 
 test("nothing is guessed, and no block is copied that was begun by another", () => {
@@ -121,7 +123,7 @@ test("a row that leaves gives its states back, whether it waits, reads or decode
   for (const id of [1, 2, 3]) rows.leave(id);
   rows.checkIntegrity();
   rows.clearCache();
-  expect(rows.freeStates.length).toBe(40);
+  expect(rows.freeSlots.length).toBe(40);
 });
 
 test("what of a prompt is found ends where a state is", () => {

@@ -2,7 +2,9 @@
 
 import { expect, test } from "bun:test";
 import { PRIORITY } from "../../src/core/priority.ts";
-import { Batcher, type BatcherSettings, type Part } from "../../src/engine/batcher.ts";
+import { Batcher } from "../../src/engine/batcher.ts";
+import type { BatcherSettings } from "../../src/engine/batcher-settings.ts";
+import type { Part } from "../../src/engine/plan.ts";
 import { BLOCK_TOKENS } from "../../src/models/block.ts";
 import { integer, seeded } from "../random.ts";
 import { answer, FakeModel, STOP } from "./fake-model.ts";
@@ -14,6 +16,11 @@ interface Client {
   readonly answer_ids: number[];
 }
 
+interface Window {
+  readonly positions: number;
+  readonly slots_max: number;
+}
+
 const ROWS_MAX = 16;
 const ROWS_WAITING_MAX = 24;
 const PRIORITIES = [PRIORITY.high, PRIORITY.normal, PRIORITY.low] as const;
@@ -21,7 +28,7 @@ const PRIORITIES = [PRIORITY.high, PRIORITY.normal, PRIORITY.low] as const;
 class Load {
   readonly #requests: number;
   readonly #random: () => number;
-  readonly model = new FakeModel();
+  readonly model: FakeModel;
   readonly #batcher: Batcher;
   readonly #clients = new Map<number, Client>();
   readonly #prefixes: readonly number[][];
@@ -31,10 +38,20 @@ class Load {
   #reused_tokens = 0;
   readonly seen = { joined: 0, finished: 0, cancelled: 0, failed: 0, paused: 0, copies: 0, drafts: 0, took_ms_max: 0 };
 
-  constructor(seed: number, requests: number, blocks_max: number, states: BatcherSettings["states"] = null) {
+  /** `window`: positions and slots of a layer that sees no more; `states`: slots of a recurrent one. */
+  constructor(
+    seed: number,
+    requests: number,
+    blocks_max: number,
+    window: Window | null = null,
+    states: BatcherSettings["states"] = undefined,
+  ) {
     this.#random = seeded(seed);
+    this.model = new FakeModel(window?.positions);
     this.#requests = requests;
-    const tier = this.model.tier(() => this.#random() < 0.1);
+    const isLost = () => this.#random() < 0.1;
+    const tier = this.model.tier(isLost);
+    const cached_slots_max = integer(this.#random, 0, blocks_max);
     const settings = {
       blocks_max,
       cached_blocks_max: integer(this.#random, 0, blocks_max),
@@ -43,10 +60,11 @@ class Load {
       chunk_tokens_max: 256,
       restored_blocks_max: 2,
       draft_tokens_max: 8,
+      windows: window === null ? undefined : { ...window, cached_slots_max },
       states,
     };
-    const state_tier = this.model.tier(() => this.#random() < 0.1, "states");
-    this.#batcher = new Batcher(settings, tier, state_tier);
+    const slot_tier = states === undefined ? this.model.slotTier(isLost) : this.model.stateTier(isLost);
+    this.#batcher = new Batcher(settings, tier, slot_tier);
     this.#prefixes = Array.from({ length: 40 }, () => this.#tokens(integer(this.#random, 1, 130)));
     this.#blocks = Array.from({ length: 3 }, () => this.#tokens(BLOCK_TOKENS));
   }
@@ -163,6 +181,24 @@ class Load {
   }
 }
 
+const WINDOWED = [
+  { seed: 5, requests: 4_000, blocks_max: 40, window: { positions: 50, slots_max: 14 } },
+  { seed: 6, requests: 3_000, blocks_max: 200, window: { positions: 20, slots_max: 40 } },
+  { seed: 7, requests: 3_000, blocks_max: 24, window: { positions: 100, slots_max: 24 } },
+];
+
+test.each(WINDOWED)(
+  "over $blocks_max blocks, of which each token sees a window, each of $requests requests is answered as if alone (seed $seed)",
+  (how) => {
+    const load = new Load(how.seed, how.requests, how.blocks_max, how.window);
+    load.run();
+    const { joined, finished, cancelled, failed } = load.seen;
+    expect(finished + cancelled + failed).toBe(joined);
+    expect(load.counts).toMatchObject({ active: 0, waiting: 0, free: how.blocks_max });
+  },
+  60_000,
+);
+
 const LOADS = [
   { seed: 1, requests: 100_000, blocks_max: 40 },
   { seed: 2, requests: 10_000, blocks_max: 16 },
@@ -189,13 +225,13 @@ const RECURRENT_LOADS = [
 
 for (const { seed, requests, blocks_max, slots_max, blocks_per_state } of RECURRENT_LOADS) {
   test(`so is each of ${requests} with ${slots_max} states beside ${blocks_max} blocks (seed ${seed})`, () => {
-    const load = new Load(seed, requests, blocks_max, { slots_max, blocks_per_state });
+    const load = new Load(seed, requests, blocks_max, null, { slots_max, blocks_per_state });
     load.run();
     const { joined, finished, cancelled, failed } = load.seen;
     expect(finished + cancelled + failed).toBe(joined);
     expect(load.counts).toEqual({ active: 0, waiting: 0, free: blocks_max, cached: 0, referenced: 0 });
     expect(load.seen.copies + load.seen.drafts).toBe(0);
-    expect(load.reused_tokens).toBeGreaterThan(15 * requests);
+    expect(load.reused_tokens).toBeGreaterThan(12 * requests);
     expect(load.seen.took_ms_max).toBeLessThan(20_000);
   }, 120_000);
 }

@@ -165,12 +165,14 @@ test("an answer that a stop text, its length or the context ended says so", asyn
 test("a stream that waits is pinged, and then answered or refused by an event", async () => {
   for (const fails of [false, true]) {
     const script: Script = async function* () {
-      await Bun.sleep(60);
+      await Bun.sleep(300);
       if (fails) throw new Failure("no_memory", "Cannot load: it is full");
       yield* answerOf("late");
     };
     const response = await serverOf(new ScriptedBackend(script), 60_000, 10).post(PATH, { ...HI, stream: true });
-    const types = eventsIn(await response.text()).map(({ type }) => type);
+    const text = await response.text();
+    expect(text).toStartWith(": waiting position=2 estimated_ms=1500 for=row\n\nevent: ping\n");
+    const types = eventsIn(text.replaceAll(/^:.*\n\n/gm, "")).map(({ type }) => type);
     expect([response.status, types[0], types[1]]).toEqual([200, "ping", "ping"]);
     const rest = types.filter((type) => type !== "ping");
     expect([rest[0], rest.at(-1)]).toEqual(fails ? ["error", "error"] : ["message_start", "message_stop"]);

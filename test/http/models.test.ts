@@ -3,7 +3,8 @@
 import { expect, test } from "bun:test";
 import { CARD, readProblem, ScriptedBackend, serverOf } from "./scripted-backend.ts";
 
-const FACTS = { loaded: true, context_length: 64, capabilities: ["chat", "completions"], size_bytes: 100 };
+const { capabilities, family, quantization } = CARD;
+const FACTS = { loaded: true, context_length: 64, capabilities, size_bytes: 100, family, quantization };
 const TINY = { id: "tiny", object: "model", created: 1_700_000_000, owned_by: "local", ...FACTS };
 const NAMED = { id: "org/name", object: "model", created: 1_700_000_001, owned_by: "org", ...FACTS };
 

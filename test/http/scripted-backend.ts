@@ -15,6 +15,7 @@ import { AddressGuard } from "../../src/route/remote/address.ts";
 import { TUNING } from "../../src/route/remote/upstream.ts";
 import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
+import { ScriptedHub } from "./scripted-hub.ts";
 import { ScriptedOwner, ScriptedProfiles } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
@@ -22,10 +23,11 @@ export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncI
 export const CARD: ModelCard = {
   family: "llama",
   purpose: "chat",
+  capabilities: ["chat", "completions", "tools"],
   parameters: 100,
   quantization: [{ form: "f32", parameters: 100 }],
   context_length: 512,
-  cache: { kind: "full", window: null, bytes_per_token: 64, bytes_per_text: 0 },
+  cache: { kind: "full", window: null, bits: 32, bytes_per_token: 64, bytes_per_text: 0 },
   bytes_weights: 400,
   chat_template_options: ["tools"],
   not_supported: [],
@@ -237,10 +239,11 @@ function localGateway(backend: Backend): Router {
   });
 }
 
-/** `unread_ms_max`, `waiting_ms`: long enough never to matter, unless it is the matter. */
-export function serverOf(backend: Backend, unread_ms_max = 60_000, waiting_ms = 60_000) {
+/** `unread_ms_max`, `silence_ms`: long enough never to matter, unless it is the matter. */
+export function serverOf(backend: Backend, unread_ms_max = 60_000, silence_ms = 60_000) {
   const bugs: { error: unknown; request_id: string }[] = [];
   const owner = new ScriptedOwner();
+  const hub = new ScriptedHub();
   let count = 0;
   const audit: AuditEntry[] = [];
   const app = createServer({
@@ -252,11 +255,12 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000, waiting_ms = 
     prefix_cache: { explain: async () => EXPLANATION },
     owner,
     profiles: new ScriptedProfiles(),
+    hub,
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,
     unread_ms_max,
-    waiting_ms,
+    silence_ms: () => silence_ms,
     reportBug: (error, request_id) => bugs.push({ error, request_id }),
   });
   const ask = async (path: string, init?: RequestInit) =>
@@ -267,7 +271,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000, waiting_ms = 
       headers: { "content-type": "application/json", ...headers },
       body: typeof body === "string" ? body : JSON.stringify(body),
     });
-  return { app, ask, post, bugs, owner, audit };
+  return { app, ask, post, bugs, owner, hub, audit };
 }
 
 /** The data of each event of a stream, parsed but for the last word `[DONE]`. */

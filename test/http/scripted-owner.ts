@@ -3,6 +3,7 @@
 import type { Applied, OwnerDesk } from "../../src/core/owner.ts";
 import type { Profile, ProfileDesk, ProfileWords } from "../../src/core/profile.ts";
 import { defaultSettings, settingsOf } from "../../src/core/settings.ts";
+import type { Wait } from "../../src/core/waiting.ts";
 
 const MEMORY = { limit_bytes: 1000, taken_bytes: 400, free_bytes: 600, process_bytes: 900 };
 const MODEL = {
@@ -26,9 +27,16 @@ const APPLIED: Applied = {
   stays: [{ model_id: "some/model", reason: "in use" }],
 };
 
+const WAIT: Wait = { kind: "row", position: 2, estimated_ms: 1500 };
+
 export class ScriptedOwner implements OwnerDesk {
   /** What was asked for, in order. */
   readonly asked: unknown[][] = [];
+  wait: Wait | null;
+
+  constructor(wait: Wait | null = WAIT) {
+    this.wait = wait;
+  }
 
   status() {
     const gb = { max_memory_gb: 1e-6, current_memory_gb: 4e-7 };
@@ -75,7 +83,14 @@ export class ScriptedOwner implements OwnerDesk {
 
   queue() {
     const came_at = "2026-01-01T00:00:00.000Z";
-    return { waiting: 1, requests: [{ request_id: "req_0", model: "some/model", state: "waiting", came_at } as const] };
+    return {
+      waiting: 1,
+      requests: [{ request_id: "req_0", model: "some/model", state: "waiting", waits_for: WAIT, came_at } as const],
+    };
+  }
+
+  waitOf(): Wait | null {
+    return this.wait;
   }
 
   cancel(request_id: string) {
@@ -108,6 +123,7 @@ const PROFILE: Profile = {
   max_tokens: 8,
   template_options: { enable_thinking: false },
   context_length: null,
+  kv_bits: 8,
   auto_load: true,
 };
 

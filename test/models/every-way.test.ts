@@ -18,6 +18,7 @@ test.if(process.platform === "linux").each(WAYS)(
         "./test/models/mlx-lm.test.ts",
         "./test/models/families.test.ts",
         "./test/models/encoders.test.ts",
+        "./test/models/kv-bits.test.ts",
       ],
       {
         cwd: ROOT,

@@ -177,7 +177,8 @@ FAMILIES = {
     },
     "glm4": {"attention_bias": True, "partial_rotary_factor": 0.5, "tie_word_embeddings": False},
     "gpt_oss": {
-        "intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": WINDOW,
+        "head_dim": 32, "intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2,
+        "sliding_window": WINDOW,
         "rope_scaling": {**YARN, "truncate": True}, "tie_word_embeddings": False,
     },
     "granite": {

@@ -1,5 +1,6 @@
 /** The best token of every step, as the engine draws it. */
 
+import type { KvBits } from "../../src/core/settings.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { KvPool } from "../../src/engine/kv-pool.ts";
 import { StatePool } from "../../src/engine/state-pool.ts";
@@ -30,9 +31,9 @@ export function greedy(
 }
 
 /** What the model makes of a whole prompt at once, for its last position. */
-export function lastLogits(model: Model, prompt_ids: readonly number[]): Float32Array {
+export function lastLogits(model: Model, prompt_ids: readonly number[], bits: KvBits = 32): Float32Array {
   const blocks = Array.from({ length: Math.ceil(prompt_ids.length / BLOCK_TOKENS) }, (_, block) => block);
-  using pool = new KvPool(model.cache_shape, blocks.length);
+  using pool = new KvPool(model.cache_shape, blocks.length, bits);
   using states = new StatePool(model.state_shapes);
   const state = { from: null, to: 0 };
   using step = new Step([{ start: 0, count: prompt_ids.length, blocks, state }], pool.layers, states);

@@ -297,6 +297,33 @@ void checkRows() {
   }, 16);
 }
 
+/** Groups of a quantised cache: each number within a step of what it was (the end nearer to 0 may be cut), and read in its place. */
+void checkGroups() {
+  const Kernels& set = kernels();
+  const int bits = integer(0, 1) == 0 ? 4 : 8;
+  const int count = integer(1, 40);
+  const std::size_t size = std::size_t(count) * PACKED_GROUP;
+  Exact<float> x = numbers(size), y{size};
+  Exact<std::uint32_t> words{size * bits / 32};
+  Exact<std::uint16_t> scales{std::size_t(count)}, biases{std::size_t(count)};
+  const auto placeOf = [&](std::size_t at) { return words[at * bits / 32] >> (at * bits % 32) & ((1u << bits) - 1); };
+  for (int group = 0; group < count; group++) {
+    float scale, bias;
+    const std::size_t first = std::size_t(group) * PACKED_GROUP;
+    set.quantizeGroup(x.get() + first, bits, words.get() + std::size_t(group) * bits, &scale, &bias);
+    for (std::size_t at = first; at < first + PACKED_GROUP; at++) {
+      expectNear("quantizeGroup", scale * placeOf(at) + bias, x[at], 1, std::fabs(scale) + 1e-6);
+    }
+    scales[group] = group % 2 == 0 ? 0x3800 : 0xc000; // 0.5 and -2
+    biases[group] = group % 3 == 0 ? 0xbc00 : 0x4200; // -1 and 3
+  }
+  set.unpackGroups({words.get(), scales.get(), biases.get(), count, bits}, y.get());
+  expectEach("unpackGroups", y, [&](int at) {
+    const int group = at / PACKED_GROUP;
+    return (group % 2 == 0 ? 0.5 : -2.0) * placeOf(std::size_t(at)) + (group % 3 == 0 ? -1 : 3);
+  }, 0);
+}
+
 void checkMoreRows() {
   const Kernels& set = kernels();
   const int size = integer(1, 300);
@@ -419,6 +446,7 @@ int main(int count, char** words) {
     checkPoison();
     for (int row = 0; row < 20; row++) checkRows();
     for (int row = 0; row < 20; row++) checkMoreRows();
+    for (int row = 0; row < 5; row++) checkGroups();
     for (int row = 0; row < 5; row++) checkAttention();
     checkThrowing();
     if (!all_good) std::printf("%s: seed %u, turn %d\n", bunsen::kernels().name, seed, turn);

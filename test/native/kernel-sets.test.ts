@@ -13,6 +13,7 @@ const PROPERTIES = [
   "select",
   "dequantize",
   "experts",
+  "packed-cache",
   "small-floats",
 ];
 

@@ -1,6 +1,7 @@
 /** What a client sees, and what the audit says, of each way in which a provider can fail. */
 
 import { afterEach, describe, expect, test } from "bun:test";
+import type { Socket } from "node:net";
 import type { Tuning } from "../../src/route/remote/upstream.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import {
@@ -29,9 +30,14 @@ afterEach(async () => {
 let houses = 0;
 
 /** A house whose model `far` is at a provider that behaves so, with `tiny` as its fallback or none. */
-async function houseBefore(behave: Behaviour, tuning: Partial<Tuning> = {}, fallbacks: readonly string[] = []) {
+async function houseBefore(
+  behave: Behaviour,
+  tuning: Partial<Tuning> = {},
+  fallbacks: readonly string[] = [],
+  silence_ms = 10_000,
+) {
   const server = await faultyServer(behave);
-  const house = openHouse({ folder: `${FOLDER}/${houses++}`, tuning });
+  const house = openHouse({ folder: `${FOLDER}/${houses++}`, tuning, silence_ms });
   open.push(house, server);
   await house.set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url });
   await house.set("rules", { model_pattern: "far", pattern_type: "exact", target: "cloud", fallbacks });
@@ -126,6 +132,63 @@ for (const stream of [false, true]) {
     }
   });
 }
+
+/** What servers say while they have nothing to say. */
+const SILENCES = [": OPENROUTER PROCESSING\n\n", 'event: ping\ndata: {"type": "ping"}\n\n', ":\r\n\r\n"];
+const WORD = /^(?:: working\n\n)+/;
+
+describe("comments and pings before the first event of a provider", () => {
+  const broken: Record<string, (socket: Socket) => void> = {
+    "that then resets": (socket) => void socket.resetAndDestroy(),
+    "that then ends": (socket) => void socket.end(LAST_PIECE),
+    "that fails in the same breath": (socket) =>
+      void socket.end(piece(`${SILENCES.join("")}data: {"error":{"message":"full"}}\n\n`) + LAST_PIECE),
+    "that then fails": (socket) => void socket.end(piece('data: {"error":{"message":"full"}}\n\n') + LAST_PIECE),
+  };
+
+  test.each(Object.entries(broken))("%s: a fallback answers whole", async (_, fail) => {
+    const behave: Behaviour = async (socket) => {
+      socket.write(STREAM_HEAD);
+      for (const silence of SILENCES) {
+        socket.write(piece(silence));
+        await Bun.sleep(10);
+      }
+      fail(socket);
+    };
+    const { house } = await houseBefore(behave, {}, ["local:tiny"]);
+    const response = await house.chat({ ...HI, stream: true });
+    expect(await response.text()).toContain("wörld");
+    expect(response.headers.get("x-bunsen-route")).toBe("local:tiny (rule 1, fallback 1)");
+    expect(house.rows()).toMatchObject([{ status: "success", backend: "local", error_type: null }]);
+  });
+
+  test("reach the client with it, byte for byte", async () => {
+    const text = SILENCES.join("") + event("Hello", "stop") + SILENCES.join("") + DONE;
+    const behave: Behaviour = async (socket) => {
+      socket.write(STREAM_HEAD);
+      for (const block of text.split(/(?<=\n\n|\r\n\r\n)/)) {
+        socket.write(piece(block));
+        await Bun.sleep(2);
+      }
+      socket.end(LAST_PIECE);
+    };
+    const { house } = await houseBefore(behave);
+    expect(await (await house.chat({ ...HI, stream: true })).text()).toBe(text);
+  });
+
+  test("are not waited for: the client has comments of this server, and then the fallback", async () => {
+    const behave: Behaviour = async (socket) => {
+      socket.write(STREAM_HEAD + piece(SILENCES[0] ?? ""));
+      await Bun.sleep(150);
+      socket.resetAndDestroy();
+    };
+    const { house } = await houseBefore(behave, {}, ["local:tiny"], 20);
+    const text = await (await house.chat({ ...HI, stream: true })).text();
+    expect(text).toMatch(WORD);
+    expect(text.replace(WORD, "")).toStartWith("data: {");
+    expect(text).toContain("wörld");
+  });
+});
 
 test("nobody listens: the client is told with 502", async () => {
   const { house, server } = await houseBefore(() => undefined);

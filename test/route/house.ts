@@ -1,15 +1,17 @@
 /** A whole server with its store, as `serve` builds it, but for the engine: a scripted backend answers for this machine. */
 
 import { join } from "node:path";
-import { buildRouting } from "../../src/app.ts";
+import { buildRouting, openCredentials } from "../../src/app.ts";
 import type { GivenProvider, Outlook } from "../../src/core/routing.ts";
 import { defaultSettings, type Settings } from "../../src/core/settings.ts";
 import { listen } from "../../src/http/listen.ts";
 import { createServer } from "../../src/http/server.ts";
+import { type GivenToken, Huggingface } from "../../src/huggingface.ts";
 import { TUNING, type Tuning } from "../../src/route/remote/upstream.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
+import { rotate } from "../../src/store/rotation.ts";
 import { type Script, ScriptedBackend } from "../http/scripted-backend.ts";
 import { ScriptedOwner, ScriptedProfiles } from "../http/scripted-owner.ts";
 
@@ -21,7 +23,9 @@ export interface HouseWishes {
   readonly tuning?: Partial<Tuning>;
   readonly settings?: Partial<Settings>;
   readonly script?: Script;
-  readonly given?: readonly GivenProvider[];
+  readonly silence_ms?: number;
+  readonly providers?: readonly GivenProvider[];
+  readonly hub_token?: GivenToken;
 }
 
 /** `tiny` is the one model of this machine. */
@@ -36,14 +40,20 @@ const outlook = async (): Promise<Outlook> => ({
 
 export function openHouse(wishes: HouseWishes) {
   const store = openStore(wishes.folder);
-  const settings = { ...defaultSettings(2 ** 33), private_hosts: ["127.0.0.1"], ...wishes.settings };
+  const settings: { -readonly [Name in keyof Settings]: Settings[Name] } = {
+    ...defaultSettings(2 ** 33),
+    private_hosts: ["127.0.0.1"],
+    ...wishes.settings,
+  };
   const backend = new ScriptedBackend(wishes.script);
   const bugs: unknown[] = [];
   const audit = new StoredAudit(store, settings, Date.now, (error) => bugs.push(error));
+  const { providers: given = [], hub_token = { token: null, file: join(wishes.folder, "token") } } = wishes;
+  const credentials = openCredentials(store, settings, { data_folder: wishes.folder, providers: given });
   const { router, desk, providers, findDefault } = buildRouting({
     store,
     settings,
-    config: { data_folder: wishes.folder, providers: wishes.given ?? [] },
+    providers: credentials.providers,
     local: backend,
     names: { has: (name) => name === "tiny" },
     outlook,
@@ -56,14 +66,15 @@ export function openHouse(wishes: HouseWishes) {
     audit,
     models: new Catalog([]),
     outlook,
-    owner: new ScriptedOwner(),
+    owner: new ScriptedOwner(null),
     profiles: new ScriptedProfiles(),
+    hub: new Huggingface(settings, credentials.hub_token, hub_token, async (values) => Object.assign(settings, values)),
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: Date.now,
     unread_ms_max: 60_000,
-    waiting_ms: 10_000,
+    silence_ms: () => wishes.silence_ms ?? 10_000,
     reportBug: (error) => bugs.push(error),
   });
   const listening = listen(app, { host: "127.0.0.1", port: 0 });
@@ -84,6 +95,7 @@ export function openHouse(wishes: HouseWishes) {
     findDefault,
     bugs,
     settings,
+    rotate: async () => await rotate(store, credentials.sealing, [credentials.providers, credentials.hub_token]),
     send,
     chat: async (body: object | string, init?: RequestInit) => await send("POST", "/v1/chat/completions", body, init),
     /** Of requests in some dialect, the oldest first. */

@@ -138,9 +138,9 @@ describe.skipIf(!HAS_SCHEMAS)("a provider of the caller's protocol", () => {
   });
 
   test("keeps working when its key is sealed with a new secret", async () => {
-    const { folder, chat, providers } = await ready();
+    const { folder, chat, rotate } = await ready();
     const before = readFileSync(join(folder, "secret"), "utf8");
-    expect(await providers.rotate()).toEqual({ sealed: 1, lost: [] });
+    expect(await rotate()).toEqual({ sealed: 1, lost: [] });
     expect(readFileSync(join(folder, "secret"), "utf8")).not.toContain(before.trim());
     expect((await chat(ASKED)).status).toBe(200);
   });
@@ -364,7 +364,7 @@ test("what the environment wants of a provider is asked where a request does not
   const base_url = `http://127.0.0.1:${server.port}/v1`;
   const provider = { name: "mlxlm", api_type: "openai", backend_type: "mlxlm", base_url } as const;
   const defaults = { model: "theirs", max_tokens: 64, temperature: 0, timeout_s: 0.3 };
-  const { chat } = house({ given: [{ provider, key: null, defaults }], settings: { default_provider: "mlxlm" } });
+  const { chat } = house({ providers: [{ provider, key: null, defaults }], settings: { default_provider: "mlxlm" } });
   const messages = [{ role: "user", content: "hi" }];
   expect((await chat({ model: "any", messages })).status).toBe(200);
   expect((await chat({ model: "mlxlm:other", messages, max_completion_tokens: 5, temperature: 1 })).status).toBe(200);
@@ -392,7 +392,7 @@ test("auto takes the first server that is what it should be, and says why not an
     return { provider, key: null, defaults: NO_DEFAULTS };
   };
   const wishes = [given("lmstudio", 9), given("ollama", server.port), given("llamacpp", server.port)];
-  const { chat, findDefault } = house({ given: wishes, settings: { default_provider: "auto" } });
+  const { chat, findDefault } = house({ providers: wishes, settings: { default_provider: "auto" } });
   const asked = { model: "any", messages: [{ role: "user", content: "hi" }] };
   expect((await chat(asked)).status).toBe(404);
   expect(await findDefault(AbortSignal.timeout(9000))).toMatchObject({

@@ -18,7 +18,9 @@ class Desk {
   }
 
   ask(name: string, priority: Priority = PRIORITY.normal, model = "a", signal = NEVER): Promise<void> {
-    return this.queue.enter(model, priority, signal).then((place) => void this.started.push({ name, place }));
+    return this.queue
+      .enter({ request_id: name, model, priority }, signal)
+      .then((place) => void this.started.push({ name, place }));
   }
 
   /** Ends who started first, and tells who started since. */

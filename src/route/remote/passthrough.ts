@@ -21,7 +21,7 @@ export async function passBody(connection: Connection, response: Response, trace
   return { kind: "body", status: response.status, headers: keptHeaders(response.headers), body };
 }
 
-/** Waits for the first event: what fails before it may be tried elsewhere. */
+/** Waits for the first event: what fails before it may be tried elsewhere. A comment or a ping is none. */
 export async function passStream(connection: Connection, response: Response, trace: Trace): Promise<Reply> {
   expectType(connection, response, "text/event-stream");
   const pieces = await begun(watched(connection, response, new StreamWatch(trace)));
@@ -37,7 +37,7 @@ async function* watched(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let begun = false;
   try {
-    for await (const piece of wholeEvents(connection.chunks(response), connection.provider)) {
+    for await (const piece of fromFirstWord(wholeEvents(connection.chunks(response), connection.provider))) {
       watch.see(piece);
       if (!begun && watch.failed_at_once) {
         watch.forget();
@@ -55,6 +55,32 @@ async function* watched(
     connection.close();
   }
 }
+
+// What tells that somebody is there takes some bytes each; a stream of nothing else is held no longer.
+const BEFORE_BYTES_MAX = 2 ** 16;
+
+/** What comes before the first word comes with it. */
+async function* fromFirstWord(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
+  let before: Buffer | null = Buffer.alloc(0);
+  for await (const piece of pieces) {
+    if (before === null) yield piece;
+    else if (!saysNothing(piece)) {
+      yield before.length === 0 ? piece : Buffer.concat([before, piece]);
+      before = null;
+    } else if (before.length < BEFORE_BYTES_MAX) before = Buffer.concat([before, piece]);
+  }
+}
+
+/** Comments, and events that only tell that the server is there. */
+function saysNothing(piece: Buffer): boolean {
+  return eventData(piece).every(isPing);
+}
+
+function isPing(data: string): boolean {
+  return data === "" || PING.test(data);
+}
+
+const PING = /^\{\s*"type"\s*:\s*"ping"\s*\}$/;
 
 /** Looks into those events only that may say something of the whole. */
 class StreamWatch {
@@ -78,6 +104,7 @@ class StreamWatch {
     if (!TELLING.some((word) => piece.includes(word))) return;
     let is_first = true;
     for (const data of eventData(piece)) {
+      if (isPing(data)) continue;
       this.#read(data);
       if (is_first) this.failed_at_once = this.failed;
       is_first = false;

@@ -1,0 +1,35 @@
+/** What one forward pass is to do, in integers. Knows not how it was decided. */
+
+import type { StateMove } from "../models/step.ts";
+import type { StepLoad } from "./step-cost.ts";
+
+/** Tokens of one row that go through the model in this step. */
+export interface Part {
+  readonly id: number;
+  readonly token_ids: readonly number[];
+  /** Position of the first of them. */
+  readonly start: number;
+  /** The row's block table, up to the end of these tokens. */
+  readonly blocks: readonly number[];
+  /** The same in slots of the layers that see a window, for models that have such layers. */
+  readonly slots?: readonly number[] | undefined;
+  /** How many of the last positions' logits are wanted: 0, or 1 and one for each draft. */
+  readonly outputs: number;
+  /** Where the row's recurrent layers step from and to, for models that have such layers. */
+  readonly state?: StateMove | undefined;
+}
+
+/** One forward pass: first the copies, in their order, then all parts together. Each part is committed, or its row leaves. */
+export interface Plan extends StepLoad {
+  readonly parts: readonly Part[];
+  /** From block to block: a row goes on in a copy of what another may still write to. */
+  readonly copies: readonly Copy[];
+}
+
+export interface Copy {
+  readonly id: number;
+  readonly from: number;
+  readonly to: number;
+  /** The same in slots. */
+  readonly slots?: { readonly from: number; readonly to: number } | undefined;
+}

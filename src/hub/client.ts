@@ -1,0 +1,136 @@
+/** Asks the hub who a token belongs to, and what a repository holds. Knows neither where the token lies nor what the files mean. */
+
+import { Failure } from "../core/failure.ts";
+import type { HubTest } from "../core/hub.ts";
+import { asObject } from "../formats/json.ts";
+
+export interface HubAccess {
+  /** As in https://huggingface.co. */
+  readonly endpoint: string;
+  readonly token: string | null;
+}
+
+export interface HubFile {
+  readonly path: string;
+  /** null: the hub does not say. */
+  readonly bytes: number | null;
+}
+
+export interface HubModel {
+  readonly name: string;
+  /** The commit that its files are of. */
+  readonly revision: string;
+  readonly files: readonly HubFile[];
+  /** Of `config.json`; null: it has none. */
+  readonly config: Readonly<Record<string, unknown>> | null;
+}
+
+// Far from everything on a slow line an answer takes seconds; these are some kilobytes.
+const ANSWER_MS_MAX = 30_000;
+// The longest lists of files have some thousands of names.
+const ANSWER_BYTES_MAX = 16 * 2 ** 20;
+// A repository that was renamed is one redirect away.
+const REDIRECTS_MAX = 3;
+
+export async function whoami(access: HubAccess, signal: AbortSignal): Promise<HubTest> {
+  const began_ms = performance.now();
+  const told = (outcome: HubTest["outcome"], detail: string, name: string | null = null): HubTest => {
+    return { outcome, detail, name, latency_ms: performance.now() - began_ms };
+  };
+  if (access.token === null) return told("no_token", "there is no token to ask with");
+  try {
+    const response = await get(access, "/api/whoami-v2", signal);
+    if (response.status === 401) return told("unauthorised", "the hub does not know the token");
+    if (!response.ok) return told("refused", `the hub answered with ${response.status}`);
+    const name = asObject(await readJson(response))?.["name"];
+    if (typeof name === "string") return told("ok", `the token belongs to ${name}`, name);
+    return told("refused", "the hub does not say whose the token is");
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return told("unreachable", error.message);
+  }
+}
+
+/** Its files and config; of its weights nothing is fetched. Throws a `Failure` where it cannot be read. */
+export async function modelOnHub(access: HubAccess, asked: string, signal: AbortSignal): Promise<HubModel> {
+  const answer = must(asked, access, await get(access, `/api/models/${asked}?blobs=true`, signal));
+  const info = asObject(await readJson(answer));
+  const found = info?.["id"];
+  const name = typeof found === "string" && isRepository(found) ? found : asked; // it may have another name by now
+  const revision = info?.["sha"];
+  const listed = info?.["siblings"];
+  if (typeof revision !== "string" || !/^[\w.-]+$/.test(revision) || !Array.isArray(listed)) {
+    throw new Failure("upstream", `Cannot read "${name}" on the hub: its answer has no "sha" or no "siblings"`);
+  }
+  const files = listed.flatMap((each: unknown): HubFile[] => {
+    const { rfilename: path, size } = asObject(each) ?? {};
+    return typeof path === "string" ? [{ path, bytes: Number.isSafeInteger(size) ? Number(size) : null }] : [];
+  });
+  if (!files.some(({ path }) => path === "config.json")) return { name, revision, files, config: null };
+  const config = must(name, access, await get(access, `/${name}/resolve/${revision}/config.json`, signal));
+  return { name, revision, files, config: asObject(await readJson(config)) };
+}
+
+/** An organisation and a name. */
+export function isRepository(name: string): boolean {
+  return /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name);
+}
+
+function must(name: string, { token }: HubAccess, response: Response): Response {
+  if (response.ok) return response;
+  const act = `Cannot read "${name}" on the hub`;
+  // Without a token the hub tells of what is private, and of what is not there, in the same way.
+  const advice = token === null ? "; there is no token to ask with" : "; the token may not read it";
+  switch (response.status) {
+    case 401:
+    case 403:
+      throw new Failure("forbidden", `${act}: it is private or gated, or is not there${advice}`);
+    case 404:
+      throw new Failure("not_found", `${act}: it is not there`);
+    default:
+      throw new Failure("upstream", `${act}: the hub answered with ${response.status}`);
+  }
+}
+
+async function get({ endpoint, token }: HubAccess, path: string, signal: AbortSignal): Promise<Response> {
+  const origin = new URL(endpoint).origin;
+  let url = new URL(endpoint.replace(/\/+$/, "") + path);
+  for (let count = 0; count <= REDIRECTS_MAX; count++) {
+    // Whoever is redirected to is not given the token.
+    const own = token !== null && url.origin === origin ? { authorization: `Bearer ${token}` } : {};
+    const response = await reach(url, { "user-agent": "bunsen", ...own }, signal);
+    const location = response.headers.get("location");
+    if (response.status < 300 || response.status >= 400 || location === null) return response;
+    url = new URL(location, url);
+  }
+  throw new Failure("upstream", `Cannot ask the hub at ${origin}: it redirects more than ${REDIRECTS_MAX} times`);
+}
+
+async function reach(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Response> {
+  try {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS_MAX)]);
+    return await fetch(url, { headers, signal: limit, redirect: "manual" });
+  } catch (error) {
+    signal.throwIfAborted();
+    const state = error instanceof Error ? error.message : String(error);
+    throw new Failure("upstream", `Cannot reach the hub at ${url.origin}: ${state.split("\n")[0]}`);
+  }
+}
+
+async function readJson(response: Response): Promise<unknown> {
+  const host = new URL(response.url).origin;
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > ANSWER_BYTES_MAX) {
+      throw new Failure("upstream", `Cannot read the hub at ${host}: its answer exceeds ${ANSWER_BYTES_MAX} bytes`);
+    }
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString());
+  } catch {
+    throw new Failure("upstream", `Cannot read the hub at ${host}: its answer is not JSON`);
+  }
+}

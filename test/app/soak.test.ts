@@ -1,0 +1,34 @@
+/** Three real models where two fit, and clients that switch between them at random; `scripts/soak.ts` does it a thousand times. */
+
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { scratchFolder } from "../formats/scratch.ts";
+import { minilm } from "../models/encoder-files.ts";
+import { STORIES } from "../models/fixtures.ts";
+import { seeded } from "../random.ts";
+import { Soak } from "../soak/switches.ts";
+import { Served } from "./served.ts";
+
+const GENERATOR = "SmolLM2-135M-Instruct";
+
+test.if(process.platform === "linux")(
+  "every answer is the model's own, nobody is failed, and all is given back",
+  async () => {
+    const models = [GENERATOR, STORIES, minilm()].flatMap((model) => ["--model", model]);
+    const words = ["--port", "0", "--max-models", "2", "--preload-models", "none", ...models];
+    await using server = await Served.start(join(scratchFolder(), "home"), words);
+    const names = { generators: [GENERATOR, "stories260K"], embedder: "all-MiniLM-L6-v2" };
+    const soak = new Soak(server.url, names, seeded(7));
+    await soak.learn();
+    await soak.run(10, 8);
+    const before = await soak.holdings(server.pid);
+    await soak.run(24, 8);
+    const after = await soak.holdings(server.pid);
+    expect(soak.wrong).toEqual([]);
+    expect([before.bytes_taken, after.bytes_taken]).toEqual([0, 0]);
+    // Sockets that are being closed, and the runtime's own threads, come and go.
+    expect(after.files - before.files).toBeLessThanOrEqual(8);
+    expect(after.threads - before.threads).toBeLessThanOrEqual(8);
+  },
+  120_000,
+);
