@@ -15,6 +15,7 @@ import {
   unloadedSchema,
 } from "../wire/owner.ts";
 import { noBody } from "./body.ts";
+import { dataLine, EVENT_STREAM } from "./generation.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
 
@@ -59,7 +60,7 @@ function modelRoutes(prefix: string, { owner }: RouteParts) {
     const path = new URL(request.url).pathname;
     if (!path.endsWith(PROGRESS)) throw new Failure("not_found", `Cannot answer GET ${path}: there is no such route`);
     const events = owner.progress(idOf(request, "/admin/models/", PROGRESS), request.signal);
-    return new Response(eventStream(events), { headers: { "content-type": "text/event-stream; charset=utf-8" } });
+    return new Response(eventStream(events), { headers: { "content-type": EVENT_STREAM } });
   };
   return (
     new Elysia({ normalize: false, prefix })
@@ -112,7 +113,7 @@ function eventStream(events: AsyncIterable<object>): ReadableStream<Uint8Array> 
       async pull(controller) {
         const { done, value } = await iterator.next();
         if (done === true) return controller.close();
-        controller.enqueue(encoder.encode(`data: ${JSON.stringify(value)}\n\n`));
+        controller.enqueue(encoder.encode(dataLine(value)));
       },
       async cancel() {
         await iterator.return?.();

@@ -2,11 +2,12 @@
 
 import { PING } from "../wire/anthropic-answer.ts";
 import { anthropicError } from "../wire/anthropic-problem.ts";
+import { EVENT_STREAM } from "./generation.ts";
 
 export const ANTHROPIC = {
   protocol: "anthropic",
   passed_headers: ["anthropic-version", "anthropic-beta"],
-  framing: { media_type: "text/event-stream; charset=utf-8", frame: namedEvent, ending: "", waiting: namedEvent(PING) },
+  framing: { media_type: EVENT_STREAM, frame: namedEvent, ending: "", waiting: namedEvent(PING) },
   lastWords: anthropicError,
 } as const;
 

@@ -13,7 +13,7 @@ import {
   readFormat,
   readPageWishes,
 } from "../wire/audit.ts";
-import { dataLine } from "./generation.ts";
+import { dataLine, EVENT_STREAM } from "./generation.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
 
@@ -104,7 +104,7 @@ function followed(audit: AuditLog, request: Request): Response {
     },
     cancel: () => stop(),
   });
-  return new Response(body, { headers: { "content-type": "text/event-stream; charset=utf-8" } });
+  return new Response(body, { headers: { "content-type": EVENT_STREAM } });
 }
 
 const UNREAD_MAX = 1000;

@@ -1,13 +1,13 @@
 /** What all endpoints of OpenAI's dialect have in common. */
 
 import { streamProblem } from "../wire/problem.ts";
-import { dataLine } from "./generation.ts";
+import { dataLine, EVENT_STREAM } from "./generation.ts";
 
 export const OPENAI = {
   protocol: "openai",
   passed_headers: ["openai-beta"],
   framing: {
-    media_type: "text/event-stream; charset=utf-8",
+    media_type: EVENT_STREAM,
     frame: dataLine,
     ending: "data: [DONE]\n\n",
     waiting: null,
