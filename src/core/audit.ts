@@ -57,6 +57,18 @@ export interface AuditQuery {
   readonly to_ms: number | null;
 }
 
+export function isMeant(query: AuditQuery, entry: AuditEntry): boolean {
+  const { model, backend, status, key, from_ms, to_ms } = query;
+  return (
+    (model === null || entry.model_asked === model) &&
+    (backend === null || entry.backend === backend) &&
+    (status === null || entry.status === status) &&
+    (key === null || entry.key === key) &&
+    (from_ms === null || entry.time_ms >= from_ms) &&
+    (to_ms === null || entry.time_ms <= to_ms)
+  );
+}
+
 export interface AuditPage {
   readonly data: readonly AuditEntry[];
   /** Where the next page begins; null after the last. */

@@ -8,6 +8,7 @@ import type { PrefixCache } from "../core/prefix.ts";
 import type { ProfileDesk } from "../core/profile.ts";
 import type { Outlook, RoutingDesk } from "../core/routing.ts";
 import type { RequestIds } from "./request-id.ts";
+import type { GrantedFeeds } from "./sockets.ts";
 
 export interface ServerParts {
   readonly gateway: Gateway;
@@ -25,7 +26,7 @@ export interface ServerParts {
   readonly now: () => number;
   /** A stream that is not read for so long is cut, and its generation ends. */
   readonly unread_ms_max: number;
-  /** A stream that has not begun after so long begins with a word that it will, and goes on so. */
+  /** A stream that has nothing to say for so long says that it is still there. */
   readonly waiting_ms: number;
   /** Told of every error that is a bug of ours; the caller only learns the request's id. */
   readonly reportBug: (error: unknown, request_id: string) => void;
@@ -34,4 +35,5 @@ export interface ServerParts {
 /** What a route needs beside. */
 export interface RouteParts extends ServerParts {
   readonly ids: RequestIds;
+  readonly feeds: GrantedFeeds;
 }

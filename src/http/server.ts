@@ -30,18 +30,20 @@ import { RequestIds } from "./request-id.ts";
 import { rerankRoutes } from "./rerank.ts";
 import { ruleRoutes } from "./rules.ts";
 import { settingRoutes } from "./settings.ts";
+import type { Feed, GrantedFeeds } from "./sockets.ts";
 
 export interface Server {
   handle(request: Request): Promise<Response>;
   /** What a caller is told of an error; null: not even the request is known. */
   explain(error: unknown, request: Request | null): Response;
   readonly routes: Routes;
+  readonly feeds: GrantedFeeds;
 }
 
 type Routes = readonly { readonly method: string; readonly path: string }[];
 
 export function createServer(given: ServerParts): Server {
-  const parts = { ...given, ids: new RequestIds(given.requestId) };
+  const parts = { ...given, ids: new RequestIds(given.requestId), feeds: new WeakMap<Request, Feed>() };
   const explain = (error: unknown, request: Request | null) => {
     const request_id = request === null ? parts.requestId() : parts.ids.of(request);
     if (isBug(error)) parts.reportBug(error, request_id);
@@ -86,6 +88,7 @@ export function createServer(given: ServerParts): Server {
     handle: async (request) => await audited(parts, request, answer, routeOf),
     explain,
     routes: app.routes,
+    feeds: parts.feeds,
   };
 }
 

@@ -22,6 +22,7 @@ export interface HouseWishes {
   readonly settings?: Partial<Settings>;
   readonly script?: Script;
   readonly given?: readonly GivenProvider[];
+  readonly waiting_ms?: number;
 }
 
 /** `tiny` is the one model of this machine. */
@@ -63,7 +64,7 @@ export function openHouse(wishes: HouseWishes) {
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: Date.now,
     unread_ms_max: 60_000,
-    waiting_ms: 10_000,
+    waiting_ms: wishes.waiting_ms ?? 10_000,
     reportBug: (error) => bugs.push(error),
   });
   const listening = listen(app, { host: "127.0.0.1", port: 0 });
@@ -79,6 +80,7 @@ export function openHouse(wishes: HouseWishes) {
     database: join(wishes.folder, "bunsen.db"),
     store,
     backend,
+    audit,
     router,
     providers,
     findDefault,
