@@ -72,7 +72,7 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     settings,
     config: { data_folder: folder, providers: [] },
     local,
-    names: { has: () => false },
+    names: { has: () => false, resolve: (model: string) => ({ model, profile: null }) },
     outlook: () => Promise.reject(new Error("no model is here")),
   };
   const { router, desk, providers } = buildRouting(parts);

@@ -23,8 +23,9 @@ export interface AuditEntry {
   readonly cached_tokens: number | null;
   readonly error_type: string | null;
   readonly left_machine: boolean;
-  /** In the unit of the provider's prices; null where it has none. */
+  /** By the price that was set when it was routed; null where none was, or nobody counted. */
   readonly cost: number | null;
+  readonly currency: string | null;
 }
 
 /** What a row says that was never routed. */
@@ -40,6 +41,7 @@ export const UNROUTED = {
   cached_tokens: null,
   left_machine: false,
   cost: null,
+  currency: null,
 } as const;
 
 export interface AuditSink {
@@ -75,12 +77,14 @@ export interface AuditPage {
   readonly next_cursor: number | null;
 }
 
-interface AuditTotals {
+export interface AuditTotals {
   readonly requests: number;
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
   /** Requests of which something was sent to another machine. */
   readonly left_machine: number;
+  /** By currency. */
+  readonly costs: Readonly<Record<string, number>>;
 }
 
 type NamedTotals = AuditTotals & { readonly name: string | null };

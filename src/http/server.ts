@@ -24,6 +24,7 @@ import { ollamaModelRoutes } from "./ollama-models.ts";
 import type { ServerParts } from "./parts.ts";
 import { audited } from "./plain-audit.ts";
 import { prefixRoutes } from "./prefix.ts";
+import { priceRoutes } from "./prices.ts";
 import { profileRoutes } from "./profiles.ts";
 import { providerRoutes } from "./providers.ts";
 import { RequestIds } from "./request-id.ts";
@@ -69,6 +70,7 @@ export function createServer(given: ServerParts): Server {
     .use(prefixRoutes(parts))
     .use(providerRoutes(parts))
     .use(ruleRoutes(parts))
+    .use(priceRoutes(parts))
     .use(auditRoutes(parts))
     .use(adminRoutes(parts))
     .use(settingRoutes(parts))

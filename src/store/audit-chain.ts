@@ -54,5 +54,7 @@ function inWords(entry: AuditEntry, sequence: number): string {
     entry.error_type,
     entry.left_machine,
     entry.cost,
+    // Rows of before there were currencies keep their words, and with them their hashes.
+    ...(entry.currency === null ? [] : [entry.currency]),
   ]);
 }

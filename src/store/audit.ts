@@ -24,6 +24,7 @@ import {
   type AuditQuery,
   type AuditStats,
   type AuditStatus,
+  type AuditTotals,
   type AuditVerdict,
   UNROUTED,
 } from "../core/audit.ts";
@@ -52,6 +53,7 @@ export const audit = sqliteTable("audit", {
   cost: real("cost"),
   bytes: integer("bytes").notNull(),
   hash: text("hash").notNull(),
+  currency: text("currency"),
 });
 
 /** Where the chain begins and ends: what retention removed, and whether the newest rows are still there. */
@@ -196,23 +198,22 @@ export class StoredAudit implements AuditLog, Disposable {
   stats(query: AuditQuery): AuditStats {
     this.flush();
     const sum = (column: AnySQLiteColumn) => sql<number>`COALESCE(SUM(${column}), 0)`;
-    const totals = {
+    const sums = {
+      currency: audit.currency,
       requests: sql<number>`COUNT(*)`,
       prompt_tokens: sum(audit.prompt_tokens),
       completion_tokens: sum(audit.completion_tokens),
       left_machine: sum(audit.left_machine),
+      cost: sum(audit.cost),
     };
     const where = and(...filters(query));
-    const group = (column: typeof audit.status | typeof audit.backend) =>
-      this.#store.tables
-        .select({ name: column, ...totals })
-        .from(audit)
-        .where(where)
-        .groupBy(column)
-        .all();
-    const total = this.#store.tables.select(totals).from(audit).where(where).get();
-    assert(total !== undefined, "a count has a row");
-    return { ...total, by_status: group(audit.status), by_backend: group(audit.backend) };
+    const all = this.#store.tables.select(sums).from(audit).where(where).groupBy(audit.currency).all();
+    const group = (column: typeof audit.status | typeof audit.backend) => {
+      const selected = this.#store.tables.select({ name: column, ...sums });
+      const rows = selected.from(audit).where(where).groupBy(column, audit.currency).all();
+      return [...Map.groupBy(rows, ({ name }) => name)].map(([name, of]) => ({ name, ...together(of) }));
+    };
+    return { ...together(all), by_status: group(audit.status), by_backend: group(audit.backend) };
   }
 
   [Symbol.dispose](): void {
@@ -263,6 +264,27 @@ const NOTHING: AuditEntry = {
   status: "error",
   error_type: null,
 };
+
+interface Sums {
+  readonly currency: string | null;
+  readonly requests: number;
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly left_machine: number;
+  readonly cost: number;
+}
+
+/** Sums of one currency each; money of two is no sum. */
+function together(rows: readonly Sums[]): AuditTotals {
+  const sum = (count: (row: Sums) => number) => rows.reduce((total, row) => total + count(row), 0);
+  return {
+    requests: sum(({ requests }) => requests),
+    prompt_tokens: sum(({ prompt_tokens }) => prompt_tokens),
+    completion_tokens: sum(({ completion_tokens }) => completion_tokens),
+    left_machine: sum(({ left_machine }) => left_machine),
+    costs: Object.fromEntries(rows.flatMap(({ currency, cost }) => (currency === null ? [] : [[currency, cost]]))),
+  };
+}
 
 function chainedRows(entries: readonly AuditEntry[], head: ChainEnd): ChainedEntry[] {
   let before = head;

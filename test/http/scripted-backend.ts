@@ -177,6 +177,7 @@ const NO_AUDIT: AuditLog = {
     prompt_tokens: 0,
     completion_tokens: 0,
     left_machine: 0,
+    costs: {},
     by_status: [],
     by_backend: [],
   }),
@@ -192,6 +193,7 @@ const NO_DESK: RoutingDesk = {
     save: async () => undefined,
     remove: () => false,
   },
+  prices: { prices: () => [], replace: () => undefined },
   rules: { rules: () => [], add: (words) => ({ id: 1, ...words }), change: () => undefined, remove: () => undefined },
   checkPattern: () => () => false,
   explain: () => {
@@ -218,6 +220,7 @@ function localGateway(backend: Backend): Router {
   return new Router({
     local: backend,
     hasModel: () => true,
+    meaning: (model) => ({ model, profile: null }),
     outlook,
     watch: new LocalWatch(() => performance.now()),
     providers: {
@@ -227,7 +230,14 @@ function localGateway(backend: Backend): Router {
       key: async () => null,
     },
     rules: () => [],
-    settings: () => ({ enable_cloud_routing: true, default_provider: null, private_hosts: [], default_model: null }),
+    prices: () => [],
+    settings: () => ({
+      enable_cloud_routing: true,
+      default_provider: null,
+      private_hosts: [],
+      default_model: null,
+      local_only_models: [],
+    }),
     guard: new AddressGuard(
       async () => [],
       () => performance.now(),

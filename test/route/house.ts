@@ -6,12 +6,15 @@ import type { GivenProvider, Outlook } from "../../src/core/routing.ts";
 import { defaultSettings, type Settings } from "../../src/core/settings.ts";
 import { listen } from "../../src/http/listen.ts";
 import { createServer } from "../../src/http/server.ts";
+import { Profiles } from "../../src/profiles.ts";
+import { Names } from "../../src/route/names.ts";
 import { TUNING, type Tuning } from "../../src/route/remote/upstream.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
+import { StoredProfiles } from "../../src/store/profiles.ts";
 import { type Script, ScriptedBackend } from "../http/scripted-backend.ts";
-import { ScriptedOwner, ScriptedProfiles } from "../http/scripted-owner.ts";
+import { ScriptedOwner } from "../http/scripted-owner.ts";
 
 const NO_WAITS: Tuning = { ...TUNING, backoff_ms: 1, retries_max: 0 };
 const ANY_QUERY = { model: null, backend: null, status: null, key: null, from_ms: null, to_ms: null };
@@ -35,18 +38,26 @@ const outlook = async (): Promise<Outlook> => ({
   bytes_weights: 100,
 });
 
+function unreadable(): never {
+  throw new Error("There is no file to read");
+}
+
 export function openHouse(wishes: HouseWishes) {
   const store = openStore(wishes.folder);
   const settings = { ...defaultSettings(2 ** 33), private_hosts: ["127.0.0.1"], ...wishes.settings };
   const backend = new ScriptedBackend(wishes.script);
   const bugs: unknown[] = [];
   const audit = new StoredAudit(store, settings, Date.now, (error) => bugs.push(error));
+  const profiles = new StoredProfiles(store, Date.now);
+  const names = new Names({ models: () => [], card: unreadable, has: (name) => name === "tiny" }, () =>
+    profiles.profiles(),
+  );
   const { router, desk, providers, findDefault } = buildRouting({
     store,
     settings,
     config: { data_folder: wishes.folder, providers: wishes.given ?? [] },
     local: backend,
-    names: { has: (name) => name === "tiny" },
+    names,
     outlook,
     tuning: { ...NO_WAITS, ...wishes.tuning },
   });
@@ -58,7 +69,7 @@ export function openHouse(wishes: HouseWishes) {
     models: new Catalog([]),
     outlook,
     owner: new ScriptedOwner(),
-    profiles: new ScriptedProfiles(),
+    profiles: new Profiles(profiles, names, { preload: async () => [], letGo: () => undefined }),
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
@@ -92,7 +103,7 @@ export function openHouse(wishes: HouseWishes) {
     rows: () => [...audit.all(ANY_QUERY)].filter(({ dialect }) => dialect !== "http"),
     allRows: () => [...audit.all(ANY_QUERY)],
     async set(path: string, body: object) {
-      const response = await send("POST", `/api/settings/${path}`, body);
+      const response = await send("POST", path === "profiles" ? "/api/profiles" : `/api/settings/${path}`, body);
       if (!response.ok) throw new Error(await response.text());
       return (await response.json()) as Record<string, unknown>;
     },

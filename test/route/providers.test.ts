@@ -335,6 +335,7 @@ test("a dry run tells where a request would go and why, and asks nobody", async 
   expect(await response.json()).toEqual({
     model: "tin",
     rule_id: 1,
+    profile: null,
     local_only: null,
     stops: [
       { backend: "local", model: "tiny", reason: "rule 1", leaves_machine: false },

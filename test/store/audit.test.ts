@@ -5,6 +5,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { AuditEntry } from "../../src/core/audit.ts";
 import { StoredAudit, verifyAudit } from "../../src/store/audit.ts";
+import { chained } from "../../src/store/audit-chain.ts";
 import { openStore } from "../../src/store/database.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 
@@ -30,6 +31,7 @@ const ENTRY: AuditEntry = {
   error_type: null,
   left_machine: true,
   cost: null,
+  currency: null,
 };
 
 let homes = 0;
@@ -70,6 +72,12 @@ describe("the chain", () => {
     const again = start(home);
     again.write(3);
     expect(verifyAudit(again.store)).toEqual({ rows: 1203, fault: null, marks: [], open: true });
+  });
+
+  test("has for a row of any version the hash that it was written with", () => {
+    const before = { sequence: 0, hash: "" };
+    expect(chained(ENTRY, before).hash).toBe("b1a9a15f4a71ccfbde6bd729557b53852e3420479f090af942e30c2fdd06c05f");
+    expect(chained({ ...ENTRY, currency: "USD" }, before).hash).not.toBe(chained(ENTRY, before).hash);
   });
 
   for (const [what, sql, fault] of [
