@@ -87,9 +87,12 @@ export class StoredAudit implements AuditLog, Disposable {
   readonly #queue: AuditEntry[] = [];
   readonly #ring: AuditEntry[] = [];
   readonly #listeners = new Set<(entry: AuditEntry) => void>();
-  readonly #timers: readonly ReturnType<typeof setInterval>[];
+  readonly #work: () => void;
+  readonly #timer: ReturnType<typeof setInterval>;
   readonly #insert: ReturnType<typeof insertion>;
   #dropped = 0;
+  /** At the start too: who runs for less than an hour a day has a past as well. */
+  #retained_ms = Number.NEGATIVE_INFINITY;
 
   /** `limits` are read anew each time; `report` hears of what could not be written, which is tried again. */
   constructor(store: Store, limits: AuditLimits, now: () => number, report: (error: unknown) => void) {
@@ -100,24 +103,28 @@ export class StoredAudit implements AuditLog, Disposable {
     const ends = readEnds(store);
     if (ends.open) this.#queue.push(this.#mark("unclean_stop"));
     this.#setEnds({ open: true });
-    const often = (work: () => void, every_ms: number) =>
-      setInterval(() => {
-        try {
-          work();
-        } catch (error) {
-          report(error);
-        }
-      }, every_ms);
-    this.#timers = [often(() => this.flush(BATCH_MAX), WRITE_MS), often(() => this.retain(), RETAIN_EVERY_MS)];
-    for (const timer of this.#timers) timer.unref();
+    this.#work = () => {
+      try {
+        this.#flushAndRetain();
+      } catch (error) {
+        report(error);
+      }
+    };
+    this.#timer = setInterval(this.#work, WRITE_MS);
+    this.#timer.unref();
   }
 
   record(entry: AuditEntry): void {
     this.#ring.push(entry);
     if (this.#ring.length > RING_MAX) this.#ring.shift();
     for (const listen of this.#listeners) listen(entry);
-    if (this.#queue.length >= QUEUE_MAX) this.#dropped += 1;
-    else this.#queue.push(entry);
+    if (this.#queue.length >= QUEUE_MAX) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#queue.push(entry);
+    // More requests than the timer alone would write before the second is over.
+    if (this.#queue.length % BATCH_MAX === 0) setImmediate(this.#work);
   }
 
   /** What came last, then what comes; stops when the given function is called. */
@@ -217,9 +224,17 @@ export class StoredAudit implements AuditLog, Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const timer of this.#timers) clearInterval(timer);
+    clearInterval(this.#timer);
     this.flush();
     this.#setEnds({ open: false });
+  }
+
+  /** By the clock and not by a timer of an hour, which stands still while a laptop sleeps. */
+  #flushAndRetain(): void {
+    this.flush(BATCH_MAX);
+    if (this.#now() < this.#retained_ms + RETAIN_EVERY_MS) return;
+    this.retain();
+    this.#retained_ms = this.#now();
   }
 
   #setEnds(set: { open: boolean }): void {
