@@ -121,10 +121,9 @@ export class Router implements Gateway {
     }
     await this.#parts.guard.check(provider, this.#parts.settings().private_hosts);
     const key = await this.#parts.providers.key(provider.name);
-    trace.left_machine ||= stop.leaves_machine;
     const own = this.#parts.providers.defaults(provider.name);
     const wanted = own === NO_DEFAULTS ? call : withDefaults(call, wordsOf(own));
-    return await askProvider(wanted, { provider, key, model: stop.model }, this.upstream(provider.name), trace, signal);
+    return await askProvider(wanted, { ...stop, provider, key }, this.upstream(provider.name), trace, signal);
   }
 
   async #askLocal(call: Call, model: string, trace: Trace, signal: AbortSignal): Promise<Reply> {

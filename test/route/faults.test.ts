@@ -425,7 +425,7 @@ test("five failures open the breaker, one probe closes it, and its state can be 
   const failed = { status: "error", error_type: "http_500", backend: "cloud", left_machine: true };
   expect(house.rows()).toMatchObject([
     ...Array(5).fill(failed),
-    { status: "error", error_type: "upstream", backend: "cloud" },
+    { status: "error", error_type: "upstream", backend: "cloud", left_machine: false },
     { status: "success", prompt_tokens: 3 },
   ]);
   expect(await states()).toEqual([{ model: "far", state: "closed" }]);
