@@ -5,6 +5,8 @@ import type { Price } from "../core/prices.ts";
 
 // Far more than any provider has models.
 const PRICES_MAX = 1000;
+// As of rules.
+const PATTERN_CHARACTERS_MAX = 256;
 const amount = Type.Number({ minimum: 0, maximum: 1e9 });
 const closed = { additionalProperties: false };
 
@@ -15,6 +17,7 @@ export const pricesSchema = Type.Object(
         {
           pattern: Type.String({
             minLength: 1,
+            maxLength: PATTERN_CHARACTERS_MAX,
             description: "A glob over a model's name where it is served, alone or as `provider:model`.",
           }),
           prompt_per_million: amount,

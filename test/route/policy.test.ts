@@ -137,7 +137,9 @@ test(`no plan lets out what must stay, and each keeps its rule's order (seed ${S
       return { ...PLAIN, id, model_pattern: pick(["a", "b", "here"]), target: target(), fallbacks, privacy };
     });
     const enable_cloud_routing = below(2) === 0;
+    const labelled = pick([null, "a", "x"]);
     const of = world(rules, {
+      isLocalOnly: (name) => name === labelled,
       settings: {
         enable_cloud_routing,
         default_provider: pick([null, "cloud", "near"]),
@@ -149,7 +151,11 @@ test(`no plan lets out what must stay, and each keeps its rule's order (seed ${S
     const rule = rules.find((rule) => rule.model_pattern === model);
     try {
       const made = ask(model, of, 10, local_only);
-      const must_stay = !enable_cloud_routing || local_only !== null || rule?.privacy === "local-only";
+      const must_stay =
+        !enable_cloud_routing ||
+        local_only !== null ||
+        rule?.privacy === "local-only" ||
+        [model, model.split(":")[1]].includes(labelled ?? "-");
       const out = made.stops.filter((stop) => !["local", "near"].includes(stop.backend));
       if (must_stay) expect(out).toEqual([]);
       expect(made.stops.filter((stop) => stop.leaves_machine)).toEqual(out);
