@@ -1,7 +1,7 @@
 /** mlx-lm's own server as a provider: a real one, with a tiny model. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import Anthropic from "@anthropic-ai/sdk";
@@ -28,7 +28,6 @@ beforeAll(async () => {
   base_url = `http://127.0.0.1:${port}/v1`;
   const words = ["-m", "mlx_lm", "server", "--model", model, "--host", "127.0.0.1", "--port", String(port)];
   server = Bun.spawn(["python3", ...words, "--max-tokens", "8"], {
-    // Its list of models reads the cache of the hub, which a new machine does not have.
     env: { PATH: process.env["PATH"], HOME: FOLDER, PYTHONPATH: PACKAGES, HF_HUB_OFFLINE: "1" },
     stdout: "ignore",
     stderr: "ignore",
@@ -48,7 +47,7 @@ afterAll(async () => {
 
 const HI = [{ role: "user", content: "hi there" }] as const;
 
-test("it is what auto takes it for, and its models are listed", async () => {
+test("its models are listed, and auto takes it for what it is, also where it has no cache to list", async () => {
   const tried = await house.send("POST", "/api/settings/providers/mlx/test");
   expect(await tried.json()).toMatchObject({ outcome: "ok", models: [join(FOLDER, "model")] });
   const provider = { name: "mlxlm", api_type: "openai", backend_type: "mlxlm", base_url } as const;
@@ -57,7 +56,10 @@ test("it is what auto takes it for, and its models are listed", async () => {
     settings: { default_provider: "auto" },
     given: [{ provider, key: null, defaults: NO_DEFAULTS }],
   });
-  expect((await looking.findDefault(AbortSignal.timeout(20_000)))?.provider).toMatchObject({ name: "mlxlm", base_url });
+  const found = async () => (await looking.findDefault(AbortSignal.timeout(20_000)))?.provider;
+  expect(await found()).toMatchObject({ name: "mlxlm", base_url });
+  rmSync(join(FOLDER, ".cache"), { recursive: true });
+  expect(await found()).toMatchObject({ name: "mlxlm", base_url });
   await looking.close();
 }, 30_000);
 
@@ -105,6 +107,7 @@ test("what it does not have or know is told with its own status", async () => {
 
 /** A tokenizer of letters beside random weights. */
 function writeModel(folder: string): void {
+  // Its list of models reads the cache of the hub, which a new machine does not have.
   mkdirSync(join(FOLDER, ".cache/huggingface/hub"), { recursive: true });
   mkdirSync(folder);
   const { path } = fixture("tied");

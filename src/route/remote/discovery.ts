@@ -108,9 +108,10 @@ async function identify(origin: string, signal: AbortSignal): Promise<Identity |
   ) {
     return "llamacpp";
   }
+  // mlx-lm's is Python's own small server, and says so; it has no list where the hub's cache is not there.
+  if (models.server?.startsWith("BaseHTTP/") !== true) return "another server";
   const speaks = models.status === 200 && Value.Check(modelList, models.value);
-  // mlx-lm's is Python's own small server, and says so.
-  return speaks && models.server?.startsWith("BaseHTTP/") === true ? "mlxlm" : "another server";
+  return speaks || (await has("/health", Type.Object({ status: Type.String() }))) ? "mlxlm" : "another server";
 }
 
 type Heard =
