@@ -38,6 +38,7 @@ import { StoredAudit } from "./store/audit.ts";
 import { openStore, type Store } from "./store/database.ts";
 import { StoredHubToken } from "./store/hub-token.ts";
 import { LiveSettings } from "./store/live-settings.ts";
+import { StoredPrices } from "./store/prices.ts";
 import { StoredProfiles } from "./store/profiles.ts";
 import { StoredProviders } from "./store/providers.ts";
 import { StoredRules } from "./store/rules.ts";
@@ -188,7 +189,7 @@ export interface RoutingParts {
   readonly store: Store;
   readonly providers: StoredProviders;
   readonly local: Backend;
-  readonly names: Pick<Names, "has">;
+  readonly names: Pick<Names, "has" | "resolve">;
   readonly outlook: (name: string) => Promise<Outlook>;
   readonly tuning?: Tuning;
 }
@@ -208,6 +209,7 @@ export function openCredentials(store: Store, settings: Settings, config: Pick<C
 /** Everything between the door and whoever answers. */
 export function buildRouting({ store, settings, providers, local, names, outlook, tuning = TUNING }: RoutingParts) {
   const rules = new StoredRules(store, Date.now);
+  const prices = new StoredPrices(new StoredSettings(store, Date.now));
   let found: string | null = null;
   const defaultProvider = () => {
     const { default_provider } = settings;
@@ -218,10 +220,12 @@ export function buildRouting({ store, settings, providers, local, names, outlook
   const router = new Router({
     local,
     hasModel: (name) => names.has(name),
+    meaning: (name) => names.resolve(name),
     outlook,
     watch: new LocalWatch(() => performance.now()),
     providers,
     rules: () => rules.rules(),
+    prices: () => prices.prices(),
     settings: () => {
       const default_provider = defaultProvider();
       return {
@@ -229,13 +233,14 @@ export function buildRouting({ store, settings, providers, local, names, outlook
         default_provider,
         default_model: default_provider === null ? null : providers.defaults(default_provider).model,
         private_hosts: settings.private_hosts,
+        local_only_models: settings.local_only_models,
       };
     },
     guard,
     tuning,
     random: Math.random,
   });
-  const desk = new Desk(router, { providers, rules }, guard, () => settings.private_hosts);
+  const desk = new Desk(router, { providers, rules, prices }, guard, () => settings.private_hosts);
   /** Looks for it where the settings say `auto`, and tells what was found; null: they do not. */
   const findDefault = async (signal: AbortSignal): Promise<Detection | null> => {
     if (settings.default_provider !== "auto") return null;

@@ -73,7 +73,7 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     settings,
     providers: openCredentials(store, settings, { data_folder: folder, providers: [] }).providers,
     local,
-    names: { has: () => false },
+    names: { has: () => false, resolve: (model: string) => ({ model, profile: null }) },
     outlook: () => Promise.reject(new Error("no model is here")),
   };
   const { router, desk, providers } = buildRouting(parts);

@@ -2,6 +2,7 @@
 
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "./encoding.ts";
 import type { GenerationEvent, GenerationRequest, Usage } from "./generation.ts";
+import type { Price } from "./prices.ts";
 
 /** Whose wire format a body is in. A provider of the same protocol is given the body as it came. */
 export type Protocol = "openai" | "anthropic" | "ollama";
@@ -72,6 +73,8 @@ export interface Trace {
   model_served: string | null;
   route_reason: string | null;
   left_machine: boolean;
+  /** Of its tokens; null: none is set. */
+  price: Price | null;
   /** As the caller saw it. */
   usage: CountedUsage | null;
   /** What a provider's own words in its answer say went wrong. */
@@ -84,5 +87,13 @@ export interface Gateway {
 }
 
 export function newTrace(): Trace {
-  return { backend: null, model_served: null, route_reason: null, left_machine: false, usage: null, error_type: null };
+  return {
+    backend: null,
+    model_served: null,
+    route_reason: null,
+    left_machine: false,
+    price: null,
+    usage: null,
+    error_type: null,
+  };
 }

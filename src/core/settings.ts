@@ -76,6 +76,8 @@ export interface RouteSettings {
   readonly default_provider: string;
   /** Hosts that may be in a private network though their provider is not on this machine. */
   readonly private_hosts: readonly string[];
+  /** Globs over the names of models for which nothing leaves this machine. */
+  readonly local_only_models: readonly string[];
   readonly credentials_secret: "file" | "keychain";
 }
 
@@ -281,6 +283,12 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "texts" },
     otherwise: () => [],
     help: "hosts in private networks, with commas between, that a provider may have",
+  },
+  local_only_models: {
+    group: "routing",
+    form: { kind: "texts" },
+    otherwise: () => [],
+    help: "models, with commas between and * for any letters, whose requests never leave this machine",
   },
   credentials_secret: {
     group: "routing",

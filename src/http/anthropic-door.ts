@@ -3,12 +3,13 @@
 import { PING } from "../wire/anthropic-answer.ts";
 import { anthropicError } from "../wire/anthropic-problem.ts";
 import { comment } from "../wire/waiting.ts";
+import { EVENT_STREAM } from "./generation.ts";
 
 export const ANTHROPIC = {
   protocol: "anthropic",
   passed_headers: ["anthropic-version", "anthropic-beta"],
   framing: {
-    media_type: "text/event-stream; charset=utf-8",
+    media_type: EVENT_STREAM,
     frame: namedEvent,
     ending: "",
     waiting: (words: string) => comment(words) + namedEvent(PING),

@@ -3,6 +3,7 @@
 import type { AuditStatus } from "../core/audit.ts";
 import { type Flow, newTrace } from "../core/exchange.ts";
 import { Failure } from "../core/failure.ts";
+import { costOf } from "../core/prices.ts";
 import { isBug } from "../wire/problem.ts";
 import type { ServerParts } from "./parts.ts";
 
@@ -97,7 +98,7 @@ export class Exchange {
   #end(status: AuditStatus, error_type: string | null): void {
     if (this.#ended) return;
     this.#ended = true;
-    const { backend, model_served, route_reason, left_machine, usage } = this.trace;
+    const { backend, model_served, route_reason, left_machine, price, usage } = this.trace;
     this.#parts.audit.record({
       time_ms: this.#time_ms,
       request_id: this.request_id,
@@ -116,7 +117,8 @@ export class Exchange {
       cached_tokens: usage?.cached_tokens ?? null,
       error_type,
       left_machine,
-      cost: null,
+      cost: price === null || usage === null ? null : costOf(price, usage),
+      currency: price === null || usage === null ? null : price.currency,
     });
   }
 }

@@ -119,6 +119,9 @@ export async function* streamedAnswer(
   if (ending !== "") yield ending;
 }
 
+/** The media type of server-sent events. */
+export const EVENT_STREAM = "text/event-stream; charset=utf-8";
+
 export function dataLine(data: object): string {
   return `data: ${JSON.stringify(data)}\n\n`;
 }

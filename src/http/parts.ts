@@ -9,6 +9,7 @@ import type { PrefixCache } from "../core/prefix.ts";
 import type { ProfileDesk } from "../core/profile.ts";
 import type { Outlook, RoutingDesk } from "../core/routing.ts";
 import type { RequestIds } from "./request-id.ts";
+import type { GrantedFeeds } from "./sockets.ts";
 
 export interface ServerParts {
   readonly gateway: Gateway;
@@ -36,4 +37,5 @@ export interface ServerParts {
 /** What a route needs beside. */
 export interface RouteParts extends ServerParts {
   readonly ids: RequestIds;
+  readonly feeds: GrantedFeeds;
 }

@@ -2,10 +2,11 @@
 
 import type { Backend } from "../core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
-import type { GenerationEvent, GenerationRequest, Prompt } from "../core/generation.ts";
+import type { GenerationEvent, GenerationRequest } from "../core/generation.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Profile } from "../core/profile.ts";
 import type { Outlook } from "../core/routing.ts";
+import { completed } from "./defaults.ts";
 import type { Meaning, Names } from "./names.ts";
 
 export class NamedBackend implements Backend, PrefixCache {
@@ -51,25 +52,5 @@ export function outlookWithin(outlook: Outlook, profile: Profile | null): Outloo
 
 /** What the request leaves open the profile says. */
 function inFull(request: GenerationRequest, { model, profile }: Meaning): GenerationRequest {
-  if (profile === null) return { ...request, model };
-  const { sampling } = request;
-  return {
-    ...request,
-    model,
-    prompt: withSystemPrompt(request.prompt, profile.system_prompt),
-    sampling: {
-      ...sampling,
-      temperature: sampling.temperature ?? profile.temperature,
-      top_p: sampling.top_p ?? profile.top_p,
-    },
-    tokens_max: request.tokens_max ?? profile.max_tokens,
-    template_options: { ...profile.template_options, ...request.template_options },
-    context_tokens_max: request.context_tokens_max ?? profile.context_length,
-  };
-}
-
-function withSystemPrompt(prompt: Prompt, content: string | null): Prompt {
-  if (content === null || prompt.kind !== "messages") return prompt;
-  if (prompt.messages.some(({ role }) => role === "system")) return prompt;
-  return { ...prompt, messages: [{ role: "system", content }, ...prompt.messages] };
+  return profile === null ? { ...request, model } : completed({ ...request, model }, profile);
 }

@@ -60,4 +60,5 @@ export const MIGRATIONS: readonly string[] = [
     words TEXT NOT NULL,
     changed_ms INTEGER NOT NULL
   ) STRICT;`,
+  "ALTER TABLE audit ADD COLUMN currency TEXT;",
 ];

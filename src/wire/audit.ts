@@ -79,6 +79,7 @@ export const AUDIT_COLUMNS: readonly (keyof AuditEntry)[] = [
   "error_type",
   "left_machine",
   "cost",
+  "currency",
 ];
 
 export function csvLine(values: readonly unknown[]): string {
@@ -118,6 +119,7 @@ const entrySchema = Type.Object({
   error_type: nullableText,
   left_machine: Type.Boolean(),
   cost: nullableNumber,
+  currency: nullableText,
 });
 
 export const auditPageSchema = Type.Object({
@@ -130,6 +132,7 @@ const totals = {
   prompt_tokens: Type.Integer(),
   completion_tokens: Type.Integer(),
   left_machine: Type.Integer(),
+  costs: Type.Record(Type.String(), Type.Number(), { description: "By currency, of what has a price." }),
 };
 const named = Type.Array(Type.Object({ name: nullableText, ...totals }));
 

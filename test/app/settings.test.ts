@@ -367,6 +367,7 @@ const EFFECTS: { readonly [Name in SettingName]: Effect<Settings[Name]> } = {
     before: 404,
     after: 200,
   },
+  local_only_models: { to: ["*"], given: ALLOWED, see: cloudStatus, before: 200, after: 403 },
   private_hosts: { to: ["127.0.0.1"], see: cloudStatus, before: 403, after: 200 },
   credentials_secret: {
     to: "keychain",

@@ -179,6 +179,7 @@ const NO_AUDIT: AuditLog = {
     prompt_tokens: 0,
     completion_tokens: 0,
     left_machine: 0,
+    costs: {},
     by_status: [],
     by_backend: [],
   }),
@@ -194,6 +195,7 @@ const NO_DESK: RoutingDesk = {
     save: async () => undefined,
     remove: () => false,
   },
+  prices: { prices: () => [], replace: () => undefined },
   rules: { rules: () => [], add: (words) => ({ id: 1, ...words }), change: () => undefined, remove: () => undefined },
   checkPattern: () => () => false,
   explain: () => {
@@ -220,6 +222,7 @@ function localGateway(backend: Backend): Router {
   return new Router({
     local: backend,
     hasModel: () => true,
+    meaning: (model) => ({ model, profile: null }),
     outlook,
     watch: new LocalWatch(() => performance.now()),
     providers: {
@@ -229,7 +232,14 @@ function localGateway(backend: Backend): Router {
       key: async () => null,
     },
     rules: () => [],
-    settings: () => ({ enable_cloud_routing: true, default_provider: null, private_hosts: [], default_model: null }),
+    prices: () => [],
+    settings: () => ({
+      enable_cloud_routing: true,
+      default_provider: null,
+      private_hosts: [],
+      default_model: null,
+      local_only_models: [],
+    }),
     guard: new AddressGuard(
       async () => [],
       () => performance.now(),

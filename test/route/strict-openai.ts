@@ -19,6 +19,7 @@ export interface Arrived {
 const SCHEMAS: Readonly<Record<string, string>> = {
   "/v1/chat/completions": "CreateChatCompletionRequest",
   "/v1/completions": "CreateCompletionRequest",
+  "/v1/embeddings": "CreateEmbeddingRequest",
 };
 
 /** Formatted as no serializer would, so that a byte that was written anew shows. */
