@@ -10,6 +10,7 @@ import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
+import type { ResponseShelf } from "./core/responses.ts";
 import type { Detection, Outlook, RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
@@ -38,6 +39,7 @@ import { openStore, type Store } from "./store/database.ts";
 import { LiveSettings } from "./store/live-settings.ts";
 import { StoredProfiles } from "./store/profiles.ts";
 import { StoredProviders } from "./store/providers.ts";
+import { StoredResponses } from "./store/responses.ts";
 import { StoredRules } from "./store/rules.ts";
 import { Sealing } from "./store/sealing.ts";
 import { keychain, secretFile } from "./store/secret.ts";
@@ -66,6 +68,7 @@ export interface App extends AsyncDisposable {
   readonly prefix_cache: PrefixCache;
   readonly owner: Owner;
   readonly profiles: Profiles;
+  readonly responses: ResponseShelf;
   readonly catalog: Catalog;
   /** What callers may name. */
   readonly names: Names;
@@ -126,6 +129,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     prefix_cache: backend,
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
+    responses: new StoredResponses(store, settings, Date.now),
     names,
     outlook,
     ...buildRouting({ store, settings, config, local: backend, names, outlook }),

@@ -11,7 +11,7 @@ import { createServer } from "../../src/http/server.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
-import { ScriptedOwner, ScriptedProfiles } from "../../test/http/scripted-owner.ts";
+import { ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "../../test/http/scripted-owner.ts";
 
 const CHUNKS = 100;
 const ANSWER = JSON.stringify({
@@ -88,6 +88,7 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     prefix_cache: { explain: absent },
     owner: new ScriptedOwner(),
     profiles: new ScriptedProfiles(),
+    responses: new ScriptedShelf(),
     version: "bench",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: Date.now,

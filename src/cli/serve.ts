@@ -23,6 +23,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     prefix_cache: app.prefix_cache,
     owner: app.owner,
     profiles: app.profiles,
+    responses: app.responses,
     requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,
     now: () => Date.now(),
     version: VERSION,

@@ -11,6 +11,7 @@ export type Endpoint =
   | "completions"
   | "generate"
   | "responses"
+  | "input_tokens"
   | "messages"
   | "count_tokens"
   | "embeddings"
@@ -35,6 +36,8 @@ export interface Call {
   readonly model: string;
   /** JSON, as it came. */
   readonly body: string;
+  /** Whether the body says all that is asked; what is kept here of the talk before, no other server has. */
+  readonly is_whole: boolean;
   readonly stream: boolean;
   /** Headers that belong to the protocol, such as its version. */
   readonly headers: Readonly<Record<string, string>>;

@@ -75,16 +75,23 @@ export interface AuditSettings {
   readonly audit_bytes_max: number;
 }
 
+export interface ResponseSettings {
+  /** An answer that was kept so long, and that nobody went on from, goes; 0: none is kept. */
+  readonly responses_days: number;
+  readonly responses_bytes_max: number;
+}
+
 export interface Settings
   extends ServerSettings,
     EngineSettings,
     PoolSettings,
     TimeoutSettings,
     RouteSettings,
-    AuditSettings {}
+    AuditSettings,
+    ResponseSettings {}
 
 export type SettingName = keyof Settings;
-export type SettingGroup = "server" | "engine" | "pool" | "timeouts" | "routing" | "audit";
+export type SettingGroup = "server" | "engine" | "pool" | "timeouts" | "routing" | "audit" | "responses";
 
 export type SettingForm =
   | { readonly kind: "count" | "bytes" | "number"; readonly least: number; readonly most: number }
@@ -284,6 +291,18 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "bytes", least: 2 ** 20, most: 2 ** 40 },
     otherwise: () => 100 * 10 ** 6,
     help: "size of the audit, beyond which the oldest go",
+  },
+  responses_days: {
+    group: "responses",
+    form: { kind: "count", least: 0, most: 365 },
+    otherwise: () => 30, // as long as OpenAI keeps them
+    help: "days for which answers of /v1/responses are kept after their last use; 0 for none",
+  },
+  responses_bytes_max: {
+    group: "responses",
+    form: { kind: "bytes", least: 2 ** 20, most: 2 ** 40 },
+    otherwise: () => 100 * 10 ** 6, // some thousand turns of an agent
+    help: "size of the answers that are kept, beyond which those go that were not used for longest",
   },
   embeddings_timeout_s: {
     group: "timeouts",

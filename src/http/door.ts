@@ -10,6 +10,7 @@ import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/en
 import type { Call, Endpoint, Protocol, Reply } from "../core/exchange.ts";
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest } from "../core/generation.ts";
+import type { AnswerWriter } from "../wire/openai-answer.ts";
 import { violation } from "../wire/violation.ts";
 import { parseJson, readText } from "./body.ts";
 import { streamed } from "./event-stream.ts";
@@ -41,6 +42,8 @@ export interface Door<Schema extends TSchema> {
   readonly passed_headers: readonly string[];
   /** Where a model's name has several spellings. */
   readonly modelOf?: (name: string) => string;
+  /** Whether a body says all that is asked; where it is left out, every one does. */
+  readonly isWhole?: (body: unknown) => boolean;
   read(body: Static<Schema>, request_id: string): Asked;
   readonly framing: Framing;
   /** The chunk that ends a stream which had begun well. */
@@ -89,7 +92,7 @@ export function openDoor<Schema extends TSchema>(
 }
 
 function callOf(
-  door: Pick<Door<TSchema>, "protocol" | "endpoint" | "passed_headers" | "modelOf">,
+  door: Pick<Door<TSchema>, "protocol" | "endpoint" | "passed_headers" | "modelOf" | "isWhole">,
   request: Request,
   exchange: Exchange,
   value: unknown,
@@ -103,6 +106,7 @@ function callOf(
     protocol: door.protocol,
     endpoint: door.endpoint,
     model,
+    is_whole: door.isWhole?.(value) ?? true,
     stream: typeof value === "object" && value !== null && "stream" in value && value.stream === true,
     headers: passedHeaders(request, door.passed_headers),
     local_only: privacyOf(request),
@@ -121,12 +125,15 @@ async function respond(
   reply: Reply,
   asked: () => Asked,
 ): Promise<Response> {
-  const lastWords = (error: unknown) => door.framing.frame(door.lastWords(error, exchange.request_id));
   const own = { "content-type": door.framing.media_type };
   const stream = (
     pieces: AsyncIterator<string | Uint8Array, void, undefined>,
     headers: Readonly<Record<string, string>> = own,
-  ) => streamed({ pieces, lastWords, headers }, exchange, parts);
+    writer: AnswerWriter | null = null,
+  ) => {
+    const tell = (error: unknown) => writer?.failed?.(error) ?? door.lastWords(error, exchange.request_id);
+    return streamed({ pieces, lastWords: (error) => door.framing.frame(tell(error)), headers }, exchange, parts);
+  };
   switch (reply.kind) {
     case "stream":
       exchange.hold(reply.pieces);
@@ -139,7 +146,7 @@ async function respond(
       const wanted = asked();
       assert(wanted.kind === "generation", "events answer a generation");
       const events = new Events(reply.events, exchange);
-      if (wanted.stream) return stream(streamedAnswer(wanted, events, door.framing));
+      if (wanted.stream) return stream(streamedAnswer(wanted, events, door.framing), own, wanted.writer);
       return json(exchange, await wholeAnswer(wanted, events));
     }
     case "embeddings": {

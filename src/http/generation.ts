@@ -119,6 +119,12 @@ export async function* streamedAnswer(
   if (ending !== "") yield ending;
 }
 
+/** An event is named by the type of its data. */
+export function namedEvent(chunk: object): string {
+  const type = "type" in chunk ? chunk.type : "error";
+  return `event: ${type}\ndata: ${JSON.stringify(chunk)}\n\n`;
+}
+
 export function dataLine(data: object): string {
   return `data: ${JSON.stringify(data)}\n\n`;
 }

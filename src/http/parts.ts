@@ -6,6 +6,7 @@ import type { Gateway } from "../core/exchange.ts";
 import type { OwnerDesk } from "../core/owner.ts";
 import type { PrefixCache } from "../core/prefix.ts";
 import type { ProfileDesk } from "../core/profile.ts";
+import type { ResponseShelf } from "../core/responses.ts";
 import type { Outlook, RoutingDesk } from "../core/routing.ts";
 import type { RequestIds } from "./request-id.ts";
 
@@ -19,6 +20,7 @@ export interface ServerParts {
   readonly prefix_cache: PrefixCache;
   readonly owner: OwnerDesk;
   readonly profiles: ProfileDesk;
+  readonly responses: ResponseShelf;
   readonly version: string;
   readonly requestId: () => string;
   /** Milliseconds since the epoch. */

@@ -60,4 +60,12 @@ export const MIGRATIONS: readonly string[] = [
     words TEXT NOT NULL,
     changed_ms INTEGER NOT NULL
   ) STRICT;`,
+  `CREATE TABLE responses (
+    id TEXT PRIMARY KEY NOT NULL,
+    previous_id TEXT,
+    input TEXT NOT NULL,
+    body TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    used_ms INTEGER NOT NULL
+  ) STRICT;`,
 ];

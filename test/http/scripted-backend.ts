@@ -8,6 +8,7 @@ import type { ModelCard } from "../../src/core/card.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/core/encoding.ts";
 import { Failure } from "../../src/core/failure.ts";
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
+import type { ResponseShelf } from "../../src/core/responses.ts";
 import { NO_DEFAULTS, type Outlook, type RoutingDesk } from "../../src/core/routing.ts";
 import { createServer } from "../../src/http/server.ts";
 import { LocalWatch } from "../../src/route/local-watch.ts";
@@ -15,7 +16,7 @@ import { AddressGuard } from "../../src/route/remote/address.ts";
 import { TUNING } from "../../src/route/remote/upstream.ts";
 import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
-import { ScriptedOwner, ScriptedProfiles } from "./scripted-owner.ts";
+import { ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
@@ -238,7 +239,12 @@ function localGateway(backend: Backend): Router {
 }
 
 /** `unread_ms_max`, `waiting_ms`: long enough never to matter, unless it is the matter. */
-export function serverOf(backend: Backend, unread_ms_max = 60_000, waiting_ms = 60_000) {
+export function serverOf(
+  backend: Backend,
+  unread_ms_max = 60_000,
+  waiting_ms = 60_000,
+  responses: ResponseShelf = new ScriptedShelf(),
+) {
   const bugs: { error: unknown; request_id: string }[] = [];
   const owner = new ScriptedOwner();
   let count = 0;
@@ -252,6 +258,7 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000, waiting_ms = 
     prefix_cache: { explain: async () => EXPLANATION },
     owner,
     profiles: new ScriptedProfiles(),
+    responses,
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,

@@ -2,6 +2,7 @@
 
 import type { Applied, OwnerDesk } from "../../src/core/owner.ts";
 import type { Profile, ProfileDesk, ProfileWords } from "../../src/core/profile.ts";
+import type { KeptResponse, ResponseShelf } from "../../src/core/responses.ts";
 import { defaultSettings, settingsOf } from "../../src/core/settings.ts";
 
 const MEMORY = { limit_bytes: 1000, taken_bytes: 400, free_bytes: 600, process_bytes: 900 };
@@ -128,5 +129,29 @@ export class ScriptedProfiles implements ProfileDesk {
 
   async remove() {
     return PROFILE;
+  }
+}
+
+/** Keeps answers as long as it lives. */
+export class ScriptedShelf implements ResponseShelf {
+  readonly is_open = true;
+  readonly #kept = new Map<string, KeptResponse>();
+
+  save(response: KeptResponse): void {
+    this.#kept.set(response.id, response);
+  }
+
+  find(id: string): KeptResponse | null {
+    return this.#kept.get(id) ?? null;
+  }
+
+  talk(id: string): readonly KeptResponse[] {
+    const found = this.find(id);
+    if (found === null) return [];
+    return [...(found.previous_id === null ? [] : this.talk(found.previous_id)), found];
+  }
+
+  remove(id: string): boolean {
+    return this.#kept.delete(id);
   }
 }

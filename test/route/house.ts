@@ -10,6 +10,7 @@ import { TUNING, type Tuning } from "../../src/route/remote/upstream.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
+import { StoredResponses } from "../../src/store/responses.ts";
 import { type Script, ScriptedBackend } from "../http/scripted-backend.ts";
 import { ScriptedOwner, ScriptedProfiles } from "../http/scripted-owner.ts";
 
@@ -58,6 +59,7 @@ export function openHouse(wishes: HouseWishes) {
     outlook,
     owner: new ScriptedOwner(),
     profiles: new ScriptedProfiles(),
+    responses: new StoredResponses(store, settings, Date.now),
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,

@@ -31,7 +31,8 @@ export async function askProvider(
   signal: AbortSignal,
 ): Promise<Reply> {
   const dialect = DIALECTS[target.provider.api_type];
-  const path = call.protocol === target.provider.api_type ? dialect.paths[call.endpoint] : undefined;
+  const passes = call.is_whole && call.protocol === target.provider.api_type;
+  const path = passes ? dialect.paths[call.endpoint] : undefined;
   if (path !== undefined) return await passThrough(call, { ...target, dialect, path }, upstream, trace, signal);
   return await throughNeutral(call, { ...target, dialect }, upstream, signal);
 }

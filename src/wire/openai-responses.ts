@@ -1,0 +1,352 @@
+/** OpenAI's responses: their request, and the talk that it goes on with. Knows no HTTP and no chat template. */
+
+import { type Static, Type } from "@sinclair/typebox";
+import { Failure } from "../core/failure.ts";
+import {
+  type GenerationRequest,
+  type Message,
+  PLAIN_ANSWER,
+  type ToolChoice,
+  type ToolDefinition,
+} from "../core/generation.ts";
+import type { Constraint } from "../core/grammar.ts";
+import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
+import { noteParameters, serviceTier, TIERS } from "./openai-chat.ts";
+import { ANY_OBJECT, jsonSchema, schemaName } from "./openai-constraint.ts";
+import { EXAMPLE_MODEL, LOGPROBS_MAX } from "./openai-parameters.ts";
+import { type Item, inputSchema, itemsOf, listed, talkOf } from "./openai-response-items.ts";
+import { samplingOf, samplingParameters } from "./openai-sampling.ts";
+import { choiceOf, effort, NO_PARAMETERS, refuseTwice, templateOptions, toolName, toolSchema } from "./openai-tools.ts";
+import { optional, strictObject } from "./schema.ts";
+import { called, notYet } from "./violation.ts";
+
+/** A request as its route reads it. */
+export interface AskedResponse {
+  readonly generation: GenerationRequest;
+  readonly wishes: ResponseRequest;
+  /** Part of all ids of the answer, so that one finds the others and the request. */
+  readonly mark: string;
+  /** Of this request alone, as it is listed. */
+  readonly input: readonly Item[];
+  readonly is_kept: boolean;
+}
+
+const TOOLS_MAX = 128;
+
+/** Tools that OpenAI runs itself. */
+const FOREIGN_TOOLS = [
+  "apply_patch",
+  "code_interpreter",
+  "computer",
+  "computer_use_preview",
+  "custom",
+  "file_search",
+  "image_generation",
+  "local_shell",
+  "mcp",
+  "namespace",
+  "programmatic_tool_calling",
+  "shell",
+  "tool_search",
+  "web_search",
+  "web_search_2025_08_26",
+  "web_search_preview",
+  "web_search_preview_2025_03_11",
+];
+
+const tool = strictObject(
+  {
+    type: Type.Literal("function", notYet(...FOREIGN_TOOLS)),
+    name: toolName,
+    description: optional(Type.String()),
+    parameters: optional(toolSchema),
+    strict: optional(
+      Type.Boolean({ description: "Arguments that break the schema are never given: the answer fails instead." }),
+    ),
+  },
+  ["allowed_callers", "defer_loading", "output_schema"],
+);
+
+const named = strictObject({ type: Type.Literal("function"), name: Type.String() }, []);
+
+const toolChoice = Type.Union(
+  [
+    Type.Literal("none"),
+    Type.Literal("auto"),
+    Type.Literal("required"),
+    named,
+    strictObject(
+      {
+        type: Type.Literal("allowed_tools"),
+        mode: Type.Union([Type.Literal("auto"), Type.Literal("required")]),
+        tools: Type.Array(named, { minItems: 1, ...called("tools") }),
+      },
+      [],
+    ),
+  ],
+  { ...notYet("custom", "mcp", ...FOREIGN_TOOLS), description: "Whether it calls, and which of the tools." },
+);
+
+const format = Type.Union(
+  [
+    strictObject({ type: Type.Literal("text") }, []),
+    strictObject({ type: Type.Literal("json_object") }, []),
+    strictObject(
+      {
+        type: Type.Literal("json_schema"),
+        name: schemaName,
+        schema: jsonSchema,
+        strict: optional(Type.Boolean({ description: "A schema is always enforced; `false` asks for no less." })),
+      },
+      ["description"],
+    ),
+  ],
+  { description: "The form of the answer. It always is of that form unless it was cut at its most tokens." },
+);
+
+const reasoning = strictObject(
+  {
+    effort: optional(effort),
+    summary: optional(
+      Type.Union([Type.Literal("auto"), Type.Literal("detailed")], {
+        ...notYet("concise"),
+        description: "The thought is told as its own summary, whole, and not as `reasoning_text`.",
+      }),
+    ),
+  },
+  ["context", "generate_summary", "mode"],
+);
+
+const LOGPROBS = "message.output_text.logprobs";
+const ENCRYPTED = "reasoning.encrypted_content";
+
+/** OpenAI's own limits. */
+const METADATA_MAX = 16;
+const METADATA_KEY_MAX = 64;
+const METADATA_VALUE_MAX = 512;
+
+/** What decides of how many tokens a prompt is. */
+const promptParameters = {
+  model: Type.String({ minLength: 1, description: "The name of a model, as `GET /v1/models` lists it." }),
+  input: Type.Optional(inputSchema),
+  instructions: optional(
+    Type.String({ description: "Goes before the talk; not carried on by `previous_response_id`." }),
+  ),
+  previous_response_id: optional(Type.String({ minLength: 1, description: "The answer that the talk goes on from." })),
+  tools: optional(Type.Array(tool, { maxItems: TOOLS_MAX, ...called("tools") })),
+  tool_choice: optional(toolChoice),
+  parallel_tool_calls: optional(Type.Boolean({ description: "`false`: an answer has at most one call." })),
+  reasoning: optional(reasoning),
+  text: optional(
+    strictObject(
+      { format: Type.Optional(format), verbosity: optional(Type.Literal("medium", notYet("low", "high"))) },
+      [],
+    ),
+  ),
+  truncation: optional(
+    Type.Union([Type.Literal("auto"), Type.Literal("disabled")], {
+      description: "`auto`: of a talk that does not fit the model, the oldest turns are left out until it does.",
+    }),
+  ),
+  chat_template_kwargs: optional(templateOptions),
+};
+
+const LATER = [
+  "context_management",
+  "conversation",
+  "max_tool_calls",
+  "moderation",
+  "prompt",
+  "prompt_cache_options",
+  "prompt_cache_retention",
+];
+
+export const inputTokensRequestSchema = strictObject(promptParameters, LATER);
+
+export const responseRequestSchema = strictObject(
+  {
+    ...promptParameters,
+    ...samplingParameters,
+    max_output_tokens: optional(Type.Integer({ minimum: 1, description: "The most tokens to generate." })),
+    include: optional(
+      Type.Array(
+        Type.Union([Type.Literal(LOGPROBS), Type.Literal(ENCRYPTED)], {
+          ...notYet(
+            "code_interpreter_call.outputs",
+            "computer_call_output.output.image_url",
+            "file_search_call.results",
+            "message.input_image.image_url",
+            "web_search_call.action.sources",
+            "web_search_call.results",
+          ),
+        }),
+        { ...called("names"), description: "What else the answer tells." },
+      ),
+    ),
+    top_logprobs: optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: LOGPROBS_MAX,
+        description: "So many of the likeliest tokens in each place.",
+      }),
+    ),
+    service_tier: optional(serviceTier),
+    store: optional(Type.Boolean({ description: "Whether the answer is kept, so that a talk may go on from it." })),
+    background: optional(Type.Boolean({ description: "Answers are given while one waits: `true` is refused." })),
+    stream: optional(Type.Boolean({ description: "Send the answer piece by piece, as server-sent events." })),
+    stream_options: optional(
+      strictObject(
+        { include_obfuscation: optional(Type.Literal(false, { description: "Events are never padded." })) },
+        [],
+      ),
+    ),
+    metadata: optional(
+      Type.Record(Type.String({ maxLength: METADATA_KEY_MAX }), Type.String({ maxLength: METADATA_VALUE_MAX }), {
+        maxProperties: METADATA_MAX,
+        description: "The caller's own notes, told with the answer.",
+      }),
+    ),
+    ...noteParameters,
+  },
+  LATER,
+  { examples: [{ model: EXAMPLE_MODEL, input: "What is the capital of France?" }] },
+);
+
+export type ResponseRequest = Static<typeof responseRequestSchema>;
+type InputTokensRequest = Static<typeof inputTokensRequestSchema>;
+
+export function readResponse(body: ResponseRequest, request_id: string, shelf: ResponseShelf): AskedResponse {
+  if (body.background) {
+    const state = "answers are given while one waits, expected false";
+    throw new Failure("unsupported", `Cannot use "background": ${state}`, "background");
+  }
+  const mark = request_id.replace(/^req_/, "");
+  const { prompt, input } = readPrompt(body, request_id, mark, shelf);
+  const generation = {
+    ...prompt,
+    sampling: samplingOf(body),
+    tokens_max: body.max_output_tokens ?? null,
+    logprobs: logprobsOf(body),
+    priority: TIERS[body.service_tier ?? "auto"],
+  };
+  return { generation, wishes: body, mark, input, is_kept: keeps(body, shelf) };
+}
+
+export function readInputTokens(body: InputTokensRequest, request_id: string, shelf: ResponseShelf): GenerationRequest {
+  return readPrompt(body, request_id, "", shelf).prompt;
+}
+
+/** Whether a request says all that it asks; otherwise some of it is kept here, and another server could not know it. */
+export function isWhole(body: unknown, shelf: ResponseShelf): boolean {
+  const { previous_response_id: previous, input }: { previous_response_id?: unknown; input?: unknown } = Object(body);
+  if (typeof previous === "string" && shelf.find(previous) !== null) return false;
+  if (!Array.isArray(input)) return true;
+  const isKept = ({ type, id }: { type?: unknown; id?: unknown }) =>
+    type === "item_reference" && typeof id === "string" && keptItem(id, shelf) !== null;
+  return !input.some((item) => isKept(Object(item)));
+}
+
+/** The items that an answer was given to, the first of the talk first. */
+export function inputItems(id: string, shelf: ResponseShelf): readonly Item[] {
+  const talk = shelf.talk(id, "response_id");
+  const last = talk.at(-1);
+  return [...talk.slice(0, -1).flatMap(turnItems), ...itemsOf(last?.input ?? [])];
+}
+
+function readPrompt(
+  body: InputTokensRequest,
+  request_id: string,
+  mark: string,
+  shelf: ResponseShelf,
+): { readonly prompt: GenerationRequest; readonly input: readonly Item[] } {
+  const { previous_response_id, instructions } = body;
+  const before = previous_response_id
+    ? shelf.talk(previous_response_id, "previous_response_id").flatMap(turnItems)
+    : [];
+  const input = listed(body.input ?? [], `${mark}_i`, (id) => keptItem(id, shelf));
+  const placeOf = (index: number) => (index < before.length ? null : `input[${index - before.length}]`);
+  const told: Message[] = instructions ? [{ role: "system", content: instructions }] : [];
+  const messages = [...told, ...talkOf([...before, ...input], placeOf)];
+  if (messages.length === 0) {
+    throw new Failure(
+      "invalid_request",
+      'Cannot use "input": there is nothing to answer, expected a text or items',
+      "input",
+    );
+  }
+  const tools = toolsOf(body);
+  const prompt = {
+    ...PLAIN_ANSWER,
+    request_id,
+    model: body.model,
+    prompt: { kind: "messages", messages } as const,
+    constraint: constraintOf(body),
+    ...tools,
+    parallel_tool_calls: body.parallel_tool_calls ?? true,
+    reasoning: { effort: body.reasoning?.effort ?? null, tokens_max: null },
+    template_options: body.chat_template_kwargs ?? {},
+    truncation: body.truncation ?? "disabled",
+  };
+  return { prompt, input };
+}
+
+function turnItems({ input, body }: KeptResponse): readonly Item[] {
+  const output: unknown = Reflect.get(body, "output");
+  return [...itemsOf(input), ...itemsOf(Array.isArray(output) ? output : [])];
+}
+
+/** An item's id holds the mark of the request that it belongs to. */
+function keptItem(id: string, shelf: ResponseShelf): Item | null {
+  const [, mark = ""] = id.split("_");
+  const response = shelf.find(responseId(mark));
+  return response === null ? null : (turnItems(response).find((item) => item.id === id) ?? null);
+}
+
+export function responseId(mark: string): string {
+  return `resp_${mark}`;
+}
+
+function keeps({ store }: ResponseRequest, shelf: ResponseShelf): boolean {
+  if (store && !shelf.is_open) {
+    const state = "this server's owner keeps no answers, expected false";
+    throw new Failure("unsupported", `Cannot use "store": ${state}`, "store");
+  }
+  return store ?? shelf.is_open;
+}
+
+function logprobsOf({ include, top_logprobs }: ResponseRequest): number | null {
+  if (include?.includes(LOGPROBS)) return top_logprobs ?? 0;
+  if (!top_logprobs) return null;
+  const state = `it needs ${JSON.stringify(LOGPROBS)} in "include"`;
+  throw new Failure("invalid_request", `Cannot use "top_logprobs": ${state}`, "top_logprobs");
+}
+
+export function tellsHidden({ include }: ResponseRequest): boolean {
+  return include?.includes(ENCRYPTED) ?? false;
+}
+
+function toolsOf(body: InputTokensRequest): {
+  readonly tools: readonly ToolDefinition[];
+  readonly tool_choice: ToolChoice;
+} {
+  const tools = (body.tools ?? []).map(({ name, description, parameters, strict }) => {
+    return { name, description: description ?? null, parameters: parameters ?? NO_PARAMETERS, strict: strict ?? false };
+  });
+  refuseTwice(tools, (index) => `tools[${index}].name`);
+  const choice = body.tool_choice ?? "auto";
+  if (typeof choice === "string" || choice.type === "function") return { tools, tool_choice: choiceOf(choice, tools) };
+  for (const { name } of choice.tools) choiceOf({ name }, tools);
+  const allowed = tools.filter((tool) => choice.tools.some(({ name }) => name === tool.name));
+  return { tools: allowed, tool_choice: { kind: choice.mode } };
+}
+
+function constraintOf({ text }: InputTokensRequest): Constraint | null {
+  switch (text?.format?.type) {
+    case "json_object":
+      return { kind: "json_schema", parameter: "text.format", schema: ANY_OBJECT };
+    case "json_schema":
+      return { kind: "json_schema", parameter: "text.format.schema", schema: text.format.schema };
+    default:
+      return null;
+  }
+}
