@@ -162,6 +162,7 @@ async function* answerEvents(
   let started = false;
   let cached_tokens = prompt_tokens;
   let completion_tokens = 0;
+  let reasoning_tokens = 0;
   for await (const [choice, step] of interleave(choices)) {
     if (!started) {
       yield { kind: "start", prompt_tokens };
@@ -170,11 +171,13 @@ async function* answerEvents(
     started = true;
     cached_tokens = Math.min(cached_tokens, step.cached_tokens); // what one choice computed the others only share
     completion_tokens += step.tokens_drawn;
+    reasoning_tokens += step.tokens_thought;
     yield* step.said;
     const { finish } = step;
     if (finish !== null) yield { kind: "finish", choice, ...finish };
   }
-  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens } };
+  const thought = reasoning_tokens === 0 ? {} : { reasoning_tokens };
+  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens, ...thought } };
 }
 
 /** Tells with the end where the time went. */

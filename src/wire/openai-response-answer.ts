@@ -37,6 +37,8 @@ export class ResponseWriter implements AnswerWriter {
   readonly #output: object[] = [];
   #open: OpenItem | null = null;
   #is_cut = false;
+  /** As far as anybody has counted. */
+  #usage: Usage = { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0 };
   #sequence = 0;
 
   constructor(asked: AskedResponse, parts: ResponseParts) {
@@ -63,7 +65,8 @@ export class ResponseWriter implements AnswerWriter {
   chunks(event: GenerationEvent): readonly object[] {
     switch (event.kind) {
       case "start": {
-        const response = this.#response("in_progress", null);
+        this.#usage = { ...this.#usage, prompt_tokens: event.prompt_tokens };
+        const response = this.#response("in_progress");
         return [this.#event("response.created", { response }), this.#event("response.in_progress", { response })];
       }
       case "reasoning":
@@ -89,7 +92,7 @@ export class ResponseWriter implements AnswerWriter {
     if (this.#open !== null) this.#output.push(this.#item(this.#open, "incomplete"));
     this.#open = null;
     const code = CODES[kind] ?? "server_error";
-    const response = { ...this.#response("failed", null), error: { code, message } };
+    const response = { ...this.#response("failed"), error: { code, message } };
     this.#keep(response);
     return this.#event("response.failed", { response });
   }
@@ -125,7 +128,8 @@ export class ResponseWriter implements AnswerWriter {
   }
 
   #end(usage: Usage): object {
-    const response = this.#response(this.#is_cut ? "incomplete" : "completed", usage);
+    this.#usage = usage;
+    const response = this.#response(this.#is_cut ? "incomplete" : "completed");
     this.#keep(response);
     return response;
   }
@@ -223,7 +227,7 @@ export class ResponseWriter implements AnswerWriter {
     return { type, sequence_number: this.#sequence++, ...fields };
   }
 
-  #response(status: Status, usage: Usage | null): object {
+  #response(status: Status): object {
     const { mark, wishes, is_kept } = this.#asked;
     return {
       id: responseId(mark),
@@ -234,7 +238,7 @@ export class ResponseWriter implements AnswerWriter {
       error: null,
       incomplete_details: status === "incomplete" ? { reason: "max_output_tokens" } : null,
       output: [...this.#output],
-      usage: usage === null ? null : usageBody(usage),
+      usage: usageBody(this.#usage),
       store: is_kept,
       ...echo(wishes),
     };
@@ -345,7 +349,7 @@ export const responseSchema = Type.Object({
   error: Type.Union([Type.Object({ code: Type.String(), message: Type.String() }), Type.Null()]),
   incomplete_details: Type.Union([Type.Object({ reason: Type.Literal("max_output_tokens") }), Type.Null()]),
   output: Type.Array(outputItemSchema, { description: "Messages, thoughts (`reasoning`) and calls, in their order." }),
-  usage: Type.Union([usageSchema, Type.Null()]),
+  usage: usageSchema,
   store: Type.Boolean({ description: "Whether it is kept." }),
   model: Type.String(),
   previous_response_id: nullableText,

@@ -1,7 +1,8 @@
 /** What the owner's routes take and give: pool, ledger, queue and settings. Knows no HTTP. */
 
 import { type TSchema, Type } from "@sinclair/typebox";
-import { SETTINGS, type SettingForm, type SettingGroup, settingsOf } from "../core/settings.ts";
+import type { SettingForm } from "../core/setting-forms.ts";
+import { SETTINGS, type SettingGroup, settingsOf } from "../core/settings.ts";
 import { called } from "./violation.ts";
 
 const bytes = (description: string) => Type.Integer({ description: `In bytes: ${description}.` });

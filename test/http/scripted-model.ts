@@ -3,6 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NO_WISHES } from "../../src/core/generation.ts";
+import type { ResponseShelf } from "../../src/core/responses.ts";
 import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import type { AskedRow, Rows } from "../../src/schedule/scheduler.ts";
@@ -25,7 +26,12 @@ export interface ScriptedModel extends AsyncDisposable {
 }
 
 /** `control`: tokens of its own that have no text. Every other token is a byte. */
-export function scriptedModel(folder: string, chat_template: string, control: readonly string[] = []): ScriptedModel {
+export function scriptedModel(
+  folder: string,
+  chat_template: string,
+  control: readonly string[] = [],
+  responses?: ResponseShelf,
+): ScriptedModel {
   const special = [END, ...control];
   writeModel(folder, chat_template, special);
   const worker = new URL(`file://${join(ROOT, "src/text/main.ts")}`).href;
@@ -49,7 +55,7 @@ export function scriptedModel(folder: string, chat_template: string, control: re
   const random = { seed: () => 7, callId: () => `call${String(++calls).padStart(5, "0")}` };
   const backend = new LocalBackend(new Catalog([model]), { text, grammars }, rows, random);
   return {
-    server: serverOf(backend),
+    server: serverOf(backend, undefined, undefined, responses),
     answers,
     prompts,
     prompt_ids,
