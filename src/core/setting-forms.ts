@@ -3,7 +3,6 @@
 export type SettingForm =
   | { readonly kind: "count" | "bytes" | "number"; readonly least: number; readonly most: number }
   | { readonly kind: "choice"; readonly of: readonly string[] }
-  | { readonly kind: "number_of"; readonly of: readonly number[] }
   | { readonly kind: "text" }
   | { readonly kind: "texts" };
 
@@ -11,7 +10,6 @@ export type SettingForm =
 export function fromText(form: SettingForm, text: string): unknown {
   switch (form.kind) {
     case "count":
-    case "number_of":
       return /^\d+$/.test(text) ? Number(text) : text;
     case "number":
       return /^\d+(\.\d+)?$/.test(text) ? Number(text) : text;
@@ -34,7 +32,6 @@ export function fits(form: SettingForm, value: unknown): boolean {
     case "number":
       return Number.isFinite(value) && isWithin(form, value);
     case "choice":
-    case "number_of":
       return form.of.some((known) => known === value);
     case "text":
       return isName(value);
@@ -61,7 +58,6 @@ export function expectation(form: SettingForm): string {
     case "bytes":
       return `a number of bytes, or of KiB, MiB or GiB as in 4GiB, from ${form.least} to ${form.most}`;
     case "choice":
-    case "number_of":
       return form.of.join(" or ");
     case "text":
       return "a text that is not empty";

@@ -43,7 +43,7 @@ async function firstThatFits<Read>(
  * What may be left of a talk, the longest first: what the system says before all, then turns from one of the user's on,
  * for many templates want that order; at last only the user's last words with what came after, from ever later answers on.
  */
-export function shorterTalks(messages: readonly Message[]): readonly (readonly Message[])[] {
+function shorterTalks(messages: readonly Message[]): readonly (readonly Message[])[] {
   const begin = messages.findIndex(({ role }) => role !== "system");
   if (begin < 0) return [];
   const told = messages.slice(0, begin);

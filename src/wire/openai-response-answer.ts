@@ -325,7 +325,7 @@ function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_
 const nullableText = Type.Union([Type.String(), Type.Null()]);
 const nullableInteger = Type.Union([Type.Integer(), Type.Null()]);
 
-export const usageSchema = Type.Object({
+const usageSchema = Type.Object({
   input_tokens: Type.Integer(),
   input_tokens_details: Type.Object({
     cached_tokens: Type.Integer({ description: "Prompt tokens that needed not be computed." }),
