@@ -8,7 +8,7 @@ import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
 import { blocksFor, Row, type RowLimits } from "./row.ts";
-import { StepCost, type StepLoad } from "./step-cost.ts";
+import { CHUNK_TOKENS_MIN, StepCost, type StepLoad } from "./step-cost.ts";
 
 // Copying a block costs about as much as computing a few tokens.
 const COPY_TOKENS_MIN = 8;
@@ -344,10 +344,12 @@ function insertByRank(rows: Row[], row: Row): void {
   rows.splice(behind < 0 ? rows.length : behind, 0, row);
 }
 
-/** A chunk within a prompt ends with a block: full blocks can be shared. */
+/** A chunk within a prompt ends with a block if it can, since full blocks can be shared, or in the middle of one. */
 function chunkEnd(row: Row, budget: number): number {
   const end = row.length + budget;
-  return end < row.token_ids.length ? end - (end % BLOCK_TOKENS) : row.token_ids.length;
+  if (end >= row.token_ids.length) return row.token_ids.length;
+  const whole = end - (end % BLOCK_TOKENS);
+  return whole > row.length ? whole : end - (end % CHUNK_TOKENS_MIN);
 }
 
 /** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */

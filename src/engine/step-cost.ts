@@ -10,6 +10,9 @@ export interface StepLoad {
   readonly extra_tokens: number;
 }
 
+/** Prompts move on by as much whatever the target. A pass of fewer tokens costs hardly less. */
+export const CHUNK_TOKENS_MIN = BLOCK_TOKENS / 2;
+
 const CHUNK_TOKENS_AT_FIRST = 2 * BLOCK_TOKENS;
 const WEIGHT_MAX = 0.5;
 const SURE_TOKENS = 128; // a step with fewer extra tokens says less of what one costs
@@ -35,12 +38,12 @@ export class StepCost {
     this.#token_ms = blend(this.#token_ms, token_ms, Math.min(WEIGHT_MAX, extra_tokens / SURE_TOKENS));
   }
 
-  /** Prompt tokens for a step. A block at least, so that prompts move on whatever the target. */
+  /** Prompt tokens for a step. */
   chunkTokens(decoding: boolean): number {
     if (!decoding) return this.#chunk_tokens_max;
     const left_ms = this.#decode_gap_ms_target - (this.#decode_ms ?? 0);
     const fitting = this.#token_ms === null ? CHUNK_TOKENS_AT_FIRST : Math.floor(left_ms / this.#token_ms);
-    return Math.max(BLOCK_TOKENS, Math.min(fitting, this.#chunk_tokens_max));
+    return Math.max(CHUNK_TOKENS_MIN, Math.min(fitting, this.#chunk_tokens_max));
   }
 
   /**

@@ -65,6 +65,24 @@ test("a prompt goes through in chunks that end with a block, and only the last o
   expect(onlyPart(step(rows))).toEqual({ id: 1, start: 100, token_ids: [NEXT], blocks: [0, 1, 2, 3], outputs: 1 });
 });
 
+test("a chunk of less than a block ends in the middle of it, and the next one with it", () => {
+  const rows = batcher({ decode_gap_ms_target: 1 });
+  rows.join(1, text(10, 1), limits(50), 0);
+  step(rows);
+  rows.join(2, text(102), limits(5), 0);
+  const chunks = Array.from({ length: 4 }, () => {
+    const plan = step(rows);
+    rows.observe(plan, 1000);
+    return shape(plan)[1];
+  });
+  expect(chunks).toEqual([
+    [2, 0, 64, 0],
+    [2, 64, 16, 0],
+    [2, 80, 16, 0],
+    [2, 96, 6, 1],
+  ]);
+});
+
 test("several short prompts share a chunk", () => {
   const rows = batcher();
   for (const id of [1, 2, 3]) rows.join(id, text(20, id), limits(5), 0);

@@ -19,8 +19,8 @@ test("a chunk beside decoding rows takes what the gap leaves", () => {
   expect(measured(1, 50).chunkTokens(true)).toBe(40);
 });
 
-test("a chunk is a block at least and never more than the most", () => {
-  expect(measured(20).chunkTokens(true)).toBe(BLOCK_TOKENS);
+test("a chunk is half a block at least and never more than the most", () => {
+  expect(measured(20).chunkTokens(true)).toBe(BLOCK_TOKENS / 2);
   expect(measured(0.01).chunkTokens(true)).toBe(512);
 });
 

@@ -35,7 +35,8 @@ export class Segments {
     this.options = options;
     this.#events = events;
     this.#marks = marksIn(options);
-    this.content = new TrimmedText(input, (text, at) => {
+    const may_go_on = options.reads_calls || options.format.channels !== null;
+    this.content = new TrimmedText(input, may_go_on, (text, at) => {
       this.#is_start = false;
       events.add({ kind: "content", text, at });
       input.settle();
@@ -67,7 +68,7 @@ export class Segments {
 
   /** Text up to one of `stops`, as a thought. */
   *reasoning(stops: readonly string[]): Parse<string | null> {
-    const thought = new TrimmedText(this.input, (text) => this.#events.add({ kind: "reasoning", text }));
+    const thought = new TrimmedText(this.input, true, (text) => this.#events.add({ kind: "reasoning", text }));
     thought.drop();
     const stop = yield* this.input.until(stops, (text) => thought.push(text));
     if (stop === null) thought.end();
@@ -170,9 +171,10 @@ function marksIn({ format, thoughts, tools, reads_calls, parts_reasoning }: Answ
   return all;
 }
 
-/** Text whose last white space is held back until more comes. */
+/** Text whose last white space is held back until more comes: it would belong to what stands there in its place. */
 class TrimmedText {
   readonly #input: Input;
+  readonly #holds_space: boolean;
   readonly #write: (text: string, at: number) => void;
   #held = "";
   #held_at = 0;
@@ -180,9 +182,13 @@ class TrimmedText {
   /** Nothing but space came since something else stood here. */
   #is_fresh = false;
 
-  /** `write` is told the place of a text in the input. */
-  constructor(input: Input, write: (text: string, at: number) => void) {
+  /**
+   * `holds_space`: something else may follow the text, not only stand before it.
+   * `write` is told the place of a text in the input.
+   */
+  constructor(input: Input, holds_space: boolean, write: (text: string, at: number) => void) {
     this.#input = input;
+    this.#holds_space = holds_space;
     this.#write = write;
   }
 
@@ -195,7 +201,7 @@ class TrimmedText {
     // Space between two parts of the text stays, as it keeps their words apart; before the first it means nothing.
     const part = this.#is_fresh && !this.#is_said ? text.trimStart() : text;
     const at = this.#input.position - part.length;
-    const end = part.trimEnd().length;
+    const end = this.#is_said && !this.#holds_space ? part.length : part.trimEnd().length;
     if (end > 0) {
       this.#is_said = true;
       this.#is_fresh = false;

@@ -285,6 +285,15 @@ test("arguments come as they are written", () => {
   expect(parser.end()).toEqual([]);
 });
 
+test("where no call may follow, white space within the content is not waited with", () => {
+  const texts = (how: AnswerOptions) => {
+    const parser = new AnswerParser(how);
+    return ["\n", "One.", "\n", "\n", "Two"].map((piece) => collectAnswer([...parser.push(piece)]).content);
+  };
+  expect(texts({ ...options("hermes"), reads_calls: false })).toEqual(["", "\nOne.", "\n", "\n", "Two"]);
+  expect(texts(options("hermes"))).toEqual(["", "\nOne.", "", "", "\n\nTwo"]);
+});
+
 test("text that is no call is content again, and a report says why", () => {
   const text = 'I say <tool_call>{"name": 7 up}</tool_call>';
   const { content, reports } = parsed(options("hermes"), [text]);
