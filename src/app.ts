@@ -114,7 +114,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     callId: () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => LETTERS[byte % 32]).join(""),
   };
   const scheduler = new Scheduler(engine, queue, pool);
-  const local = new LocalBackend(catalog, { text, grammars }, scheduler, random);
+  const local = new LocalBackend(catalog, { text, grammars }, scheduler, random, settings);
   const running = new RunningRequests(local, settings, Date.now);
   const stored_profiles = new StoredProfiles(store, Date.now);
   const names = new Names(catalog, () => stored_profiles.profiles());

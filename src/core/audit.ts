@@ -25,6 +25,8 @@ export interface AuditEntry {
   readonly left_machine: boolean;
   /** In the unit of the provider's prices; null where it has none. */
   readonly cost: number | null;
+  /** Lines of the prompt that its model was not given as they came. */
+  readonly steadied_lines: number;
 }
 
 /** What a row says that was never routed. */
@@ -40,6 +42,7 @@ export const UNROUTED = {
   cached_tokens: null,
   left_machine: false,
   cost: null,
+  steadied_lines: 0,
 } as const;
 
 export interface AuditSink {

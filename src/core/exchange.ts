@@ -75,6 +75,8 @@ export interface Trace {
   model_served: string | null;
   route_reason: string | null;
   left_machine: boolean;
+  /** Lines of the prompt that its model was not given as they came. */
+  steadied_lines: number;
   /** As the caller saw it. */
   usage: CountedUsage | null;
   /** What a provider's own words in its answer say went wrong. */
@@ -87,5 +89,13 @@ export interface Gateway {
 }
 
 export function newTrace(): Trace {
-  return { backend: null, model_served: null, route_reason: null, left_machine: false, usage: null, error_type: null };
+  return {
+    backend: null,
+    model_served: null,
+    route_reason: null,
+    left_machine: false,
+    steadied_lines: 0,
+    usage: null,
+    error_type: null,
+  };
 }

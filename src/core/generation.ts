@@ -270,7 +270,8 @@ export interface Timing {
  * A `call` begins before its `arguments`, and the one before it has all of them then.
  */
 export type GenerationEvent =
-  | { readonly kind: "start"; readonly prompt_tokens: number }
+  /** `steadied_lines`: of the prompt, not read as they came; absent where all were. */
+  | { readonly kind: "start"; readonly prompt_tokens: number; readonly steadied_lines?: number }
   | {
       readonly kind: "text";
       readonly choice: number;

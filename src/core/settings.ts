@@ -76,6 +76,14 @@ export interface AuditSettings {
   readonly audit_bytes_max: number;
 }
 
+/** `times`: also the minutes and seconds of the present time. */
+export type VolatileLines = "keep" | "billing" | "times";
+
+export interface PromptSettings {
+  /** What is taken out of system prompts because agents write it anew into each request. */
+  readonly volatile_lines: VolatileLines;
+}
+
 export interface ResponseSettings {
   /** An answer that was kept so long, and that nobody went on from, goes; 0: none is kept. */
   readonly responses_days: number;
@@ -89,10 +97,11 @@ export interface Settings
     TimeoutSettings,
     RouteSettings,
     AuditSettings,
+    PromptSettings,
     ResponseSettings {}
 
 export type SettingName = keyof Settings;
-export type SettingGroup = "server" | "engine" | "pool" | "timeouts" | "routing" | "audit" | "responses";
+export type SettingGroup = "server" | "engine" | "pool" | "timeouts" | "routing" | "audit" | "prompts" | "responses";
 
 export interface Setting<Value> {
   readonly group: SettingGroup;
@@ -286,6 +295,12 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "bytes", least: 2 ** 20, most: 2 ** 40 },
     otherwise: () => 100 * 10 ** 6,
     help: "size of the audit, beyond which the oldest go",
+  },
+  volatile_lines: {
+    group: "prompts",
+    form: { kind: "choice", of: ["keep", "billing", "times"] },
+    otherwise: () => "billing", // as vLLM and llama.cpp do: no model is meant to read it
+    help: "what of system prompts is left out that agents write anew each time: Claude Code's billing line; times also sets the minutes of the present time to 00; keep: nothing",
   },
   responses_days: {
     group: "responses",

@@ -97,7 +97,7 @@ export class Exchange {
   #end(status: AuditStatus, error_type: string | null): void {
     if (this.#ended) return;
     this.#ended = true;
-    const { backend, model_served, route_reason, left_machine, usage } = this.trace;
+    const { backend, model_served, route_reason, left_machine, steadied_lines, usage } = this.trace;
     this.#parts.audit.record({
       time_ms: this.#time_ms,
       request_id: this.request_id,
@@ -117,6 +117,7 @@ export class Exchange {
       error_type,
       left_machine,
       cost: null,
+      steadied_lines,
     });
   }
 }

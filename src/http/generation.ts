@@ -34,6 +34,7 @@ export class Events {
     assert((this.#last === null) === (value.kind === "start"), "an answer begins with one start event");
     this.#last = value.kind;
     if (value.kind !== "start") this.#exchange.tokenCame();
+    else this.#exchange.trace.steadied_lines = value.steadied_lines ?? 0;
     if (value.kind === "end") {
       this.#exchange.trace.usage = value.usage;
       await this.#events.return();

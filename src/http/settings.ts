@@ -14,13 +14,18 @@ export function settingRoutes(parts: RouteParts) {
     .use(groupRoutes("pool", parts))
     .use(groupRoutes("timeouts", parts))
     .use(groupRoutes("engine", parts))
+    .use(groupRoutes("prompts", parts))
+    .use(groupRoutes("responses", parts))
     .get("/api/settings/pool/status", async () => parts.owner.status(), {
       detail: describe(TAG, "Show the pool", { "application/json": poolStatusSchema }, [403]),
     });
 }
 
-function groupRoutes(group: Exclude<SettingGroup, "server">, { owner }: RouteParts) {
-  const path = `/api/settings/${group}` as const;
+/** What takes effect at once. */
+type LiveGroup = Extract<SettingGroup, "pool" | "timeouts" | "engine" | "prompts" | "responses">;
+
+function groupRoutes(group: LiveGroup, { owner }: RouteParts) {
+  const path: string = `/api/settings/${group}`;
   const shown = { "application/json": settingsSchema(group) };
   const applied = { "application/json": settingsAppliedSchema(group) };
   return new Elysia({ normalize: false })

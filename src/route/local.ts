@@ -8,12 +8,14 @@ import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
 import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
+import type { PromptSettings } from "../core/settings.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Lease } from "../schedule/pool.ts";
 import type { Rows } from "../schedule/scheduler.ts";
 import { marksOf } from "../text/answer/formats.ts";
 import type { GrammarClient, TextClient } from "../text/client.ts";
 import type { AnswerForm, Vocabulary } from "../text/messages.ts";
+import { steadied } from "../text/volatile-lines.ts";
 import { ChatReader, plainReader } from "./answer.ts";
 import { type ChoiceStep, checkedSteps, choiceSteps, Words } from "./choice.ts";
 import { inWords } from "./prefix.ts";
@@ -35,18 +37,22 @@ export class LocalBackend implements Backend, PrefixCache {
   readonly #grammars: GrammarClient;
   readonly #scheduler: Rows;
   readonly #random: Randomness;
+  readonly #settings: PromptSettings;
 
   constructor(
     catalog: Catalog,
     workers: { readonly text: TextClient; readonly grammars: GrammarClient },
     scheduler: Rows,
     random: Randomness,
+    /** Read as each request comes. */
+    settings: PromptSettings,
   ) {
     this.#catalog = catalog;
     this.#text = workers.text;
     this.#grammars = workers.grammars;
     this.#scheduler = scheduler;
     this.#random = random;
+    this.#settings = settings;
   }
 
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
@@ -75,7 +81,7 @@ export class LocalBackend implements Backend, PrefixCache {
     using lease = await this.#acquire(request, signal);
     const ready_ms = performance.now();
     const loaded = bounded(lease.loaded, request);
-    const { model, adapter, text, prompt_ids, form } = await this.#read(request, loaded, signal);
+    const { model, adapter, text, prompt_ids, form, lines } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
     const rules = answerRules(request, form);
     const { constraint, checked_tools } = rules;
@@ -111,7 +117,7 @@ export class LocalBackend implements Backend, PrefixCache {
     });
     const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     try {
-      yield* timed(answerEvents(choices, prompt_ids.length, echo), came_ms, ready_ms);
+      yield* timed(answerEvents(choices, startOf(prompt_ids.length, lines), echo), came_ms, ready_ms);
     } finally {
       left.abort(); // of several choices others may still run
     }
@@ -149,23 +155,37 @@ export class LocalBackend implements Backend, PrefixCache {
     const text = await this.#text.load(model.path);
     refuseForeign(request, loaded);
     const place = { path: model.path, loaded, text };
-    return { model, adapter, text, ...(await readPrompt(request, place, this.#text, signal)) };
+    const { prompt, lines } = steadyPrompt(request.prompt, this.#settings);
+    return { model, adapter, text, lines, ...(await readPrompt({ ...request, prompt }, place, this.#text, signal)) };
   }
+}
+
+function steadyPrompt(prompt: Prompt, { volatile_lines }: PromptSettings): { readonly prompt: Prompt; lines: number } {
+  if (prompt.kind !== "messages") return { prompt, lines: 0 };
+  const { messages, lines } = steadied(prompt.messages, volatile_lines);
+  return { prompt: { ...prompt, messages }, lines };
+}
+
+type Start = Extract<GenerationEvent, { kind: "start" }>;
+
+function startOf(prompt_tokens: number, lines: number): Start {
+  return { kind: "start", prompt_tokens, ...(lines === 0 ? {} : { steadied_lines: lines }) };
 }
 
 /** Not before the engine has begun: what fails until then is still told as a failure and not as a broken answer. */
 async function* answerEvents(
   choices: readonly AsyncIterable<ChoiceStep>[],
-  prompt_tokens: number,
+  start: Start,
   echo: string,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
+  const { prompt_tokens } = start;
   let started = false;
   let cached_tokens = prompt_tokens;
   let completion_tokens = 0;
   let reasoning_tokens = 0;
   for await (const [choice, step] of interleave(choices)) {
     if (!started) {
-      yield { kind: "start", prompt_tokens };
+      yield start;
       if (echo !== "") yield* choices.map((_, choice) => ({ kind: "text", choice, text: echo, tokens: [] }) as const);
     }
     started = true;

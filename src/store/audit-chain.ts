@@ -55,5 +55,7 @@ function inWords(entry: AuditEntry, sequence: number): string {
     entry.error_type,
     entry.left_machine,
     entry.cost,
+    // Rows of before it was counted keep their words, and with them their hashes.
+    ...(entry.steadied_lines === 0 ? [] : [entry.steadied_lines]),
   ]);
 }

@@ -68,4 +68,5 @@ export const MIGRATIONS: readonly string[] = [
     bytes INTEGER NOT NULL,
     used_ms INTEGER NOT NULL
   ) STRICT;`,
+  "ALTER TABLE audit ADD COLUMN steadied_lines INTEGER NOT NULL DEFAULT 0;",
 ];

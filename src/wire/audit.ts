@@ -79,6 +79,7 @@ export const AUDIT_COLUMNS: readonly (keyof AuditEntry)[] = [
   "error_type",
   "left_machine",
   "cost",
+  "steadied_lines",
 ];
 
 export function csvLine(values: readonly unknown[]): string {
@@ -118,6 +119,7 @@ const entrySchema = Type.Object({
   error_type: nullableText,
   left_machine: Type.Boolean(),
   cost: nullableNumber,
+  steadied_lines: Type.Integer({ description: "Of the prompt, not given to the model as they came." }),
 });
 
 export const auditPageSchema = Type.Object({

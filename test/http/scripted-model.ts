@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NO_WISHES } from "../../src/core/generation.ts";
 import type { ResponseShelf } from "../../src/core/responses.ts";
+import type { PromptSettings } from "../../src/core/settings.ts";
 import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import type { AskedRow, Rows } from "../../src/schedule/scheduler.ts";
@@ -31,6 +32,7 @@ export function scriptedModel(
   chat_template: string,
   control: readonly string[] = [],
   responses?: ResponseShelf,
+  settings: PromptSettings = { volatile_lines: "keep" },
 ): ScriptedModel {
   const special = [END, ...control];
   writeModel(folder, chat_template, special);
@@ -53,7 +55,7 @@ export function scriptedModel(
   };
   const model = { name: "tiny", path: folder, changed_s: 0, bytes: 0, sampling: NO_WISHES };
   const random = { seed: () => 7, callId: () => `call${String(++calls).padStart(5, "0")}` };
-  const backend = new LocalBackend(new Catalog([model]), { text, grammars }, rows, random);
+  const backend = new LocalBackend(new Catalog([model]), { text, grammars }, rows, random, settings);
   return {
     server: serverOf(backend, undefined, undefined, responses),
     answers,

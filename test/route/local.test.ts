@@ -87,6 +87,7 @@ beforeEach(() => {
     { text, grammars },
     new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now()), poolOf(engine)),
     { seed: () => 7, callId: () => "call00001" },
+    { volatile_lines: "billing" },
   );
 });
 
