@@ -13,6 +13,7 @@ import type { PrefixCache } from "./core/prefix.ts";
 import type { ResponseShelf } from "./core/responses.ts";
 import type { Detection, Outlook, RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, Settings } from "./core/settings.ts";
+import type { TokenDesk } from "./core/tokens.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
 import { cachedModels, type FoundModel } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
@@ -66,6 +67,7 @@ export interface App extends AsyncDisposable {
   openAudit(report: (error: unknown) => void): StoredAudit;
   readonly backend: Backend;
   readonly prefix_cache: PrefixCache;
+  readonly tokens: TokenDesk;
   readonly owner: Owner;
   readonly profiles: Profiles;
   readonly responses: ResponseShelf;
@@ -127,6 +129,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   return {
     backend,
     prefix_cache: backend,
+    tokens: backend,
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
     responses: new StoredResponses(store, settings, Date.now),

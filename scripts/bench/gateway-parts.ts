@@ -11,7 +11,7 @@ import { createServer } from "../../src/http/server.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
-import { ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "../../test/http/scripted-owner.ts";
+import { NO_TOKENS, ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "../../test/http/scripted-owner.ts";
 
 const CHUNKS = 100;
 const ANSWER = JSON.stringify({
@@ -86,6 +86,7 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     models: new Catalog([]),
     outlook: parts.outlook,
     prefix_cache: { explain: absent },
+    tokens: NO_TOKENS,
     owner: new ScriptedOwner(),
     profiles: new ScriptedProfiles(),
     responses: new ScriptedShelf(),

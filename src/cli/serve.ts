@@ -21,6 +21,7 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     models: app.names,
     outlook: app.outlook,
     prefix_cache: app.prefix_cache,
+    tokens: app.tokens,
     owner: app.owner,
     profiles: app.profiles,
     responses: app.responses,

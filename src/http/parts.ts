@@ -8,6 +8,7 @@ import type { PrefixCache } from "../core/prefix.ts";
 import type { ProfileDesk } from "../core/profile.ts";
 import type { ResponseShelf } from "../core/responses.ts";
 import type { Outlook, RoutingDesk } from "../core/routing.ts";
+import type { TokenDesk } from "../core/tokens.ts";
 import type { RequestIds } from "./request-id.ts";
 
 export interface ServerParts {
@@ -18,6 +19,7 @@ export interface ServerParts {
   /** Throws a `Failure` where the model's files cannot be read. */
   readonly outlook: (model: string) => Promise<Outlook>;
   readonly prefix_cache: PrefixCache;
+  readonly tokens: TokenDesk;
   readonly owner: OwnerDesk;
   readonly profiles: ProfileDesk;
   readonly responses: ResponseShelf;

@@ -31,6 +31,7 @@ import { rerankRoutes } from "./rerank.ts";
 import { responseRoutes } from "./responses.ts";
 import { ruleRoutes } from "./rules.ts";
 import { settingRoutes } from "./settings.ts";
+import { tokenRoutes } from "./tokens.ts";
 
 export interface Server {
   handle(request: Request): Promise<Response>;
@@ -74,6 +75,7 @@ export function createServer(given: ServerParts): Server {
     .use(ollamaAnswerRoutes(parts))
     .use(ollamaModelRoutes(parts))
     .use(prefixRoutes(parts))
+    .use(tokenRoutes(parts))
     .use(providerRoutes(parts))
     .use(ruleRoutes(parts))
     .use(auditRoutes(parts))

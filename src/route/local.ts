@@ -9,6 +9,7 @@ import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { PromptSettings } from "../core/settings.ts";
+import type { TokenDesk } from "../core/tokens.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Lease } from "../schedule/pool.ts";
 import type { Rows } from "../schedule/scheduler.ts";
@@ -23,6 +24,7 @@ import { promptText, readPrompt } from "./prompt.ts";
 import { embed, mustAnswer, type ReadingParts, rerank } from "./reading.ts";
 import { answerRules, type Check, checksOf, parametersOf } from "./rules.ts";
 import { resolveSampling } from "./sampling.ts";
+import { applyTemplate, detokenize, type TokenModel, tokenize, tokenizeChat } from "./tokens.ts";
 
 export interface Randomness {
   readonly seed: () => number;
@@ -30,7 +32,7 @@ export interface Randomness {
   readonly callId: () => string;
 }
 
-export class LocalBackend implements Backend, PrefixCache {
+export class LocalBackend implements Backend, PrefixCache, TokenDesk {
   readonly #catalog: Catalog;
   readonly #text: TextClient;
   /** A worker of its own: a large schema must not keep texts waiting. */
@@ -65,6 +67,22 @@ export class LocalBackend implements Backend, PrefixCache {
   async count(request: GenerationRequest, signal: AbortSignal): Promise<number> {
     using lease = await this.#acquire(request, signal);
     return (await this.#read(request, bounded(lease.loaded, request), signal)).prompt_ids.length;
+  }
+
+  async tokenize(model: string, text: string, around: boolean, signal: AbortSignal) {
+    return await tokenize(this.#tokens(model, null), text, around, signal);
+  }
+
+  async tokenizeChat(request: GenerationRequest, signal: AbortSignal) {
+    return await tokenizeChat(this.#tokens(request.model, request.adapter), this.#steady(request), signal);
+  }
+
+  async detokenize(model: string, token_ids: readonly number[], signal: AbortSignal) {
+    return await detokenize(this.#tokens(model, null), token_ids, signal);
+  }
+
+  async applyTemplate(request: GenerationRequest, signal: AbortSignal) {
+    return await applyTemplate(this.#tokens(request.model, request.adapter), this.#steady(request), signal);
   }
 
   async embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings> {
@@ -138,6 +156,15 @@ export class LocalBackend implements Backend, PrefixCache {
       if (departure === null) continue;
       throw new Failure("engine", `Cannot finish the answer: it is not what was asked: ${departure}`);
     }
+  }
+
+  #tokens(name: string, adapter: string | null): TokenModel {
+    const { model } = this.#catalog.choose(name, adapter);
+    return { name: model.name, path: model.path, text: this.#text };
+  }
+
+  #steady(request: GenerationRequest): GenerationRequest {
+    return { ...request, prompt: steadyPrompt(request.prompt, this.#settings).prompt };
   }
 
   get #reading(): ReadingParts {

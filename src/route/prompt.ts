@@ -33,7 +33,7 @@ export async function readPrompt(
   const reader = { tokens_max: CONTEXTS_COUNTED * loaded.context_length, signal };
   switch (prompt.kind) {
     case "messages": {
-      if (!text.has_chat_template) throw new Failure("unsupported", chatless(loaded), "messages");
+      if (!text.has_chat_template) throw new Failure("unsupported", chatless(loaded.model), "messages");
       const tools = toolsOffered(request);
       const { reasoning, template_options, truncation } = request;
       const read = async (messages: readonly Message[], is_cut: boolean) => {
@@ -75,7 +75,7 @@ export function promptText(prompt: Prompt, vocabulary: Vocabulary): string {
 /** A prompt that is too long is counted so far: the caller learns by how much, and the text worker is free again soon. */
 const CONTEXTS_COUNTED = 2;
 
-function chatless({ model }: LoadedModel): string {
+export function chatless(model: string): string {
   return `Cannot chat with "${model}": it has no chat template`;
 }
 

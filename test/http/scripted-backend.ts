@@ -8,15 +8,15 @@ import type { ModelCard } from "../../src/core/card.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/core/encoding.ts";
 import { Failure } from "../../src/core/failure.ts";
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
-import type { ResponseShelf } from "../../src/core/responses.ts";
 import { NO_DEFAULTS, type Outlook, type RoutingDesk } from "../../src/core/routing.ts";
+import type { ServerParts } from "../../src/http/parts.ts";
 import { createServer } from "../../src/http/server.ts";
 import { LocalWatch } from "../../src/route/local-watch.ts";
 import { AddressGuard } from "../../src/route/remote/address.ts";
 import { TUNING } from "../../src/route/remote/upstream.ts";
 import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
-import { ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "./scripted-owner.ts";
+import { NO_TOKENS, ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
@@ -243,7 +243,7 @@ export function serverOf(
   backend: Backend,
   unread_ms_max = 60_000,
   waiting_ms = 60_000,
-  responses: ResponseShelf = new ScriptedShelf(),
+  more: Partial<Pick<ServerParts, "responses" | "tokens">> = {},
 ) {
   const bugs: { error: unknown; request_id: string }[] = [];
   const owner = new ScriptedOwner();
@@ -258,13 +258,15 @@ export function serverOf(
     prefix_cache: { explain: async () => EXPLANATION },
     owner,
     profiles: new ScriptedProfiles(),
-    responses,
+    responses: new ScriptedShelf(),
+    tokens: NO_TOKENS,
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,
     unread_ms_max,
     waiting_ms,
     reportBug: (error, request_id) => bugs.push({ error, request_id }),
+    ...more,
   });
   const ask = async (path: string, init?: RequestInit) =>
     await app.handle(new Request(`http://localhost${path}`, init));

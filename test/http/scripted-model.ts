@@ -57,7 +57,7 @@ export function scriptedModel(
   const random = { seed: () => 7, callId: () => `call${String(++calls).padStart(5, "0")}` };
   const backend = new LocalBackend(new Catalog([model]), { text, grammars }, rows, random, settings);
   return {
-    server: serverOf(backend, undefined, undefined, responses),
+    server: serverOf(backend, undefined, undefined, { tokens: backend, ...(responses ? { responses } : {}) }),
     answers,
     prompts,
     prompt_ids,

@@ -4,6 +4,7 @@ import type { Applied, OwnerDesk } from "../../src/core/owner.ts";
 import type { Profile, ProfileDesk, ProfileWords } from "../../src/core/profile.ts";
 import type { KeptResponse, ResponseShelf } from "../../src/core/responses.ts";
 import { defaultSettings, settingsOf } from "../../src/core/settings.ts";
+import type { TokenDesk } from "../../src/core/tokens.ts";
 
 const MEMORY = { limit_bytes: 1000, taken_bytes: 400, free_bytes: 600, process_bytes: 900 };
 const MODEL = {
@@ -155,3 +156,11 @@ export class ScriptedShelf implements ResponseShelf {
     return this.#kept.delete(id);
   }
 }
+
+/** Of a server without a tokenizer. */
+export const NO_TOKENS: TokenDesk = {
+  tokenize: async () => [],
+  tokenizeChat: async () => [],
+  detokenize: async () => "",
+  applyTemplate: async () => "",
+};

@@ -12,7 +12,7 @@ import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { StoredResponses } from "../../src/store/responses.ts";
 import { type Script, ScriptedBackend } from "../http/scripted-backend.ts";
-import { ScriptedOwner, ScriptedProfiles } from "../http/scripted-owner.ts";
+import { NO_TOKENS, ScriptedOwner, ScriptedProfiles } from "../http/scripted-owner.ts";
 
 const NO_WAITS: Tuning = { ...TUNING, backoff_ms: 1, retries_max: 0 };
 const ANY_QUERY = { model: null, backend: null, status: null, key: null, from_ms: null, to_ms: null };
@@ -60,6 +60,7 @@ export function openHouse(wishes: HouseWishes) {
     owner: new ScriptedOwner(),
     profiles: new ScriptedProfiles(),
     responses: new StoredResponses(store, settings, Date.now),
+    tokens: NO_TOKENS,
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,

@@ -57,6 +57,10 @@ class Letters implements TextClient {
     return this.encoded;
   }
 
+  async renderChat() {
+    return "";
+  }
+
   forget() {}
 
   async encodeInputs() {
