@@ -37,6 +37,7 @@ export class ResponseWriter implements AnswerWriter {
   readonly #output: object[] = [];
   #open: OpenItem | null = null;
   #is_cut = false;
+  #has_ended = false;
   /** As far as anybody has counted. */
   #usage: Usage = { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0 };
   #sequence = 0;
@@ -134,10 +135,13 @@ export class ResponseWriter implements AnswerWriter {
     return response;
   }
 
+  /** Once: where it cannot be kept, it fails, and neither can that be kept. */
   #keep(body: object): void {
     const { mark, input, is_kept, wishes } = this.#asked;
     const previous_id = wishes.previous_response_id ?? null;
-    if (is_kept) this.#parts.keep({ id: responseId(mark), previous_id, input, body });
+    if (!is_kept || this.#has_ended) return;
+    this.#has_ended = true;
+    this.#parts.keep({ id: responseId(mark), previous_id, input, body });
   }
 
   #in(kind: "message" | "reasoning"): object[] {

@@ -171,8 +171,13 @@ function partsOf({ role, content }: WireMessage): Part[] {
 }
 
 /** `placeOf` an item in the request, for whoever wrote it; null: it was kept here, and needs no second look. */
-export function talkOf(items: readonly Item[], placeOf: (index: number) => string | null): readonly Message[] {
+export function talkOf(
+  instructions: string,
+  items: readonly Item[],
+  placeOf: (index: number) => string | null,
+): readonly Message[] {
   const talk = new Talk();
+  if (instructions !== "") talk.say("system", instructions);
   for (const [index, item] of items.entries()) {
     const place = placeOf(index);
     switch (item.type) {
@@ -197,29 +202,33 @@ export function talkOf(items: readonly Item[], placeOf: (index: number) => strin
 
 interface Turn {
   readonly thoughts: string[];
-  content: string | null;
+  readonly texts: string[];
   readonly calls: ToolCall[];
 }
 
-/** What a model thought, said and called without a word of others between is one turn of it. */
+/** Items stand for themselves, so a model must see where one ends. */
+const BETWEEN_ITEMS = "\n\n";
+
+/** What one side says without a word of another between is one turn: many templates know no other talk. */
 class Talk {
   readonly #messages: Message[] = [];
   readonly #called = new Set<string>();
   #turn: Turn | null = null;
 
   think(thought: string): void {
-    if (this.#turn !== null && (this.#turn.content !== null || this.#turn.calls.length > 0)) this.#close();
     this.#open().thoughts.push(thought);
   }
 
-  say(role: WireMessage["role"], content: string): void {
-    if (role !== "assistant") {
-      this.#close();
-      this.#messages.push({ role: role === "user" ? "user" : "system", content });
+  say(said: WireMessage["role"], content: string): void {
+    if (said === "assistant") {
+      this.#open().texts.push(content);
       return;
     }
-    if (this.#turn !== null && this.#turn.content !== null) this.#close();
-    this.#open().content = content;
+    this.#close();
+    const role = said === "user" ? "user" : "system";
+    const before = this.#messages.at(-1);
+    if (before?.role !== role) this.#messages.push({ role, content });
+    else this.#messages.splice(-1, 1, { role, content: before.content + BETWEEN_ITEMS + content });
   }
 
   call(call: ToolCall): void {
@@ -242,22 +251,22 @@ class Talk {
   }
 
   #open(): Turn {
-    this.#turn ??= { thoughts: [], content: null, calls: [] };
+    this.#turn ??= { thoughts: [], texts: [], calls: [] };
     return this.#turn;
   }
 
   #close(): void {
     if (this.#turn === null) return;
-    const { thoughts, content, calls } = this.#turn;
-    const thought = thoughts.filter((text) => text !== "").join("\n\n");
+    const { thoughts, texts, calls } = this.#turn;
+    const thought = thoughts.filter((text) => text !== "").join(BETWEEN_ITEMS);
     const turn: AssistantMessage = {
       role: "assistant",
-      content: content ?? "",
+      content: texts.join(BETWEEN_ITEMS),
       reasoning: thought === "" ? null : thought,
       tool_calls: calls,
     };
     // A thought of somebody else's that cannot be read leaves nothing.
-    if (content !== null || thought !== "" || calls.length > 0) this.#messages.push(turn);
+    if (texts.length > 0 || thought !== "" || calls.length > 0) this.#messages.push(turn);
     this.#turn = null;
   }
 }

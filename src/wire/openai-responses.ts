@@ -2,13 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import {
-  type GenerationRequest,
-  type Message,
-  PLAIN_ANSWER,
-  type ToolChoice,
-  type ToolDefinition,
-} from "../core/generation.ts";
+import { type GenerationRequest, PLAIN_ANSWER, type ToolChoice, type ToolDefinition } from "../core/generation.ts";
 import type { Constraint } from "../core/grammar.ts";
 import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
 import { noteParameters, serviceTier, TIERS } from "./openai-chat.ts";
@@ -265,8 +259,7 @@ function readPrompt(
     : [];
   const input = listed(body.input ?? [], `${mark}_i`, (id) => keptItem(id, shelf));
   const placeOf = (index: number) => (index < before.length ? null : `input[${index - before.length}]`);
-  const told: Message[] = instructions ? [{ role: "system", content: instructions }] : [];
-  const messages = [...told, ...talkOf([...before, ...input], placeOf)];
+  const messages = talkOf(instructions ?? "", [...before, ...input], placeOf);
   if (messages.length === 0) {
     throw new Failure(
       "invalid_request",

@@ -437,6 +437,48 @@ describe("a kept answer", () => {
   });
 });
 
+test("turns of one side that follow each other are one, the instructions and a developer's words too", async () => {
+  const input = [
+    { role: "developer", content: "Be short" },
+    { role: "user", content: "a" },
+    {
+      role: "user",
+      content: [
+        { type: "input_text", text: "b" },
+        { type: "input_text", text: "c" },
+      ],
+    },
+    { role: "assistant", content: "x" },
+    { type: "function_call", call_id: "1", name: "clock", arguments: "" },
+    { type: "message", role: "assistant", content: [{ type: "refusal", refusal: "no" }] },
+    { type: "function_call_output", call_id: "1", output: "noon" },
+    { role: "user", content: "d" },
+  ];
+  await model.server.post(PATH, { model: "tiny", instructions: "Be kind", input });
+  expect(model.prompts[0]).toBe(
+    '<system>Be kind\n\nBe short<user>a\n\nbc<assistant>x\n\nno#clock""<tool>noon<user>d<assistant>',
+  );
+});
+
+test("what is said of sampling, urgency and length reaches whoever answers", async () => {
+  const backend = new ScriptedBackend(hello);
+  const sampling = { temperature: 0.5, top_p: 0.9, top_k: 7, seed: 3, presence_penalty: 1, frequency_penalty: -1 };
+  await serverOf(backend).post(PATH, { ...HI, ...sampling, service_tier: "flex", max_output_tokens: 9 });
+  expect(backend.last).toMatchObject({ sampling, priority: 2, tokens_max: 9, logprobs: null, truncation: "disabled" });
+});
+
+test("an answer that cannot be kept fails, and says so", async () => {
+  const responses = new StoredResponses(store, limits, () => now_ms);
+  responses.save = () => {
+    throw new Error("disk");
+  };
+  const { post, bugs } = serverOf(new ScriptedBackend(hello), undefined, undefined, { responses });
+  expect((await post(PATH, HI)).status).toBe(500);
+  const events = await eventsOf(HI, { ...model.server, post });
+  expect(events.at(-1)).toMatchObject({ type: "response.failed", response: { error: { code: "server_error" } } });
+  expect(bugs).toHaveLength(2);
+});
+
 describe("a choice of tools", () => {
   const asked = { ...HI, tools: TOOLS };
 
