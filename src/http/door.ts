@@ -11,6 +11,7 @@ import type { Call, Endpoint, Protocol, Reply } from "../core/exchange.ts";
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { AnswerWriter } from "../wire/openai-answer.ts";
+import { isBug } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
 import { parseJson, readText } from "./body.ts";
 import { streamed } from "./event-stream.ts";
@@ -74,6 +75,10 @@ export function openDoor<Schema extends TSchema>(
       const call = { ...callOf(door, request, exchange, value, asked), body };
       const kept = door.protocol === "ollama" ? asked() : null; // no provider is asked in it: all of it is understood here
       if (kept?.kind === "keep") return await keep(parts, exchange, kept);
+      if (!call.is_whole) {
+        const wanted = asked();
+        if (wanted.kind === "generation" && wanted.background) return begin(parts, exchange, call, wanted);
+      }
       const opening = parts.gateway.open(call, exchange.trace, exchange.signal);
       const { waiting } = door.framing;
       if (waiting === null || !call.stream || (await settlesWithin(parts.waiting_ms, opening))) {
@@ -208,6 +213,27 @@ async function settlesWithin(time_ms: number, promise: Promise<unknown>): Promis
   const is_settled = await Promise.race([settled, over]);
   clearTimeout(timer);
   return is_settled;
+}
+
+/** The answer itself goes to whoever keeps it. */
+function begin(parts: RouteParts, exchange: Exchange, call: Call, wanted: GenerationAsked): Response {
+  const { background } = wanted;
+  assert(background !== undefined, "only what may run on is begun");
+  exchange.stay();
+  const answer = async () => {
+    try {
+      const reply = await parts.gateway.open(call, exchange.trace, exchange.signal);
+      assert(reply.kind === "events", "what is not whole is answered in neutral form");
+      exchange.hold(reply.events);
+      await wholeAnswer(wanted, new Events(reply.events, exchange));
+      exchange.succeed();
+    } catch (error) {
+      if (isBug(error) && !exchange.left) parts.reportBug(error, exchange.request_id);
+      exchange.fail(error);
+      throw exchange.left ? new Failure("cancelled", "Cannot go on: the answer was cancelled") : error;
+    }
+  };
+  return Response.json(background(answer, () => exchange.leave()));
 }
 
 async function keep(parts: RouteParts, exchange: Exchange, { model, keep_s, body }: ModelKept): Promise<Response> {

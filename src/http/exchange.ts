@@ -30,6 +30,7 @@ export class Exchange {
   readonly #time_ms: number;
   readonly #started_ms: number;
   readonly #abort = new AbortController();
+  readonly #leave = () => this.leave();
   #first_token_ms: number | null = null;
   #held: Flow<unknown> | null = null;
   #ended = false;
@@ -41,7 +42,7 @@ export class Exchange {
     this.#time_ms = parts.now();
     this.#started_ms = performance.now();
     if (head.client.aborted) this.leave();
-    else head.client.addEventListener("abort", () => this.leave(), { once: true });
+    else head.client.addEventListener("abort", this.#leave, { once: true });
   }
 
   /** Aborted when nobody reads the answer any more. */
@@ -79,6 +80,11 @@ export class Exchange {
     const kind = error instanceof Failure ? error.kind : isBug(error) ? "internal" : "invalid_request";
     this.#end(STATUSES.get(kind) ?? "error", this.trace.error_type ?? kind);
     this.#free();
+  }
+
+  /** From now on it does not end when its client leaves. */
+  stay(): void {
+    this.#head.client.removeEventListener("abort", this.#leave);
   }
 
   /** Nobody reads what comes next. */

@@ -11,7 +11,12 @@ export interface GenerationAsked {
   readonly generations: Generations;
   readonly stream: boolean;
   readonly writer: AnswerWriter;
+  /** Where the answer is not waited for: begins it, and gives what its caller is told at once. */
+  readonly background?: Begin;
 }
+
+/** `answer` throws when it fails; `cancel` ends it early. */
+export type Begin = (answer: () => Promise<unknown>, cancel: () => void) => object;
 
 export const GENERATION_PROBLEMS = [400, 403, 404, 408, 409, 413, 415, 429, 500, 502, 503, 504] as const;
 

@@ -5,6 +5,7 @@ import { Elysia } from "elysia";
 import { Failure } from "../core/failure.ts";
 import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
 import {
+  cutShort,
   outputItemSchema,
   ResponseWriter,
   responseEventSchema,
@@ -14,14 +15,17 @@ import { itemPage, itemPageSchema, readItemQuery } from "../wire/openai-response
 import {
   inputItems,
   inputTokensRequestSchema,
+  isQueued,
   isWhole,
   readInputTokens,
   readResponse,
+  responseId,
   responseRequestSchema,
 } from "../wire/openai-responses.ts";
+import { BackgroundAnswers } from "./background.ts";
 import { noBody } from "./body.ts";
 import { openDoor } from "./door.ts";
-import { GENERATION_PROBLEMS, namedEvent } from "./generation.ts";
+import { type Begin, GENERATION_PROBLEMS, namedEvent } from "./generation.ts";
 import { OPENAI } from "./openai-door.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
@@ -53,7 +57,7 @@ const details = {
     { "application/json": itemPageSchema(outputItemSchema) },
     [400, 403, 404],
   ),
-  cancel: describe(TAG, "Cancel an answer in the background, of which there are none", whole, [400, 403, 404]),
+  cancel: describe(TAG, "Cancel an answer in the background", whole, [400, 403, 404]),
   remove: describe(TAG, "Remove an answer that is kept", { "application/json": deleted }, [403, 404]),
 };
 
@@ -62,6 +66,11 @@ const FRAMING = { ...OPENAI.framing, frame: namedEvent, ending: "" };
 
 export function responseRoutes(parts: RouteParts) {
   const { responses } = parts;
+  const running = new BackgroundAnswers();
+  const show = (id: string) => {
+    const response = found(responses, id);
+    return isQueued(response) && !running.has(id) ? cutShort(response.body) : response.body;
+  };
   const door = { ...OPENAI, framing: FRAMING, isWhole: (body: unknown) => isWhole(body, responses) };
   const create = openDoor(parts, {
     ...door,
@@ -71,7 +80,19 @@ export function responseRoutes(parts: RouteParts) {
       const asked = readResponse(body, request_id, responses);
       const writer = new ResponseWriter(asked, { now: parts.now, keep: (response) => responses.save(response) });
       const stream = body.stream ?? false;
-      return { kind: "generation", generations: [asked.generation], stream, writer };
+      const generation = { kind: "generation", generations: [asked.generation], stream, writer } as const;
+      if (!body.background) return generation;
+      const background: Begin = (answer, cancel) => {
+        const told = writer.queued();
+        const report = (error: unknown) => parts.reportBug(error, request_id);
+        const run = async () =>
+          void (await answer()
+            .catch((error: unknown) => writer.broken(error))
+            .catch(report));
+        running.begin(responseId(asked.mark), run, cancel);
+        return told;
+      };
+      return { ...generation, background };
     },
   });
   const count = openDoor(parts, {
@@ -89,7 +110,7 @@ export function responseRoutes(parts: RouteParts) {
       parse: "none",
       detail: details.count,
     })
-    .get("/v1/responses/:id", async ({ params }) => found(responses, params.id).body, { detail: details.show })
+    .get("/v1/responses/:id", async ({ params }) => show(params.id), { detail: details.show })
     .get(
       "/v1/responses/:id/input_items",
       async ({ params, request }) => {
@@ -99,14 +120,20 @@ export function responseRoutes(parts: RouteParts) {
       },
       { detail: details.items },
     )
-    .post("/v1/responses/:id/cancel", async ({ params }) => refuseCancel(found(responses, params.id)), {
-      parse: async ({ request }) => noBody(request),
-      detail: details.cancel,
-    })
+    .post(
+      "/v1/responses/:id/cancel",
+      async ({ params }) => {
+        refuseWaited(found(responses, params.id));
+        await running.cancel(params.id);
+        return show(params.id);
+      },
+      { parse: async ({ request }) => noBody(request), detail: details.cancel },
+    )
     .delete(
       "/v1/responses/:id",
       async ({ params }) => {
         const { id } = found(responses, params.id);
+        await running.cancel(id);
         responses.remove(id);
         return { id, object: "response", deleted: true };
       },
@@ -120,7 +147,8 @@ function found(responses: ResponseShelf, id: string): KeptResponse {
   throw new Failure("not_found", `Cannot find response ${JSON.stringify(id)}: it is not kept here`, "response_id");
 }
 
-function refuseCancel({ id }: KeptResponse): never {
+function refuseWaited({ id, body }: KeptResponse): void {
+  if (Reflect.get(body, "background") === true) return;
   const state = "it was given while its caller waited, and has ended";
   throw new Failure("invalid_request", `Cannot cancel response ${JSON.stringify(id)}: ${state}`, "response_id");
 }

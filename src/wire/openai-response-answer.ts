@@ -10,7 +10,7 @@ import { chatLogprobs } from "./openai-logprobs.ts";
 import { type AskedResponse, type ResponseRequest, responseId, tellsHidden } from "./openai-responses.ts";
 import { statement } from "./problem.ts";
 
-type Status = "in_progress" | "completed" | "incomplete" | "failed";
+type Status = "queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled";
 
 /** The item that is being written. */
 interface OpenItem {
@@ -89,13 +89,26 @@ export class ResponseWriter implements AnswerWriter {
 
   /** The last event of an answer that had begun well. */
   failed(error: unknown): object {
+    const response = this.broken(error);
+    return this.#event("response.failed", { response });
+  }
+
+  /** The answer as far as it came. */
+  broken(error: unknown): object {
     const { kind, message } = statement(error, `req_${this.#asked.mark}`);
     if (this.#open !== null) this.#output.push(this.#item(this.#open, "incomplete"));
     this.#open = null;
-    const code = CODES[kind] ?? "server_error";
-    const response = { ...this.#response("failed"), error: { code, message } };
+    const told = kind === "cancelled" ? null : { code: CODES[kind] ?? "server_error", message };
+    const response = { ...this.#response(told === null ? "cancelled" : "failed"), error: told };
     this.#keep(response);
-    return this.#event("response.failed", { response });
+    return response;
+  }
+
+  /** An answer that nobody waits for, before anything of it has come. */
+  queued(): object {
+    const response = this.#response("queued");
+    this.#parts.keep(this.#record(response));
+    return response;
   }
 
   #think(text: string): object[] {
@@ -137,11 +150,14 @@ export class ResponseWriter implements AnswerWriter {
 
   /** Once: where it cannot be kept, it fails, and neither can that be kept. */
   #keep(body: object): void {
-    const { mark, input, is_kept, wishes } = this.#asked;
-    const previous_id = wishes.previous_response_id ?? null;
-    if (!is_kept || this.#has_ended) return;
+    if (!this.#asked.is_kept || this.#has_ended) return;
     this.#has_ended = true;
-    this.#parts.keep({ id: responseId(mark), previous_id, input, body });
+    this.#parts.keep(this.#record(body));
+  }
+
+  #record(body: object): KeptResponse {
+    const { mark, input, wishes } = this.#asked;
+    return { id: responseId(mark), previous_id: wishes.previous_response_id ?? null, input, body };
   }
 
   #in(kind: "message" | "reasoning"): object[] {
@@ -271,6 +287,12 @@ function logprobs(tokens: readonly DrawnReport[]): object[] {
   });
 }
 
+/** A kept answer that was to run on, and of which only its beginning is there: the server was stopped. */
+export function cutShort(body: object): object {
+  const message = "Cannot finish the answer: the server was stopped before it had ended";
+  return { ...body, status: "failed", error: { code: "server_error", message } };
+}
+
 /** What was asked, and what holds where nothing was; null: it was left to the model. */
 function echo(wishes: ResponseRequest): object {
   const { model, tools, text, reasoning } = wishes;
@@ -348,7 +370,9 @@ export const responseSchema = Type.Object({
   created_at: Type.Integer({ description: "Seconds since the epoch." }),
   completed_at: nullableInteger,
   status: Type.Union(
-    (["in_progress", "completed", "incomplete", "failed"] satisfies Status[]).map((status) => Type.Literal(status)),
+    (["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"] satisfies Status[]).map((status) =>
+      Type.Literal(status),
+    ),
   ),
   error: Type.Union([Type.Object({ code: Type.String(), message: Type.String() }), Type.Null()]),
   incomplete_details: Type.Union([Type.Object({ reason: Type.Literal("max_output_tokens") }), Type.Null()]),

@@ -186,7 +186,9 @@ export const responseRequestSchema = strictObject(
     ),
     service_tier: optional(serviceTier),
     store: optional(Type.Boolean({ description: "Whether the answer is kept, so that a talk may go on from it." })),
-    background: optional(Type.Boolean({ description: "Answers are given while one waits: `true` is refused." })),
+    background: optional(
+      Type.Boolean({ description: "Do not wait: the answer is to be asked for, and may be cancelled, by its id." }),
+    ),
     stream: optional(Type.Boolean({ description: "Send the answer piece by piece, as server-sent events." })),
     stream_options: optional(
       strictObject(
@@ -210,10 +212,7 @@ export type ResponseRequest = Static<typeof responseRequestSchema>;
 type InputTokensRequest = Static<typeof inputTokensRequestSchema>;
 
 export function readResponse(body: ResponseRequest, request_id: string, shelf: ResponseShelf): AskedResponse {
-  if (body.background) {
-    const state = "answers are given while one waits, expected false";
-    throw new Failure("unsupported", `Cannot use "background": ${state}`, "background");
-  }
+  refuseLost(body, shelf);
   const mark = request_id.replace(/^req_/, "");
   const { prompt, input } = readPrompt(body, request_id, mark, shelf);
   const generation = {
@@ -230,9 +229,19 @@ export function readInputTokens(body: InputTokensRequest, request_id: string, sh
   return readPrompt(body, request_id, "", shelf).prompt;
 }
 
+/** An answer that nobody waits for has to be found later. */
+function refuseLost(body: ResponseRequest, shelf: ResponseShelf): void {
+  if (!body.background) return;
+  const wrong = (state: string) => new Failure("unsupported", `Cannot use "background": ${state}`, "background");
+  if (!keeps(body, shelf)) throw wrong("the answer would not be kept");
+  if (body.stream) throw wrong('such an answer is asked for by its id, and not streamed, expected "stream": false');
+}
+
 /** Whether a request says all that it asks; otherwise some of it is kept here, and another server could not know it. */
 export function isWhole(body: unknown, shelf: ResponseShelf): boolean {
-  const { previous_response_id: previous, input }: { previous_response_id?: unknown; input?: unknown } = Object(body);
+  const { previous_response_id: previous, input, background }: Partial<Record<string, unknown>> = Object(body);
+  // Whoever answers in the background has to be asked again, and only what is kept here can be.
+  if (background === true) return false;
   if (typeof previous === "string" && shelf.find(previous) !== null) return false;
   if (!Array.isArray(input)) return true;
   const isKept = ({ type, id }: { type?: unknown; id?: unknown }) =>
@@ -254,9 +263,7 @@ function readPrompt(
   shelf: ResponseShelf,
 ): { readonly prompt: GenerationRequest; readonly input: readonly Item[] } {
   const { previous_response_id, instructions } = body;
-  const before = previous_response_id
-    ? shelf.talk(previous_response_id, "previous_response_id").flatMap(turnItems)
-    : [];
+  const before = previous_response_id ? talkBefore(previous_response_id, shelf) : [];
   const input = listed(body.input ?? [], `${mark}_i`, (id) => keptItem(id, shelf));
   const placeOf = (index: number) => (index < before.length ? null : `input[${index - before.length}]`);
   const messages = talkOf(instructions ?? "", [...before, ...input], placeOf);
@@ -281,6 +288,18 @@ function readPrompt(
     truncation: body.truncation ?? "disabled",
   };
   return { prompt, input };
+}
+
+function talkBefore(id: string, shelf: ResponseShelf): readonly Item[] {
+  const parameter = "previous_response_id";
+  const talk = shelf.talk(id, parameter);
+  const last = talk.at(-1);
+  if (last === undefined || !isQueued(last)) return talk.flatMap(turnItems);
+  throw new Failure("invalid_request", `Cannot go on from response "${id}": it has not ended`, parameter);
+}
+
+export function isQueued({ body }: KeptResponse): boolean {
+  return Reflect.get(body, "status") === "queued";
 }
 
 function turnItems({ input, body }: KeptResponse): readonly Item[] {

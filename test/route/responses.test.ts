@@ -22,7 +22,7 @@ async function houseWith(api_type: "openai" | "anthropic", base_url: string) {
   return house;
 }
 
-const BODY = `{ "model":"far:gpt", "input" : "hi \\u00f6","background":true, "tools":[{"type":"web_search"}],
+const BODY = `{ "model":"far:gpt", "input" : "hi \\u00f6","store":true, "tools":[{"type":"web_search"}],
   "previous_response_id":"resp_theirs"STREAM}`;
 
 for (const stream of [false, true]) {
