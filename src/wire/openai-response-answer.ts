@@ -7,6 +7,7 @@ import type { KeptResponse } from "../core/responses.ts";
 import { signatureOf } from "./anthropic-signature.ts";
 import type { Answer, AnswerWriter } from "./openai-answer.ts";
 import { chatLogprobs } from "./openai-logprobs.ts";
+import { calledAs, toolInFull } from "./openai-response-tools.ts";
 import { type AskedResponse, type ResponseRequest, responseId, tellsHidden } from "./openai-responses.ts";
 import { statement } from "./problem.ts";
 
@@ -20,7 +21,7 @@ interface OpenItem {
   text: string;
   readonly tokens: DrawnReport[];
   /** Of a call. */
-  readonly call: { readonly call_id: string; readonly name: string } | null;
+  readonly call: { readonly call_id: string; readonly name: string; readonly namespace?: string } | null;
 }
 
 export interface ResponseParts {
@@ -126,7 +127,10 @@ export class ResponseWriter implements AnswerWriter {
   }
 
   #call(call_id: string, name: string): object[] {
-    return [...this.#close("completed"), ...this.#begin("function_call", { call_id, name })];
+    return [
+      ...this.#close("completed"),
+      ...this.#begin("function_call", { call_id, ...calledAs(this.#asked.wishes.tools ?? [], name) }),
+    ];
   }
 
   #argue(text: string): object[] {
@@ -300,10 +304,7 @@ function echo(wishes: ResponseRequest): object {
   const said = names.flatMap((name) => (wishes[name] === undefined || wishes[name] === null ? [] : [name]));
   return {
     model,
-    tools: (tools ?? []).map(({ name, description, parameters, strict }) => {
-      const told = { description: description ?? null, parameters: parameters ?? null, strict: strict ?? false };
-      return { type: "function", name, ...told };
-    }),
+    tools: (tools ?? []).map(toolInFull),
     text: { format: formatOf(text?.format) },
     reasoning: { effort: reasoning?.effort ?? null, summary: reasoning?.summary ?? null },
     ...UNSAID,

@@ -7,6 +7,7 @@ import { Failure } from "../core/failure.ts";
 import type { AssistantMessage, Message, ToolCall } from "../core/generation.ts";
 import { thoughtIn } from "./anthropic-signature.ts";
 import { refuseDamaged } from "./openai-messages.ts";
+import { flatName } from "./openai-response-tools.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -46,9 +47,10 @@ const functionCall = strictObject(
     ...marks,
     call_id: Type.String({ minLength: 1 }),
     name: Type.String({ minLength: 1 }),
+    namespace: optional(Type.String({ minLength: 1, description: "Of the tool." })),
     arguments: Type.String({ description: "JSON, as the model wrote it." }),
   },
-  ["caller", "namespace"],
+  ["caller"],
 );
 
 const functionCallOutput = strictObject(
@@ -185,7 +187,7 @@ export function talkOf(
         // A call that was cut says less than the model meant.
         if (item.status === "incomplete") break;
         if (place !== null) refuseDamaged(item.arguments, `${place}.arguments`);
-        talk.call({ id: item.call_id, name: item.name, arguments: item.arguments });
+        talk.call({ id: item.call_id, name: flatName(item.namespace, item.name), arguments: item.arguments });
         break;
       case "function_call_output":
         talk.result(item.call_id, textOf(item.output), place);

@@ -2,15 +2,16 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import { type GenerationRequest, PLAIN_ANSWER, type ToolChoice, type ToolDefinition } from "../core/generation.ts";
+import { type GenerationRequest, PLAIN_ANSWER } from "../core/generation.ts";
 import type { Constraint } from "../core/grammar.ts";
 import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
 import { noteParameters, serviceTier, TIERS } from "./openai-chat.ts";
 import { ANY_OBJECT, jsonSchema, schemaName } from "./openai-constraint.ts";
 import { EXAMPLE_MODEL, LOGPROBS_MAX } from "./openai-parameters.ts";
 import { type Item, inputSchema, itemsOf, listed, talkOf } from "./openai-response-items.ts";
+import { responseTools, toolWishesOf } from "./openai-response-tools.ts";
 import { samplingOf, samplingParameters } from "./openai-sampling.ts";
-import { choiceOf, effort, NO_PARAMETERS, refuseTwice, templateOptions, toolName, toolSchema } from "./openai-tools.ts";
+import { effort, templateOptions } from "./openai-tools.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -24,62 +25,6 @@ export interface AskedResponse {
   readonly input: readonly Item[];
   readonly is_kept: boolean;
 }
-
-const TOOLS_MAX = 128;
-
-/** Tools that OpenAI runs itself. */
-const FOREIGN_TOOLS = [
-  "apply_patch",
-  "code_interpreter",
-  "computer",
-  "computer_use_preview",
-  "custom",
-  "file_search",
-  "image_generation",
-  "local_shell",
-  "mcp",
-  "namespace",
-  "programmatic_tool_calling",
-  "shell",
-  "tool_search",
-  "web_search",
-  "web_search_2025_08_26",
-  "web_search_preview",
-  "web_search_preview_2025_03_11",
-];
-
-const tool = strictObject(
-  {
-    type: Type.Literal("function", notYet(...FOREIGN_TOOLS)),
-    name: toolName,
-    description: optional(Type.String()),
-    parameters: optional(toolSchema),
-    strict: optional(
-      Type.Boolean({ description: "Arguments that break the schema are never given: the answer fails instead." }),
-    ),
-  },
-  ["allowed_callers", "defer_loading", "output_schema"],
-);
-
-const named = strictObject({ type: Type.Literal("function"), name: Type.String() }, []);
-
-const toolChoice = Type.Union(
-  [
-    Type.Literal("none"),
-    Type.Literal("auto"),
-    Type.Literal("required"),
-    named,
-    strictObject(
-      {
-        type: Type.Literal("allowed_tools"),
-        mode: Type.Union([Type.Literal("auto"), Type.Literal("required")]),
-        tools: Type.Array(named, { minItems: 1, ...called("tools") }),
-      },
-      [],
-    ),
-  ],
-  { ...notYet("custom", "mcp", ...FOREIGN_TOOLS), description: "Whether it calls, and which of the tools." },
-);
 
 const format = Type.Union(
   [
@@ -119,6 +64,18 @@ const METADATA_MAX = 16;
 const METADATA_KEY_MAX = 64;
 const METADATA_VALUE_MAX = 512;
 
+const codexNote = optional(Type.String({ description: "Codex's own; not kept." }));
+
+/** What Codex says of itself beside what OpenAI has published: nothing of the answer. */
+const codexNotes = {
+  client_metadata: optional(Type.Record(Type.String(), Type.Unknown(), { description: "Codex's own; not kept." })),
+  session_id: codexNote,
+  thread_id: codexNote,
+  turn_id: codexNote,
+  root_turn_id: codexNote,
+  "x-codex-window-id": codexNote,
+};
+
 /** What decides of how many tokens a prompt is. */
 const promptParameters = {
   model: Type.String({ minLength: 1, description: "The name of a model, as `GET /v1/models` lists it." }),
@@ -127,9 +84,7 @@ const promptParameters = {
     Type.String({ description: "Goes before the talk; not carried on by `previous_response_id`." }),
   ),
   previous_response_id: optional(Type.String({ minLength: 1, description: "The answer that the talk goes on from." })),
-  tools: optional(Type.Array(tool, { maxItems: TOOLS_MAX, ...called("tools") })),
-  tool_choice: optional(toolChoice),
-  parallel_tool_calls: optional(Type.Boolean({ description: "`false`: an answer has at most one call." })),
+  ...responseTools,
   reasoning: optional(reasoning),
   text: optional(
     strictObject(
@@ -203,6 +158,7 @@ export const responseRequestSchema = strictObject(
       }),
     ),
     ...noteParameters,
+    ...codexNotes,
   },
   LATER,
   { examples: [{ model: EXAMPLE_MODEL, input: "What is the capital of France?" }] },
@@ -274,15 +230,13 @@ function readPrompt(
       "input",
     );
   }
-  const tools = toolsOf(body);
   const prompt = {
     ...PLAIN_ANSWER,
     request_id,
     model: body.model,
     prompt: { kind: "messages", messages } as const,
     constraint: constraintOf(body),
-    ...tools,
-    parallel_tool_calls: body.parallel_tool_calls ?? true,
+    ...toolWishesOf(body),
     reasoning: { effort: body.reasoning?.effort ?? null, tokens_max: null },
     template_options: body.chat_template_kwargs ?? {},
     truncation: body.truncation ?? "disabled",
@@ -335,21 +289,6 @@ function logprobsOf({ include, top_logprobs }: ResponseRequest): number | null {
 
 export function tellsHidden({ include }: ResponseRequest): boolean {
   return include?.includes(ENCRYPTED) ?? false;
-}
-
-function toolsOf(body: InputTokensRequest): {
-  readonly tools: readonly ToolDefinition[];
-  readonly tool_choice: ToolChoice;
-} {
-  const tools = (body.tools ?? []).map(({ name, description, parameters, strict }) => {
-    return { name, description: description ?? null, parameters: parameters ?? NO_PARAMETERS, strict: strict ?? false };
-  });
-  refuseTwice(tools, (index) => `tools[${index}].name`);
-  const choice = body.tool_choice ?? "auto";
-  if (typeof choice === "string" || choice.type === "function") return { tools, tool_choice: choiceOf(choice, tools) };
-  for (const { name } of choice.tools) choiceOf({ name }, tools);
-  const allowed = tools.filter((tool) => choice.tools.some(({ name }) => name === tool.name));
-  return { tools: allowed, tool_choice: { kind: choice.mode } };
 }
 
 function constraintOf({ text }: InputTokensRequest): Constraint | null {

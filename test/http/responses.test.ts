@@ -499,6 +499,21 @@ describe("a choice of tools", () => {
     expect(output.map(({ type }) => type)).toEqual(["function_call"]);
   });
 
+  test("may have namespaces, whose tools are called by their own names", async () => {
+    const weather = { type: "function", name: "weather", parameters: CITY, strict: false };
+    const space = { type: "namespace", name: "sky", description: "Of the sky.", tools: [weather] };
+    const spaced = { ...HI, tools: [...TOOLS, space] };
+    model.answers.push(OSLO.replace("weather", "sky__weather"), "Clear.");
+    const body = (await (await model.server.post(PATH, spaced)).json()) as { output: { call_id: string }[] };
+    expect(model.prompts[0]).toStartWith("[weather clock sky__weather ]");
+    const told = [{}, {}, { ...space, tools: [{ ...weather, description: null }] }];
+    expect(body).toMatchObject({ output: [{ namespace: "sky", name: "weather" }], tools: told });
+    const output = { type: "function_call_output", call_id: body.output[0]?.call_id, output: "clear" };
+    await model.server.post(PATH, { ...spaced, input: [{ role: "user", content: "Hi" }, ...body.output, output] });
+    expect(model.prompts[1]).toContain('#sky__weather{"city": "Oslo"}<tool>clear');
+    expect((await refusal({ ...HI, tools: [space, space] })).param).toBe("tools[1].tools[0].name");
+  });
+
   test("of a tool that is not there is refused", async () => {
     const choice = { type: "function", name: "none" };
     expect(await refusal({ ...asked, tool_choice: choice })).toMatchObject({ param: "tool_choice", status: 400 });
