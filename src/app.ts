@@ -119,6 +119,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const local = new LocalBackend(catalog, { text, grammars }, scheduler, random, settings);
   const running = new RunningRequests(local, settings, Date.now);
   const stored_profiles = new StoredProfiles(store, Date.now);
+  const responses = new StoredResponses(store, settings, Date.now);
   const names = new Names(catalog, () => stored_profiles.profiles());
   const outlook = async (name: string) => {
     const { model, profile } = names.resolve(name);
@@ -132,7 +133,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     tokens: backend,
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
-    responses: new StoredResponses(store, settings, Date.now),
+    responses,
     names,
     outlook,
     ...buildRouting({ store, settings, config, local: backend, names, outlook }),
@@ -143,6 +144,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     wanted,
     async [Symbol.asyncDispose]() {
       clearInterval(sweeps);
+      responses[Symbol.dispose]();
       text.close();
       grammars.close();
       await engine.close();

@@ -18,21 +18,30 @@ export const responses = sqliteTable("responses", {
 });
 
 const DAY_MS = 86_400_000;
-// Old rows may lie that long beyond their time; nobody is given them.
+// Old rows may lie that long beyond their time, also where the owner wants none any more; nobody is given them.
 const RETAIN_EVERY_MS = 3_600_000;
 
-export class StoredResponses implements ResponseShelf {
+export class StoredResponses implements ResponseShelf, Disposable {
   readonly #store: Store;
   readonly #limits: ResponseSettings;
   readonly #now: () => number;
+  readonly #timer: ReturnType<typeof setInterval>;
   #bytes = 0;
-  #retained_ms = Number.NEGATIVE_INFINITY;
 
   /** `limits` are read anew each time. */
   constructor(store: Store, limits: ResponseSettings, now: () => number) {
     this.#store = store;
     this.#limits = limits;
     this.#now = now;
+    this.retain();
+    this.#timer = setInterval(() => {
+      try {
+        this.retain();
+      } catch {
+        // Another process holds the file: in an hour again.
+      }
+    }, RETAIN_EVERY_MS);
+    this.#timer.unref();
   }
 
   get is_open(): boolean {
@@ -45,13 +54,12 @@ export class StoredResponses implements ResponseShelf {
     const { id: _, ...set } = row;
     this.#store.tables.insert(responses).values(row).onConflictDoUpdate({ target: responses.id, set }).run();
     this.#bytes += bytes;
-    const is_time = this.#now() - this.#retained_ms > RETAIN_EVERY_MS;
-    if (is_time || this.#bytes > this.#limits.responses_bytes_max) this.#retain();
+    if (this.#bytes > this.#limits.responses_bytes_max) this.retain();
   }
 
   find(id: string): KeptResponse | null {
     const row = this.#store.tables.select().from(responses).where(eq(responses.id, id)).get();
-    if (row === undefined || row.used_ms < this.#oldest_ms) return null;
+    if (row === undefined || !this.is_open || row.used_ms < this.#oldest_ms) return null;
     const { previous_id, input, body } = row;
     return { id, previous_id, input, body };
   }
@@ -75,12 +83,8 @@ export class StoredResponses implements ResponseShelf {
     return found;
   }
 
-  get #oldest_ms(): number {
-    return this.#now() - this.#limits.responses_days * DAY_MS;
-  }
-
-  /** What was not used for longest goes first. */
-  #retain(): void {
+  /** Removes what is too old, and of what is too much that which was not used for longest. */
+  retain(): void {
     const { tables } = this.#store;
     tables.delete(responses).where(lt(responses.used_ms, this.#oldest_ms)).run();
     tables.run(sql`
@@ -89,7 +93,14 @@ export class StoredResponses implements ResponseShelf {
         WHERE newer > ${this.#limits.responses_bytes_max})`);
     // Another server of this user may have written since.
     this.#bytes = tables.get<[number]>(sql`SELECT COALESCE(SUM(bytes), 0) FROM responses`)[0];
-    this.#retained_ms = this.#now();
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+
+  get #oldest_ms(): number {
+    return this.#now() - this.#limits.responses_days * DAY_MS;
   }
 }
 

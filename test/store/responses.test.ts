@@ -22,7 +22,11 @@ function shelfIn(home: string, limits = { responses_days: 30, responses_bytes_ma
   const clock = { now_ms: 1_800_000_000_000 };
   const shelf = new StoredResponses(store, limits, () => clock.now_ms);
   const rows = () => store.tables.all<{ id: string }>("SELECT id FROM responses ORDER BY id").map(({ id }) => id);
-  return { shelf, clock, rows, limits, [Symbol.dispose]: () => store[Symbol.dispose]() };
+  const close = () => {
+    shelf[Symbol.dispose]();
+    store[Symbol.dispose]();
+  };
+  return { shelf, clock, rows, limits, [Symbol.dispose]: close };
 }
 
 test("an answer is there after a restart, with the talk before it, the oldest first", () => {
@@ -47,7 +51,7 @@ test("an answer is there after a restart, with the talk before it, the oldest fi
 
 test("whoever goes on from an answer keeps it, and all before it, for as long again", () => {
   using opened = shelfIn(folder());
-  const { shelf, clock, rows } = opened;
+  const { shelf, clock, rows, limits } = opened;
   shelf.save(answer("a"));
   shelf.save(answer("b", "a"));
   shelf.save(answer("alone"));
@@ -56,8 +60,13 @@ test("whoever goes on from an answer keeps it, and all before it, for as long ag
   clock.now_ms += 20 * DAY_MS;
   expect(shelf.find("alone")).toBeNull();
   expect(shelf.talk("b", "p")).toHaveLength(2);
-  shelf.save(answer("new"));
-  expect(rows()).toEqual(["a", "b", "new"]);
+  shelf.retain();
+  expect(rows()).toEqual(["a", "b"]);
+  limits.responses_days = 0;
+  expect(shelf.find("b")).toBeNull();
+  clock.now_ms += 1;
+  shelf.retain();
+  expect(rows()).toBeEmpty();
 });
 
 test("beyond their size those go that were not used for longest, at once", () => {
