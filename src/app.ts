@@ -10,8 +10,10 @@ import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
+import type { ResponseShelf } from "./core/responses.ts";
 import type { Detection, Outlook, RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, KvBits, Settings } from "./core/settings.ts";
+import type { TokenDesk } from "./core/tokens.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
 import { cachedModels, type FoundModel } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
@@ -41,6 +43,7 @@ import { LiveSettings } from "./store/live-settings.ts";
 import { StoredPrices } from "./store/prices.ts";
 import { StoredProfiles } from "./store/profiles.ts";
 import { StoredProviders } from "./store/providers.ts";
+import { StoredResponses } from "./store/responses.ts";
 import { StoredRules } from "./store/rules.ts";
 import { Sealing } from "./store/sealing.ts";
 import { keychain, secretFile } from "./store/secret.ts";
@@ -71,9 +74,11 @@ export interface App extends AsyncDisposable {
   openAudit(report: (error: unknown) => void): StoredAudit;
   readonly backend: Backend;
   readonly prefix_cache: PrefixCache;
+  readonly tokens: TokenDesk;
   readonly owner: Owner;
   readonly profiles: Profiles;
   readonly hub: Huggingface;
+  readonly responses: ResponseShelf;
   readonly catalog: Catalog;
   /** What callers may name. */
   readonly names: Names;
@@ -126,8 +131,9 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     callId: () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => LETTERS[byte % 32]).join(""),
   };
   const scheduler = new Scheduler(engine, queue, pool);
-  const local = new LocalBackend(catalog, { text, grammars }, scheduler, random);
+  const local = new LocalBackend(catalog, { text, grammars }, scheduler, random, settings);
   const running = new RunningRequests(local, settings, Date.now);
+  const responses = new StoredResponses(store, settings, Date.now);
   const names = new Names(catalog, () => stored_profiles.profiles());
   const outlook = async (name: string) => {
     const { model, profile } = names.resolve(name);
@@ -146,9 +152,11 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   return {
     backend,
     prefix_cache: backend,
+    tokens: backend,
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
     hub: new Huggingface(settings, hub_token, config.hub_token, async (changes) => await owner.change(changes)),
+    responses,
     names,
     outlook,
     ...routing,
@@ -163,6 +171,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     wanted,
     async [Symbol.asyncDispose]() {
       clearInterval(sweeps);
+      responses[Symbol.dispose]();
       text.close();
       grammars.close();
       await engine.close();

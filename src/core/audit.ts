@@ -26,6 +26,8 @@ export interface AuditEntry {
   /** By the price that was set when it was routed; null where none was, or nobody counted. */
   readonly cost: number | null;
   readonly currency: string | null;
+  /** Lines of the prompt that its model was not given as they came. */
+  readonly steadied_lines: number;
 }
 
 /** What a row says that was never routed. */
@@ -42,6 +44,7 @@ export const UNROUTED = {
   left_machine: false,
   cost: null,
   currency: null,
+  steadied_lines: 0,
 } as const;
 
 export interface AuditSink {

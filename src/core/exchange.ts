@@ -12,6 +12,7 @@ export type Endpoint =
   | "completions"
   | "generate"
   | "responses"
+  | "input_tokens"
   | "messages"
   | "count_tokens"
   | "embeddings"
@@ -36,6 +37,8 @@ export interface Call {
   readonly model: string;
   /** JSON, as it came. */
   readonly body: string;
+  /** Whether the body says all that is asked; what is kept here of the talk before, no other server has. */
+  readonly is_whole: boolean;
   readonly stream: boolean;
   /** Headers that belong to the protocol, such as its version. */
   readonly headers: Readonly<Record<string, string>>;
@@ -75,6 +78,8 @@ export interface Trace {
   left_machine: boolean;
   /** Of its tokens; null: none is set. */
   price: Price | null;
+  /** Lines of the prompt that its model was not given as they came. */
+  steadied_lines: number;
   /** As the caller saw it. */
   usage: CountedUsage | null;
   /** What a provider's own words in its answer say went wrong. */
@@ -93,6 +98,7 @@ export function newTrace(): Trace {
     route_reason: null,
     left_machine: false,
     price: null,
+    steadied_lines: 0,
     usage: null,
     error_type: null,
   };

@@ -165,6 +165,8 @@ export interface GenerationWishes extends ChatWishes {
   readonly stop_token_ids: readonly number[];
   /** The model's own end tokens do not end the answer. */
   readonly ignore_eos: boolean;
+  /** `auto`: of a chat that does not fit the model, the oldest turns are left out until it does. */
+  readonly truncation: "auto" | "disabled";
   /** What the answer must be from its beginning to its end; null: anything. */
   readonly constraint: Constraint | null;
   /** The prompt's text stands before each answer. */
@@ -186,6 +188,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   stop: [],
   stop_token_ids: [],
   ignore_eos: false,
+  truncation: "disabled",
   constraint: null,
   echo: false,
   priority: PRIORITY.normal,
@@ -248,6 +251,8 @@ export interface Usage {
   /** How many of them needed not be computed. */
   readonly cached_tokens: number;
   readonly completion_tokens: number;
+  /** How many of those were thoughts; absent where nobody counted. */
+  readonly reasoning_tokens?: number;
 }
 
 /** Where the time of an answer went, in milliseconds. */
@@ -265,7 +270,8 @@ export interface Timing {
  * A `call` begins before its `arguments`, and the one before it has all of them then.
  */
 export type GenerationEvent =
-  | { readonly kind: "start"; readonly prompt_tokens: number }
+  /** `steadied_lines`: of the prompt, not read as they came; absent where all were. */
+  | { readonly kind: "start"; readonly prompt_tokens: number; readonly steadied_lines?: number }
   | {
       readonly kind: "text";
       readonly choice: number;

@@ -3,7 +3,7 @@
 import { PING } from "../wire/anthropic-answer.ts";
 import { anthropicError } from "../wire/anthropic-problem.ts";
 import { comment } from "../wire/waiting.ts";
-import { EVENT_STREAM } from "./generation.ts";
+import { EVENT_STREAM, namedEvent } from "./generation.ts";
 
 export const ANTHROPIC = {
   protocol: "anthropic",
@@ -20,10 +20,4 @@ export const ANTHROPIC = {
 /** Whether a caller speaks it: by the route, or where several protocols share one, by its header. */
 export function speaksAnthropic(request: Request): boolean {
   return request.headers.has("anthropic-version") || /^https?:\/\/[^/]*\/v1\/messages(?:[/?]|$)/.test(request.url);
-}
-
-/** An event is named by the type of its data. */
-function namedEvent(chunk: object): string {
-  const type = "type" in chunk ? chunk.type : "error";
-  return `event: ${type}\ndata: ${JSON.stringify(chunk)}\n\n`;
 }

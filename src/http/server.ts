@@ -30,9 +30,11 @@ import { profileRoutes } from "./profiles.ts";
 import { providerRoutes } from "./providers.ts";
 import { RequestIds } from "./request-id.ts";
 import { rerankRoutes } from "./rerank.ts";
+import { responseRoutes } from "./responses.ts";
 import { ruleRoutes } from "./rules.ts";
 import { settingRoutes } from "./settings.ts";
 import type { Feed, GrantedFeeds } from "./sockets.ts";
+import { tokenRoutes } from "./tokens.ts";
 
 export interface Server {
   handle(request: Request): Promise<Response>;
@@ -62,6 +64,7 @@ export function createServer(given: ServerParts): Server {
     })
     .use(chatRoutes(parts))
     .use(completionRoutes(parts))
+    .use(responseRoutes(parts))
     .use(messageRoutes(parts))
     .use(embeddingRoutes(parts))
     .use(rerankRoutes(parts))
@@ -69,6 +72,7 @@ export function createServer(given: ServerParts): Server {
     .use(ollamaAnswerRoutes(parts))
     .use(ollamaModelRoutes(parts))
     .use(prefixRoutes(parts))
+    .use(tokenRoutes(parts))
     .use(providerRoutes(parts))
     .use(ruleRoutes(parts))
     .use(priceRoutes(parts))
@@ -127,9 +131,12 @@ function refuseQuery(request: Request): void {
   // Anthropic's clients mark so what they call a beta; what it asks for stands in the body, and is refused there by name.
   if (speaksAnthropic(request) && searchParams.get("beta") === "true") searchParams.delete("beta");
   const [name] = searchParams.keys();
-  if (name === undefined || pathname.startsWith("/admin/audit-logs")) return;
+  if (name === undefined || QUERIED.test(pathname)) return;
   throw new Failure("invalid_request", `Cannot use query parameter "${name}": this route takes none`, name);
 }
+
+/** Routes that read their query themselves. */
+const QUERIED = /^\/admin\/audit-logs|^\/v1\/responses\/[^/]+\/input_items$/;
 
 /** Elysia's own errors as ours. */
 function causeOf(error: unknown, request: Request, routes: Routes): unknown {

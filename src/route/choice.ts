@@ -12,10 +12,12 @@ import { Detokenizer, type DetokenizerOptions } from "../text/detokenizer.ts";
 import type { Vocabulary } from "../text/messages.ts";
 import { StopFinder } from "../text/stop.ts";
 import { tokenText } from "../text/token-text.ts";
-import type { AnswerReader, PlacedToken, Said, Spoken } from "./answer.ts";
+import type { AnswerReader, PlacedToken, Reading, Said, Spoken } from "./answer.ts";
 
 export interface ChoiceStep {
   readonly tokens_drawn: number;
+  /** Of these, those drawn while a thought was told. */
+  readonly tokens_thought: number;
   readonly cached_tokens: number;
   readonly said: readonly Said[];
   readonly finish: { readonly reason: FinishReason; readonly stop_text: string | null } | null;
@@ -27,18 +29,24 @@ export async function* choiceSteps(
   words: Words,
   reader: AnswerReader,
 ): AsyncGenerator<ChoiceStep, void, undefined> {
+  let is_thought = false;
   for await (const progress of row) {
     const { token_ids, cached_tokens } = progress;
     const spoken = words.push(progress);
-    const is_last = progress.finish !== null || spoken.found !== null;
-    const { said, calls, is_full } = reader.read(spoken, is_last);
-    const ends_itself = is_full || (progress.finish === "stop" && spoken.found === null);
-    const reason: FinishReason | null =
-      ends_itself && calls > 0 ? "tool_calls" : spoken.found === null ? progress.finish : "stop";
-    const finish = reason === null ? null : { reason, stop_text: spoken.found };
-    yield { tokens_drawn: token_ids.length, cached_tokens, said, finish };
+    const reading = reader.read(spoken, progress.finish !== null || spoken.found !== null);
+    const { said } = reading;
+    if (said.length > 0) is_thought = said.at(-1)?.kind === "reasoning";
+    const tokens_drawn = token_ids.length;
+    const finish = finishOf(progress, spoken, reading);
+    yield { tokens_drawn, tokens_thought: is_thought ? tokens_drawn : 0, cached_tokens, said, finish };
     if (finish !== null) return;
   }
+}
+
+function finishOf({ finish }: RowStep, { found }: Spoken, { calls, is_full }: Reading): ChoiceStep["finish"] {
+  const ends_itself = is_full || (finish === "stop" && found === null);
+  const reason = ends_itself && calls > 0 ? "tool_calls" : found === null ? finish : "stop";
+  return reason === null ? null : { reason, stop_text: found };
 }
 
 /** `check` sees the whole answer that ended by itself; what was cut by its length or by a stop text is not looked at. */

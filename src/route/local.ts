@@ -8,12 +8,15 @@ import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
 import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
+import type { PromptSettings } from "../core/settings.ts";
+import type { TokenDesk } from "../core/tokens.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Lease } from "../schedule/pool.ts";
 import type { Rows } from "../schedule/scheduler.ts";
 import { marksOf } from "../text/answer/formats.ts";
 import type { GrammarClient, TextClient } from "../text/client.ts";
 import type { AnswerForm, Vocabulary } from "../text/messages.ts";
+import { steadied } from "../text/volatile-lines.ts";
 import { ChatReader, plainReader } from "./answer.ts";
 import { type ChoiceStep, checkedSteps, choiceSteps, Words } from "./choice.ts";
 import { inWords } from "./prefix.ts";
@@ -21,6 +24,7 @@ import { promptText, readPrompt } from "./prompt.ts";
 import { embed, mustAnswer, type ReadingParts, rerank } from "./reading.ts";
 import { answerRules, type Check, checksOf, parametersOf } from "./rules.ts";
 import { resolveSampling } from "./sampling.ts";
+import { applyTemplate, detokenize, type TokenModel, tokenize, tokenizeChat } from "./tokens.ts";
 
 export interface Randomness {
   readonly seed: () => number;
@@ -28,25 +32,29 @@ export interface Randomness {
   readonly callId: () => string;
 }
 
-export class LocalBackend implements Backend, PrefixCache {
+export class LocalBackend implements Backend, PrefixCache, TokenDesk {
   readonly #catalog: Catalog;
   readonly #text: TextClient;
   /** A worker of its own: a large schema must not keep texts waiting. */
   readonly #grammars: GrammarClient;
   readonly #scheduler: Rows;
   readonly #random: Randomness;
+  readonly #settings: PromptSettings;
 
   constructor(
     catalog: Catalog,
     workers: { readonly text: TextClient; readonly grammars: GrammarClient },
     scheduler: Rows,
     random: Randomness,
+    /** Read as each request comes. */
+    settings: PromptSettings,
   ) {
     this.#catalog = catalog;
     this.#text = workers.text;
     this.#grammars = workers.grammars;
     this.#scheduler = scheduler;
     this.#random = random;
+    this.#settings = settings;
   }
 
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
@@ -59,6 +67,22 @@ export class LocalBackend implements Backend, PrefixCache {
   async count(request: GenerationRequest, signal: AbortSignal): Promise<number> {
     using lease = await this.#acquire(request, signal);
     return (await this.#read(request, bounded(lease.loaded, request), signal)).prompt_ids.length;
+  }
+
+  async tokenize(model: string, text: string, around: boolean, signal: AbortSignal) {
+    return await tokenize(this.#tokens(model, null), text, around, signal);
+  }
+
+  async tokenizeChat(request: GenerationRequest, signal: AbortSignal) {
+    return await tokenizeChat(this.#tokens(request.model, request.adapter), this.#steady(request), signal);
+  }
+
+  async detokenize(model: string, token_ids: readonly number[], signal: AbortSignal) {
+    return await detokenize(this.#tokens(model, null), token_ids, signal);
+  }
+
+  async applyTemplate(request: GenerationRequest, signal: AbortSignal) {
+    return await applyTemplate(this.#tokens(request.model, request.adapter), this.#steady(request), signal);
   }
 
   async embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings> {
@@ -75,7 +99,7 @@ export class LocalBackend implements Backend, PrefixCache {
     using lease = await this.#acquire(request, signal);
     const ready_ms = performance.now();
     const loaded = bounded(lease.loaded, request);
-    const { model, adapter, text, prompt_ids, form } = await this.#read(request, loaded, signal);
+    const { model, adapter, text, prompt_ids, form, lines } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
     const rules = answerRules(request, form);
     const { constraint, checked_tools } = rules;
@@ -112,7 +136,7 @@ export class LocalBackend implements Backend, PrefixCache {
     });
     const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     try {
-      yield* timed(answerEvents(choices, prompt_ids.length, echo), came_ms, ready_ms);
+      yield* timed(answerEvents(choices, startOf(prompt_ids.length, lines), echo), came_ms, ready_ms);
     } finally {
       left.abort(); // of several choices others may still run
     }
@@ -135,6 +159,15 @@ export class LocalBackend implements Backend, PrefixCache {
     }
   }
 
+  #tokens(name: string, adapter: string | null): TokenModel {
+    const { model } = this.#catalog.choose(name, adapter);
+    return { name: model.name, path: model.path, text: this.#text };
+  }
+
+  #steady(request: GenerationRequest): GenerationRequest {
+    return { ...request, prompt: steadyPrompt(request.prompt, this.#settings).prompt };
+  }
+
   get #reading(): ReadingParts {
     return { text: this.#text, scheduler: this.#scheduler };
   }
@@ -150,32 +183,49 @@ export class LocalBackend implements Backend, PrefixCache {
     const text = await this.#text.load(model.path);
     refuseForeign(request, loaded);
     const place = { path: model.path, loaded, text };
-    return { model, adapter, text, ...(await readPrompt(request, place, this.#text, signal)) };
+    const { prompt, lines } = steadyPrompt(request.prompt, this.#settings);
+    return { model, adapter, text, lines, ...(await readPrompt({ ...request, prompt }, place, this.#text, signal)) };
   }
+}
+
+function steadyPrompt(prompt: Prompt, { volatile_lines }: PromptSettings): { readonly prompt: Prompt; lines: number } {
+  if (prompt.kind !== "messages") return { prompt, lines: 0 };
+  const { messages, lines } = steadied(prompt.messages, volatile_lines);
+  return { prompt: { ...prompt, messages }, lines };
+}
+
+type Start = Extract<GenerationEvent, { kind: "start" }>;
+
+function startOf(prompt_tokens: number, lines: number): Start {
+  return { kind: "start", prompt_tokens, ...(lines === 0 ? {} : { steadied_lines: lines }) };
 }
 
 /** Not before the engine has begun: what fails until then is still told as a failure and not as a broken answer. */
 async function* answerEvents(
   choices: readonly AsyncIterable<ChoiceStep>[],
-  prompt_tokens: number,
+  start: Start,
   echo: string,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
+  const { prompt_tokens } = start;
   let started = false;
   let cached_tokens = prompt_tokens;
   let completion_tokens = 0;
+  let reasoning_tokens = 0;
   for await (const [choice, step] of interleave(choices)) {
     if (!started) {
-      yield { kind: "start", prompt_tokens };
+      yield start;
       if (echo !== "") yield* choices.map((_, choice) => ({ kind: "text", choice, text: echo, tokens: [] }) as const);
     }
     started = true;
     cached_tokens = Math.min(cached_tokens, step.cached_tokens); // what one choice computed the others only share
     completion_tokens += step.tokens_drawn;
+    reasoning_tokens += step.tokens_thought;
     yield* step.said;
     const { finish } = step;
     if (finish !== null) yield { kind: "finish", choice, ...finish };
   }
-  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens } };
+  const thought = reasoning_tokens === 0 ? {} : { reasoning_tokens };
+  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens, ...thought } };
 }
 
 /** Tells with the end where the time went. */

@@ -6,17 +6,18 @@ import type { GenerationEvent, GenerationRequest } from "../core/generation.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Profile } from "../core/profile.ts";
 import type { Outlook } from "../core/routing.ts";
+import type { TokenDesk } from "../core/tokens.ts";
 import { completed } from "./defaults.ts";
 import type { Meaning, Names } from "./names.ts";
 
-export class NamedBackend implements Backend, PrefixCache {
+export class NamedBackend implements Backend, PrefixCache, TokenDesk {
   readonly #backend: Backend;
-  readonly #prefix_cache: PrefixCache;
+  readonly #desks: PrefixCache & TokenDesk;
   readonly #names: Pick<Names, "resolve">;
 
-  constructor(backend: Backend, prefix_cache: PrefixCache, names: Pick<Names, "resolve">) {
+  constructor(backend: Backend, desks: PrefixCache & TokenDesk, names: Pick<Names, "resolve">) {
     this.#backend = backend;
-    this.#prefix_cache = prefix_cache;
+    this.#desks = desks;
     this.#names = names;
   }
 
@@ -29,7 +30,23 @@ export class NamedBackend implements Backend, PrefixCache {
   }
 
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
-    return await this.#prefix_cache.explain(inFull(request, this.#names.resolve(request.model)), signal);
+    return await this.#desks.explain(inFull(request, this.#names.resolve(request.model)), signal);
+  }
+
+  async tokenize(model: string, text: string, around: boolean, signal: AbortSignal) {
+    return await this.#desks.tokenize(this.#names.resolve(model).model, text, around, signal);
+  }
+
+  async tokenizeChat(request: GenerationRequest, signal: AbortSignal) {
+    return await this.#desks.tokenizeChat(inFull(request, this.#names.resolve(request.model)), signal);
+  }
+
+  async detokenize(model: string, token_ids: readonly number[], signal: AbortSignal) {
+    return await this.#desks.detokenize(this.#names.resolve(model).model, token_ids, signal);
+  }
+
+  async applyTemplate(request: GenerationRequest, signal: AbortSignal) {
+    return await this.#desks.applyTemplate(inFull(request, this.#names.resolve(request.model)), signal);
   }
 
   async embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings> {

@@ -56,5 +56,7 @@ function inWords(entry: AuditEntry, sequence: number): string {
     entry.cost,
     // Rows of before there were currencies keep their words, and with them their hashes.
     ...(entry.currency === null ? [] : [entry.currency]),
+    // Rows of before it was counted keep their words, and with them their hashes.
+    ...(entry.steadied_lines === 0 ? [] : [entry.steadied_lines]),
   ]);
 }

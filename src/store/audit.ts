@@ -54,6 +54,7 @@ export const audit = sqliteTable("audit", {
   bytes: integer("bytes").notNull(),
   hash: text("hash").notNull(),
   currency: text("currency"),
+  steadied_lines: integer("steadied_lines").notNull().default(0),
 });
 
 /** Where the chain begins and ends: what retention removed, and whether the newest rows are still there. */

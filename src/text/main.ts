@@ -37,6 +37,7 @@ function charactersOf(call: TextCall): number {
     case "check":
       return 0;
     case "encode_chat":
+    case "render_chat":
       return call.chat.messages.reduce((sum, { content }) => sum + content.length, 0);
     case "encode_text":
       return call.text.length;
@@ -59,7 +60,9 @@ function answer({ call, left }: ToText): TextAnswers[keyof TextAnswers] {
     case "encode_chat":
       return open(call.path).encodeChat(call.chat, new Date(call.now_ms), enough(call.tokens_max, left));
     case "encode_text":
-      return open(call.path).encodeText(call.text, enough(call.tokens_max, left));
+      return open(call.path).encodeText(call.text, call.around, enough(call.tokens_max, left));
+    case "render_chat":
+      return open(call.path).renderChat(call.chat, new Date(call.now_ms));
     case "compile":
       return compileGrammar(call.constraint, new Set(call.alphabet));
     case "check":

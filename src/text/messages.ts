@@ -39,7 +39,14 @@ export type TextCall =
       readonly now_ms: number;
       readonly tokens_max: number;
     }
-  | { readonly kind: "encode_text"; readonly path: string; readonly text: string; readonly tokens_max: number }
+  | {
+      readonly kind: "encode_text";
+      readonly path: string;
+      readonly text: string;
+      readonly tokens_max: number;
+      readonly around: boolean;
+    }
+  | { readonly kind: "render_chat"; readonly path: string; readonly chat: Chat; readonly now_ms: number }
   /** `alphabet`: the bytes that the model's tokens can spell one by one. */
   | { readonly kind: "compile"; readonly constraint: Constraint; readonly alphabet: readonly number[] }
   | { readonly kind: "check"; readonly constraint: Constraint; readonly text: string }
@@ -83,6 +90,7 @@ export interface TextAnswers {
   readonly forget: readonly [];
   readonly encode_chat: EncodedChat;
   readonly encode_text: number[];
+  readonly render_chat: string;
   readonly compile: CompiledGrammar;
   /** How the text departs from what it must be, or null. */
   readonly check: string | null;

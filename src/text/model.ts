@@ -8,7 +8,7 @@ import { readGguf } from "../formats/gguf.ts";
 import { purposeOf } from "../formats/purpose.ts";
 import { formatOf, openThought, thoughtMarksOf } from "./answer/formats.ts";
 import { ChatTemplate } from "./chat-template.ts";
-import { ContentGuard } from "./content-guard.ts";
+import { ContentGuard, type Rendered } from "./content-guard.ts";
 import { endOfTurnIds, isTurnMarker } from "./control-tokens.ts";
 import { effortOptions } from "./effort.ts";
 import { readFolder } from "./folder.ts";
@@ -52,6 +52,16 @@ export class LoadedText {
 
   /** `now`: what a template that prints the date shows. */
   encodeChat(chat: Chat, now: Date, isEnough?: IsEnough): EncodedChat {
+    const { text, seams, source } = this.#render(chat, now);
+    const thoughts = thoughtMarksOf(source);
+    return {
+      // A template that wants a beginning token prints it, so nothing is put around the text.
+      token_ids: this.#tokenizer.encodeChat(text, seams, isEnough),
+      form: { format: formatOf(source), thoughts, open_thought: openThought(text, thoughts) },
+    };
+  }
+
+  #render(chat: Chat, now: Date): Rendered & { readonly source: string } {
     const template = this.#openTemplate();
     template.refuseUnknown(chat.template_options);
     const { messages, tools } = templateChat(chat.messages, chat.tools, template.knows("tools"));
@@ -62,17 +72,15 @@ export class LoadedText {
       ...effortOptions(template, chat.reasoning.effort),
       ...guard.guardFields(chat.template_options),
     };
-    const { text, seams } = guard.unguard(template.render(guarded, now, options));
-    const thoughts = thoughtMarksOf(template.source);
-    return {
-      // A template that wants a beginning token prints it, so nothing is put around the text.
-      token_ids: this.#tokenizer.encodeChat(text, seams, isEnough),
-      form: { format: formatOf(template.source), thoughts, open_thought: openThought(text, thoughts) },
-    };
+    return { ...guard.unguard(template.render(guarded, now, options)), source: template.source };
   }
 
-  encodeText(text: string, isEnough?: IsEnough): number[] {
-    return this.#tokenizer.encode(text, isEnough);
+  encodeText(text: string, around = true, isEnough?: IsEnough): number[] {
+    return this.#tokenizer.encode(text, isEnough, around);
+  }
+
+  renderChat(chat: Chat, now: Date): string {
+    return this.#render(chat, now).text;
   }
 
   /** For a model that reads, each input in at most `tokens_max`. */

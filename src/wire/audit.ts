@@ -80,6 +80,7 @@ export const AUDIT_COLUMNS: readonly (keyof AuditEntry)[] = [
   "left_machine",
   "cost",
   "currency",
+  "steadied_lines",
 ];
 
 export function csvLine(values: readonly unknown[]): string {
@@ -120,6 +121,7 @@ const entrySchema = Type.Object({
   left_machine: Type.Boolean(),
   cost: nullableNumber,
   currency: nullableText,
+  steadied_lines: Type.Integer({ description: "Of the prompt, not given to the model as they came." }),
 });
 
 export const auditPageSchema = Type.Object({

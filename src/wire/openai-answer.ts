@@ -32,6 +32,8 @@ export interface AnswerChoice {
 export interface AnswerWriter {
   body(answer: Answer): object;
   chunks(event: GenerationEvent): readonly object[];
+  /** The last chunk of a stream that had begun well, in a dialect that tells there how far it came. */
+  failed?(error: unknown): object;
 }
 
 /** The fields that all parts of one answer repeat. */

@@ -30,9 +30,14 @@ import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
 /** How OpenAI lets a request say how urgent it is. */
-const TIERS = { auto: PRIORITY.normal, default: PRIORITY.normal, flex: PRIORITY.low, priority: PRIORITY.high } as const;
+export const TIERS = {
+  auto: PRIORITY.normal,
+  default: PRIORITY.normal,
+  flex: PRIORITY.low,
+  priority: PRIORITY.high,
+} as const;
 
-const serviceTier = Type.Union(
+export const serviceTier = Type.Union(
   [Type.Literal("auto"), Type.Literal("default"), Type.Literal("flex"), Type.Literal("priority")],
   { ...notYet("scale"), description: "Who goes first when requests wait: `priority`, then `default`, then `flex`." },
 );
@@ -44,14 +49,12 @@ const note = (description: string) => optional(Type.String({ maxLength: NOTE_LEN
  * What a caller says of itself and not of the answer: taken, as every server of this protocol does, and passed on to a provider.
  * Prefixes are shared by what they say, whatever key they are given.
  */
-const noteParameters = {
-  metadata: optional(Type.Record(Type.String(), Type.String(), { description: "The caller's own notes; not kept." })),
+export const noteParameters = {
   user: note("Who asks, for a provider that a request goes on to."),
   safety_identifier: note("Who asks, for a provider that a request goes on to."),
   prompt_cache_key: note(
     "For a provider that a request goes on to; here every prompt finds what it shares with others.",
   ),
-  store: optional(Type.Boolean({ description: "Answers are never stored: `true` is refused." })),
 };
 
 export const chatRequestSchema = strictObject(
@@ -61,6 +64,8 @@ export const chatRequestSchema = strictObject(
     ...sharedParameters,
     ...toolParameters,
     ...noteParameters,
+    metadata: optional(Type.Record(Type.String(), Type.String(), { description: "The caller's own notes; not kept." })),
+    store: optional(Type.Boolean({ description: "Chats are never stored: `true` is refused." })),
     response_format: responseFormat,
     logprobs: optional(Type.Boolean({ description: "Tell how likely each token of the answer was." })),
     top_logprobs: optional(

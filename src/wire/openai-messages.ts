@@ -107,7 +107,7 @@ function callOf({ tool_call_id }: WireMessage, place: string, before: readonly W
 }
 
 /** An empty text is a call without arguments. */
-function refuseDamaged(text: string, parameter: string): void {
+export function refuseDamaged(text: string, parameter: string): void {
   try {
     if (text !== "") JSON.parse(text);
   } catch {

@@ -101,6 +101,7 @@ export function wishesOf(
     stop: typeof body.stop === "string" ? [body.stop] : (body.stop ?? []),
     stop_token_ids: body.stop_token_ids ?? [],
     ignore_eos: body.ignore_eos ?? false,
+    truncation: "disabled",
     constraint: constraintOf(body),
     echo: false,
     priority: PRIORITY.normal,

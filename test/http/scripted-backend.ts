@@ -9,6 +9,7 @@ import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/
 import { Failure } from "../../src/core/failure.ts";
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
 import { NO_DEFAULTS, type Outlook, type RoutingDesk } from "../../src/core/routing.ts";
+import type { ServerParts } from "../../src/http/parts.ts";
 import { createServer } from "../../src/http/server.ts";
 import { LocalWatch } from "../../src/route/local-watch.ts";
 import { AddressGuard } from "../../src/route/remote/address.ts";
@@ -16,7 +17,7 @@ import { TUNING } from "../../src/route/remote/upstream.ts";
 import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
 import { ScriptedHub } from "./scripted-hub.ts";
-import { ScriptedOwner, ScriptedProfiles } from "./scripted-owner.ts";
+import { NO_TOKENS, ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
@@ -250,7 +251,12 @@ function localGateway(backend: Backend): Router {
 }
 
 /** `unread_ms_max`, `silence_ms`: long enough never to matter, unless it is the matter. */
-export function serverOf(backend: Backend, unread_ms_max = 60_000, silence_ms = 60_000) {
+export function serverOf(
+  backend: Backend,
+  unread_ms_max = 60_000,
+  silence_ms = 60_000,
+  more: Partial<Pick<ServerParts, "responses" | "tokens">> = {},
+) {
   const bugs: { error: unknown; request_id: string }[] = [];
   const owner = new ScriptedOwner();
   const hub = new ScriptedHub();
@@ -266,12 +272,15 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000, silence_ms = 
     owner,
     profiles: new ScriptedProfiles(),
     hub,
+    responses: new ScriptedShelf(),
+    tokens: NO_TOKENS,
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,
     unread_ms_max,
     silence_ms: () => silence_ms,
     reportBug: (error, request_id) => bugs.push({ error, request_id }),
+    ...more,
   });
   const ask = async (path: string, init?: RequestInit) =>
     await app.handle(new Request(`http://localhost${path}`, init));

@@ -3,6 +3,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NO_WISHES } from "../../src/core/generation.ts";
+import type { ResponseShelf } from "../../src/core/responses.ts";
+import type { PromptSettings } from "../../src/core/settings.ts";
 import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import type { AskedRow, Rows } from "../../src/schedule/scheduler.ts";
@@ -25,7 +27,13 @@ export interface ScriptedModel extends AsyncDisposable {
 }
 
 /** `control`: tokens of its own that have no text. Every other token is a byte. */
-export function scriptedModel(folder: string, chat_template: string, control: readonly string[] = []): ScriptedModel {
+export function scriptedModel(
+  folder: string,
+  chat_template: string,
+  control: readonly string[] = [],
+  responses?: ResponseShelf,
+  settings: PromptSettings = { volatile_lines: "keep" },
+): ScriptedModel {
   const special = [END, ...control];
   writeModel(folder, chat_template, special);
   const worker = new URL(`file://${join(ROOT, "src/text/main.ts")}`).href;
@@ -47,9 +55,9 @@ export function scriptedModel(folder: string, chat_template: string, control: re
   };
   const model = { name: "tiny", path: folder, changed_s: 0, bytes: 0, sampling: NO_WISHES };
   const random = { seed: () => 7, callId: () => `call${String(++calls).padStart(5, "0")}` };
-  const backend = new LocalBackend(new Catalog([model]), { text, grammars }, rows, random);
+  const backend = new LocalBackend(new Catalog([model]), { text, grammars }, rows, random, settings);
   return {
-    server: serverOf(backend),
+    server: serverOf(backend, undefined, undefined, { tokens: backend, ...(responses ? { responses } : {}) }),
     answers,
     prompts,
     prompt_ids,

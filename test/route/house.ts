@@ -15,9 +15,10 @@ import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { StoredProfiles } from "../../src/store/profiles.ts";
+import { StoredResponses } from "../../src/store/responses.ts";
 import { rotate } from "../../src/store/rotation.ts";
 import { type Script, ScriptedBackend } from "../http/scripted-backend.ts";
-import { ScriptedOwner } from "../http/scripted-owner.ts";
+import { NO_TOKENS, ScriptedOwner } from "../http/scripted-owner.ts";
 
 const NO_WAITS: Tuning = { ...TUNING, backoff_ms: 1, retries_max: 0 };
 const ANY_QUERY = { model: null, backend: null, status: null, key: null, from_ms: null, to_ms: null };
@@ -87,6 +88,8 @@ export function openHouse(wishes: HouseWishes) {
       renew: async () => undefined,
     }),
     hub: new Huggingface(settings, credentials.hub_token, hub_token, async (values) => Object.assign(settings, values)),
+    responses: new StoredResponses(store, settings, Date.now),
+    tokens: NO_TOKENS,
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,

@@ -57,6 +57,10 @@ class Letters implements TextClient {
     return this.encoded;
   }
 
+  async renderChat() {
+    return "";
+  }
+
   forget() {}
 
   async encodeInputs() {
@@ -87,6 +91,7 @@ beforeEach(() => {
     { text, grammars },
     new Scheduler(engine, new RequestQueue(LIMITS, () => performance.now()), poolOf(engine)),
     { seed: () => 7, callId: () => "call00001" },
+    { volatile_lines: "billing" },
   );
 });
 

@@ -30,6 +30,7 @@ async function houseWith(api_type: "openai" | "anthropic", base_url: string) {
       endpoint: api_type === "openai" ? "messages" : "chat",
       model: "far:m",
       body: "{}",
+      is_whole: true,
       stream: true,
       headers: {},
       local_only: null,

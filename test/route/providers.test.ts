@@ -264,6 +264,7 @@ test("a caller of Anthropic's protocol is passed through to a provider of it, wi
     endpoint: "messages",
     model: "claude:opus",
     body,
+    is_whole: true,
     stream: true,
     headers: { "anthropic-version": "2024-01-01", "anthropic-beta": "more" },
     local_only: null,

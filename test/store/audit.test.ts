@@ -32,6 +32,7 @@ const ENTRY: AuditEntry = {
   left_machine: true,
   cost: null,
   currency: null,
+  steadied_lines: 0,
 };
 
 let homes = 0;
@@ -94,6 +95,16 @@ describe("the chain", () => {
       expect(verifyAudit(store).fault).toBe(fault);
     });
   }
+
+  test("holds over rows of before steadied lines were counted, and knows when their number was changed", () => {
+    const { home, store, audit, write } = start();
+    write(2);
+    write(1, { steadied_lines: 2 });
+    audit[Symbol.dispose]();
+    expect(verifyAudit(store)).toMatchObject({ rows: 3, fault: null });
+    change(home, "UPDATE audit SET steadied_lines = 0 WHERE sequence = 3");
+    expect(verifyAudit(store).fault).toBe("row 3 was changed");
+  });
 
   test("says itself that a server died, and that a queue was full", () => {
     const { home, write, store } = start();

@@ -27,6 +27,7 @@ export const openaiDialect: Dialect = {
     chat: "/chat/completions",
     completions: "/completions",
     responses: "/responses",
+    input_tokens: "/responses/input_tokens",
     embeddings: "/embeddings",
     rerank: "/rerank",
     score: "/score",

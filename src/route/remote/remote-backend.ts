@@ -35,7 +35,8 @@ export async function askProvider(
   const onSend = () => {
     trace.left_machine ||= target.leaves_machine;
   };
-  const path = call.protocol === target.provider.api_type ? dialect.paths[call.endpoint] : undefined;
+  const passes = call.is_whole && call.protocol === target.provider.api_type;
+  const path = passes ? dialect.paths[call.endpoint] : undefined;
   if (path !== undefined) return await passThrough(call, { ...target, dialect, path, onSend }, upstream, trace, signal);
   return await throughNeutral(call, { ...target, dialect, onSend }, upstream, signal);
 }
