@@ -4,15 +4,15 @@ import type { Backend, LoadedModel } from "../core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
 import type { GenerationEvent, GenerationRequest, Prompt, Sampling } from "../core/generation.ts";
-import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
+import type { CompiledGrammar, Constraint, ThoughtBound } from "../core/grammar.ts";
 import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Lease } from "../schedule/pool.ts";
 import type { Rows } from "../schedule/scheduler.ts";
-import { marksOf } from "../text/answer/formats.ts";
 import type { GrammarClient, TextClient } from "../text/client.ts";
+import { spellingOf } from "../text/marked-tokens.ts";
 import type { AnswerForm, Vocabulary } from "../text/messages.ts";
 import { ChatReader, plainReader } from "./answer.ts";
 import { type ChoiceStep, checkedSteps, choiceSteps, Words } from "./choice.ts";
@@ -70,7 +70,6 @@ export class LocalBackend implements Backend, PrefixCache {
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
-    refuseUnheard(request);
     const came_ms = performance.now();
     using lease = await this.#acquire(request, signal);
     const ready_ms = performance.now();
@@ -81,11 +80,13 @@ export class LocalBackend implements Backend, PrefixCache {
     const { constraint, checked_tools } = rules;
     for (const tool of checked_tools) await this.#compile(parametersOf(tool), text.vocabulary, signal);
     const grammar = constraint === null ? null : await this.#compile(constraint, text.vocabulary, signal);
+    const thought = form === null ? null : thoughtBound(form, grammar !== null);
     const row = {
       model: model.name,
       adapter,
       grammar,
-      tokens: grammar === null ? null : text.vocabulary,
+      thought,
+      tokens: grammar === null && thought === null ? null : spellingOf(text.vocabulary),
       prompt_ids,
       sampling: resolveSampling([request.sampling, text.sampling, model.sampling], this.#random.seed()),
       logprobs: request.logprobs,
@@ -98,13 +99,11 @@ export class LocalBackend implements Backend, PrefixCache {
     const ended = AbortSignal.any([signal, left.signal]);
     const choices = Array.from({ length: request.choices }, (_, choice) => {
       const at_start = startsText(request.prompt);
-      const spoken = form === null ? NONE_SPOKEN : spokenMarks(text.vocabulary, form);
+      const spoken = form === null ? NONE_SPOKEN : spokenMarks(text.vocabulary);
       const words = new Words(text.vocabulary, { at_start, spoken }, request.stop);
-      // What has a form of its own is not looked into: it begins where the answer begins.
-      const reader =
-        form === null || request.constraint !== null
-          ? plainReader(choice)
-          : new ChatReader(choice, request, form, this.#random.callId);
+      const reader = isPlain(request, form)
+        ? plainReader(choice)
+        : new ChatReader(choice, request, form, this.#random.callId);
       const steps = choiceSteps(this.#scheduler.generate(withChoice(row, choice), ended), words, reader);
       if (constraint === null && checked_tools.length === 0) return steps;
       return checkedSteps(steps, (answer) => this.#check(checksOf(rules, answer), signal));
@@ -225,16 +224,21 @@ function startsText(prompt: Prompt): boolean {
 
 const NONE_SPOKEN: ReadonlyMap<number, Uint8Array> = new Map();
 
-/** The control tokens that a chat's answer is told apart by. */
-function spokenMarks({ names }: Vocabulary, { format, thoughts }: AnswerForm): ReadonlyMap<number, Uint8Array> {
-  // A token may be only the beginning of a mark.
-  const marks = marksOf(format, thoughts).join("\n");
-  const spoken = [...names].filter(([, name]) => name !== "" && marks.includes(name));
+/** The control tokens that a chat's answer is told apart by: their names are read, which otherwise are no text. */
+function spokenMarks({ names, marks }: Vocabulary): ReadonlyMap<number, Uint8Array> {
+  const spoken = [...marks].filter(([id]) => names.has(id));
   return new Map(spoken.map(([id, name]) => [id, new TextEncoder().encode(name)]));
 }
 
-function refuseUnheard({ reasoning }: GenerationRequest): void {
-  if (reasoning.tokens_max === null) return;
-  const state = "a thought cannot be ended after a number of tokens yet";
-  throw new Failure("unsupported", `Cannot use the budget of a thought: ${state}`, "reasoning");
+/** What has a form of its own, and nothing else with it, is not looked into: it begins where the answer begins. */
+function isPlain({ constraint, tools }: GenerationRequest, form: AnswerForm | null): form is null {
+  if (form === null) return true;
+  const { format, thought } = form;
+  return constraint !== null && tools.length === 0 && thought === null && format.content === null;
+}
+
+function thoughtBound({ thought }: AnswerForm, has_form: boolean): ThoughtBound | null {
+  if (thought === null || thought.tokens_max === null) return null;
+  const { open, close, is_open, tokens_max, end_ids, content_ids } = thought;
+  return { open, close, is_open, tokens_max, end_ids: has_form ? end_ids : [...end_ids, ...content_ids] };
 }

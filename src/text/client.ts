@@ -113,8 +113,10 @@ class WorkerClient implements TextClient, GrammarClient {
 
   async compile(constraint: Constraint, vocabulary: Vocabulary, signal: AbortSignal): Promise<CompiledGrammar> {
     const alphabet = spelledBytes(vocabulary);
-    const key = JSON.stringify([constraint, alphabet]);
-    const known = this.#grammars.get(key) ?? (await this.#call({ kind: "compile", constraint, alphabet }, signal));
+    const marks = [...new Set(vocabulary.marks.values())];
+    const key = JSON.stringify([constraint, alphabet, marks]);
+    const known =
+      this.#grammars.get(key) ?? (await this.#call({ kind: "compile", constraint, alphabet, marks }, signal));
     this.#grammars.delete(key);
     const [oldest] = this.#grammars.keys();
     if (this.#grammars.size >= GRAMMARS_MAX && oldest !== undefined) this.#grammars.delete(oldest);

@@ -61,7 +61,7 @@ function answer({ call, left }: ToText): TextAnswers[keyof TextAnswers] {
     case "encode_text":
       return open(call.path).encodeText(call.text, enough(call.tokens_max, left));
     case "compile":
-      return compileGrammar(call.constraint, new Set(call.alphabet));
+      return compileGrammar(call.constraint, new Set(call.alphabet), call.marks);
     case "check":
       return departure(call.constraint, call.text);
     case "encode_inputs":

@@ -25,7 +25,7 @@ import {
   sharedParameters,
   wishesOf,
 } from "./openai-parameters.ts";
-import { chatWishesOf, toolParameters } from "./openai-tools.ts";
+import { budgetParameters, chatWishesOf, toolParameters } from "./openai-tools.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -60,6 +60,7 @@ export const chatRequestSchema = strictObject(
     service_tier: optional(serviceTier),
     ...sharedParameters,
     ...toolParameters,
+    ...budgetParameters,
     ...noteParameters,
     response_format: responseFormat,
     logprobs: optional(Type.Boolean({ description: "Tell how likely each token of the answer was." })),

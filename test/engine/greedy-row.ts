@@ -10,5 +10,6 @@ export const GREEDY_ROW = {
   tokens_min: 0,
   stop_token_ids: [],
   grammar: null,
+  thought: null,
   urgency: AT_ONCE,
 };

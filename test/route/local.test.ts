@@ -35,6 +35,7 @@ class Letters implements TextClient {
         bytes: Uint8Array.from({ length: 256 }, (_, id) => 97 + (id % 26)),
         offsets: Uint32Array.from({ length: 257 }, (_, id) => id),
         names: new Map(),
+        marks: new Map(),
         strips_leading_space: false,
       },
       token_bytes_max: 3,
@@ -48,7 +49,7 @@ class Letters implements TextClient {
   async encodeChat(_: string, { messages }: Chat, reader?: Reader) {
     this.asked.push(messages);
     this.readers.push(reader);
-    return { token_ids: this.encoded, form: { format: formatNamed("hermes"), thoughts: [], open_thought: null } };
+    return { token_ids: this.encoded, form: { format: formatNamed("hermes"), thoughts: [], open_thought: null, thought: null } };
   }
 
   async encodeText(_: string, text: string, reader?: Reader) {

@@ -25,6 +25,7 @@ test.if(process.platform === "linux")("a thread that is ended gives back the mod
     stop_token_ids: [],
     adapter: null,
     grammar: null,
+    thought: null,
     tokens: null,
     urgency: AT_ONCE,
   };

@@ -41,7 +41,15 @@ function startWith(spawn: () => EnginePort, parts: EngineParts): EngineClient {
 
 function row(model: string, changes: Partial<RowRequest> = {}): RowRequest {
   const { prompt_ids } = fixture(model).expected;
-  const limits = { tokens_max: 20, tokens_min: 0, stop_token_ids: [], adapter: null, grammar: null, tokens: null };
+  const limits = {
+    tokens_max: 20,
+    tokens_min: 0,
+    stop_token_ids: [],
+    adapter: null,
+    grammar: null,
+    thought: null,
+    tokens: null,
+  };
   return { model, prompt_ids, sampling: GREEDY, logprobs: null, ...limits, urgency: AT_ONCE, ...changes };
 }
 
