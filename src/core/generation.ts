@@ -248,6 +248,8 @@ export interface Usage {
   /** How many of them needed not be computed. */
   readonly cached_tokens: number;
   readonly completion_tokens: number;
+  /** How many of those were a thought; null: nobody counted. */
+  readonly reasoning_tokens: number | null;
 }
 
 /** Where the time of an answer went, in milliseconds. */

@@ -17,6 +17,8 @@ import type { AnswerReader, PlacedToken, Said, Spoken } from "./answer.ts";
 export interface ChoiceStep {
   readonly tokens_drawn: number;
   readonly cached_tokens: number;
+  /** Of the whole choice, with its finish. */
+  readonly reasoning_tokens: number | null;
   readonly said: readonly Said[];
   readonly finish: { readonly reason: FinishReason; readonly stop_text: string | null } | null;
 }
@@ -31,12 +33,12 @@ export async function* choiceSteps(
     const { token_ids, cached_tokens } = progress;
     const spoken = words.push(progress);
     const is_last = progress.finish !== null || spoken.found !== null;
-    const { said, calls, is_full } = reader.read(spoken, is_last);
+    const { said, calls, reasoning_tokens, is_full } = reader.read(spoken, is_last);
     const ends_itself = is_full || (progress.finish === "stop" && spoken.found === null);
     const reason: FinishReason | null =
       ends_itself && calls > 0 ? "tool_calls" : spoken.found === null ? progress.finish : "stop";
     const finish = reason === null ? null : { reason, stop_text: spoken.found };
-    yield { tokens_drawn: token_ids.length, cached_tokens, said, finish };
+    yield { tokens_drawn: token_ids.length, cached_tokens, reasoning_tokens, said, finish };
     if (finish !== null) return;
   }
 }
@@ -78,12 +80,17 @@ export class Words {
 
   push({ token_ids, logprobs, finish }: RowStep): Spoken {
     const last = finish !== null;
-    const decoded = token_ids.map((id, index) => this.#decode(id, logprobs[index])).join("");
+    const starts: number[] = [];
+    const decode = (id: number, index: number) => {
+      starts.push(this.#decoded_units);
+      return this.#decode(id, logprobs[index]);
+    };
+    const decoded = token_ids.map(decode).join("");
     const checked = this.#stops.push(last ? decoded + this.#detokenizer.flush() : decoded);
     const ends = last && checked.found === null;
     const text = ends ? checked.text + this.#stops.flush() : checked.text;
     this.#sent_units += text.length;
-    return { text, tokens: this.#begun(ends), found: checked.found };
+    return { text, tokens: this.#begun(ends), starts, found: checked.found };
   }
 
   #decode(id: number, logprob: DrawnLogprob | undefined): string {

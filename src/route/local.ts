@@ -161,6 +161,7 @@ async function* answerEvents(
   let started = false;
   let cached_tokens = prompt_tokens;
   let completion_tokens = 0;
+  let reasoning_tokens: number | null = null;
   for await (const [choice, step] of interleave(choices)) {
     if (!started) {
       yield { kind: "start", prompt_tokens };
@@ -171,9 +172,11 @@ async function* answerEvents(
     completion_tokens += step.tokens_drawn;
     yield* step.said;
     const { finish } = step;
-    if (finish !== null) yield { kind: "finish", choice, ...finish };
+    if (finish === null) continue;
+    if (step.reasoning_tokens !== null) reasoning_tokens = (reasoning_tokens ?? 0) + step.reasoning_tokens;
+    yield { kind: "finish", choice, ...finish };
   }
-  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens } };
+  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens } };
 }
 
 /** Tells with the end where the time went. */

@@ -2,7 +2,7 @@
 
 import { Failure } from "../core/failure.ts";
 import type { ReasoningEffort, ReasoningWishes } from "../core/generation.ts";
-import { mentionsThoughts } from "./answer/formats.ts";
+import { mentionsThoughts } from "./answer/thoughts.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 
 export interface Effort {

@@ -45,7 +45,7 @@ export const EXPLANATION = {
     cached: { token_id: 8, text_before: "what is", text_after: " that" },
   },
 };
-export const USAGE = { prompt_tokens: 5, cached_tokens: 3, completion_tokens: 2 };
+export const USAGE = { prompt_tokens: 5, cached_tokens: 3, completion_tokens: 2, reasoning_tokens: null };
 /** The same in an answer. */
 export const USAGE_BODY = {
   prompt_tokens: 5,

@@ -49,7 +49,10 @@ class Letters implements TextClient {
   async encodeChat(_: string, { messages }: Chat, reader?: Reader) {
     this.asked.push(messages);
     this.readers.push(reader);
-    return { token_ids: this.encoded, form: { format: formatNamed("hermes"), thoughts: [], open_thought: null, thought: null } };
+    return {
+      token_ids: this.encoded,
+      form: { format: formatNamed("hermes"), thoughts: [], open_thought: null, thought: null },
+    };
   }
 
   async encodeText(_: string, text: string, reader?: Reader) {
@@ -122,7 +125,7 @@ test("an answer is one start, texts, one finish, and one end that counts its tok
     { kind: "finish", choice: 0, reason: "length", stop_text: null },
     {
       kind: "end",
-      usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 10 },
+      usage: { prompt_tokens: 3, cached_tokens: 0, completion_tokens: 10, reasoning_tokens: null },
       timing: { load_ms: expect.any(Number), prompt_ms: expect.any(Number), answer_ms: expect.any(Number) },
     },
   ]);

@@ -3,13 +3,14 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
-import type {
-  AssistantMessage,
-  FinishReason,
-  GenerationEvent,
-  GenerationRequest,
-  Message,
-  SamplingWishes,
+import {
+  ALL_TOKENS,
+  type AssistantMessage,
+  type FinishReason,
+  type GenerationEvent,
+  type GenerationRequest,
+  type Message,
+  type SamplingWishes,
 } from "../../core/generation.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
 import { counted, readEvent } from "./event-json.ts";
@@ -36,7 +37,7 @@ export const anthropicDialect: Dialect = {
     const body = {
       model,
       stream: true,
-      max_tokens: request.tokens_max ?? TOKENS_MAX_DEFAULT + (request.reasoning.tokens_max ?? 0),
+      max_tokens: request.tokens_max ?? TOKENS_MAX_DEFAULT + (thoughtTokens(request) ?? 0),
       ...(system === "" ? {} : { system }),
       messages,
       ...spokenSampling(request, SPOKEN),
@@ -128,8 +129,15 @@ function toolsOf({ tools, tool_choice, parallel_tool_calls }: GenerationRequest)
 
 const CHOICES = { auto: "auto", none: "none", required: "any", named: "tool" } as const;
 
-function thinkingOf({ reasoning: { effort, tokens_max } }: GenerationRequest): object {
-  if (effort === "none") return { thinking: { type: "disabled" } };
+/** Of a thought, where the caller bounds it. */
+function thoughtTokens({ reasoning: { tokens_max } }: GenerationRequest): number | null {
+  return tokens_max === ALL_TOKENS ? null : tokens_max;
+}
+
+function thinkingOf(request: GenerationRequest): object {
+  const { effort } = request.reasoning;
+  const tokens_max = thoughtTokens(request);
+  if (effort === "none" || tokens_max === 0) return { thinking: { type: "disabled" } };
   if (effort === null && tokens_max === null) return {};
   const thinking = tokens_max === null ? { type: "adaptive" } : { type: "enabled", budget_tokens: tokens_max };
   // Its least effort is "low".

@@ -1,7 +1,7 @@
-/** How the families of models write thoughts and tool calls: the marks around them. A chat template's own text tells which. */
+/** How the families of models write their answers: the marks around calls and content. A chat template's own text tells which. */
 
 import { Failure } from "../../core/failure.ts";
-import type { CallStyle, FieldStyle, ThoughtForm } from "../../core/grammar.ts";
+import type { CallStyle, FieldStyle } from "../../core/grammar.ts";
 
 export interface Marks {
   readonly open: string;
@@ -53,48 +53,6 @@ export function formatNamed(name: string): AnswerFormat {
   throw new Failure("invalid_request", `Cannot use the answer format: ${state}`, "answer_format");
 }
 
-/** The thoughts that `template` speaks of; `<think>` always: models use it that learned it from others. */
-export function thoughtMarksOf(template: string): readonly Marks[] {
-  return THOUGHTS.filter(({ open, close }) => {
-    return open === "<think>" || template.includes(open.slice(1)) || template.includes(close);
-  });
-}
-
-/** Whether a model with this template may think where it is not told to. */
-export function mentionsThoughts(template: string): boolean {
-  return template.includes("<|channel|>") || THOUGHTS.some((marks) => speaksOf(template, marks));
-}
-
-function speaksOf(template: string, { open, close }: Marks): boolean {
-  // <|end|> ends turns elsewhere.
-  return [open, close].some((mark) => mark !== "<|end|>" && template.includes(mark));
-}
-
-/** The thought that `prompt` has begun for the answer. */
-export function openThought(prompt: string, marks: readonly Marks[]): Marks | null {
-  const end = prompt.trimEnd();
-  return marks.find(({ open }) => end.endsWith(open)) ?? null;
-}
-
-/** The thought that an answer may begin with: `prompt` has begun it, or has not ended it. */
-export function thoughtForm(
-  { name }: AnswerFormat,
-  template: string,
-  prompt: string,
-  open_thought: Marks | null,
-): ThoughtForm | null {
-  if (name === "harmony") return { ...ANALYSIS, is_open: prompt.endsWith(ANALYSIS.open) };
-  if (open_thought !== null) return { ...open_thought, is_open: true, behind: "" };
-  const marks = THOUGHTS.find((marks) => speaksOf(template, marks));
-  if (marks === undefined || prompt.trimEnd().endsWith(marks.close)) return null;
-  return { ...marks, is_open: false, behind: "" };
-}
-
-/** What ends a thought that its model does not end, and leads to what comes behind it. */
-export function thoughtEnd({ close, behind }: ThoughtForm): string {
-  return behind === "" ? `\n${close}\n\n` : close + behind;
-}
-
 /** Every mark of an answer: a tokenizer may hold it as a control token, which otherwise has no text. */
 export function marksOf(format: AnswerFormat, thoughts: readonly Marks[]): readonly string[] {
   const calls = format.calls.flatMap(({ opens, between, closes }) => [...opens, ...between, ...closes]);
@@ -126,21 +84,6 @@ const INNER_MARKS = [
 ];
 
 const HARMONY_MARKS = ["<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|eom|>"];
-
-const THOUGHTS: readonly Marks[] = [
-  { open: "<think>", close: "</think>" },
-  { open: "<thinking>", close: "</thinking>" },
-  { open: "<seed:think>", close: "</seed:think>" },
-  { open: "[THINK]", close: "[/THINK]" },
-  { open: "<|START_THINKING|>", close: "<|END_THINKING|>" },
-  { open: "<|inner_prefix|>", close: "<|inner_suffix|>" },
-  { open: "<|channel>thought", close: "<channel|>" },
-  { open: "<|think|>", close: "<|end|>" },
-  { open: "Here are my reasoning steps:", close: "[BEGIN FINAL RESPONSE]" },
-];
-
-/** Harmony's thoughts are a message of their own. */
-const ANALYSIS = { open: "<|channel|>analysis<|message|>", close: "<|end|>", behind: "<|start|>assistant" } as const;
 
 const DEEPSEEK_MARKS: CallMarks = {
   opens: ["<｜tool▁calls▁begin｜>", "<｜tool▁calls｜>", "<｜tool▁call▁begin｜>"],
@@ -195,7 +138,7 @@ const DSML_PARAMETERS: FieldStyle = {
 };
 
 /** The most telling evidence first. */
-const ANSWER_FORMATS: readonly AnswerFormat[] = [
+export const ANSWER_FORMATS: readonly AnswerFormat[] = [
   format("harmony", ["<|channel|>"], {
     channels: "harmony",
     content: { open: "<|channel|>final<|message|>", close: "" },
