@@ -27,8 +27,25 @@ export interface AssistantMessage {
   readonly tool_calls: readonly ToolCall[];
 }
 
+/** A picture among the words of a user. */
+export interface PlacedImage {
+  /** UTF-16 units of the content before it. */
+  readonly at: number;
+  readonly source:
+    | { readonly kind: "url"; readonly url: string }
+    | { readonly kind: "data"; readonly media_type: string; readonly base64: string };
+}
+
+export interface UserMessage {
+  readonly role: "user";
+  readonly content: string;
+  /** In the order of their places; absent where there are none. */
+  readonly images?: readonly PlacedImage[];
+}
+
 export type Message =
-  | { readonly role: "system" | "user"; readonly content: string }
+  | { readonly role: "system"; readonly content: string }
+  | UserMessage
   | AssistantMessage
   | { readonly role: "tool"; readonly content: string; readonly tool_call_id: string };
 

@@ -139,6 +139,7 @@ export class LocalBackend implements Backend, PrefixCache {
 
   async #acquire(request: GenerationRequest, signal: AbortSignal): Promise<Lease> {
     const { model } = this.#catalog.choose(request.model, request.adapter);
+    refuseImages(request.prompt, model.name);
     mustAnswer(model.name, await this.#text.load(model.path));
     return await this.#scheduler.acquire(model, signal, request.keep_s);
   }
@@ -201,6 +202,12 @@ async function* timed(
 function withChoice<Row extends { readonly sampling: Sampling }>(row: Row, choice: number): Row {
   const { seed } = row.sampling;
   return { ...row, sampling: { ...row.sampling, seed: choice === 0 ? seed : mix(seed, choice) } };
+}
+
+function refuseImages(prompt: Prompt, model: string): void {
+  if (prompt.kind !== "messages") return;
+  if (!prompt.messages.some((message) => message.role === "user" && message.images !== undefined)) return;
+  throw new Failure("unsupported", `Cannot look at images: model "${model}" reads text only`, "messages");
 }
 
 /** Ids that the model's logits do not have. */

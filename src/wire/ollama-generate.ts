@@ -4,6 +4,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { Prompt } from "../core/generation.ts";
 import { answerProperties, type Said } from "./ollama-answer.ts";
+import { imagesOf, ollamaImages } from "./ollama-images.ts";
 import {
   EXAMPLE_MODEL,
   type OllamaAsked,
@@ -19,7 +20,6 @@ const REFUSED = {
   suffix: "text behind the answer is not supported",
   template: 'the model\'s own chat template is used, or none with "raw": true',
   context: "tokens of an earlier answer are not taken, send the talk to /api/chat",
-  images: "images are not supported yet",
 } as const;
 
 const refusedText = (name: keyof typeof REFUSED) =>
@@ -33,7 +33,7 @@ export const ollamaGenerateSchema = strictObject(
     suffix: refusedText("suffix"),
     template: refusedText("template"),
     context: optional(Type.Array(Type.Integer(), { description: `Must be empty: ${REFUSED.context}.` })),
-    images: optional(Type.Array(Type.String(), { description: `Must be empty: ${REFUSED.images}.` })),
+    images: ollamaImages,
     ...ollamaShared,
   },
   ["width", "height", "steps"],
@@ -51,12 +51,13 @@ export function readOllamaGenerate(body: GenerateRequest, request_id: string): O
   };
 }
 
-function promptOf({ prompt, system, raw, think }: GenerateRequest): Prompt {
+function promptOf({ prompt, system, raw, think, images }: GenerateRequest): Prompt {
   const text = prompt ?? "";
   if (!raw) {
     const before = system ? [{ role: "system", content: system } as const] : [];
-    return { kind: "messages", messages: [...before, { role: "user", content: text }] };
+    return { kind: "messages", messages: [...before, { role: "user", content: text, ...imagesOf(images, "images") }] };
   }
+  refuseUnlessEmpty("images", images, 'a prompt that is "raw" has no place for them');
   refuseUnlessEmpty("system", system, 'a prompt that is "raw" has no place for it');
   if (typeof think !== "boolean" && typeof think !== "string") return { kind: "text", text };
   throw new Failure("invalid_request", 'Cannot use "think": a prompt that is "raw" has no switch for it', "think");

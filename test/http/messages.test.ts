@@ -17,8 +17,12 @@ describe("refused by name", () => {
     [{ seed: 1 }, 'Cannot use "seed": there is no such parameter'],
     [{ mcp_servers: [] }, 'Cannot use "mcp_servers": it is not supported yet'],
     [
-      user({ type: "image", source: {} }),
-      'Cannot use "messages[0].content[0].type": "image" is not supported yet, expected "text" or "tool_result"',
+      user({ type: "document", source: {} }),
+      'Cannot use "messages[0].content[0].type": "document" is not supported yet, expected "text", "image" or "tool_result"',
+    ],
+    [
+      user({ type: "image", source: { type: "file", file_id: "f" } }),
+      'Cannot use "messages[0].content[0].source.type": "file" is not supported yet, expected "base64" or "url"',
     ],
     [
       user({ type: "tool_result", tool_use_id: "a", content: [{ type: "image", source: {} }] }),

@@ -38,7 +38,7 @@ function missing(param: string, expected: string): Refused {
 }
 
 const ROLES = '"system", "developer", "user", "assistant" or "tool"';
-const CONTENT = "a text or an array of text parts that is not empty";
+const CONTENT = "a text or an array of parts that is not empty";
 const CALL = { id: "call_1", type: "function", function: { name: "f", arguments: "{}" } };
 const TOOL = { type: "function", function: { name: "f" } };
 const user = (content: unknown) => ({ messages: [{ role: "user", content }] });
@@ -151,22 +151,25 @@ describe("a chat is refused for", () => {
     [{ metadata: { a: 1 } }, wrong("metadata.a", "expected a text, found 1")],
     [{ messages: [{ role: "user", content: "x", mood: 1 }] }, wrong("messages[0].mood", "there is no such parameter")],
     [user(null), wrong("messages[0].content", `expected ${CONTENT}, found null`)],
-    [
-      user([]),
-      wrong("messages[0].content", "expected an array of text parts that is not empty, found an array of 0 items"),
-    ],
+    [user([]), wrong("messages[0].content", "expected an array of parts that is not empty, found an array of 0 items")],
     [
       user([{ type: "image_url", image_url: { url: "data:," } }]),
-      notYet("messages[0].content[0].type", '"image_url" is not supported yet, expected "text"'),
+      wrong(
+        "messages[0].content[0].image_url.url",
+        'expected an address or a data URL of an image in base64, found "data:,"',
+      ),
     ],
     [
       user([
         { type: "text", text: "x" },
         { type: "input_audio", input_audio: {} },
       ]),
-      notYet("messages[0].content[1].type", '"input_audio" is not supported yet, expected "text"'),
+      notYet("messages[0].content[1].type", '"input_audio" is not supported yet, expected "text" or "image_url"'),
     ],
-    [user([{ type: "poem", text: "x" }]), wrong("messages[0].content[0].type", 'expected "text", found "poem"')],
+    [
+      user([{ type: "poem", text: "x" }]),
+      wrong("messages[0].content[0].type", 'expected "text" or "image_url", found "poem"'),
+    ],
     [user([{ type: "text" }]), missing("messages[0].content[0].text", "a text")],
     [user([{ type: "text", text: "x", tone: 1 }]), wrong("messages[0].content[0].tone", "there is no such parameter")],
   ];

@@ -14,6 +14,7 @@ import {
 } from "../../core/generation.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
 import { counted, readEvent } from "./event-json.ts";
+import { type Piece, piecesOf } from "./seen-words.ts";
 import { spokenSampling, unspoken } from "./spoken-wishes.ts";
 import { SignedThoughts } from "./thoughts.ts";
 import { faltering } from "./upstream-failure.ts";
@@ -79,14 +80,27 @@ function turnsOf(messages: readonly Message[]): readonly Turn[] {
     const before = turns.at(-1);
     const results = before?.role === "user" && Array.isArray(before.content) ? before.content : null;
     if (results !== null) results.push(...blocksOf(message));
-    else turns.push({ role: "user", content: message.role === "tool" ? blocksOf(message) : message.content });
+    else turns.push({ role: "user", content: isPlain(message) ? message.content : blocksOf(message) });
   }
   return turns;
 }
 
-function blocksOf(message: Exclude<Message, AssistantMessage>): object[] {
-  if (message.role !== "tool") return message.content === "" ? [] : [{ type: "text", text: message.content }];
+type Asked = Extract<Message, { role: "user" | "tool" }>;
+
+function isPlain(message: Asked): boolean {
+  return message.role === "user" && message.images === undefined;
+}
+
+function blocksOf(message: Asked): object[] {
+  if (message.role === "user") return piecesOf(message).map(blockOf);
   return [{ type: "tool_result", tool_use_id: message.tool_call_id, content: message.content }];
+}
+
+function blockOf(piece: Piece): object {
+  if (piece.kind === "text") return { type: "text", text: piece.text };
+  const { source } = piece;
+  if (source.kind === "url") return { type: "image", source: { type: "url", url: source.url } };
+  return { type: "image", source: { type: "base64", media_type: source.media_type, data: source.base64 } };
 }
 
 function assistantTurn({ content, reasoning, tool_calls }: AssistantMessage): Turn {
