@@ -60,9 +60,12 @@ export class Profiles implements ProfileDesk {
     return { profile, preloads: profile.auto_load ? await this.#keeper.preload() : [] };
   }
 
-  #check({ name, model }: ProfileWords, before: Profile | null): void {
+  #check({ name, model, adapter }: ProfileWords, before: Profile | null): void {
     if (!this.#models.has(model)) {
       throw new Failure("invalid_request", `Cannot use "model": "${model}" is no model of this machine`, "model");
+    }
+    if (adapter !== null && !this.#models.has(`${model}:${adapter}`)) {
+      throw new Failure("invalid_request", `Cannot use "adapter": there is none named "${adapter}"`, "adapter");
     }
     const taken = this.#models.has(name)
       ? "a model"

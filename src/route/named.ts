@@ -62,6 +62,7 @@ function inFull(request: GenerationRequest, { model, profile }: Meaning): Genera
       temperature: sampling.temperature ?? profile.temperature,
       top_p: sampling.top_p ?? profile.top_p,
     },
+    adapter: request.adapter ?? profile.adapter,
     tokens_max: request.tokens_max ?? profile.max_tokens,
     template_options: { ...profile.template_options, ...request.template_options },
     context_tokens_max: request.context_tokens_max ?? profile.context_length,

@@ -44,6 +44,7 @@ export class StoredProfiles implements ProfileStore {
 
   #read(): readonly Profile[] {
     const rows = this.#store.tables.select().from(profiles).orderBy(profiles.id).all();
-    return rows.map(({ id, words }) => ({ ...words, id }));
+    // Those of older versions have no adapter.
+    return rows.map(({ id, words }) => ({ ...words, adapter: words.adapter ?? null, id }));
   }
 }

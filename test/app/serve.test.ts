@@ -115,6 +115,13 @@ test("an adapter that came while the server runs is asked for by its name, and u
   expect(odd).not.toBe(plain ?? "");
   expect(await say(MODEL, "odd")).toBe(odd ?? "");
   expect(await say(MODEL)).toBe(plain ?? "");
+  const profile = async (adapter: string) => {
+    const body = JSON.stringify({ name: adapter, model: MODEL, adapter });
+    const headers = { "content-type": "application/json" };
+    return (await fetch(new URL("/api/profiles", client.baseURL), { method: "POST", headers, body })).status;
+  };
+  expect([await profile("odd"), await profile("even")]).toEqual([200, 400]);
+  expect(await say("odd")).toBe(odd ?? "");
   await expect(say(`${MODEL}:odd`, "even")).rejects.toThrow(
     `400 Cannot use "adapter": "model" names "odd", found "even"`,
   );
