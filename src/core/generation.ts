@@ -52,6 +52,8 @@ export type Message =
 export type Prompt =
   | { readonly kind: "messages"; readonly messages: readonly Message[] }
   | { readonly kind: "text"; readonly text: string }
+  /** The answer stands between two texts. */
+  | { readonly kind: "fill"; readonly before: string; readonly behind: string }
   | { readonly kind: "tokens"; readonly token_ids: readonly number[] };
 
 export interface TokenBias {

@@ -45,6 +45,11 @@ export async function readPrompt(
       const token_ids = await client.encodeText(path, prompt.text, reader);
       return { prompt_ids: fitting(token_ids, loaded, "prompt", reader.tokens_max), form: null };
     }
+    case "fill": {
+      refuseOversize([prompt.before, prompt.behind], text, loaded);
+      const token_ids = await client.encodeFill(path, prompt, reader);
+      return { prompt_ids: fitting(token_ids, loaded, "prompt", reader.tokens_max), form: null };
+    }
     case "tokens":
       return { prompt_ids: fitting(prompt.token_ids, loaded, "prompt", Number.POSITIVE_INFINITY), form: null };
   }
@@ -52,7 +57,7 @@ export async function readPrompt(
 
 /** What a raw prompt says; of token ids what they add to a text. */
 export function promptText(prompt: Prompt, vocabulary: Vocabulary): string {
-  assert(prompt.kind !== "messages", "no dialect echoes a chat");
+  assert(prompt.kind === "text" || prompt.kind === "tokens", "only what is continued is echoed");
   if (prompt.kind === "text") return prompt.text;
   const words = new Detokenizer(vocabulary, { at_start: true });
   return words.push(prompt.token_ids) + words.flush();

@@ -7,6 +7,7 @@ import type {
   EncodedChat,
   EncodedInput,
   FromText,
+  Gap,
   Input,
   TextAnswers,
   TextCall,
@@ -21,6 +22,8 @@ export interface TextClient {
   encodeChat(path: string, chat: Chat, reader?: Reader): Promise<EncodedChat>;
   /** Special tokens in the text are recognised, and the model's own beginning token is put in front, as its tokenizer says. */
   encodeText(path: string, text: string, reader?: Reader): Promise<number[]>;
+  /** As a model is asked to fill in; throws where it was not taught to. */
+  encodeFill(path: string, gap: Gap, reader?: Reader): Promise<number[]>;
   /** Frees what `load` made; the next call makes it again. */
   forget(path: string): void;
   /** Each on its own within `tokens_max`; what is beyond is cut. */
@@ -105,6 +108,10 @@ class WorkerClient implements TextClient, GrammarClient {
 
   encodeText(path: string, text: string, { tokens_max, signal } = ANYONE): Promise<number[]> {
     return this.#call({ kind: "encode_text", path, text, tokens_max }, signal);
+  }
+
+  encodeFill(path: string, { before, behind }: Gap, { tokens_max, signal } = ANYONE): Promise<number[]> {
+    return this.#call({ kind: "encode_fill", path, gap: { before, behind }, tokens_max }, signal);
   }
 
   encodeInputs(path: string, inputs: readonly Input[], { tokens_max, signal }: Reader): Promise<EncodedInput[]> {

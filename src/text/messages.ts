@@ -2,7 +2,7 @@
 
 import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
-import type { GenerationWishes, Message } from "../core/generation.ts";
+import type { GenerationWishes, Message, Prompt } from "../core/generation.ts";
 import type { CompiledGrammar, Constraint, ThoughtForm } from "../core/grammar.ts";
 import type { Purpose } from "../core/purpose.ts";
 import type { AnswerFormat, Marks } from "./answer/formats.ts";
@@ -42,6 +42,7 @@ export type TextCall =
       readonly tokens_max: number;
     }
   | { readonly kind: "encode_text"; readonly path: string; readonly text: string; readonly tokens_max: number }
+  | { readonly kind: "encode_fill"; readonly path: string; readonly gap: Gap; readonly tokens_max: number }
   /** `alphabet`: the bytes that the model's tokens can spell one by one. `marks`: tokens that are not spelled. */
   | {
       readonly kind: "compile";
@@ -85,6 +86,9 @@ export interface BoundThought extends ThoughtForm {
   readonly content_ids: readonly number[];
 }
 
+/** A text that lacks something within it. */
+export type Gap = Pick<Extract<Prompt, { kind: "fill" }>, "before" | "behind">;
+
 /** A text, or a query with what may answer it, for a model that reads. */
 export type Input = string | readonly [string, string];
 
@@ -100,6 +104,7 @@ export interface TextAnswers {
   readonly forget: readonly [];
   readonly encode_chat: EncodedChat;
   readonly encode_text: number[];
+  readonly encode_fill: number[];
   readonly compile: CompiledGrammar;
   /** How the text departs from what it must be, or null. */
   readonly check: string | null;

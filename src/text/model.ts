@@ -15,7 +15,7 @@ import { type Effort, effortOf } from "./effort.ts";
 import { readFolder } from "./folder.ts";
 import { readGgufSource } from "./gguf-source.ts";
 import { type InputEncoder, inputEncoder } from "./inputs.ts";
-import type { AnswerForm, Chat, EncodedChat, EncodedInput, Input, TextModel, Vocabulary } from "./messages.ts";
+import type { AnswerForm, Chat, EncodedChat, EncodedInput, Gap, Input, TextModel, Vocabulary } from "./messages.ts";
 import type { TextSource } from "./source.ts";
 import { type IsEnough, Tokenizer } from "./tokenizer.ts";
 import { templateChat } from "./tool-prompt.ts";
@@ -88,6 +88,12 @@ export class LoadedText {
     return this.#tokenizer.encode(text, isEnough);
   }
 
+  encodeFill({ before, behind }: Gap, tokens_max: number, hasLeft: () => boolean): number[] {
+    const [opens, parts, closes] = fillMarks(this.#tokenizer);
+    const encode = (text: string) => this.#tokenizer.encodeBare(text, tokens_max, hasLeft).ids;
+    return [...this.#tokenizer.around.before, opens, ...encode(before), parts, ...encode(behind), closes];
+  }
+
   /** For a model that reads, each input in at most `tokens_max`. */
   encodeInputs(inputs: readonly Input[], tokens_max: number, hasLeft: () => boolean): EncodedInput[] {
     assert(this.#purpose.kind !== "chat", "only a model that reads is given inputs");
@@ -112,6 +118,21 @@ export class LoadedText {
     const known = endOfTurnIds(this.#tokenizer.added_tokens);
     return [...new Set([...this.#source.end_token_ids, ...named, ...known])].sort((a, b) => a - b);
   }
+}
+
+/** Tokens before what stands before, before what stands behind, and before the answer; a model has one of these triples. */
+const FILL_MARKS = [
+  ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
+  ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
+  ["<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"],
+] as const;
+
+function fillMarks(tokenizer: Tokenizer): readonly [number, number, number] {
+  for (const [before, between, behind] of FILL_MARKS) {
+    const ids = [tokenizer.idOf(before), tokenizer.idOf(between), tokenizer.idOf(behind)] as const;
+    if (ids[0] !== null && ids[1] !== null && ids[2] !== null) return [ids[0], ids[1], ids[2]];
+  }
+  throw new Failure("unsupported", 'Cannot use "suffix": the model has no tokens to fill in', "suffix");
 }
 
 function longestOf({ offsets }: Vocabulary): number {

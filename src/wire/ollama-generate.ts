@@ -17,7 +17,6 @@ import { optional, strictObject } from "./schema.ts";
 
 /** What is not supported, and why: clients send these empty. */
 const REFUSED = {
-  suffix: "text behind the answer is not supported",
   template: 'the model\'s own chat template is used, or none with "raw": true',
   context: "tokens of an earlier answer are not taken, send the talk to /api/chat",
 } as const;
@@ -30,7 +29,9 @@ export const ollamaGenerateSchema = strictObject(
     prompt: optional(Type.String({ description: "None loads the model, or unloads it." })),
     system: optional(Type.String({ description: "Stands before the prompt as a message of its own." })),
     raw: optional(Type.Boolean({ description: "The prompt is continued as it is, without a chat template." })),
-    suffix: refusedText("suffix"),
+    suffix: optional(
+      Type.String({ description: "What stands behind the answer, for models that know how to fill in." }),
+    ),
     template: refusedText("template"),
     context: optional(Type.Array(Type.Integer(), { description: `Must be empty: ${REFUSED.context}.` })),
     images: ollamaImages,
@@ -51,8 +52,13 @@ export function readOllamaGenerate(body: GenerateRequest, request_id: string): O
   };
 }
 
-function promptOf({ prompt, system, raw, think, images }: GenerateRequest): Prompt {
+function promptOf({ prompt, system, raw, think, images, suffix }: GenerateRequest): Prompt {
   const text = prompt ?? "";
+  if (suffix) {
+    const bare = { system, images, think };
+    for (const [name, value] of Object.entries(bare)) refuseUnlessEmpty(name, value, 'with "suffix" it has no place');
+    return { kind: "fill", before: text, behind: suffix };
+  }
   if (!raw) {
     const before = system ? [{ role: "system", content: system } as const] : [];
     return { kind: "messages", messages: [...before, { role: "user", content: text, ...imagesOf(images, "images") }] };

@@ -217,14 +217,34 @@ describe("a completion is refused for", () => {
 });
 
 test("each of OpenAI's other parameters is refused by name", async () => {
-  for (const name of "audio function_call functions modalities prediction verbosity web_search_options".split(" ")) {
+  for (const name of "audio function_call functions moderation prediction web_search_options".split(" ")) {
     for (const value of [null, 1, false]) {
       expect(await refusal(CHAT, { ...HI, [name]: value })).toEqual(notYet(name));
     }
   }
-  for (const name of ["suffix", "user"]) {
-    expect(await refusal(COMPLETIONS, { ...SAY, [name]: 1 })).toEqual(notYet(name));
-  }
+  expect(await refusal(CHAT, { ...HI, modalities: ["audio"] })).toEqual(
+    notYet("modalities[0]", '"audio" is not supported yet, expected "text"'),
+  );
+  expect(await refusal(CHAT, { ...HI, verbosity: "low" })).toEqual(
+    notYet("verbosity", '"low" is not supported yet, expected "medium"'),
+  );
+  const obfuscated = { stream: true, stream_options: { include_obfuscation: true } };
+  expect(await refusal(CHAT, { ...HI, ...obfuscated })).toEqual(
+    wrong("stream_options.include_obfuscation", "expected false, found true"),
+  );
+  expect(await refusal(COMPLETIONS, { prompt: [1], model: "tiny", suffix: "x" })).toEqual(
+    wrong("suffix", "prompts of token ids are taken as they are"),
+  );
+  expect(await refusal(COMPLETIONS, { ...SAY, suffix: "x", echo: true })).toEqual(
+    wrong("suffix", 'with "echo" it has no place'),
+  );
+});
+
+test("what asks for nothing but the plain answer is taken", async () => {
+  const { post } = serverOf(new ScriptedBackend());
+  const plain = { stream: true, stream_options: { include_obfuscation: false }, user: "ada" };
+  expect((await post(CHAT, { ...HI, ...plain, modalities: ["text"], verbosity: "medium" })).status).toBe(200);
+  expect((await post(COMPLETIONS, { ...SAY, ...plain })).status).toBe(200);
 });
 
 describe("a body is refused that", () => {

@@ -45,6 +45,7 @@ let hermes: ScriptedModel;
 let mistral: ScriptedModel;
 let thinker: ScriptedModel;
 let solar: ScriptedModel;
+let filler: ScriptedModel;
 let listening: Listening;
 let client: OpenAI;
 
@@ -57,12 +58,13 @@ beforeAll(() => {
   mistral = scriptedModel(folder("mistral"), MISTRAL, ["[TOOL_CALLS]"]);
   thinker = scriptedModel(folder("thinker"), THINKER);
   solar = scriptedModel(folder("solar"), SOLAR);
+  filler = scriptedModel(folder("filler"), "{{ messages }}", ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"]);
   listening = listen(hermes.server.app, { host: "127.0.0.1", port: 0 });
   client = new OpenAI({ baseURL: `${listening.url}/v1`, apiKey: "none", maxRetries: 0 });
 });
 
 beforeEach(() => {
-  for (const { answers, prompts, prompt_ids } of [hermes, mistral, thinker, solar]) {
+  for (const { answers, prompts, prompt_ids } of [hermes, mistral, thinker, solar, filler]) {
     for (const list of [answers, prompts, prompt_ids]) list.length = 0;
   }
 });
@@ -73,6 +75,7 @@ afterAll(async () => {
   await mistral[Symbol.asyncDispose]();
   await thinker[Symbol.asyncDispose]();
   await solar[Symbol.asyncDispose]();
+  await filler[Symbol.asyncDispose]();
 });
 
 async function whole(body: object, model = hermes): Promise<Whole> {
@@ -368,6 +371,23 @@ describe("the budget of a thought", () => {
       'Cannot use "thinking_budget": "thinking_token_budget" says 6, found 5',
     );
   });
+});
+
+test("a gap is filled by a model that has tokens for it, and by no other", async () => {
+  const asked = { model: "tiny", prompt: "def f(", suffix: "return <|end|>1" };
+  filler.answers.push("x):");
+  const response = await filler.server.post("/v1/completions", asked);
+  expect((await response.json()) as Whole).toMatchObject({ choices: [{ text: "x):" }] });
+  filler.answers.push("y");
+  const generate = { model: "tiny", prompt: "a", suffix: "b", stream: false };
+  expect(await (await filler.server.post("/api/generate", generate)).json()).toMatchObject({ response: "y" });
+  expect(filler.prompts).toEqual([
+    "<fim_prefix>def f(<fim_suffix>return <|end|>1<fim_middle>",
+    "<fim_prefix>a<fim_suffix>b<fim_middle>",
+  ]);
+  const refused = await hermes.server.post("/v1/completions", asked);
+  expect(refused.status).toBe(400);
+  expect((await readProblem(refused)).error.message).toBe('Cannot use "suffix": the model has no tokens to fill in');
 });
 
 test("what callers say of themselves is taken", async () => {

@@ -61,6 +61,10 @@ class Letters implements TextClient {
     return this.encoded;
   }
 
+  async encodeFill() {
+    return this.encoded;
+  }
+
   forget() {}
 
   async encodeInputs() {

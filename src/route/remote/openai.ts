@@ -59,6 +59,8 @@ function promptOf({ prompt }: GenerationRequest): object {
       return { messages: prompt.messages.map(spoken) };
     case "text":
       return { prompt: prompt.text };
+    case "fill":
+      return { prompt: prompt.before, suffix: prompt.behind };
     case "tokens":
       return { prompt: prompt.token_ids };
   }
