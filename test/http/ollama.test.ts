@@ -138,7 +138,7 @@ describe("a request", () => {
   });
 
   test("with what is not supported is refused by its name, and taken where that is empty", async () => {
-    const wishes = { suffix: "x", template: "x", context: [1] };
+    const wishes = { template: "x", context: [1] };
     for (const [name, value] of Object.entries(wishes)) {
       expect(await refusal("/api/generate", { ...PROMPT, [name]: value })).toStartWith(`400 Cannot use "${name}": `);
     }

@@ -69,7 +69,6 @@ const SHARED: [object, Refused][] = [
     { stream: true, stream_options: { include_usage: null } },
     wrong("stream_options.include_usage", "expected true or false, found null"),
   ],
-  [{ stream: true, stream_options: { include_obfuscation: false } }, notYet("stream_options.include_obfuscation")],
   [{ stream: true, stream_options: { more: 1 } }, wrong("stream_options.more", "there is no such parameter")],
   [{ warmth: 1.1 }, wrong("warmth", "there is no such parameter")],
   [{ typical_p: 1.1 }, wrong("typical_p", "expected a number from 0 to 1, found 1.1")],
