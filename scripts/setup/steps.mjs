@@ -91,28 +91,33 @@ const encoder = stamped("encoder", ["scripts/requirements-encoder.txt"], ["build
   },
 });
 
-const python = stamped("python", ["scripts/requirements-oracle.txt"], ["build/python/mlx_lm/__init__.py"], {
-  title: "installing the Python packages the tests compare with (330 MB)",
-  tools: ["python", "pip", "oraclePython"],
-  async run(scratch) {
-    const folder = join(scratch, "python");
-    const lock = [
-      "--no-deps",
-      "--require-hashes",
-      "--only-binary",
-      ":all:",
-      "-r",
-      inRoot("scripts/requirements-oracle.txt"),
-    ];
-    await runPip("install the Python packages", ["install", "--quiet", "--target", folder, ...lock]);
-    replaceFolder(folder, inRoot("build/python"), scratch);
-  },
-});
+const python = pythonPackages("python", "oracle", "build/python/mlx_lm/__init__.py", "compare with (330 MB)");
+const clients = pythonPackages(
+  "clients",
+  "clients",
+  "build/clients/litellm/__init__.py",
+  "call the server by (380 MB)",
+);
 
 /** What the tests compare Bunsen with and try it on; a start does not need it. */
-export const ORACLES = [python, encoder];
+export const ORACLES = [python, clients, encoder];
 
 export const STEPS = IS_MAC ? [homebrew, packages, model] : [packages, mlx, model, native];
+
+/** What a requirements file locks, in a folder of its own. */
+function pythonPackages(name, requirements, output, use) {
+  const file = `scripts/requirements-${requirements}.txt`;
+  return stamped(name, [file], [output], {
+    title: `installing the Python packages the tests ${use}`,
+    tools: ["python", "pip", "oraclePython"],
+    async run(scratch) {
+      const folder = join(scratch, name);
+      const lock = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", inRoot(file)];
+      await runPip("install the Python packages", ["install", "--quiet", "--target", folder, ...lock]);
+      replaceFolder(folder, inRoot("build", name), scratch);
+    },
+  });
+}
 
 /**
  * A step that is done while its inputs are what they were and its outputs are there in the same sizes.

@@ -18,8 +18,8 @@ export async function readText(request: Request, protocol: Protocol = "openai"):
   // Only JSON's type makes a browser ask before it sends a foreign page's request.
   const type = request.headers.get("content-type");
   const essence = type?.split(";")[0]?.trim().toLowerCase();
-  const is_curl = protocol === "ollama" && essence === CURL_TYPE && request.headers.get("origin") === null;
-  if (essence !== "application/json" && !is_curl) {
+  const is_casual = protocol === "ollama" && (essence === undefined || essence === CURL_TYPE);
+  if (essence !== "application/json" && !(is_casual && request.headers.get("origin") === null)) {
     throw unreadable(`its content type is ${type === null ? "missing" : `"${type}"`}, expected "application/json"`);
   }
   const encoding = request.headers.get("content-encoding") ?? "identity";
@@ -27,7 +27,7 @@ export async function readText(request: Request, protocol: Protocol = "openai"):
   return decode(await readBytes(request));
 }
 
-/** Of `curl -d`, in which Ollama's users write their requests; a browser would name the page's origin beside. */
+/** Of `curl -d`; Ollama's users send it, or no type at all. A browser would name the page's origin beside. */
 const CURL_TYPE = "application/x-www-form-urlencoded";
 
 function unreadable(state: string): Refusal {

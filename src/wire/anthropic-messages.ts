@@ -36,8 +36,9 @@ const tool = strictObject(
     input_schema: Type.Object({ type: Type.Literal("object") }, { description: "A JSON Schema of an object." }),
     strict: optional(Type.Boolean({ description: "Arguments that break the schema are never given." })),
     cache_control: cacheControl,
+    eager_input_streaming: optional(Type.Boolean({ description: "Arguments come as they are written in any case." })),
   },
-  ["allowed_callers", "defer_loading", "eager_input_streaming", "input_examples"],
+  ["allowed_callers", "defer_loading", "input_examples"],
 );
 
 const alone = { disable_parallel_tool_use: Type.Optional(Type.Boolean({ description: "At most one call." })) };

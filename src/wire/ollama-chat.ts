@@ -84,13 +84,18 @@ function toolOf({
   return { name, description: description ?? null, parameters: parameters ?? { type: "object" }, strict: false };
 }
 
-/** Ollama's calls need no id: a result without one is of the oldest open call, of its name where it has one. */
+/**
+ * Ollama's calls need no id: a result without one is of the oldest open call, of its name where it has one. There may be
+ * none: LiteLLM leaves the calls out.
+ */
 function messagesOf(messages: readonly ChatMessage[]): Message[] {
   const open: ToolCall[] = [];
   let count = 0;
   return messages.map((message, index) => {
     const content = message.content ?? "";
-    if (message.role === "tool") return { role: "tool", content, tool_call_id: answered(open, message, index) };
+    if (message.role === "tool") {
+      return { role: "tool", content, tool_call_id: answered(open, message, index) ?? `call_${count++}` };
+    }
     if (message.role === "user")
       return { role: "user", content, ...imagesOf(message.images, `messages[${index}].images`) };
     refuseUnlessEmpty(`messages[${index}].images`, message.images, "only a user has images");
@@ -104,14 +109,13 @@ function messagesOf(messages: readonly ChatMessage[]): Message[] {
   });
 }
 
-function answered(open: ToolCall[], { tool_call_id, tool_name }: ChatMessage, index: number): string {
+function answered(open: ToolCall[], { tool_call_id, tool_name }: ChatMessage, index: number): string | null {
   const place = open.findIndex((call) => {
     return tool_call_id ? call.id === tool_call_id : !tool_name || call.name === tool_name;
   });
   const [call] = place < 0 ? [] : open.splice(place, 1);
-  if (call !== undefined) return call.id;
-  const whose = tool_call_id || tool_name;
-  const state = `no call${whose ? ` "${whose}"` : ""} before it waits for a result`;
+  if (call !== undefined || !tool_call_id) return call?.id ?? null;
+  const state = `no call "${tool_call_id}" before it waits for a result`;
   throw new Failure("invalid_request", `Cannot use "messages[${index}]": ${state}`, `messages[${index}]`);
 }
 

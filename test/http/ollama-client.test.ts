@@ -137,8 +137,15 @@ test("sends back calls without ids, and results that name the tool or nothing", 
     { role: "tool", content: "rain", tool_call_id: "call_0" },
     { role: "tool", content: "sun", tool_call_id: "call_1" },
   ]);
-  const stray = await errorOf(client.chat({ model: "tiny", messages: [{ role: "tool", content: "sun" }] }));
-  expect(stray.error).toBe('Cannot use "messages[0]": no call before it waits for a result');
+});
+
+test("a result of no call is taken, unless it names one", async () => {
+  const result = { role: "tool", content: "sun" } as const;
+  await client.chat({ model: "tiny", messages: [...MESSAGES, result] });
+  const { prompt } = backend.last;
+  expect(prompt.kind === "messages" && prompt.messages.at(-1)).toEqual({ ...result, tool_call_id: "call_0" });
+  const stray = await errorOf(client.chat({ model: "tiny", messages: [{ ...result, tool_call_id: "x" } as never] }));
+  expect(stray.error).toBe('Cannot use "messages[0]": no call "x" before it waits for a result');
 });
 
 test("tells how likely tokens were", async () => {

@@ -149,16 +149,18 @@ describe("a request", () => {
     expect(await refusal("/api/chat", { ...CHAT, truncate: true })).toContain('"truncate": expected false');
   });
 
-  test("is taken as curl writes it, but not from a page", async () => {
-    const { ask } = serverOf(new ScriptedBackend());
-    const curl = async (headers: Record<string, string>) => {
-      const body = JSON.stringify({ ...CHAT, stream: false });
-      const type = { "content-type": "application/x-www-form-urlencoded" };
-      return (await ask("/api/chat", { method: "POST", body, headers: { ...type, ...headers } })).status;
-    };
-    expect(await curl({})).toBe(200);
-    expect(await curl({ origin: "http://localhost:3000" })).toBe(415);
-  });
+  test.each([{ "content-type": "application/x-www-form-urlencoded" }, {}])(
+    "is taken as curl and LiteLLM write it, but not from a page: %o",
+    async (type) => {
+      const { ask } = serverOf(new ScriptedBackend());
+      const status = async (headers: Record<string, string>) => {
+        const body = new TextEncoder().encode(JSON.stringify({ ...CHAT, stream: false }));
+        return (await ask("/api/chat", { method: "POST", body, headers: { ...type, ...headers } })).status;
+      };
+      expect(await status({})).toBe(200);
+      expect(await status({ origin: "http://localhost:3000" })).toBe(415);
+    },
+  );
 });
 
 test("a stream has one last line, and lines of one media type", async () => {
