@@ -17,8 +17,10 @@ const TOKENS_MAX = 400;
 const [url = "", model = "", file = "", count = "20"] = process.argv.slice(2);
 const tally: Tally = { refused: 0, valid: 0, cut: 0, invalid: 0 };
 const lines = readFileSync(file, "utf8").trim().split("\n");
-for (const [place, line] of lines.entries()) await ask(place, JSON.parse(line).schema);
-console.log(`${lines.length} schemas, ${count} answers each: ${JSON.stringify(tally)}`);
+for (const [place, line] of lines.entries()) {
+  await ask(place, JSON.parse(line).schema);
+  console.log(`${place + 1} of ${lines.length} schemas, ${count} answers each: ${JSON.stringify(tally)}`);
+}
 process.exit(tally.invalid === 0 ? 0 : 1);
 
 async function ask(place: number, schema: object): Promise<void> {

@@ -241,6 +241,8 @@ export interface RowStep {
   readonly token_ids: readonly number[];
   /** Of each of these tokens, when the row asks for it. */
   readonly logprobs: readonly DrawnLogprob[];
+  /** Of prompt tokens, from the second on and each once, when the row asks for them; absent where there are none. */
+  readonly prompt_logprobs?: readonly DrawnLogprob[];
   /** Prompt tokens that needed not be computed. */
   readonly cached_tokens: number;
   readonly finish: RowFinish | null;
@@ -255,7 +257,9 @@ export interface TokenReport {
   readonly logprob: number;
 }
 
-export interface DrawnReport extends TokenReport {
+export interface DrawnReport extends Omit<TokenReport, "logprob"> {
+  /** null: nothing stands before it. */
+  readonly logprob: number | null;
   /** Characters of the answer before it. */
   readonly text_offset: number;
   readonly top: readonly TokenReport[];

@@ -13,6 +13,9 @@ import { CHUNK_TOKENS_MIN, StepCost, type StepLoad } from "./step-cost.ts";
 // Copying a block costs about as much as computing a few tokens.
 const COPY_TOKENS_MIN = 8;
 
+// Each takes a vocabulary of logits: together they stay below a hundred MB.
+const SCORED_TOKENS_MAX = 128;
+
 /** Tokens of one row that go through the model in this step. */
 export interface Part {
   readonly id: number;
@@ -23,6 +26,8 @@ export interface Part {
   readonly blocks: readonly number[];
   /** How many of the last positions' logits are wanted: 0, or 1 and one for each draft. */
   readonly outputs: number;
+  /** Prompt tokens whose likelihood is wanted: they stand behind the positions from `from` on. Absent: none is. */
+  readonly scored?: { readonly from: number; readonly token_ids: readonly number[] };
 }
 
 /** One forward pass: first the copies, in their order, then all parts together. Each part is committed, or its row leaves. */
@@ -137,6 +142,7 @@ export class Batcher {
     const row = this.#row(part.id);
     assert(drawn_ids.length <= part.outputs && drawn_ids.length > 0 === part.outputs > 0, "an output draws a token");
     if (row.drawn === 0) row.prompt_tokens_computed += part.token_ids.length;
+    row.scored += part.scored?.token_ids.length ?? 0;
     row.drafter?.observe(part.outputs - 1, drawn_ids.length - 1);
     const drawn = draw(row, drawn_ids);
     const { token_ids } = drawn;
@@ -198,7 +204,7 @@ export class Batcher {
   #admit(): void {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
       if (this.#active.length >= this.#settings.rows_max) return;
-      this.#reuse(row, (content) => this.#store.hold(content));
+      if (!row.limits.scores_prompt) this.#reuse(row, (content) => this.#store.hold(content));
       row.blocks_promised = blocksFor(row.token_ids.length);
       if (row.blocks_owed + this.#active.length > this.#spare()) {
         this.#giveBack(row);
@@ -225,13 +231,13 @@ export class Batcher {
   /** Plans a chunk of the row's prompt, less what others have computed or are about to; returns its tokens. */
   #read(row: Row, budget: number, plan: OpenPlan): number {
     if (!this.#active.includes(row)) return 0;
-    if (row.atBlockStart) {
+    if (row.atBlockStart && !row.limits.scores_prompt) {
       this.#reuse(row, (content) => this.#store.hold(content) ?? this.#restore(content, plan));
       if (this.#hasRestoredEnough(plan)) return 0; // more may be there: it is not to be computed
       if (this.#isFollowing(row)) return 0;
       this.#copyTail(row, plan);
     }
-    const end = chunkEnd(row, budget);
+    const end = chunkEnd(row, row.limits.scores_prompt ? Math.min(budget, SCORED_TOKENS_MAX) : budget);
     if (end <= row.length) return 0;
     this.#cover(row, end);
     const token_ids = row.token_ids.slice(row.length, end);
@@ -362,7 +368,12 @@ function sharedTokens(row: Row, other: Row): number {
 
 function partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
   const blocks = row.blocks.slice(0, blocksFor(row.length + token_ids.length));
-  return { id: row.id, token_ids, start: row.length, blocks, outputs };
+  const part = { id: row.id, token_ids, start: row.length, blocks, outputs };
+  // A row that waited again in between tells nothing twice.
+  const from = Math.max(row.length, row.scored);
+  const end = Math.min(row.length + token_ids.length, row.prompt_tokens - 1);
+  if (!row.limits.scores_prompt || from >= end) return part;
+  return { ...part, scored: { from: from - row.length, token_ids: row.token_ids.slice(from + 1, end + 1) } };
 }
 
 /** Appends what was drawn until the row ends. */

@@ -6,7 +6,7 @@
 import type { AdapterFiles } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
 import { type FailureRecord, toRecord } from "../core/failure.ts";
-import type { RowStep } from "../core/generation.ts";
+import type { DrawnLogprob, RowStep } from "../core/generation.ts";
 import type { CompiledGrammar, ThoughtBound, TokenBytes } from "../core/grammar.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Urgency } from "../core/priority.ts";
@@ -36,6 +36,8 @@ export interface NewRow extends SampledRow {
   readonly thought: ThoughtBound | null;
   /** What the model is adapted by for this row. */
   readonly adapter: AdapterFiles | null;
+  /** Also how likely each token of the prompt was is told. */
+  readonly prompt_logprobs: boolean;
   readonly tokens_max: number;
   readonly urgency: Urgency;
 }
@@ -123,6 +125,7 @@ export class Engine implements Disposable {
       stop_token_ids: new Set(row.stop_token_ids),
       urgency: row.urgency,
       root: row.adapter?.key ?? "",
+      scores_prompt: row.prompt_logprobs,
       drafts: this.#drafts,
     };
     if (row.adapter !== null) this.#adapters.hold(id, row.adapter);
@@ -225,10 +228,15 @@ export class Engine implements Disposable {
   #draw(parts: readonly Part[], logits: StepLogits | null): RowOutcome[] {
     let first = 0;
     return parts.map((part) => {
-      const place = first;
-      first += part.outputs;
+      const scores = first;
+      const place = scores + scoredIds(part).length;
+      first = place + part.outputs;
       try {
-        return this.#commit(part, logits === null ? [] : this.#drawPart(part, logits, place));
+        const scored = logits === null ? [] : this.#score(part, logits, scores);
+        return {
+          ...this.#commit(part, logits === null ? [] : this.#drawPart(part, logits, place)),
+          prompt_logprobs: scored,
+        };
       } catch (error) {
         return this.#fail(part.id, error);
       }
@@ -250,6 +258,12 @@ export class Engine implements Disposable {
       if (draw.token_id !== drafts[output] || sampler.is_complete) break;
     }
     return draws;
+  }
+
+  #score(part: Part, logits: StepLogits, place: number): DrawnLogprob[] {
+    const sampler = this.#samplers.get(part.id);
+    assert(sampler !== undefined, "a row that steps has a sampler");
+    return scoredIds(part).map((token_id, index) => sampler.describe(logits.read(place + index), token_id));
   }
 
   #textOf({ grammar, thought, stop_token_ids }: NewRow): RowText {
@@ -278,11 +292,18 @@ export class Engine implements Disposable {
   }
 }
 
-/** Places of the outputs among the tokens of all parts. */
+function scoredIds({ scored }: Part): readonly number[] {
+  return scored?.token_ids ?? [];
+}
+
+/** Places of the scores and the outputs among the tokens of all parts. */
 function outputPlaces(parts: readonly Part[]): number[] {
   let end = 0;
-  return parts.flatMap(({ token_ids, outputs }) => {
-    end += token_ids.length;
-    return Array.from({ length: outputs }, (_, index) => end - outputs + index);
+  return parts.flatMap((part) => {
+    const start = end + (part.scored?.from ?? 0);
+    end += part.token_ids.length;
+    const scores = scoredIds(part).map((_, index) => start + index);
+    const { outputs } = part;
+    return [...scores, ...Array.from({ length: outputs }, (_, index) => end - outputs + index)];
   });
 }

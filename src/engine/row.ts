@@ -13,6 +13,8 @@ export interface RowLimits {
   readonly urgency: Urgency;
   /** What beside its tokens decides what its blocks hold: the key of its adapter, or nothing. */
   readonly root: string;
+  /** Whether it is told how likely each token of the prompt was: then every one of them is computed. */
+  readonly scores_prompt: boolean;
   /** Whether the row's next tokens may be guessed and verified together. */
   readonly drafts: boolean;
 }
@@ -35,6 +37,8 @@ export class Row {
   blocks_promised = 0;
   drawn = 0;
   prompt_tokens_computed = 0;
+  /** Prompt tokens from the second on whose likelihood was told. */
+  scored = 0;
 
   constructor(id: number, prompt_ids: readonly number[], limits: RowLimits, rank: Row["rank"]) {
     this.id = id;

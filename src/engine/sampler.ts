@@ -73,6 +73,11 @@ export class Sampler {
     return this.#grammar?.is_complete ?? false;
   }
 
+  /** How likely a token was that nobody drew. */
+  describe(logits: Float32Array, token_id: number): DrawnLogprob {
+    return describeDraw(logits, token_id, this.#logprobs ?? 0);
+  }
+
   /** Throws a `Failure` when no logit is a finite number. */
   draw(logits: Float32Array, step: number): Draw {
     const token_id = this.#thought?.forced ?? this.#choose(this.#change(logits, step), step);

@@ -68,11 +68,13 @@ export class Words {
   readonly #detokenizer: Detokenizer;
   readonly #stops: StopFinder;
   #decoded_units = 0;
-  #decoded_characters = 0;
+  #decoded_characters: number;
   #sent_units = 0;
   #unsent: PlacedToken[] = [];
 
-  constructor(vocabulary: Vocabulary, text: DetokenizerOptions, stop: readonly string[]) {
+  /** `characters`: what stands before the words in the same text. */
+  constructor(vocabulary: Vocabulary, text: DetokenizerOptions, stop: readonly string[], characters: number) {
+    this.#decoded_characters = characters;
     this.#vocabulary = vocabulary;
     this.#detokenizer = new Detokenizer(vocabulary, text);
     this.#stops = new StopFinder(stop);
@@ -128,6 +130,6 @@ function wholeOf(said: readonly Said[]): CheckedAnswer {
 }
 
 /** As Unicode counts them: most clients do, and no language's own units are the protocol's. */
-function charactersIn(text: string): number {
+export function charactersIn(text: string): number {
   return Array.from(text).length;
 }

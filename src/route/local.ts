@@ -15,7 +15,8 @@ import type { GrammarClient, TextClient } from "../text/client.ts";
 import { spellingOf } from "../text/marked-tokens.ts";
 import type { AnswerForm, Vocabulary } from "../text/messages.ts";
 import { ChatReader, plainReader } from "./answer.ts";
-import { type ChoiceStep, checkedSteps, choiceSteps, Words } from "./choice.ts";
+import { type ChoiceStep, charactersIn, checkedSteps, choiceSteps, Words } from "./choice.ts";
+import { echoed, PromptScores } from "./echo.ts";
 import { inWords } from "./prefix.ts";
 import { promptText, readPrompt } from "./prompt.ts";
 import { embed, mustAnswer, type ReadingParts, rerank } from "./reading.ts";
@@ -90,6 +91,7 @@ export class LocalBackend implements Backend, PrefixCache {
       prompt_ids,
       sampling: resolveSampling([request.sampling, text.sampling, model.sampling], this.#random.seed()),
       logprobs: request.logprobs,
+      prompt_logprobs: request.echo && request.logprobs !== null,
       tokens_max: Math.min(request.tokens_max ?? room, room),
       tokens_min: request.tokens_min,
       stop_token_ids: [...(request.ignore_eos ? [] : text.stop_token_ids), ...request.stop_token_ids],
@@ -97,20 +99,27 @@ export class LocalBackend implements Backend, PrefixCache {
     };
     const left = new AbortController();
     const ended = AbortSignal.any([signal, left.signal]);
+    const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     const choices = Array.from({ length: request.choices }, (_, choice) => {
       const at_start = startsText(request.prompt);
       const spoken = form === null ? NONE_SPOKEN : spokenMarks(text.vocabulary);
-      const words = new Words(text.vocabulary, { at_start, spoken }, request.stop);
+      const words = new Words(text.vocabulary, { at_start, spoken }, request.stop, charactersIn(echo));
       const reader = isPlain(request, form)
         ? plainReader(choice)
         : new ChatReader(choice, request, form, this.#random.callId);
-      const steps = choiceSteps(this.#scheduler.generate(withChoice(row, choice), ended), words, reader);
+      const scores = new PromptScores();
+      const answered = choiceSteps(
+        scores.keep(this.#scheduler.generate(withChoice(row, choice), ended)),
+        words,
+        reader,
+      );
+      const reports = () => (row.prompt_logprobs ? scores.reports(prompt_ids, text.vocabulary) : []);
+      const steps = echo === "" ? answered : echoed(answered, choice, echo, reports);
       if (constraint === null && checked_tools.length === 0) return steps;
       return checkedSteps(steps, (answer) => this.#check(checksOf(rules, answer), signal));
     });
-    const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     try {
-      yield* timed(answerEvents(choices, prompt_ids.length, echo), came_ms, ready_ms);
+      yield* timed(answerEvents(choices, prompt_ids.length), came_ms, ready_ms);
     } finally {
       left.abort(); // of several choices others may still run
     }
@@ -157,17 +166,13 @@ export class LocalBackend implements Backend, PrefixCache {
 async function* answerEvents(
   choices: readonly AsyncIterable<ChoiceStep>[],
   prompt_tokens: number,
-  echo: string,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
   let started = false;
   let cached_tokens = prompt_tokens;
   let completion_tokens = 0;
   let reasoning_tokens: number | null = null;
   for await (const [choice, step] of interleave(choices)) {
-    if (!started) {
-      yield { kind: "start", prompt_tokens };
-      if (echo !== "") yield* choices.map((_, choice) => ({ kind: "text", choice, text: echo, tokens: [] }) as const);
-    }
+    if (!started) yield { kind: "start", prompt_tokens };
     started = true;
     cached_tokens = Math.min(cached_tokens, step.cached_tokens); // what one choice computed the others only share
     completion_tokens += step.tokens_drawn;

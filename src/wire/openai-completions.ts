@@ -85,9 +85,6 @@ export function readCompletion(body: CompletionRequest, request_id: string): Ask
   const wishes = wishesOf(body, TOKENS_MAX_DEFAULT, logprobs);
   const { choices } = wishes;
   const made = bestOf(body, choices, delivery);
-  if (body.echo && logprobs !== null) {
-    throw new Failure("unsupported", 'Cannot use "echo": with "logprobs" it is not supported yet', "echo");
-  }
   const [first, ...others] = promptsOf(body);
   const count = (others.length + 1) * made;
   if (count > ANSWERS_MAX) {
@@ -104,9 +101,11 @@ export function readCompletion(body: CompletionRequest, request_id: string): Ask
   };
 }
 
-function bestOf({ best_of }: CompletionRequest, choices: number, { stream }: Delivery): number {
+function bestOf({ best_of, echo, logprobs = null }: CompletionRequest, choices: number, { stream }: Delivery): number {
   const made = best_of ?? choices;
   if (made < choices) throw wrongBestOf(`"n" says ${choices}, found ${made}`);
+  if (made > choices && echo && logprobs !== null)
+    throw wrongBestOf('with "echo" and "logprobs" the prompt would count too');
   if (made > choices && stream) throw wrongBestOf("which answers are the best shows at their end: it has no stream");
   return made;
 }
@@ -181,7 +180,7 @@ function best(choices: readonly AnswerChoice[], count: number): readonly AnswerC
 /** An answer without a token is the last choice. */
 function meanLogprob({ tokens }: AnswerChoice): number {
   if (tokens.length === 0) return -Number.MAX_VALUE;
-  return tokens.reduce((sum, { logprob }) => sum + logprob, 0) / tokens.length;
+  return tokens.reduce((sum, { logprob }) => sum + (logprob ?? 0), 0) / tokens.length;
 }
 
 const choiceProperties = { index: Type.Integer(), text: Type.String(), logprobs: completionLogprobsSchema };

@@ -18,6 +18,8 @@ export interface RowStart {
   readonly sampling: Sampling;
   /** How many of the likeliest tokens are told with each drawn one; null: nothing is told. */
   readonly logprobs: number | null;
+  /** Also how likely each token of the prompt was is told. */
+  readonly prompt_logprobs: boolean;
   readonly tokens_max: number;
   /** No stop token is drawn before so many others. */
   readonly tokens_min: number;

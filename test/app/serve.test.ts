@@ -129,6 +129,30 @@ test("an adapter that came while the server runs is asked for by its name, and u
   await expect(say(MODEL, "odd")).rejects.toThrow(unknown);
 }, 60_000);
 
+test("an echoed prompt tells how likely its tokens were, as those that the model draws itself, cached or not", async () => {
+  const asked = { model: MODEL, prompt: "The capital of France is", temperature: 0, logprobs: 2 };
+  const drawn = await client.completions.create({ ...asked, max_tokens: 40 });
+  const own = drawn.choices[0];
+  const prompt = asked.prompt + (own?.text ?? "");
+  for (let round = 0; round < 2; round++) {
+    const whole = await client.completions.create({ ...asked, prompt, echo: true, max_tokens: 3 });
+    const [choice] = whole.choices;
+    const told = choice?.logprobs;
+    expect(choice?.text).toStartWith(prompt);
+    expect(told?.token_logprobs?.[0]).toBeNull();
+    const count = own?.logprobs?.tokens?.length ?? 0;
+    const echoed = whole.usage?.prompt_tokens ?? 0;
+    expect(told?.tokens?.slice(echoed - count, echoed)).toEqual(own?.logprobs?.tokens ?? []);
+    for (const [place, logprob] of (own?.logprobs?.token_logprobs ?? []).entries()) {
+      expect(told?.token_logprobs?.[echoed - count + place]).toBeCloseTo(logprob, 2);
+    }
+    const offsets = told?.text_offset ?? [];
+    for (const [place, token] of (told?.tokens ?? []).entries()) {
+      expect((choice?.text ?? "").slice(offsets[place], (offsets[place] ?? 0) + token.length)).toBe(token);
+    }
+  }
+}, 60_000);
+
 test("text from a stop string on is never sent", async () => {
   const chat = await client.chat.completions.create({
     model: MODEL,

@@ -11,5 +11,6 @@ export const GREEDY_ROW = {
   stop_token_ids: [],
   grammar: null,
   thought: null,
+  prompt_logprobs: false,
   urgency: AT_ONCE,
 };

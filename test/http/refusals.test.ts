@@ -203,7 +203,10 @@ describe("a completion is refused for", () => {
     [{ best_of: 21 }, wrong("best_of", "expected an integer from 1 to 20, found 21")],
     [{ best_of: 2, stream: true }, wrong("best_of", "which answers are the best shows at their end: it has no stream")],
     [{ echo: "yes" }, wrong("echo", 'expected true or false, found "yes"')],
-    [{ echo: true, logprobs: 0 }, notYet("echo", 'with "logprobs" it is not supported yet')],
+    [
+      { echo: true, logprobs: 0, best_of: 2 },
+      wrong("best_of", 'with "echo" and "logprobs" the prompt would count too'),
+    ],
     [{ logprobs: true }, wrong("logprobs", "expected an integer from 0 to 20, found true")],
     [{ logprobs: 21 }, wrong("logprobs", "expected an integer from 0 to 20, found 21")],
     [{ messages: [] }, wrong("messages", "there is no such parameter")],

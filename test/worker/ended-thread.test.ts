@@ -26,6 +26,7 @@ test.if(process.platform === "linux")("a thread that is ended gives back the mod
     adapter: null,
     grammar: null,
     thought: null,
+    prompt_logprobs: false,
     tokens: null,
     urgency: AT_ONCE,
   };
