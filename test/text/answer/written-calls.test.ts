@@ -7,8 +7,15 @@ import { type Form, MARK_BYTE } from "../../../src/core/grammar.ts";
 import { GrammarMatcher, TokenGrammar } from "../../../src/engine/grammar.ts";
 import { TokenTrie } from "../../../src/engine/token-trie.ts";
 import { collectAnswer, type ParsedAnswer } from "../../../src/text/answer/events.ts";
-import { ANSWER_FORMATS, type AnswerFormat, marksOf } from "../../../src/text/answer/formats.ts";
+import {
+  ANSWER_FORMATS,
+  type AnswerFormat,
+  formatNamed,
+  type Marks,
+  marksOf,
+} from "../../../src/text/answer/formats.ts";
 import { AnswerParser } from "../../../src/text/answer/parser.ts";
+import { thoughtForm, thoughtMarksOf } from "../../../src/text/answer/thoughts.ts";
 import { compileGrammar } from "../../../src/text/grammar/compile.ts";
 import { integer, seeded } from "../../random.ts";
 
@@ -72,9 +79,43 @@ describe.each(WRITTEN.map((format) => [format.name, format] as const))("%s", (_,
   );
 });
 
+test.each([
+  ["harmony", "<|channel|>"],
+  ["cohere", "<|START_ACTION|> <|START_THINKING|>"],
+  ["hermes", "<tool_call> </think>"],
+])(
+  "%s: a thought, and behind it content of a form or calls",
+  (name, template) => {
+    const format = formatNamed(name);
+    const thoughts = thoughtMarksOf(template);
+    const thought = thoughtForm(format, template, "", null);
+    if (thought === null) throw new Error("The template speaks of a thought");
+    const yes: Form = { kind: "choice", texts: ["yes"] };
+    const calls: Form = { kind: "calls", style: styleOf(format), is_parallel: false, tools: shapes() };
+    const content: Form = format.content === null ? yes : { kind: "within", ...format.content, form: yes };
+    const either: Form = { kind: "either", forms: [content, calls] };
+    const marks = [...new Set([...tokensAmong(format, thoughts)])];
+    const draw = drawer({ kind: "after_thought", thought, form: either }, marks);
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const seen = { thoughts: 0, contents: 0, calls: 0 };
+    for (let round = 0; round < 24; round++) {
+      const text = draw(seed + round);
+      const { content, reasoning, tool_calls } = read(format, text, thoughts);
+      const said = `seed ${seed + round}: ${JSON.stringify(text)}`;
+      expect(`${said} ${tool_calls.length === 1 ? "" : content}`).toBe(
+        `${said} ${tool_calls.length === 1 ? "" : "yes"}`,
+      );
+      seen.thoughts += reasoning === "" ? 0 : 1;
+      seen[tool_calls.length === 1 ? "calls" : "contents"] += 1;
+    }
+    expect(Object.values(seen).every((count) => count > 0)).toBe(true);
+  },
+  60_000,
+);
+
 /** What tokenizers have as one token. */
-function tokensAmong(format: AnswerFormat): readonly string[] {
-  return marksOf(format, []).filter((mark) => /^(<[^\s=]+>|\[[A-Z_]+\])$/.test(mark));
+function tokensAmong(format: AnswerFormat, thoughts: readonly Marks[] = []): readonly string[] {
+  return marksOf(format, thoughts).filter((mark) => /^(<[^\s=]+>|\[[A-Z_]+\])$/.test(mark));
 }
 
 function styleOf({ writes }: AnswerFormat) {
@@ -86,8 +127,8 @@ function shapes() {
   return TOOLS.map(({ name, parameters }) => ({ name, schema: parameters }));
 }
 
-function read(format: AnswerFormat, text: string): ParsedAnswer {
-  const options = { thoughts: [], open_thought: null, tools: TOOLS, reads_calls: true, parts_reasoning: true };
+function read(format: AnswerFormat, text: string, thoughts: readonly Marks[] = []): ParsedAnswer {
+  const options = { thoughts, open_thought: null, tools: TOOLS, reads_calls: true, parts_reasoning: true };
   const parser = new AnswerParser({ format, ...options });
   return collectAnswer([...parser.push(text), ...parser.end()]);
 }
