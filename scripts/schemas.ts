@@ -56,7 +56,7 @@ async function ask(place: number, schema: object): Promise<void> {
 /** With or without Unicode in expressions: schemas are written for both. */
 function validatorOf(schema: object): (value: unknown) => unknown {
   const options = { strict: false, validateFormats: false, logger: false, multipleOfPrecision: 6 } as const;
-  const bare = { ...schema, $schema: undefined };
+  const bare = { ...schema, $schema: undefined, id: undefined }; // names of draft 4, which the validator cannot read
   try {
     return new Ajv2020(options).compile(bare);
   } catch {
