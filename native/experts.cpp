@@ -179,21 +179,20 @@ bool mayGather(
 
 } // namespace
 
-std::optional<mx::array> gatherAffineProduct(
+std::optional<mx::array> gatherGroupedProduct(
     const mx::array& x,
-    const mx::array& w,
-    const mx::array& scales,
-    const mx::array& biases,
-    const AffineForm& form,
+    const GroupedWeights& weights,
+    const GroupForm& form,
     const std::optional<mx::array>& lhs,
     const std::optional<mx::array>& rhs,
     mx::Stream stream) {
-  if (!mayGather(x, w, lhs, rhs, stream) || !isAffine(w, scales, biases, form, x.shape(-1))) return std::nullopt;
+  const mx::array& w = weights.w;
+  if (!mayGather(x, w, lhs, rhs, stream) || !isGrouped(weights, form, x.shape(-1))) return std::nullopt;
   const int rows = w.shape(1);
   return gathered(
-      x, {inRows(w, stream), inRows(scales, stream), inRows(biases, stream)}, w.shape(0), rows, lhs, rhs, stream,
-      [form, rows](const mx::array* weights) {
-        const Matrix all = affineMatrix(weights[0], weights[1], weights[2], form);
+      x, weights.inputs(stream), w.shape(0), rows, lhs, rhs, stream,
+      [form, rows, is_affine = weights.biases.has_value()](const mx::array* weights) {
+        const Matrix all = groupedMatrix(weights[0], weights[1], is_affine ? &weights[2] : nullptr, form);
         return [all, rows, scalar_bytes = weights[1].itemsize()](std::uint32_t expert) {
           const std::size_t row = std::size_t(expert) * rows;
           const auto from = [](const void* data, std::size_t bytes) { return static_cast<const char*>(data) + bytes; };
@@ -201,7 +200,7 @@ std::optional<mx::array> gatherAffineProduct(
           matrix.rows = rows;
           matrix.data = from(all.data, row * all.words() * sizeof(std::uint32_t));
           matrix.scales = from(all.scales, row * all.groups() * scalar_bytes);
-          matrix.biases = from(all.biases, row * all.groups() * scalar_bytes);
+          if (all.biases != nullptr) matrix.biases = from(all.biases, row * all.groups() * scalar_bytes);
           return matrix;
         };
       });

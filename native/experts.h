@@ -10,15 +10,13 @@ namespace bunsen {
 
 /**
  * For each pair of indices, broadcast together: x[lhs] (rows, columns) by the transpose of matrix w[rhs] of a stack
- * (experts, rows, columns) in affine form. Indices count along all leading axes; absent ones name each in turn.
+ * (experts, rows, columns) that is quantised. Indices count along all leading axes; absent ones name each in turn.
  * Nothing where there is no kernel for it.
  */
-std::optional<mx::array> gatherAffineProduct(
+std::optional<mx::array> gatherGroupedProduct(
     const mx::array& x,
-    const mx::array& w,
-    const mx::array& scales,
-    const mx::array& biases,
-    const AffineForm& form,
+    const GroupedWeights& weights,
+    const GroupForm& form,
     const std::optional<mx::array>& lhs,
     const std::optional<mx::array>& rhs,
     mx::Stream stream);

@@ -25,13 +25,49 @@ inline int least(int a, int b) {
 // ---------------------------------------------------------------- weights
 
 inline std::size_t sizeOf(Scalar stored) {
-  return stored == Scalar::float32 ? 4 : 2;
+  switch (stored) {
+    case Scalar::float32: return 4;
+    case Scalar::float16: case Scalar::bfloat16: return 2;
+    case Scalar::e8m0: case Scalar::e4m3: return 1;
+  }
+  return 0;
+}
+
+/** How floats of a few bits lie: the sign above, `mantissa` bits below; `least` is the least that is normal. */
+template <int BITS>
+struct SmallFloat;
+template <>
+struct SmallFloat<4> { // E2M1
+  static constexpr int mantissa = 1;
+  static constexpr float least = 1;
+};
+template <>
+struct SmallFloat<8> { // E4M3
+  static constexpr int mantissa = 3;
+  static constexpr float least = 0x1p-6f;
+};
+
+/** The lowest BITS of each word, a small float each. */
+template <int BITS>
+inline Floats smallFloats(Words a) {
+  using Form = SmallFloat<BITS>;
+  const Words magnitude = shiftLeft(bitAnd(a, spreadWord((1u << (BITS - 1)) - 1)), 23 - Form::mantissa);
+  // as if all were normal, half of the least as the lowest exponent: those without are then too large, doubled too small
+  const Floats normal = asFloats(addWords(magnitude, asWords(spread(Form::least / 2))));
+  const Floats value = smaller(normal, multiplyAdd(normal, spread(2), spread(-Form::least)));
+  return asFloats(bitOr(asWords(value), bitAnd(shiftLeft(a, 32 - BITS), spreadWord(1u << 31))));
 }
 
 /** `count` scalars from `from`, as the bits of floats. */
 template <Scalar STORED>
 inline Words loadScalars(const void* from, int count) {
   if constexpr (STORED == Scalar::float32) return loadWordsSome(from, count);
+  if constexpr (STORED == Scalar::e8m0) {
+    const Words bytes = loadBytes(static_cast<const std::uint8_t*>(from), count);
+    const Floats least = asFloats(spreadWord(1u << 22)); // 2^-127, which has no exponent
+    return asWords(greater(asFloats(shiftLeft(bytes, 23)), least));
+  }
+  if constexpr (STORED == Scalar::e4m3) return asWords(smallFloats<8>(loadBytes(static_cast<const std::uint8_t*>(from), count)));
   const auto* shorts = static_cast<const std::uint16_t*>(from);
   if constexpr (STORED == Scalar::bfloat16) return shiftLeft(loadShorts(shorts, count), 16);
   return asWords(loadHalves(shorts, count));
@@ -44,6 +80,8 @@ inline void withScalar(Scalar stored, Work work) {
     case Scalar::float32: return work.template operator()<Scalar::float32>();
     case Scalar::float16: return work.template operator()<Scalar::float16>();
     case Scalar::bfloat16: return work.template operator()<Scalar::bfloat16>();
+    case Scalar::e8m0: return work.template operator()<Scalar::e8m0>();
+    case Scalar::e4m3: return work.template operator()<Scalar::e4m3>();
   }
 }
 
@@ -166,6 +204,30 @@ void unpackStrip(const Strip& strip, int first, int last, float* panel) {
   }
 }
 
+/** Groups of SIZE small floats. */
+template <int BITS, int SIZE>
+void unpackSmallFloats(const Strip& strip, int first, int last, float* panel) {
+  const Matrix& matrix = strip.matrix;
+  alignas(64) float room[SPAN / 32 * BITS * LANES];
+  alignas(64) float scales[SPAN / SIZE * LANES];
+  for (int column = first; column < last; column += SPAN) {
+    const int end = least(column + SPAN, last);
+    const float* words = strip.words(column / 32 * BITS, (end - column) / 32 * BITS, room);
+    const int groups = (end - column) / SIZE;
+    strip.scalars(matrix.scales, column / SIZE, groups, scales);
+    for (int group = 0; group < groups; group++) {
+      const Floats scale = load(scales + group * LANES);
+#pragma GCC unroll 32
+      for (int index = 0; index < SIZE; index++, panel += PANEL_ROWS) {
+        const int word = index * BITS / 32;
+        const Words packed = loadWords(words + word * LANES);
+        store(panel, multiply(smallFloats<BITS>(shiftRight(packed, index * BITS % 32)), scale));
+      }
+      words += SIZE * BITS / 32 * LANES;
+    }
+  }
+}
+
 void unpackDense(const Strip& strip, int first, int last, float* panel) {
   const Matrix& matrix = strip.matrix;
   if (matrix.row_stride != 1) return strip.elements(first, last - first, panel, PANEL_ROWS);
@@ -184,6 +246,12 @@ void unpack(const Matrix& matrix, int row, int first_column, int last_column, fl
   for (int half = 0; half < PANEL_ROWS; half += LANES) {
     const Strip strip = {matrix, row + half};
     if (strip.row >= matrix.rows) continue; // nobody reads those lanes
+    if (matrix.hasSmallFloats()) {
+      if (matrix.bits == 8) unpackSmallFloats<8, 32>(strip, first_column, last_column, panel + half);
+      else if (matrix.group_size == 32) unpackSmallFloats<4, 32>(strip, first_column, last_column, panel + half);
+      else unpackSmallFloats<4, 16>(strip, first_column, last_column, panel + half);
+      continue;
+    }
     switch (matrix.bits) {
       case 0: unpackDense(strip, first_column, last_column, panel + half); break;
       case 2: unpackStrip<2>(strip, first_column, last_column, panel + half); break;
@@ -200,6 +268,12 @@ float scalarAt(const void* data, Scalar stored, std::size_t place) {
   const char* from = static_cast<const char*>(data) + place * sizeOf(stored);
   float lanes[LANES] = {};
   withScalar(stored, [&]<Scalar STORED>() { storeWords(lanes, loadScalars<STORED>(from, 1)); });
+  return lanes[0];
+}
+
+float smallFloat(std::uint32_t q, int bits) {
+  float lanes[LANES];
+  store(lanes, bits == 4 ? smallFloats<4>(spreadWord(q)) : smallFloats<8>(spreadWord(q)));
   return lanes[0];
 }
 
@@ -221,12 +295,14 @@ void unpackRow(const Matrix& matrix, int row, float* y) {
   const std::size_t first_group = begin(std::size_t(matrix.groups()));
   for (int group = 0; group < matrix.groups(); group++) {
     const float scale = scalarAt(matrix.scales, matrix.stored, first_group + group * step);
-    const float bias = scalarAt(matrix.biases, matrix.stored, first_group + group * step);
+    const bool is_small = matrix.hasSmallFloats();
+    const float bias = is_small ? 0 : scalarAt(matrix.biases, matrix.stored, first_group + group * step);
     for (int column = group * matrix.group_size; column < (group + 1) * matrix.group_size; column++) {
       const std::size_t bit = std::size_t(column) * matrix.bits;
       std::uint64_t two = words[first_word + bit / 32 * step];
       if (bit % 32 + matrix.bits > 32) two |= std::uint64_t(words[first_word + (bit / 32 + 1) * step]) << 32;
-      y[column] = scale * float(two >> bit % 32 & mask) + bias;
+      const auto q = std::uint32_t(two >> bit % 32 & mask);
+      y[column] = scale * (is_small ? smallFloat(q, matrix.bits) : float(q)) + bias;
     }
   }
 }
@@ -357,6 +433,13 @@ void digitize(
   }
 }
 
+/** How the bytes that are multiplied lie in the words. */
+enum class Coding { nibbles, small_floats, bytes };
+
+constexpr int bitsOf(Coding coding) {
+  return coding == Coding::bytes ? 8 : 4;
+}
+
 /** A strip's groups, already turned. */
 struct Groups {
   const float* words;
@@ -375,8 +458,14 @@ struct DigitRows {
 };
 
 /** The products of `groups` with ROWS rows of digits; totals[row][lane] goes on. */
-template <int BITS, int SIZE, int DIGITS, int ROWS>
+template <Coding CODING, int SIZE, int DIGITS, int ROWS>
 inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* totals) {
+  constexpr int BITS = bitsOf(CODING);
+  const auto lowHalves = [](Words a) {
+    const Words nibbles = bitAnd(a, spreadWord(0x0f0f0f0f));
+    if constexpr (CODING == Coding::small_floats) return halfSteps(nibbles);
+    return nibbles;
+  };
   Floats total[ROWS];
   for (int row = 0; row < ROWS; row++) total[row] = load(totals + row * LANES);
   const float* words = groups.words;
@@ -394,8 +483,8 @@ inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* tota
           const std::int8_t* from = digits + row * x.digits_stride + digit * SIZE + word * (32 / BITS);
           Words& to = sum[row][digit];
           if constexpr (BITS == 4) {
-            to = multiplyBytes(to, bitAnd(packed, spreadWord(0x0f0f0f0f)), from);
-            to = multiplyBytes(to, bitAnd(shiftRight(packed, 4), spreadWord(0x0f0f0f0f)), from + 4);
+            to = multiplyBytes(to, lowHalves(packed), from);
+            to = multiplyBytes(to, lowHalves(shiftRight(packed, 4)), from + 4);
           } else {
             to = multiplyBytes(to, packed, from);
           }
@@ -418,12 +507,13 @@ inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* tota
   for (int row = 0; row < ROWS; row++) store(totals + row * LANES, total[row]);
 }
 
-template <int BITS, int SIZE, int DIGITS>
+template <Coding CODING, int SIZE, int DIGITS>
 void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals) {
+  constexpr int BITS = bitsOf(CODING);
   const Matrix& matrix = strip.matrix;
   alignas(64) float room[SPAN / 32 * BITS * LANES];
-  alignas(64) float scales[SPAN / 32 * LANES];
-  alignas(64) float biases[SPAN / 32 * LANES];
+  alignas(64) float scales[SPAN / SIZE * LANES];
+  alignas(64) float biases[SPAN / SIZE * LANES];
   const std::size_t digits_stride = std::size_t(DIGITS) * matrix.columns;
   const std::size_t groups_stride = std::size_t(matrix.columns / SIZE);
   for (int column = 0; column < matrix.columns; column += SPAN) {
@@ -432,12 +522,20 @@ void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals
     const float* words = strip.words(column / 32 * BITS, (end - column) / 32 * BITS, room);
     const Groups groups = {words, scales, biases, (end - column) / SIZE};
     strip.scalars(matrix.scales, first, groups.count, scales);
-    strip.scalars(matrix.biases, first, groups.count, biases);
+    if constexpr (CODING == Coding::small_floats) {
+      for (int at = 0; at < groups.count * LANES; at += LANES) {
+        const Floats scale = load(scales + at);
+        store(scales + at, multiply(scale, spread(0.5f)));
+        store(biases + at, multiply(scale, spread(-6)));
+      }
+    } else {
+      strip.scalars(matrix.biases, first, groups.count, biases);
+    }
     const auto some = [&]<int ROWS>(int row) {
       const std::size_t at = row * groups_stride + first;
       const DigitRows rows = {
           x.digits + at * SIZE * DIGITS, x.units + at, x.sums + at, digits_stride, groups_stride};
-      multiplyGroups<BITS, SIZE, DIGITS, ROWS>(groups, rows, totals + row * LANES);
+      multiplyGroups<CODING, SIZE, DIGITS, ROWS>(groups, rows, totals + row * LANES);
     };
     int row = 0;
     for (; row + 4 <= count; row += 4) some.template operator()<4>(row);
@@ -447,7 +545,7 @@ void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals
   }
 }
 
-template <int BITS, int DIGITS>
+template <Coding CODING, int DIGITS>
 void multiplyStrips(
     const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride) {
   for (int row = first; row < last; row += LANES) {
@@ -455,9 +553,10 @@ void multiplyStrips(
     for (int index = 0; index < count; index++) store(totals + index * LANES, spread(0));
     const Strip strip = {matrix, row};
     switch (matrix.group_size) {
-      case 32: multiplyStrip<BITS, 32, DIGITS>(strip, x, count, totals); break;
-      case 64: multiplyStrip<BITS, 64, DIGITS>(strip, x, count, totals); break;
-      case 128: multiplyStrip<BITS, 128, DIGITS>(strip, x, count, totals); break;
+      case 16: multiplyStrip<CODING, 16, DIGITS>(strip, x, count, totals); break;
+      case 32: multiplyStrip<CODING, 32, DIGITS>(strip, x, count, totals); break;
+      case 64: multiplyStrip<CODING, 64, DIGITS>(strip, x, count, totals); break;
+      case 128: multiplyStrip<CODING, 128, DIGITS>(strip, x, count, totals); break;
     }
     const int some = least(LANES, last - row);
     for (int index = 0; index < count; index++) storeSome(y + index * y_stride + row, load(totals + index * LANES), some);
@@ -467,8 +566,9 @@ void multiplyStrips(
 void multiplyFew(
     const Matrix& matrix, const Digits& x, int count, int first, int last, float* y, std::size_t y_stride) {
   const auto by = [&]<int DIGITS>() {
-    if (matrix.bits == 4) multiplyStrips<4, DIGITS>(matrix, x, count, first, last, y, y_stride);
-    else multiplyStrips<8, DIGITS>(matrix, x, count, first, last, y, y_stride);
+    if (matrix.hasSmallFloats()) multiplyStrips<Coding::small_floats, DIGITS>(matrix, x, count, first, last, y, y_stride);
+    else if (matrix.bits == 4) multiplyStrips<Coding::nibbles, DIGITS>(matrix, x, count, first, last, y, y_stride);
+    else multiplyStrips<Coding::bytes, DIGITS>(matrix, x, count, first, last, y, y_stride);
   };
   if (x.each == DIGITS_EXACT) by.template operator()<DIGITS_EXACT>();
   else by.template operator()<DIGITS_FAST>();

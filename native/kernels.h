@@ -12,7 +12,8 @@ constexpr int PANEL_ROWS = 32;
 /** As many rows of activations as the product by bytes takes at a time: their digits stay in the second-level cache. */
 constexpr int FEW_ROWS = 64;
 
-enum class Scalar : std::uint8_t { float32, float16, bfloat16 };
+/** The last two are bytes, and scale weights that are small floats themselves: a power of two (OCP's E8M0), or E4M3. */
+enum class Scalar : std::uint8_t { float32, float16, bfloat16, e8m0, e4m3 };
 
 /** Weights (rows, columns) as they lie in memory. */
 struct Matrix {
@@ -22,11 +23,14 @@ struct Matrix {
   /** Of dense weights: elements from one row to the next and from one column to the next, one of them 1. */
   std::size_t row_stride;
   std::size_t column_stride;
-  /** 0: dense. Otherwise weight = scale * q + bias, element k of a row at bit k * bits of its 32-bit words. */
+  /**
+   * 0: dense. Otherwise weight = scale * q + bias, element k of a row at bit k * bits of its 32-bit words; or where scales
+   * are bytes weight = scale * q, q a float of 4 (E2M1) or 8 bits (E4M3).
+   */
   int bits;
   int group_size;
   const void* scales; // (rows, columns / group_size)
-  const void* biases;
+  const void* biases; // null where scales are bytes
   /** Of dense weights, or of scales and biases. */
   Scalar stored;
   /**
@@ -35,6 +39,9 @@ struct Matrix {
    */
   bool in_strips;
 
+  bool hasSmallFloats() const {
+    return stored == Scalar::e8m0 || stored == Scalar::e4m3;
+  }
   int groups() const {
     return columns / group_size;
   }

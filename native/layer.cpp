@@ -34,7 +34,7 @@ mx::array floats(const mx::array& a, std::size_t size, const char* name, mx::Str
 
 Linear::Linear(const std::optional<mx::array>* arrays, const int* numbers, int columns, mx::Stream stream) {
   const auto& [weight, scales, biases, bias] = *reinterpret_cast<const std::optional<mx::array>(*)[ARRAYS]>(arrays);
-  const AffineForm form = {numbers[0], numbers[1]};
+  const GroupForm form = {numbers[0], numbers[1]};
   if (!weight) refuse("projection lacks its weight");
   if (form.bits == 0) {
     if (scalarOf(*weight) == nullptr || weight->ndim() != 2 || weight->shape(1) != columns) {
@@ -43,18 +43,21 @@ Linear::Linear(const std::optional<mx::array>* arrays, const int* numbers, int c
     kept_ = {ready(*weight, stream)};
     matrix_ = denseMatrix(kept_[0]);
   } else {
-    if (!scales || !biases || !isAffine(*weight, *scales, *biases, form, columns)) {
-      refuse("quantised projection must be affine, of " + std::to_string(columns) + " columns");
+    if (!scales || !isGrouped({*weight, *scales, biases}, form, columns)) {
+      refuse("quantised projection must be in groups that MLX knows, of " + std::to_string(columns) + " columns");
     }
-    const auto words = ready(*weight, stream), scale = ready(*scales, stream), offset = ready(*biases, stream);
-    matrix_ = affineMatrix(words, scale, offset, form);
-    const std::size_t scalar_bytes = scale.itemsize();
+    auto parts = GroupedWeights{*weight, *scales, biases}.inputs(stream);
+    for (mx::array& part : parts) part.eval();
+    matrix_ = groupedMatrix(parts[0], parts[1], biases ? &parts[2] : nullptr, form);
+    const std::size_t scalar_bytes = parts[1].itemsize();
     strips_[0] = intoStrips(matrix_.data, matrix_.words(), sizeof(std::uint32_t));
     strips_[1] = intoStrips(matrix_.scales, matrix_.groups(), scalar_bytes);
-    strips_[2] = intoStrips(matrix_.biases, matrix_.groups(), scalar_bytes);
     matrix_.data = strips_[0].get();
     matrix_.scales = strips_[1].get();
-    matrix_.biases = strips_[2].get();
+    if (biases) {
+      strips_[2] = intoStrips(matrix_.biases, matrix_.groups(), scalar_bytes);
+      matrix_.biases = strips_[2].get();
+    }
     matrix_.in_strips = true;
   }
   if (bias) {
@@ -86,7 +89,8 @@ Linear::Memory Linear::intoStrips(const void* from, std::size_t items, std::size
     });
   };
   if (item_bytes == sizeof(std::uint32_t)) turn(std::uint32_t());
-  else turn(std::uint16_t());
+  else if (item_bytes == sizeof(std::uint16_t)) turn(std::uint16_t());
+  else turn(std::uint8_t());
   return to;
 }
 

@@ -43,19 +43,37 @@ mx::array product(
       });
 }
 
-} // namespace
-
-bool isAffine(const mx::array& w, const mx::array& scales, const mx::array& biases, const AffineForm& form, int columns) {
+bool isAffine(const GroupForm& form) {
   const auto [group_size, bits] = form;
-  const bool known = (bits >= 2 && bits <= 6) || bits == 8;
-  if (!known || (group_size != 32 && group_size != 64 && group_size != 128)) return false;
-  if (w.ndim() < 2 || w.dtype() != mx::uint32 || columns % group_size != 0) return false;
-  const mx::Shape groups = withLast(w, columns / group_size);
-  return w.shape(-1) == columns / 32 * bits && scales.shape() == groups && biases.shape() == groups &&
-      scalarOf(scales) != nullptr && scales.dtype() == biases.dtype();
+  return ((bits >= 2 && bits <= 6) || bits == 8) && (group_size == 32 || group_size == 64 || group_size == 128);
 }
 
-Matrix affineMatrix(const mx::array& w, const mx::array& scales, const mx::array& biases, const AffineForm& form) {
+/** mxfp4, mxfp8 and nvfp4. */
+bool isSmallFloats(const GroupForm& form) {
+  const auto [group_size, bits] = form;
+  return (group_size == 32 && (bits == 4 || bits == 8)) || (group_size == 16 && bits == 4);
+}
+
+} // namespace
+
+std::vector<mx::array> GroupedWeights::inputs(mx::Stream stream) const {
+  std::vector<mx::array> all = {inRows(w, stream), inRows(scales, stream)};
+  if (biases) all.push_back(inRows(*biases, stream));
+  return all;
+}
+
+bool isGrouped(const GroupedWeights& weights, const GroupForm& form, int columns) {
+  const auto& [w, scales, biases] = weights;
+  const auto [group_size, bits] = form;
+  if (!(biases ? isAffine(form) : isSmallFloats(form))) return false;
+  if (w.ndim() < 2 || w.dtype() != mx::uint32 || columns % group_size != 0 || columns % 32 != 0) return false;
+  const mx::Shape shape = withLast(w, columns / group_size);
+  if (w.shape(-1) != columns / 32 * bits || scales.shape() != shape) return false;
+  if (!biases) return scales.dtype() == mx::uint8;
+  return biases->shape() == shape && scalarOf(scales) != nullptr && scales.dtype() == biases->dtype();
+}
+
+Matrix groupedMatrix(const mx::array& w, const mx::array& scales, const mx::array* biases, const GroupForm& form) {
   Matrix matrix = {};
   matrix.data = w.data<void>();
   matrix.rows = static_cast<int>(w.size() / w.shape(-1));
@@ -63,7 +81,11 @@ Matrix affineMatrix(const mx::array& w, const mx::array& scales, const mx::array
   matrix.bits = form.bits;
   matrix.group_size = form.group_size;
   matrix.scales = scales.data<void>();
-  matrix.biases = biases.data<void>();
+  if (biases == nullptr) {
+    matrix.stored = form.group_size == 16 ? Scalar::e4m3 : Scalar::e8m0; // nvfp4, or mxfp4 and mxfp8
+    return matrix;
+  }
+  matrix.biases = biases->data<void>();
   matrix.stored = *scalarOf(scales);
   return matrix;
 }
@@ -79,18 +101,15 @@ Matrix denseMatrix(const mx::array& w) {
   return matrix;
 }
 
-std::optional<mx::array> affineProduct(
-    const mx::array& x,
-    const mx::array& w,
-    const mx::array& scales,
-    const mx::array& biases,
-    const AffineForm& form,
-    mx::Stream stream) {
+std::optional<mx::array> groupedProduct(
+    const mx::array& x, const GroupedWeights& weights, const GroupForm& form, mx::Stream stream) {
   if (stream.device != mx::Device::cpu || x.dtype() != mx::float32 || x.ndim() == 0 || x.size() == 0) return std::nullopt;
-  if (w.ndim() != 2 || !isAffine(w, scales, biases, form, x.shape(-1))) return std::nullopt;
-  return product(
-      x, w.shape(0), {inRows(x, stream), inRows(w, stream), inRows(scales, stream), inRows(biases, stream)}, stream,
-      [form](const std::vector<mx::array>& inputs) { return affineMatrix(inputs[1], inputs[2], inputs[3], form); });
+  if (weights.w.ndim() != 2 || !isGrouped(weights, form, x.shape(-1))) return std::nullopt;
+  std::vector<mx::array> inputs = weights.inputs(stream);
+  inputs.insert(inputs.begin(), inRows(x, stream));
+  return product(x, weights.w.shape(0), std::move(inputs), stream, [form](const std::vector<mx::array>& inputs) {
+    return groupedMatrix(inputs[1], inputs[2], inputs.size() > 3 ? &inputs[3] : nullptr, form);
+  });
 }
 
 std::optional<mx::array> denseProduct(const mx::array& a, const mx::array& b, mx::Stream stream) {

@@ -16,9 +16,29 @@ using namespace mlxc;
 
 namespace {
 
-/** With what MLX takes where nothing is said. */
-bunsen::AffineForm affineForm(mlx_optional_int group_size, mlx_optional_int bits) {
-  return {optional(group_size).value_or(64), optional(bits).value_or(4)};
+/** Weights for the kernels, with the form that MLX takes where nothing is said; nothing where the mode is not theirs. */
+struct ForKernels {
+  bunsen::GroupedWeights weights;
+  bunsen::GroupForm form;
+};
+
+std::optional<ForKernels> forKernels(
+    mlx_array w, mlx_array scales, mlx_array biases, mlx_optional_int group_size, mlx_optional_int bits,
+    std::string_view mode) {
+  static constexpr struct {
+    std::string_view mode;
+    bunsen::GroupForm form;
+  } small_floats[] = {{"mxfp4", {32, 4}}, {"mxfp8", {32, 8}}, {"nvfp4", {16, 4}}};
+  const bool is_affine = mode == "affine";
+  if (is_affine != (biases.ctx != nullptr)) return std::nullopt;
+  const bunsen::GroupedWeights weights = {get(w), get(scales), optional(biases)};
+  if (is_affine) return ForKernels{weights, {optional(group_size).value_or(64), optional(bits).value_or(4)}};
+  for (const auto& [name, form] : small_floats) {
+    const bool agrees = optional(group_size).value_or(form.group_size) == form.group_size &&
+        optional(bits).value_or(form.bits) == form.bits;
+    if (mode == name && agrees) return ForKernels{weights, form};
+  }
+  return std::nullopt;
 }
 
 /** Products of complex numbers are not in what stands for the BLAS, which would end the process. */
@@ -122,10 +142,11 @@ int mlx_dequantize(
     mlx_optional_int bits, const char* mode, const mlx_array global_scale, mlx_optional_dtype dtype,
     const mlx_stream s) {
   return forward(res, [&] {
-    if (biases.ctx != nullptr && global_scale.ctx == nullptr && std::string_view(mode) == "affine") {
-      const mx::Dtype wanted = dtype.has_value ? toDtype(dtype.value) : get(scales).dtype();
-      auto rows = bunsen::dequantize(get(w), get(scales), get(biases), affineForm(group_size, bits), wanted, get(s));
-      if (rows) return *rows;
+    const auto given = forKernels(w, scales, biases, group_size, bits, mode);
+    if (given && global_scale.ctx == nullptr) {
+      const mx::Dtype otherwise = biases.ctx == nullptr ? mx::bfloat16 : get(scales).dtype();
+      const mx::Dtype wanted = optional(dtype).value_or(otherwise);
+      if (auto rows = bunsen::dequantize(given->weights, given->form, wanted, get(s))) return *rows;
     }
     bunsen::countFallback("dequantize");
     return mx::dequantize(
@@ -184,10 +205,10 @@ int mlx_gather_qmm(
     const mlx_array lhs_indices, const mlx_array rhs_indices, bool transpose, mlx_optional_int group_size,
     mlx_optional_int bits, const char* mode, bool sorted_indices, const mlx_stream s) {
   return forward(res, [&] {
-    if (biases.ctx != nullptr && transpose && std::string_view(mode) == "affine") {
-      auto products = bunsen::gatherAffineProduct(
-          get(x), get(w), get(scales), get(biases), affineForm(group_size, bits), optional(lhs_indices),
-          optional(rhs_indices), get(s));
+    const auto given = forKernels(w, scales, biases, group_size, bits, mode);
+    if (given && transpose) {
+      auto products = bunsen::gatherGroupedProduct(
+          get(x), given->weights, given->form, optional(lhs_indices), optional(rhs_indices), get(s));
       if (products) return *products;
     }
     bunsen::countFallback("gather_qmm");
@@ -327,10 +348,9 @@ int mlx_quantized_matmul(
     mlx_array* res, const mlx_array x, const mlx_array w, const mlx_array scales, const mlx_array biases,
     bool transpose, mlx_optional_int group_size, mlx_optional_int bits, const char* mode, const mlx_stream s) {
   return forward(res, [&] {
-    if (biases.ctx != nullptr && transpose && std::string_view(mode) == "affine") {
-      auto product =
-          bunsen::affineProduct(get(x), get(w), get(scales), get(biases), affineForm(group_size, bits), get(s));
-      if (product) return *product;
+    const auto given = forKernels(w, scales, biases, group_size, bits, mode);
+    if (given && transpose) {
+      if (auto product = bunsen::groupedProduct(get(x), given->weights, given->form, get(s))) return *product;
     }
     bunsen::countFallback("quantized_matmul");
     return mx::quantized_matmul(

@@ -21,7 +21,7 @@ constexpr std::size_t CHUNKS = 8;
 std::atomic<bool> is_fast{false};
 
 bool goesByBytes(const Kernels& set, const Matrix& matrix) {
-  return set.digitize != nullptr && (matrix.bits == 4 || matrix.bits == 8);
+  return set.digitize != nullptr && (matrix.bits == 4 || (matrix.bits == 8 && !matrix.hasSmallFloats()));
 }
 
 /** The activations of one call, in the forms its matrices want: one for each width of bits and size of group. */

@@ -62,6 +62,7 @@ inline Words bitAnd(Words a, Words b) { return _mm512_and_si512(a, b); }
 inline Words bitOr(Words a, Words b) { return _mm512_or_si512(a, b); }
 /** Of words below 2^31. */
 inline Floats toFloats(Words a) { return _mm512_cvtepi32_ps(a); }
+inline Floats asFloats(Words a) { return _mm512_castsi512_ps(a); }
 inline Words asWords(Floats a) { return _mm512_castps_si512(a); }
 inline Words addWords(Words a, Words b) { return _mm512_add_epi32(a, b); }
 /** The lowest four bits of each word. */
@@ -117,6 +118,11 @@ inline Words multiplyBytes(Words sum, Words a, const std::int8_t* b) {
   std::int32_t four;
   __builtin_memcpy(&four, b, sizeof four);
   return _mm512_dpbusd_epi32(sum, a, _mm512_set1_epi32(four));
+}
+/** Of each byte below 16, a float of four bits (E2M1): how many half steps it is above -6. */
+inline Words halfSteps(Words nibbles) {
+  const __m128i steps = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(steps), nibbles);
 }
 inline Words toWords(Floats a) { return _mm512_cvtps_epi32(a); }
 inline Words subtractWords(Words a, Words b) { return _mm512_sub_epi32(a, b); }

@@ -134,6 +134,7 @@ inline Words shiftRight(Words a, int bits) {
 inline Words shiftLeft(Words a, int bits) {
   return four([bits](auto x) { return reinterpret_cast<WordQuad>(reinterpret_cast<UnsignedQuad>(x) << bits); }, a);
 }
+inline Words addWords(Words a, Words b) { return four([](auto x, auto y) { return x + y; }, a, b); }
 inline Words bitAnd(Words a, Words b) { return four([](auto x, auto y) { return x & y; }, a, b); }
 inline Words bitOr(Words a, Words b) { return four([](auto x, auto y) { return x | y; }, a, b); }
 /** Of words below 2^31. */

@@ -104,6 +104,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   };
   const pool = new ModelPool(host, settings, totalmem(), Date.now);
   engine.limitMemory(pool.ledger.limit_bytes);
+  engine.watchAdapters((model, bytes) => pool.ledger.adapt(model, bytes));
   const queue = new RequestQueue(settings, () => performance.now());
   const sweeps = setInterval(() => void pool.sweep(), SWEEP_MS);
   const random = {

@@ -148,7 +148,7 @@ function quantizedCase(rows: number, columns: number, group_size: number, bits: 
     product(x, copy) {
       const taken = weights[copy % weights.length];
       if (taken === undefined) throw new Error("a case has at least one copy");
-      return quantizedMatmul(x, taken.weight, taken.scales, taken.biases, { group_size, bits });
+      return quantizedMatmul(x, taken.weight, taken.scales, taken.biases, { mode: "affine", group_size, bits });
     },
     release() {
       for (const each of weights) for (const array of Object.values(each)) array[Symbol.dispose]();

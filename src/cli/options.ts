@@ -11,6 +11,8 @@ import {
   type Settings,
   settingsOf,
 } from "../core/settings.ts";
+import type { Quantization } from "../mlx/ops.ts";
+import { formOfMode, MODES } from "../models/quantization.ts";
 
 export class UsageError extends Error {}
 
@@ -41,14 +43,8 @@ export interface Options {
   /** Tokens that `fit` counts with; null: as many as the model takes. */
   readonly context: number | null;
   /** What `quantize` makes. */
-  readonly quantization: QuantizationForm;
+  readonly quantization: Quantization;
   readonly settings: Partial<Settings>;
-}
-
-export interface QuantizationForm {
-  readonly mode: "affine" | "mxfp4";
-  readonly bits: number;
-  readonly group_size: number;
 }
 
 const SETTING_OPTIONS = SETTING_NAMES.map((name) => optionOf(name).slice(2));
@@ -151,11 +147,11 @@ function readCount(values: Readonly<Record<string, unknown>>, name: string): num
 }
 
 /** Which forms there are is MLX's matter. */
-function readQuantization(values: Readonly<Record<string, unknown>>): QuantizationForm {
-  const mode = values["mode"] ?? "affine";
-  if (mode !== "affine" && mode !== "mxfp4")
-    throw new UsageError(`Cannot use --mode ${mode}: it must be affine or mxfp4`);
-  const [bits, group_size] = mode === "affine" ? [4, 64] : [4, 32];
+function readQuantization(values: Readonly<Record<string, unknown>>): Quantization {
+  const named = values["mode"] ?? "affine";
+  const mode = MODES.find((each) => each === named);
+  if (mode === undefined) throw new UsageError(`Cannot use --mode ${named}: it must be one of ${MODES.join(", ")}`);
+  const { bits, group_size } = formOfMode(mode);
   return { mode, bits: readCount(values, "bits") ?? bits, group_size: readCount(values, "group-size") ?? group_size };
 }
 
@@ -167,7 +163,7 @@ export function help(): void {
   bunsen models           list the models it can serve
   bunsen show MODEL       tell what a model is: family, weights, cache, chat template, what is not supported
   bunsen fit MODEL        tell what it needs, and whether it fits here (--context N: with so many tokens)
-  bunsen quantize MODEL FOLDER  write it quantised, as an MLX folder (--bits 4 --group-size 64 --mode affine)
+  bunsen quantize MODEL FOLDER  write it quantised, as an MLX folder (--mode affine, mxfp4, mxfp8, nvfp4; --bits 4 --group-size 64)
   bunsen config           print each setting, and where it was set (--example: as variables, to begin with)
   bunsen audit verify     tell whether the record of requests is whole and unchanged
   bunsen credentials rotate  seal the keys of providers with a new secret

@@ -1,27 +1,26 @@
-/** `bunsen quantize`: a dense model folder into one of fewer bits, with progress where somebody watches. */
+/** `bunsen quantize`: a model in fewer bits, as a folder, with progress where somebody watches. */
 
 import { statSync } from "node:fs";
 import { findModels, libraryAt } from "../app.ts";
 import type { Config } from "../config.ts";
-import { Failure } from "../core/failure.ts";
 import { openLibrary } from "../mlx/library.ts";
-import { quantizeFolder } from "../models/quantize.ts";
+import { openDenseSource } from "../models/dense-source.ts";
+import { quantizeModel } from "../models/quantize.ts";
 import { unpackParts } from "../parts.ts";
+import { publishedFiles } from "../text/published-files.ts";
 import type { Options } from "./options.ts";
 
 export async function quantize(
   config: Config,
   options: Pick<Options, "words" | "json" | "quantization">,
 ): Promise<void> {
-  const [source = "", target = ""] = options.words;
+  const [named = "", target = ""] = options.words;
   const parts = await unpackParts(config.data_folder);
-  const { catalog, wanted } = findModels(config, [source], parts.default_model);
-  const { path } = catalog.find(wanted[0] ?? source);
-  if (!statSync(path).isDirectory()) {
-    throw new Failure("unsupported", `Cannot quantise ${path}: a GGUF file is not converted, name a folder`);
-  }
+  const { catalog, wanted } = findModels(config, [named], parts.default_model);
+  const { path } = catalog.find(wanted[0] ?? named);
   openLibrary(libraryAt(config, parts.library_folder));
-  quantizeFolder(path, target, options.quantization, process.stderr.isTTY ? showProgress : () => undefined);
+  using source = openDenseSource(path, statSync(path).isDirectory() ? undefined : publishedFiles(path));
+  quantizeModel(source, target, options.quantization, process.stderr.isTTY ? showProgress : () => undefined);
   const { mode, bits, group_size } = options.quantization;
   const facts = { source: path, target, mode, bits, group_size };
   const sentence = `${target} has ${bits} bits a weight in ${mode} groups of ${group_size}`;

@@ -47,6 +47,7 @@ export interface LedgerEntry {
   readonly is_measured: boolean;
   readonly kv_bytes: number;
   readonly step_bytes: number;
+  readonly adapters_bytes: number;
 }
 
 export interface LedgerStatus extends MemoryStatus {

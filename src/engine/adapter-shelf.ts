@@ -2,6 +2,7 @@
 
 import type { AdapterFiles } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
+import { Failure } from "../core/failure.ts";
 import type { Adapter } from "../models/adapter.ts";
 
 interface Held {
@@ -9,22 +10,37 @@ interface Held {
   rows: number;
 }
 
+export interface AdapterLoader {
+  /** What it will take at most, from the headers of its files. */
+  measure(folder: string): number;
+  load(folder: string): Adapter;
+}
+
 // So many wait for the next row that wants them, the last used longest.
 const IDLE_MAX = 8;
 
+// About as long as an answer takes that uses another one.
+const RETRY_S = 5;
+
 export class AdapterShelf implements Disposable {
-  readonly #load: (folder: string) => Adapter;
+  readonly #loader: AdapterLoader;
   /** Those that no row uses in the order in which they were given back. */
   readonly #held = new Map<string, Held>();
   readonly #by_row = new Map<number, string>();
 
-  constructor(load: (folder: string) => Adapter) {
-    this.#load = load;
+  constructor(loader: AdapterLoader) {
+    this.#loader = loader;
   }
 
-  /** Throws a `Failure` when it cannot be read or does not fit the model. */
-  hold(row: number, { key, folder }: AdapterFiles): void {
-    const held = this.#held.get(key) ?? { adapter: this.#load(folder), rows: 0 };
+  get bytes_resident(): number {
+    return [...this.#held.values()].reduce((sum, { adapter }) => sum + adapter.bytes_resident, 0);
+  }
+
+  /** Throws a `Failure` when it cannot be read, does not fit the model, or not beside the others in `bytes_max`. */
+  hold(row: number, files: AdapterFiles, bytes_max: number): void {
+    const { key, folder } = files;
+    if (!this.#held.has(key)) this.#makeRoom(files, bytes_max);
+    const held = this.#held.get(key) ?? { adapter: this.#loader.load(folder), rows: 0 };
     this.#held.set(key, held);
     held.rows += 1;
     this.#by_row.set(row, key);
@@ -44,11 +60,30 @@ export class AdapterShelf implements Disposable {
     held.rows -= 1;
     this.#held.delete(key);
     this.#held.set(key, held);
-    const idle = [...this.#held].filter(([, { rows }]) => rows === 0);
-    for (const [oldest, { adapter }] of idle.slice(0, -IDLE_MAX)) {
-      adapter[Symbol.dispose]();
-      this.#held.delete(oldest);
+    for (const key of this.#idle().slice(0, -IDLE_MAX)) this.#drop(key);
+  }
+
+  /** Those that nobody uses go first. */
+  #makeRoom({ name, folder }: AdapterFiles, bytes_max: number): void {
+    const needed = this.#loader.measure(folder);
+    for (const key of this.#idle()) {
+      if (this.bytes_resident + needed <= bytes_max) return;
+      this.#drop(key);
     }
+    const free = Math.max(0, bytes_max - this.bytes_resident);
+    if (needed <= free) return;
+    const state = `it needs ${needed} bytes, ${free} are free`;
+    throw new Failure("no_memory", `Cannot load the adapter "${name}": ${state}`, "adapter", RETRY_S);
+  }
+
+  /** The last used last. */
+  #idle(): string[] {
+    return [...this.#held].filter(([, { rows }]) => rows === 0).map(([key]) => key);
+  }
+
+  #drop(key: string): void {
+    this.#held.get(key)?.adapter[Symbol.dispose]();
+    this.#held.delete(key);
   }
 
   [Symbol.dispose](): void {

@@ -13,7 +13,7 @@ import type { Urgency } from "../core/priority.ts";
 import type { EngineSettings } from "../core/settings.ts";
 import { evaluate, fromBytes, fromTokens } from "../mlx/array.ts";
 import { take } from "../mlx/ops.ts";
-import { loadAdapter } from "../models/adapter.ts";
+import { adapterBytes, loadAdapter } from "../models/adapter.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { Model } from "../models/family.ts";
 import { Step } from "../models/step.ts";
@@ -38,6 +38,8 @@ export interface NewRow extends SampledRow {
   readonly adapter: AdapterFiles | null;
   /** Also how likely each token of the prompt was is told. */
   readonly prompt_logprobs: boolean;
+  /** What all adapters of the model may take. */
+  readonly adapter_bytes_max: number;
   readonly tokens_max: number;
   readonly urgency: Urgency;
 }
@@ -92,7 +94,10 @@ export class Engine implements Disposable {
     const cached_blocks_max = Math.floor(cached_bytes_max / block_bytes);
     const limits = { blocks_max, cached_blocks_max, restored_blocks_max };
     this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER);
-    this.#adapters = new AdapterShelf((folder) => loadAdapter(folder, model.targets));
+    this.#adapters = new AdapterShelf({
+      measure: adapterBytes,
+      load: (folder) => loadAdapter(folder, model.targets),
+    });
     this.#memory = new SamplerMemory(model.vocabulary_size);
     this.#logits = new Float32Array(model.vocabulary_size);
     this.#now = now;
@@ -105,6 +110,10 @@ export class Engine implements Disposable {
   /** Tokens of prompt and answer that one row may have. */
   get context_length(): number {
     return Math.min(this.#model.context_length, this.#batcher.blocks_max * BLOCK_TOKENS);
+  }
+
+  get adapter_bytes(): number {
+    return this.#adapters.bytes_resident;
   }
 
   get blocks(): Batcher["blocks"] {
@@ -128,7 +137,7 @@ export class Engine implements Disposable {
       scores_prompt: row.prompt_logprobs,
       drafts: this.#drafts,
     };
-    if (row.adapter !== null) this.#adapters.hold(id, row.adapter);
+    if (row.adapter !== null) this.#adapters.hold(id, row.adapter, row.adapter_bytes_max);
     try {
       this.#batcher.join(id, prompt_ids, limits, this.#now());
     } catch (error) {

@@ -4,12 +4,11 @@ import { type Dtype, dtypes, fromSlot, type MlxArray, withVector } from "./array
 import { check, emptySlot, library, slotHandle } from "./library.ts";
 
 /** As bytes that stay where they are: mlx-c reads the mode as a C string. */
-const affine = new TextEncoder().encode("affine\0");
-const mxfp4 = new TextEncoder().encode("mxfp4\0");
-
-type Mode = "affine" | "mxfp4";
+const modes = { affine: text("affine"), mxfp4: text("mxfp4"), mxfp8: text("mxfp8"), nvfp4: text("nvfp4") };
 
 export interface Quantization {
+  /** Groups with scales and biases, or of small floats with a scale of one byte, which have no biases. */
+  readonly mode: keyof typeof modes;
   readonly group_size: number;
   readonly bits: number;
 }
@@ -55,8 +54,8 @@ export function concatenate(arrays: readonly MlxArray[], axis: number): MlxArray
   );
 }
 
-/** `weight` (rows, columns · bits / 32) back to (rows, columns) in the dtype of `scales`. */
-export function dequantize(weight: MlxArray, scales: MlxArray, biases: MlxArray, how: Quantization): MlxArray {
+/** `weight` (rows, columns · bits / 32) back to (rows, columns) in the dtype of `scales`, small floats in bfloat16. */
+export function dequantize(weight: MlxArray, scales: MlxArray, biases: MlxArray | null, how: Quantization): MlxArray {
   const { native, stream } = library();
   return fromSlot(
     "mlx_dequantize",
@@ -64,10 +63,10 @@ export function dequantize(weight: MlxArray, scales: MlxArray, biases: MlxArray,
       emptySlot(),
       weight.handle,
       scales.handle,
-      biases.handle,
+      biases?.handle ?? null,
       present(how.group_size),
       present(how.bits),
-      affine,
+      modes[how.mode],
       null,
       absent,
       stream,
@@ -80,7 +79,7 @@ export function quantizedMatmul(
   x: MlxArray,
   weight: MlxArray,
   scales: MlxArray,
-  biases: MlxArray,
+  biases: MlxArray | null,
   how: Quantization,
 ): MlxArray {
   const { native, stream } = library();
@@ -91,11 +90,11 @@ export function quantizedMatmul(
       x.handle,
       weight.handle,
       scales.handle,
-      biases.handle,
+      biases?.handle ?? null,
       true,
       present(how.group_size),
       present(how.bits),
-      affine,
+      modes[how.mode],
       stream,
     ),
   );
@@ -115,7 +114,7 @@ export function gatherQmm(
   x: MlxArray,
   weight: MlxArray,
   scales: MlxArray,
-  biases: MlxArray,
+  biases: MlxArray | null,
   indices: MlxArray,
   how: Quantization,
 ): MlxArray {
@@ -127,13 +126,13 @@ export function gatherQmm(
       x.handle,
       weight.handle,
       scales.handle,
-      biases.handle,
+      biases?.handle ?? null,
       null,
       indices.handle,
       true,
       present(how.group_size),
       present(how.bits),
-      affine,
+      modes[how.mode],
       false,
       stream,
     ),
@@ -141,9 +140,9 @@ export function gatherQmm(
 }
 
 /** `weight` (…, columns) packed to (…, columns · bits / 32), with scales and, in groups that are affine, biases for each group. */
-export function quantize(weight: MlxArray, { mode, group_size, bits }: Quantization & { mode: Mode }): MlxArray[] {
+export function quantize(weight: MlxArray, { mode, group_size, bits }: Quantization): MlxArray[] {
   const { native, stream } = library();
-  const name = mode === "affine" ? affine : mxfp4;
+  const name = modes[mode];
   const code = native.mlx_quantize(emptySlot(), weight.handle, present(group_size), present(bits), name, null, stream);
   check("mlx_quantize", code);
   const vector = slotHandle();
@@ -262,6 +261,10 @@ const absent = 0n;
 /** `mlx_optional_int`: the value in the low half, the flag above it. */
 function present(value: number): bigint {
   return BigInt(value) | (1n << 32n);
+}
+
+function text(value: string): Uint8Array {
+  return new TextEncoder().encode(`${value}\0`);
 }
 
 /** Passed as an array, not by `ptr`: a bare address would not keep it alive until the call. */

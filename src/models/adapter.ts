@@ -25,6 +25,14 @@ export interface Adapter extends Disposable {
   readonly terms: ReadonlyMap<Target, LowRank>;
 }
 
+/** What it takes at most: each number as a float32, whatever it is in the file. */
+export function adapterBytes(folder: string): number {
+  const tensors = readSafetensors(join(folder, formOf(folder).file)).values();
+  return [...tensors].reduce((sum, { shape }) => sum + FLOAT_BYTES * shape.reduce((size, dim) => size * dim, 1), 0);
+}
+
+const FLOAT_BYTES = 4;
+
 /** Throws a `Failure` that names the folder and what of it does not fit the model's `targets`. */
 export function loadAdapter(folder: string, targets: readonly Target[]): Adapter {
   const form = formOf(folder);

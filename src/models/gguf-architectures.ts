@@ -9,6 +9,10 @@ export interface Architecture {
   config(floats: Floats): ModelConfig;
   /** The file's name of a tensor of the Hugging Face layout. */
   tensorName(name: string): string;
+  /** The other way round, as mlx-lm names it; null for what is no weight there. */
+  publishedName(name: string): string | null;
+  /** Norms are stored with one added to them. */
+  readonly norms_have_one: boolean;
   /** The heads of a projection whose rows the file stores in rotary pairs, else null. */
   pairedHeads(name: string): number | null;
 }
@@ -20,8 +24,9 @@ type Read = (key: string) => unknown;
 interface Manner {
   /** Rows of queries and keys are stored in rotary pairs. */
   readonly paired?: boolean;
-  /** Names within a block that are others here. */
+  /** Names within a block that are others here, or only here. */
   readonly names?: Readonly<Record<string, string>>;
+  readonly norms_have_one?: boolean;
   /** What its config says beyond what all say. */
   config?(read: Read, floats: Floats): ModelConfig;
 }
@@ -33,18 +38,35 @@ const NORMS_BEHIND = {
   post_feedforward_layernorm: "post_ffw_norm",
 };
 
+const NORMS_AROUND = { post_self_attn_layernorm: "post_attention_norm", post_mlp_layernorm: "post_ffw_norm" };
+const GATE_UP = { "mlp.gate_up_proj": "ffn_up" };
+const MIXTRAL = { "block_sparse_moe.gate": "ffn_gate_inp", ...expertNames("block_sparse_moe.switch_mlp", "exps") };
+const QWEN_EXPERTS = { "mlp.gate": "ffn_gate_inp", ...expertNames("mlp.switch_mlp", "exps") };
+const QWEN_SHARED = { "mlp.shared_expert_gate": "ffn_gate_inp_shexp", ...expertNames("mlp.shared_expert", "shexp") };
+const GPT_OSS = {
+  post_attention_layernorm: "post_attention_norm",
+  "mlp.router": "ffn_gate_inp",
+  ...expertNames("mlp.experts", "exps"),
+};
+
 const ARCHITECTURES: ReadonlyMap<string, Manner> = new Map<string, Manner>([
-  ["gemma", { config: () => ({ model_type: "gemma", ...GEMMA }) }],
-  ["gemma2", { names: NORMS_BEHIND, config: gemma2 }],
-  ["gemma3", { names: NORMS_BEHIND, config: gemma3 }],
+  ["cohere2", { config: cohere2 }],
+  ["gemma", { norms_have_one: true, config: () => ({ model_type: "gemma", ...GEMMA }) }],
+  ["gemma2", { norms_have_one: true, names: NORMS_BEHIND, config: gemma2 }],
+  ["gemma3", { norms_have_one: true, names: NORMS_BEHIND, config: gemma3 }],
+  ["glm4", { names: { ...NORMS_AROUND, ...GATE_UP }, config: partlyTurning }],
+  ["gpt-oss", { names: GPT_OSS, config: gptOss }],
   ["granite", { paired: true, config: granite }],
-  ["llama", { paired: true }],
+  ["llama", { paired: true, names: MIXTRAL, config: mixtral }],
   ["olmo2", { names: NORMS_BEHIND, config: olmo }],
-  ["phi3", { config: phi3 }],
+  ["phi3", { names: { "self_attn.qkv_proj": "attn_qkv", ...GATE_UP }, config: phi3 }],
   ["qwen2", {}],
+  ["qwen2moe", { names: { ...QWEN_EXPERTS, ...QWEN_SHARED }, config: qwen2Moe }],
   ["qwen3", {}],
+  ["qwen3moe", { names: QWEN_EXPERTS, config: qwen3Moe }],
   // the converter writes none of what makes SmolLM3 other than llama: it is the same in all of them
   ["smollm3", { paired: true, config: () => ({ no_rope_layer_interval: 4 }) }],
+  ["starcoder2", { names: { "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down" }, config: starcoder2 }],
 ]);
 
 export function architectureOf(file: GgufFile): Architecture {
@@ -61,29 +83,40 @@ const OUTER_NAMES: ReadonlyMap<string, string> = new Map([
   ["lm_head", "output"],
 ]);
 
+/** A weight whose name says nothing more. */
+const SINKS = "self_attn.sinks";
+
 const BLOCK_NAMES: Readonly<Record<string, string>> = {
   input_layernorm: "attn_norm",
   "self_attn.q_proj": "attn_q",
   "self_attn.k_proj": "attn_k",
   "self_attn.v_proj": "attn_v",
-  "self_attn.qkv_proj": "attn_qkv",
   "self_attn.o_proj": "attn_output",
   "self_attn.q_norm": "attn_q_norm",
   "self_attn.k_norm": "attn_k_norm",
   post_attention_layernorm: "ffn_norm",
   "mlp.gate_proj": "ffn_gate",
   "mlp.up_proj": "ffn_up",
-  "mlp.gate_up_proj": "ffn_up",
   "mlp.down_proj": "ffn_down",
+  [SINKS]: "attn_sinks",
 };
+
+function expertNames(prefix: string, suffix: string): Record<string, string> {
+  const parts = ["gate", "up", "down"];
+  return Object.fromEntries(parts.map((part) => [`${prefix}.${part}_proj`, `ffn_${part}_${suffix}`]));
+}
 
 function architecture(file: GgufFile, name: string, manner: Manner): Architecture {
   const read: Read = (key) => file.metadata.get(`${name}.${key}`);
   const heads = read("attention.head_count");
   const kv_heads = read("attention.head_count_kv") ?? heads;
+  const names = { ...BLOCK_NAMES, ...manner.names };
+  const published = new Map(Object.entries(names).map(([own, stored]) => [stored, own]));
   return {
+    norms_have_one: manner.norms_have_one === true,
     config: (floats) => ({ ...commonConfig(file, name, read, floats), ...manner.config?.(read, floats) }),
-    tensorName: (tensor) => tensorName(tensor, { ...BLOCK_NAMES, ...manner.names }),
+    tensorName: (tensor) => tensorName(tensor, names),
+    publishedName: (tensor) => publishedName(tensor, published),
     pairedHeads(tensor) {
       if (manner.paired !== true) return null;
       if (tensor.endsWith(".self_attn.q_proj")) return Number(heads);
@@ -108,6 +141,9 @@ function commonConfig(file: GgufFile, name: string, read: Read, floats: Floats):
     rms_norm_eps: read("attention.layer_norm_rms_epsilon"),
     rope_theta: read("rope.freq_base"),
     rope_scaling: ropeScaling(read, typeof head_dim === "number" ? floats("rope_freqs.weight", head_dim / 2) : null),
+    num_experts: read("expert_count"),
+    num_local_experts: read("expert_count"),
+    num_experts_per_tok: read("expert_used_count"),
     attention_bias: file.tensors.has("blk.0.attn_q.bias"),
     tie_word_embeddings: !file.tensors.has("output.weight"),
   };
@@ -142,6 +178,70 @@ function gemma3(read: Read): ModelConfig {
   };
 }
 
+function cohere2(read: Read): ModelConfig {
+  return {
+    layer_norm_eps: read("attention.layer_norm_epsilon"),
+    logit_scale: read("logit_scale"),
+    sliding_window: read("attention.sliding_window"),
+  };
+}
+
+/** Only a part of each head turns. */
+function partlyTurning(read: Read): ModelConfig {
+  const head_dim = headDim(read);
+  return { head_dim, partial_rotary_factor: Number(read("rope.dimension_count") ?? head_dim) / head_dim };
+}
+
+/** The file does not say that the bounds of its yarn are not rounded: they are in none of the released models. */
+function gptOss(read: Read): ModelConfig {
+  const scaling = ropeScaling(read, null);
+  return {
+    model_type: "gpt_oss",
+    intermediate_size: read("expert_feed_forward_length") ?? read("feed_forward_length"),
+    sliding_window: read("attention.sliding_window"),
+    rope_scaling: scaling && { ...scaling, truncate: false },
+  };
+}
+
+/** A llama with experts is Mixtral. */
+function mixtral(read: Read): ModelConfig {
+  return Number(read("expert_count") ?? 0) > 0 ? { model_type: "mixtral" } : {};
+}
+
+/** Nor do files of Qwen's mixtures say whether the shares of the experts that are asked are one together: they are in Qwen3's. */
+function qwen2Moe(read: Read): ModelConfig {
+  const inner_size = Number(read("feed_forward_length"));
+  return {
+    model_type: "qwen2_moe",
+    moe_intermediate_size: read("expert_feed_forward_length") ?? inner_size / Number(read("expert_used_count")),
+    shared_expert_intermediate_size: read("expert_shared_feed_forward_length") ?? inner_size,
+    norm_topk_prob: false,
+  };
+}
+
+function qwen3Moe(read: Read): ModelConfig {
+  return {
+    model_type: "qwen3_moe",
+    moe_intermediate_size: read("expert_feed_forward_length"),
+    norm_topk_prob: true,
+  };
+}
+
+/** The file lacks the window, which is this in all released models. */
+function starcoder2(read: Read): ModelConfig {
+  return {
+    norm_epsilon: read("attention.layer_norm_epsilon"),
+    hidden_act: "gelu_pytorch_tanh",
+    sliding_window: read("attention.sliding_window") ?? 4096,
+  };
+}
+
+function headDim(read: Read): number {
+  return Number(
+    read("attention.key_length") ?? Number(read("embedding_length")) / Number(read("attention.head_count")),
+  );
+}
+
 function granite(read: Read): ModelConfig {
   return {
     attention_multiplier: read("attention.scale"),
@@ -158,14 +258,11 @@ function olmo(read: Read): ModelConfig {
 }
 
 function phi3(read: Read, floats: Floats): ModelConfig {
-  const dims = Number(read("rope.dimension_count"));
-  const head_dim =
-    read("attention.key_length") ?? Number(read("embedding_length")) / Number(read("attention.head_count"));
-  const short_factor = floats("rope_factors_short.weight", dims / 2);
+  const short_factor = floats("rope_factors_short.weight", Number(read("rope.dimension_count")) / 2);
   return {
-    head_dim,
-    partial_rotary_factor: dims / Number(head_dim),
+    ...partlyTurning(read),
     sliding_window: read("attention.sliding_window") || null, // 0 where there is none
+    original_max_position_embeddings: read("rope.scaling.original_context_length"),
     rope_scaling:
       short_factor === null
         ? ropeScaling(read, null)
@@ -177,10 +274,21 @@ function phi3(read: Read, floats: Floats): ModelConfig {
 }
 
 function tensorName(name: string, block_names: Readonly<Record<string, string>>): string {
-  const split = /^(model\.layers\.(\d+)\.)?(.*)\.(weight|bias)$/.exec(name);
-  const [, , layer, middle = "", kind] = split ?? [];
+  const [, layer, middle = "", kind = "weight"] =
+    /^(?:model\.layers\.(\d+)\.)?(.*?)(?:\.(weight|bias))?$/.exec(name) ?? [];
   if (layer === undefined) return `${OUTER_NAMES.get(middle) ?? middle}.${kind}`;
   return `blk.${layer}.${block_names[middle] ?? middle}.${kind}`;
+}
+
+function publishedName(name: string, published: ReadonlyMap<string, string>): string | null {
+  const [, layer, middle = "", kind] = /^(?:blk\.(\d+)\.)?(.*)\.(weight|bias)$/.exec(name) ?? [];
+  if (layer === undefined) {
+    const outer = [...OUTER_NAMES].find(([, own]) => own === middle);
+    return outer === undefined ? null : `${outer[0]}.${kind}`;
+  }
+  const own = published.get(middle);
+  if (own === undefined) return null;
+  return `model.layers.${layer}.${own}${own === SINKS ? "" : `.${kind}`}`;
 }
 
 function ropeScaling(read: Read, factors: readonly number[] | null): ModelConfig | null {

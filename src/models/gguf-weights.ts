@@ -12,17 +12,20 @@ import {
   unpairedRows,
 } from "../formats/ggml-blocks.ts";
 import { dequantizeBlocks, type FloatGroups, groupBlocks, isGrouped, isSixteen } from "../formats/ggml-k-blocks.ts";
+import { isMxfp4, type Mxfp4Groups, mxfp4Groups } from "../formats/ggml-mxfp4.ts";
 import { GGML_TYPES } from "../formats/ggml-types.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
 import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
 import { hasExtras, repackBlocks } from "../mlx/extras.ts";
 import { library } from "../mlx/library.ts";
-import { astype, quantize, transpose } from "../mlx/ops.ts";
+import { astype, dequantize, quantize, reshape, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
+import { refuseNonFinite } from "./finite.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
-import type { Experts, Linear } from "./layers.ts";
-import { ArrayKeeper, type Weights } from "./weights.ts";
+import { type Experts, type Linear, type Matrix, plus } from "./layers.ts";
+import { SMALL_FLOATS } from "./quantization.ts";
+import { ArrayKeeper, type ExpertNames, type Weights } from "./weights.ts";
 
 // The group of every block type that is an MLX affine group.
 const GROUP_SIZE = 32;
@@ -33,9 +36,15 @@ export function openGguf(path: string, told: (bytes: number) => void): { config:
   return { config: weights.config, weights };
 }
 
+/** Any tensor of a file as floats in its shape, rows and norms as the Hugging Face layout has them. */
+export function denseTensor(file: GgufFile, architecture: Architecture, tensor: GgufTensor): MlxArray {
+  using weights = new GgufWeights(file, architecture, () => undefined);
+  return weights.dense(tensor);
+}
+
 /** Whether tensors of this type are read. */
 export function isReadType(type: string): boolean {
-  return isRepacked(type) || isGrouped(type) || isSixteen(type) || FLOAT_DTYPES.has(type);
+  return isRepacked(type) || isGrouped(type) || isSixteen(type) || isMxfp4(type) || FLOAT_DTYPES.has(type);
 }
 
 const READ_TYPES = [...GGML_TYPES.values()].map(({ name }) => name).filter(isReadType);
@@ -67,7 +76,7 @@ class GgufWeights implements Weights {
   }
 
   vector(name: string, size: number): MlxArray {
-    return this.#keeper.keep(this.#vector(this.#architecture.tensorName(name), size));
+    return this.#keeper.keep(this.#vector(this.#architecture.tensorName(name), [size]));
   }
 
   linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[] {
@@ -76,26 +85,56 @@ class GgufWeights implements Weights {
   }
 
   linear(name: string, rows: number, columns: number, bias: boolean): Linear {
-    const tensor = this.#tensor(this.#architecture.tensorName(`${name}.weight`), [rows, columns]);
+    const tensor = this.#matrixTensor(this.#architecture.tensorName(`${name}.weight`), rows, columns);
     const paired = this.#architecture.pairedHeads(name);
     const order = paired === null ? null : unpairedRows(paired, rows / paired);
     const { type } = tensor;
     const weight = this.#weight(tensor, type, rows, columns, order);
     const target = { name, first_row: 0, rows, columns };
     if (!bias) return { ...weight, bias: null, target };
-    const stored = this.#vector(this.#architecture.tensorName(`${name}.bias`), rows, order);
+    const stored = this.#vector(this.#architecture.tensorName(`${name}.bias`), [rows], order);
     return { ...weight, bias: this.#keeper.keep(stored), target };
   }
 
   #weight(tensor: GgufTensor, type: string, rows: number, columns: number, order: Uint32Array | null) {
+    const weight = this.#readWeight(tensor, type, rows, columns, order);
+    if (weight.kind === "quantized") refuseNonFinite(this.file, tensor.name, weight);
+    return weight;
+  }
+
+  #readWeight(tensor: GgufTensor, type: string, rows: number, columns: number, order: Uint32Array | null) {
     if (isRepacked(type)) return this.#quantized(tensor, type, rows, columns, order);
     if (isGrouped(type)) return this.#grouped(groupBlocks(type, this.#borrow(tensor)), rows, columns, order);
     if (isSixteen(type)) return this.#requantized(dequantizeBlocks(type, this.#borrow(tensor)), rows, columns, order);
-    return this.#matrix(tensor, order);
+    if (isMxfp4(type)) return this.#smallFloats(mxfp4Groups(this.#borrow(tensor)), rows, columns, order);
+    return this.#matrix(tensor, rows, columns, order);
   }
 
-  experts(): Experts {
-    throw new Failure("unsupported", `Cannot load ${this.file}: mixtures of experts are not read from GGUF files`);
+  experts({ whole }: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {
+    const tensor = this.#tensor(this.#architecture.tensorName(`${whole}.weight`), [count, rows, columns]);
+    const weight = this.#weight(tensor, tensor.type, count * rows, columns, null);
+    const stacked = (array: MlxArray) => this.#keeper.view(reshape(array, [count, rows, -1]));
+    const biases = bias ? this.#vector(this.#architecture.tensorName(`${whole}.bias`), [count, rows]) : null;
+    const kept = biases && this.#keeper.keep(biases);
+    if (weight.kind === "dense") {
+      return { kind: "dense", turned: this.#keeper.view(transpose(stacked(weight.weight), [0, 2, 1])), bias: kept };
+    }
+    const groups = { weight: stacked(weight.weight), scales: stacked(weight.scales) };
+    return { ...weight, ...groups, biases: weight.biases && stacked(weight.biases), bias: kept };
+  }
+
+  dense(tensor: GgufTensor): MlxArray {
+    const name = this.#architecture.publishedName(tensor.name) ?? tensor.name;
+    const columns = tensor.shape.length === 1 ? 1 : (tensor.shape.at(-1) ?? 1);
+    const rows = tensor.shape.reduce((product, size) => product * size, 1) / columns;
+    const paired = this.#architecture.pairedHeads(name.replace(/\.(?:weight|bias)$/, ""));
+    const order = paired === null ? null : unpairedRows(paired, rows / paired);
+    const weight = this.#weight(tensor, tensor.type, rows, columns, order);
+    using floats = floatsOf(weight);
+    const dense = reshape(floats, tensor.shape);
+    if (!(this.#architecture.norms_have_one && /norm\.weight$/.test(name))) return dense;
+    using given = dense;
+    return plus(given, -1);
   }
 
   release(): void {
@@ -117,7 +156,7 @@ class GgufWeights implements Weights {
       weight: this.#keeper.keep(words),
       scales: this.#keeper.keep(scales),
       biases: this.#keeper.keep(biases),
-      how: { group_size: GROUP_SIZE, bits: type === "Q8_0" ? 8 : 4 },
+      how: { mode: "affine", group_size: GROUP_SIZE, bits: type === "Q8_0" ? 8 : 4 },
     } as const;
   }
 
@@ -131,15 +170,15 @@ class GgufWeights implements Weights {
       weight: this.#keeper.keep(fromBytes(place(groups.packed), [rows, (columns * bits) / 32], "uint32")),
       scales: this.#keeper.keep(fromBytes(place(groups.scales), each, "float32")),
       biases: this.#keeper.keep(fromBytes(place(groups.biases), each, "float32")),
-      how: { group_size: GROUP_SIZE, bits },
+      how: { mode: "affine", group_size: GROUP_SIZE, bits },
     } as const;
   }
 
   /** Groups of sixteen are no form MLX has: two together are rounded to 8 bits. */
   #requantized(values: Float32Array<ArrayBuffer>, rows: number, columns: number, order: Uint32Array | null) {
     using dense = fromBytes(order === null ? values : takeRows(values, order), [rows, columns], "float32");
-    const how = { group_size: GROUP_SIZE, bits: 8 } as const;
-    const [weight, scales, biases] = quantize(dense, { ...how, mode: "affine" }).map((part) => this.#keeper.keep(part));
+    const how = { mode: "affine", group_size: GROUP_SIZE, bits: 8 } as const;
+    const [weight, scales, biases] = quantize(dense, how).map((part) => this.#keeper.keep(part));
     assert(weight !== undefined && scales !== undefined && biases !== undefined, "affine groups are three arrays");
     return { kind: "quantized", weight, scales, biases, how } as const;
   }
@@ -167,32 +206,50 @@ class GgufWeights implements Weights {
     return astype(given_up, "float32");
   }
 
-  #matrix(tensor: GgufTensor, order: Uint32Array | null) {
-    const weight = this.#keeper.keep(this.#dense(tensor, order));
+  #smallFloats(groups: Mxfp4Groups, rows: number, columns: number, order: Uint32Array | null) {
+    const how = SMALL_FLOATS.mxfp4;
+    const place = (part: Uint8Array<ArrayBuffer>) => (order === null ? part : takeRows(part, order));
+    return {
+      kind: "quantized",
+      weight: this.#keeper.keep(fromBytes(place(groups.packed), [rows, (columns * how.bits) / 32], "uint32")),
+      scales: this.#keeper.keep(fromBytes(place(groups.scales), [rows, columns / how.group_size], "uint8")),
+      biases: null,
+      how,
+    } as const;
+  }
+
+  #matrix(tensor: GgufTensor, rows: number, columns: number, order: Uint32Array | null) {
+    const weight = this.#keeper.keep(this.#dense(tensor, [rows, columns], order));
     return { kind: "dense", weight, transposed: this.#keeper.view(transpose(weight, [1, 0])) } as const;
   }
 
-  #vector(name: string, size: number, order: Uint32Array | null = null): MlxArray {
-    using stored = this.#dense(this.#tensor(name, [size]), order);
+  #vector(name: string, shape: readonly number[], order: Uint32Array | null = null): MlxArray {
+    using stored = this.#dense(this.#tensor(name, shape), shape, order);
     return toActivationDtype(stored);
   }
 
   /** As stored: kernels read halves in place. */
-  #dense(tensor: GgufTensor, order: Uint32Array | null = null): MlxArray {
+  #dense(tensor: GgufTensor, shape: readonly number[], order: Uint32Array | null = null): MlxArray {
     const dtype = FLOAT_DTYPES.get(tensor.type);
     if (dtype === undefined) {
       const state = `tensor "${tensor.name}" is ${tensor.type}, known are ${READ_TYPES.join(", ")}`;
       throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
     }
     const bytes = this.#read(tensor);
-    return fromBytes(order === null ? bytes : takeRows(bytes, order), tensor.shape, dtype);
+    return fromBytes(order === null ? bytes : takeRows(bytes, order), shape, dtype);
   }
 
   #floats(name: string, size: number): readonly number[] | null {
     if (!this.#tensors.has(name)) return null;
-    using stored = this.#dense(this.#tensor(name, [size]));
+    using stored = this.#dense(this.#tensor(name, [size]), [size]);
     using array = astype(stored, "float32");
     return [...toFloat32(array)];
+  }
+
+  /** A matrix of one row may lie there as a vector. */
+  #matrixTensor(name: string, rows: number, columns: number): GgufTensor {
+    const is_vector = rows === 1 && this.#tensors.get(name)?.shape.length === 1;
+    return this.#tensor(name, is_vector ? [columns] : [rows, columns]);
   }
 
   #tensor(name: string, shape: readonly number[]): GgufTensor {
@@ -216,4 +273,14 @@ class GgufWeights implements Weights {
   #read(tensor: GgufTensor): Uint8Array<ArrayBuffer> {
     return this.#bytes.read(tensor.offset, tensor.bytes, `tensor "${tensor.name}"`);
   }
+}
+
+/** In float32, in which every block is exact. */
+function floatsOf(weight: Matrix): MlxArray {
+  if (weight.kind === "dense") return astype(weight.weight, "float32");
+  const { scales, biases } = weight;
+  if (biases === null) return dequantize(weight.weight, scales, null, weight.how);
+  using float_scales = astype(scales, "float32");
+  using float_biases = astype(biases, "float32");
+  return dequantize(weight.weight, float_scales, float_biases, weight.how);
 }

@@ -26,17 +26,19 @@ export interface Target {
   readonly columns: number;
 }
 
-/** A (rows, columns) matrix, dense or quantised in MLX's affine form; with a bias (rows) or none. */
-export type Linear = (
+/** (rows, columns), dense or quantised in one of MLX's forms. */
+export type Matrix =
   | { readonly kind: "dense"; readonly weight: MlxArray; readonly transposed: MlxArray }
   | {
       readonly kind: "quantized";
       readonly weight: MlxArray;
       readonly scales: MlxArray;
-      readonly biases: MlxArray;
+      readonly biases: MlxArray | null;
       readonly how: Quantization;
-    }
-) & { readonly bias: MlxArray | null; readonly target: Target };
+    };
+
+/** With a bias (rows) or none. */
+export type Linear = Matrix & { readonly bias: MlxArray | null; readonly target: Target };
 
 /** A matrix, with its bias, whose weights a layer of the library holds. */
 export interface NativeLinear {
@@ -52,7 +54,7 @@ export type Experts = (
       readonly kind: "quantized";
       readonly weight: MlxArray;
       readonly scales: MlxArray;
-      readonly biases: MlxArray;
+      readonly biases: MlxArray | null;
       readonly how: Quantization;
     }
 ) & { readonly bias: MlxArray | null };
@@ -106,6 +108,10 @@ export function embed(token_ids: MlxArray, table: Linear): MlxArray {
   using weight = take(table.weight, token_ids, 0);
   if (table.kind === "dense") return toActivationDtype(weight);
   using stored_scales = take(table.scales, token_ids, 0);
+  if (table.biases === null) {
+    using rows = dequantize(weight, stored_scales, null, table.how); // bfloat16 holds them exactly
+    return toActivationDtype(rows);
+  }
   using stored_biases = take(table.biases, token_ids, 0);
   using scales = toActivationDtype(stored_scales); // which is the result's
   using biases = toActivationDtype(stored_biases);

@@ -1,20 +1,31 @@
-/** What a config says of quantisation, layer by layer. Of MLX's forms, affine and mxfp4. */
+/** What a config says of quantisation, layer by layer, in MLX's forms. */
 
 import { Failure } from "../core/failure.ts";
 import { asObject } from "../formats/json.ts";
-import { MXFP4 } from "../formats/mxfp4.ts";
 import type { Quantization } from "../mlx/ops.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
 
 const GROUP_SIZES = [32, 64, 128];
 const BITS = [2, 3, 4, 5, 6, 8];
 
-export interface StoredQuantization extends Quantization {
-  readonly mode: "affine" | "mxfp4";
+/** Forms of small floats come in one size: OCP's microscaling formats, and NVIDIA's, whose scales are E4M3. */
+export const SMALL_FLOATS = {
+  mxfp4: { mode: "mxfp4", group_size: 32, bits: 4 },
+  mxfp8: { mode: "mxfp8", group_size: 32, bits: 8 },
+  nvfp4: { mode: "nvfp4", group_size: 16, bits: 4 },
+} as const;
+
+type Mode = Quantization["mode"];
+
+export const MODES: readonly Mode[] = ["affine", "mxfp4", "mxfp8", "nvfp4"];
+
+/** As MLX has it where nothing more is said. */
+export function formOfMode(mode: Mode): Quantization {
+  return mode === "affine" ? { mode, group_size: 64, bits: 4 } : SMALL_FLOATS[mode];
 }
 
 /** The quantisation of the layer `name`, or null where it is dense. */
-export function quantizationOf(config: ModelConfig, name: string, file: string): StoredQuantization | null {
+export function quantizationOf(config: ModelConfig, name: string, file: string): Quantization | null {
   if (config["quantization"] === undefined) return null;
   const whole = asObject(config["quantization"]);
   if (whole === null) throw new Failure("unsupported", `Cannot load ${file}: quantization must be an object`);
@@ -22,19 +33,30 @@ export function quantizationOf(config: ModelConfig, name: string, file: string):
   const own = whole[name];
   if (own === false) return null;
   const reader = new ConfigReader(asObject(own) ?? whole, file);
-  const mode = reader.stringOr("mode", "affine");
-  const group_size = reader.dimensionOr("group_size", 64);
-  const bits = reader.dimensionOr("bits", 4);
-  if (mode === "mxfp4" && group_size === MXFP4.group_size && bits === MXFP4.bits) return { ...MXFP4, mode };
-  if (mode !== "affine") {
-    const state = `its quantization mode is "${mode}", known are affine and mxfp4`;
+  const named = reader.stringOr("mode", "affine");
+  const mode = MODES.find((each) => each === named);
+  if (mode === undefined) {
+    const state = `its quantization mode is "${named}", known are ${MODES.join(", ")}`;
     throw new Failure("unsupported", `Cannot load ${file}: ${state}`);
   }
-  if (GROUP_SIZES.includes(group_size) && BITS.includes(bits)) return { group_size, bits, mode };
-  throw new Failure(
-    "unsupported",
-    `Cannot load ${file}: ${bits} bits in groups of ${group_size} is not a form MLX has`,
-  );
+  const usual = formOfMode(mode);
+  const group_size = reader.dimensionOr("group_size", usual.group_size);
+  const bits = reader.dimensionOr("bits", usual.bits);
+  checkForm({ mode, group_size, bits }, file);
+  return { mode, group_size, bits };
+}
+
+/** Throws unless MLX has it. */
+export function checkForm({ mode, group_size, bits }: Quantization, file: string): void {
+  const usual = formOfMode(mode);
+  const is_known =
+    mode === "affine"
+      ? GROUP_SIZES.includes(group_size) && BITS.includes(bits)
+      : group_size === usual.group_size && bits === usual.bits;
+  if (is_known) return;
+  const form =
+    mode === "affine" ? "a form MLX has" : `a form of ${mode}, which has ${usual.bits} in ${usual.group_size}`;
+  throw new Failure("unsupported", `Cannot load ${file}: ${bits} bits in groups of ${group_size} is not ${form}`);
 }
 
 /** GPTQ, AWQ and the like: their tensors have other names and other layouts. */
@@ -46,6 +68,6 @@ export function refuseForeignQuantization(config: ModelConfig, file: string): vo
   if (method === "mxfp4") return; // of experts, whose blocks are read as they are
   throw new Failure(
     "unsupported",
-    `Cannot load ${file}: it is quantised by "${method}", known are MLX's own form and GGUF`,
+    `Cannot load ${file}: it is quantised by "${method}", known are MLX's own forms and GGUF`,
   );
 }

@@ -3,14 +3,14 @@
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { FileBytes } from "../formats/file-bytes.ts";
-import { affineFromMxfp4, MXFP4, MXFP4_AFFINE } from "../formats/mxfp4.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "../formats/safetensors.ts";
 import { fromBytes, type MlxArray } from "../mlx/array.ts";
-import { reshape, take, transpose } from "../mlx/ops.ts";
+import { type Quantization, reshape, take, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, toActivationDtype } from "./dense.ts";
+import { refuseNonFinite } from "./finite.ts";
 import { type Experts, type Linear, plus } from "./layers.ts";
-import { quantizationOf, refuseForeignQuantization, type StoredQuantization } from "./quantization.ts";
+import { quantizationOf, refuseForeignQuantization, SMALL_FLOATS } from "./quantization.ts";
 import { ArrayKeeper, type ExpertNames, type Weights } from "./weights.ts";
 
 export function openSafetensors(folder: string, config: ModelConfig, told: (bytes: number) => void): Weights {
@@ -103,7 +103,7 @@ class SafetensorsWeights implements Weights {
     this.#keeper[Symbol.dispose]();
   }
 
-  #quantizationOf(name: string): StoredQuantization | null {
+  #quantizationOf(name: string): Quantization | null {
     return this.has(`${name}.scales`) ? quantizationOf(this.#config, name, this.file) : null;
   }
 
@@ -113,7 +113,7 @@ class SafetensorsWeights implements Weights {
   }
 
   /** Quantised rows: of one matrix, or of `lead` matrices that lie in one tensor or in one each. */
-  #groups(names: readonly string[], lead: readonly number[], rows: number, columns: number, how: StoredQuantization) {
+  #groups(names: readonly string[], lead: readonly number[], rows: number, columns: number, how: Quantization) {
     const words = (columns * how.bits) / 32;
     const groups = columns / how.group_size;
     if (!(Number.isInteger(words) && Number.isInteger(groups))) {
@@ -123,30 +123,39 @@ class SafetensorsWeights implements Weights {
     const each = names.length === 1 ? [...lead, rows] : [rows];
     const of = (part: string) => names.map((name) => `${name}.${part}`);
     const packed = this.#join(of("weight"), [...each, words], (dtype) => dtype === "U32", "U32");
-    if (how.mode === "mxfp4") {
-      const exponents = this.#join(of("scales"), [...each, groups], (dtype) => dtype === "U8", "U8");
-      return this.#fromMxfp4(packed.bytes, exponents.bytes, [...lead, rows], groups);
+    const weight = this.#keeper.keep(fromBytes(packed.bytes, [...lead, rows, words], "uint32"));
+    if (how.mode !== "affine") {
+      this.#refuseWholeScale(names);
+      const scales = this.#join(of("scales"), [...each, groups], (dtype) => dtype === "U8", "U8");
+      return this.#sound(names, {
+        weight,
+        scales: this.#scaleBytes(scales.bytes, [...lead, rows, groups]),
+        biases: null,
+        how,
+      });
     }
     const floats = (part: string) => {
       using stored = this.#dense(of(part), [...each, groups]);
       return this.#keeper.keep(reshape(stored, [...lead, rows, groups]));
     };
-    return {
-      weight: this.#keeper.keep(fromBytes(packed.bytes, [...lead, rows, words], "uint32")),
-      scales: floats("scales"),
-      biases: floats("biases"),
-      how: { group_size: how.group_size, bits: how.bits },
-    };
+    return this.#sound(names, { weight, scales: floats("scales"), biases: floats("biases"), how });
   }
 
-  #fromMxfp4(nibbles: Uint8Array, exponents: Uint8Array, rows: readonly number[], groups: number) {
-    const { packed, scales, biases } = affineFromMxfp4(nibbles, exponents);
-    return {
-      weight: this.#keeper.keep(fromBytes(packed, [...rows, groups * MXFP4_AFFINE.bits], "uint32")),
-      scales: this.#keeper.keep(fromBytes(scales, [...rows, groups], "bfloat16")),
-      biases: this.#keeper.keep(fromBytes(biases, [...rows, groups], "bfloat16")),
-      how: MXFP4_AFFINE,
-    };
+  #sound<Weight extends Parameters<typeof refuseNonFinite>[2]>(names: readonly string[], weight: Weight): Weight {
+    refuseNonFinite(this.file, names[0] ?? "", weight);
+    return weight;
+  }
+
+  #scaleBytes(bytes: Uint8Array, shape: readonly number[]): MlxArray {
+    return this.#keeper.keep(fromBytes(bytes, shape, "uint8"));
+  }
+
+  /** Of nvfp4: a factor for a matrix as a whole. */
+  #refuseWholeScale(names: readonly string[]): void {
+    const name = names.find((each) => this.has(`${each}.global_scale`));
+    if (name === undefined) return;
+    const state = `tensor "${name}.global_scale" scales a matrix as a whole, which is not computed`;
+    throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
   }
 
   #active(names: readonly string[], whole: boolean, count: number, shape: readonly number[]): MlxArray {
@@ -162,7 +171,8 @@ class SafetensorsWeights implements Weights {
     columns: number,
     bias: boolean,
   ): Experts {
-    const groups = columns / MXFP4.group_size;
+    const how = SMALL_FLOATS.mxfp4;
+    const groups = columns / how.group_size;
     const all = [count, rows * step];
     const read = (part: string, shape: readonly number[]) =>
       everyRow(
@@ -171,8 +181,14 @@ class SafetensorsWeights implements Weights {
         first,
         step,
       );
-    const nibbles = read("blocks", [...all, groups, (MXFP4.group_size * MXFP4.bits) / 8]);
-    const weight = this.#fromMxfp4(nibbles, read("scales", [...all, groups]), [count, rows], groups);
+    const nibbles = read("blocks", [...all, groups, (how.group_size * how.bits) / 8]);
+    const words = (columns * how.bits) / 32;
+    const weight = this.#sound([name], {
+      weight: this.#keeper.keep(fromBytes(nibbles, [count, rows, words], "uint32")),
+      scales: this.#scaleBytes(read("scales", [...all, groups]), [count, rows, groups]),
+      biases: null,
+      how,
+    });
     if (!bias) return { kind: "quantized", ...weight, bias: null };
     using stored = this.#active([`${name}_bias`], true, count, [rows * step]);
     const numbers = Int32Array.from({ length: rows }, (_, row) => first + row * step);

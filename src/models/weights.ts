@@ -90,7 +90,7 @@ export class ArrayKeeper implements Disposable {
       const target = { ...whole.target, first_row: whole.target.first_row + first, rows: count };
       if (whole.kind === "quantized") {
         const { weight, scales, biases } = whole;
-        return { ...whole, weight: cut(weight), scales: cut(scales), biases: cut(biases), bias, target };
+        return { ...whole, weight: cut(weight), scales: cut(scales), biases: biases && cut(biases), bias, target };
       }
       const weight = cut(whole.weight);
       return { ...whole, weight, transposed: this.view(transpose(weight, [1, 0])), bias, target };

@@ -13,6 +13,8 @@ export interface Account {
 
 export interface Entry extends Account {
   readonly model: string;
+  /** Of those that are loaded for its requests, or wait for the next that want them. */
+  readonly adapters_bytes: number;
   readonly weights_bytes_estimated: number;
   /** Whether the weights were measured; until then they are reserved as estimated. */
   readonly is_measured: boolean;
@@ -47,7 +49,8 @@ export class Ledger {
   /** Takes it if it fits, and tells how many bytes are missing: 0 when it was taken. */
   reserve(model: string, account: Account): number {
     assert(!this.#entries.has(model), "a model is reserved once");
-    const entry = { ...account, model, weights_bytes_estimated: account.weights_bytes, is_measured: false };
+    const estimated = { weights_bytes_estimated: account.weights_bytes, is_measured: false };
+    const entry = { ...account, model, ...estimated, adapters_bytes: 0 };
     const missing = Math.max(0, takenBytes([...this.#entries.values(), entry]) - this.limit_bytes);
     if (missing === 0) this.#entries.set(model, entry);
     return missing;
@@ -60,6 +63,18 @@ export class Ledger {
     this.#entries.set(model, { ...entry, weights_bytes, is_measured: true });
   }
 
+  /** What the adapters of a model take by now. One that has gone took them along. */
+  adapt(model: string, adapters_bytes: number): void {
+    const entry = this.#entries.get(model);
+    if (entry !== undefined) this.#entries.set(model, { ...entry, adapters_bytes });
+  }
+
+  /** What the adapters of a model may take, those that are there among them. */
+  adapterRoom(model: string): number {
+    const taken = this.#entries.get(model)?.adapters_bytes ?? 0;
+    return Math.max(0, taken + this.free_bytes);
+  }
+
   /** One that was never reserved is no matter. */
   release(model: string): void {
     this.#entries.delete(model);
@@ -67,7 +82,9 @@ export class Ledger {
 }
 
 /** Steps of several models follow each other, so that only the largest counts. */
-export function takenBytes(entries: readonly Account[]): number {
-  const kept = entries.reduce((sum, { weights_bytes, kv_bytes }) => sum + weights_bytes + kv_bytes, 0);
+export function takenBytes(entries: readonly (Account | Entry)[]): number {
+  const kept = entries.reduce((sum, entry) => {
+    return sum + entry.weights_bytes + entry.kv_bytes + ("adapters_bytes" in entry ? entry.adapters_bytes : 0);
+  }, 0);
   return kept + Math.max(0, ...entries.map(({ step_bytes }) => step_bytes));
 }

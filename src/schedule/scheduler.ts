@@ -11,7 +11,7 @@ import type { Lease, ModelPool } from "./pool.ts";
 import type { RequestQueue } from "./queue.ts";
 
 /** A row that has not waited yet. */
-export interface AskedRow extends Omit<RowRequest, "urgency"> {
+export interface AskedRow extends Omit<RowRequest, "urgency" | "adapter_bytes_max"> {
   readonly priority: Priority;
 }
 
@@ -53,7 +53,9 @@ export class Scheduler {
   async *generate(asked: AskedRow, signal: AbortSignal): AsyncGenerator<RowProgress, void, undefined> {
     const { priority, ...row } = asked;
     using place = await this.#queue.enter(row.model, priority, signal);
-    yield* this.#engine.generate({ ...row, urgency: { priority, waited_ms: place.waited_ms } }, signal);
+    const adapter_bytes_max = this.#pool.ledger.adapterRoom(row.model);
+    const urgency = { priority, waited_ms: place.waited_ms };
+    yield* this.#engine.generate({ ...row, adapter_bytes_max, urgency }, signal);
   }
 
   /** The numbers of each text: its vector or its score. */

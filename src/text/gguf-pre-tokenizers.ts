@@ -47,6 +47,14 @@ const tekken: PreTokenizer = {
   adds_bos: true,
 };
 
+/** o200k: a contraction belongs to the word before it. */
+const gpt4o: PreTokenizer = {
+  ...PLAIN,
+  expressions: [
+    String.raw`[^\r\n\p{L}\p{N}]?${UPPER}*${LOWER}+${contractions}?|[^\r\n\p{L}\p{N}]?${UPPER}+${LOWER}*${contractions}?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
+  ],
+};
+
 const deepseekV3: PreTokenizer = {
   ...PLAIN,
   expressions: [
@@ -69,6 +77,10 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   ["llama-bpe", llama3],
   ["llama3", llama3],
   ["llama-v3", llama3],
+  ["glm4", { ...PLAIN, expressions: llama3.expressions }],
+  ["chatglm-bpe", { ...PLAIN, expressions: llama3.expressions }],
+  ["command-r", { ...digitsThenGpt2, normalizes: "NFC", adds_bos: true }],
+  ["gpt-4o", gpt4o],
   ["qwen2", qwen2],
   ["deepseek-r1-qwen", qwen2],
   ["tekken", tekken],

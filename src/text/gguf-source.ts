@@ -87,14 +87,14 @@ function make(metadata: GgufMetadata): Made {
 function makeByteLevel(metadata: GgufMetadata, tokens: readonly Token[]): Omit<Made, "textOf"> {
   const pre = PRE_TOKENIZERS.get(metadata.text("tokenizer.ggml.pre"));
   if (pre === undefined) throw metadata.unsupported("tokenizer.ggml.pre", [...PRE_TOKENIZERS.keys()]);
-  const byte_level = { type: "ByteLevel", add_prefix_space: false, use_regex: false };
+  const byte_level = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
   const split = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });
   const added_tokens = addedTokens(metadata, tokens);
   const json = {
     added_tokens,
     normalizer: pre.normalizes === null ? null : { type: pre.normalizes },
     pre_tokenizer: { type: "Sequence", pretokenizers: [...pre.expressions.map(split), byte_level] },
-    decoder: { type: "ByteLevel" },
+    decoder: byte_level,
     model: {
       type: "BPE",
       vocab: vocabularyOf(tokens, added_tokens),

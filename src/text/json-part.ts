@@ -30,6 +30,10 @@ export class JsonPart {
     return Object.hasOwn(this.#fields, key) ? (this.#fields[key] ?? null) : null;
   }
 
+  fields(): Readonly<Record<string, unknown>> {
+    return this.#fields;
+  }
+
   keys(): readonly string[] {
     return Object.keys(this.#fields);
   }

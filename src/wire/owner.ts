@@ -52,6 +52,7 @@ export const ledgerSchema = Type.Object({
       is_measured: Type.Boolean(),
       kv_bytes: bytes("keys and values of its requests, and of its prefix cache in what they leave"),
       step_bytes: bytes("what its largest step takes beside"),
+      adapters_bytes: bytes("adapters that are loaded for it"),
     }),
   ),
 });

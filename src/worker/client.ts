@@ -28,6 +28,7 @@ export class EngineClient {
   readonly #parts: EngineParts;
   readonly #orders = new Map<string, Order>();
   #memory_bytes_max: number | null = null;
+  #adaptersTold: (model: string, bytes: number) => void = () => undefined;
   #life: Life | null = null;
   #is_closed = false;
   #last_id = 0;
@@ -83,6 +84,11 @@ export class EngineClient {
   limitMemory(bytes: number): void {
     this.#memory_bytes_max = bytes;
     if (this.#life !== null) post(this.#life, { kind: "limit_memory", bytes });
+  }
+
+  /** `told` of the bytes that the adapters of a model take, whenever they change. */
+  watchAdapters(told: (model: string, bytes: number) => void): void {
+    this.#adaptersTold = told;
   }
 
   /** Runs one row to its end. The row is freed when the caller returns early or `signal` aborts. */
@@ -236,6 +242,7 @@ export class EngineClient {
       unloads: new Map(),
       spelled: new Set(),
       readings: new Map(),
+      adaptersTold: (model, bytes) => this.#adaptersTold(model, bytes),
       watch: setInterval(() => this.#watch(life), this.#parts.settings.stall_ms_max / QUIET_TICKS_MAX),
       quiet_ticks: 0,
       ended: null,

@@ -45,6 +45,8 @@ export interface Life {
   /** The models whose tokens it knows. */
   readonly spelled: Set<string>;
   readonly readings: Map<number, Pending<readonly Float32Array[]>>;
+  /** Told of what the adapters of a model take. */
+  readonly adaptersTold: (model: string, bytes: number) => void;
   readonly watch: NodeJS.Timeout;
   /** Since its last message, while it has work. */
   quiet_ticks: number;
@@ -85,7 +87,11 @@ export function receive(life: Life, message: FromEngine): void {
       life.measures.get(message.id)?.reject(fromRecord(message.failure));
       life.measures.delete(message.id);
       break;
+    case "adapters":
+      life.adaptersTold(message.model, message.bytes);
+      break;
     case "loaded":
+      life.adaptersTold(message.loaded.model, 0);
       life.loading.delete(message.loaded.model);
       life.loads.get(message.loaded.model)?.resolve(message.loaded);
       break;

@@ -29,7 +29,7 @@ declare const self: Worker;
 
 /** A model that answers has an engine, one that only reads a lane. */
 type Resident =
-  | { readonly kind: "engine"; readonly model: Model; readonly engine: Engine }
+  | { readonly kind: "engine"; readonly model: Model; readonly engine: Engine; adapter_bytes_told: number }
   | { readonly kind: "lane"; readonly lane: ReadingLane };
 
 // How long texts are read at a time while nothing else waits: who leaves is noticed no later.
@@ -160,7 +160,8 @@ function open(name: string, path: string, kv_bytes_max: number): Resident {
   if (opened.kind === "answers") {
     const { model } = opened;
     const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape);
-    return { kind: "engine", model, engine: new Engine(model, settings, nowMs, { files, key }) };
+    const engine = new Engine(model, settings, nowMs, { files, key });
+    return { kind: "engine", model, engine, adapter_bytes_told: 0 };
   }
   try {
     return { kind: "lane", lane: new ReadingLane(readerOf(opened, settings), nowMs) };
@@ -173,6 +174,14 @@ function open(name: string, path: string, kv_bytes_max: number): Resident {
 function readerOf(opened: Opened & { purpose: ReadingPurpose }, settings: EngineSettings): TextReader {
   if (opened.kind === "reads_both_ways") return encoderReader(opened.model, opened.purpose);
   return decoderReader(opened.model, opened.purpose, settings.kv_bytes_max);
+}
+
+/** When it has changed; those nobody uses any more are dropped for others, so that a row that comes is when to look. */
+function tellAdapters(model: string, resident: Resident & { kind: "engine" }): void {
+  const bytes = resident.engine.adapter_bytes;
+  if (bytes === resident.adapter_bytes_told) return;
+  resident.adapter_bytes_told = bytes;
+  send({ kind: "adapters", model, bytes });
 }
 
 /** A load is silent otherwise, and the engine would be taken for stuck. */
@@ -206,6 +215,7 @@ function generate(row: RowStart): void {
     if (resident?.kind !== "engine")
       throw new Failure("engine", `Cannot generate: the engine holds no model "${row.model}" that answers`);
     resident.engine.add(row);
+    if (row.adapter !== null) tellAdapters(row.model, resident);
   } catch (error) {
     send({ kind: "row_failed", id: row.id, failure: toRecord(error, "engine") });
     return;

@@ -14,6 +14,8 @@ export interface RowStart {
   readonly id: number;
   readonly model: string;
   readonly adapter: AdapterFiles | null;
+  /** What all adapters of the model may take, this one among them. */
+  readonly adapter_bytes_max: number;
   readonly prompt_ids: readonly number[];
   readonly sampling: Sampling;
   /** How many of the likeliest tokens are told with each drawn one; null: nothing is told. */
@@ -95,6 +97,8 @@ export type FromEngine =
   | { readonly kind: "loading"; readonly model: string; readonly bytes_done: number }
   | { readonly kind: "loaded"; readonly loaded: LoadedModel }
   | { readonly kind: "unloaded"; readonly model: string }
+  /** What the adapters of a model take has changed. */
+  | { readonly kind: "adapters"; readonly model: string; readonly bytes: number }
   | { readonly kind: "measured"; readonly id: number; readonly estimate: ModelEstimate }
   | { readonly kind: "measure_failed"; readonly id: number; readonly failure: FailureRecord }
   | { readonly kind: "load_failed"; readonly model: string; readonly failure: FailureRecord }

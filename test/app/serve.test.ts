@@ -113,6 +113,9 @@ test("an adapter that came while the server runs is asked for by its name, and u
   write(join(ADAPTERS, "odd", "adapter_config.json"), JSON.stringify({ lora_parameters: { scale: 2 } }));
   const odd = await say(`${MODEL}:odd`);
   expect(odd).not.toBe(plain ?? "");
+  const ledger = (await (await fetch(`${url}/admin/ledger`)).json()) as { entries: unknown[] };
+  const own = { model_id: MODEL, adapters_bytes: 4 * (576 + 192) };
+  expect(ledger.entries).toContainEqual(expect.objectContaining(own));
   expect(await say(MODEL, "odd")).toBe(odd ?? "");
   expect(await say(MODEL)).toBe(plain ?? "");
   const profile = async (adapter: string) => {

@@ -97,7 +97,7 @@ describe("a command line is refused by the option at fault", () => {
     [["show"], 'Cannot use "show": expected "bunsen show MODEL"'],
     [["quantize", "a"], 'Cannot use "quantize": expected "bunsen quantize MODEL FOLDER"'],
     [["fit", "a", "--context", "0"], "Cannot use --context 0: it must be a whole number of at least 1"],
-    [["quantize", "a", "b", "--mode", "gptq"], "Cannot use --mode gptq: it must be affine or mxfp4"],
+    [["quantize", "a", "b", "--mode", "gptq"], "Cannot use --mode gptq: it must be one of affine, mxfp4, mxfp8, nvfp4"],
     [["serve", "now"], 'Cannot use "now": "serve" takes no words'],
     [
       ["sing"],

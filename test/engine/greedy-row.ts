@@ -6,6 +6,7 @@ import { AT_ONCE } from "../open-mlx.ts";
 export const GREEDY_ROW = {
   sampling: { ...PLAIN_SAMPLING, temperature: 0, seed: 0 },
   adapter: null,
+  adapter_bytes_max: 2 ** 30,
   logprobs: null,
   tokens_min: 0,
   stop_token_ids: [],

@@ -13,9 +13,10 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten
-from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 from mlx_lm.utils import load_model
+
+from greedy import greedy
 
 STEPS = 16
 ADAPTERS = {
@@ -62,18 +63,6 @@ def write_peft(folder, own, rank, scale):
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
-def greedy(model, prompt):
-    cache = make_prompt_cache(model)
-    logits = first = model(mx.array([prompt]), cache=cache)[0, -1]
-    tokens, gaps = [], []
-    while len(tokens) < STEPS:
-        best = mx.sort(logits)[-2:]
-        gaps.append((best[1] - best[0]).item())
-        tokens.append(mx.argmax(logits).item())
-        logits = model(mx.array([tokens[-1:]]), cache=cache)[0, -1]
-    return {"prompt_ids": prompt, "token_ids": tokens, "gaps": gaps, "logits": first.tolist()}
-
-
 def write(source, out):
     copy_base(source, out / "base")
     random = np.random.default_rng(5)
@@ -89,8 +78,7 @@ def write(source, out):
         if name:
             load_adapters(model, str(out / name))
         model.eval()
-        model.set_dtype(mx.float32)
-        expected[name] = [greedy(model, prompt) for prompt in prompts]
+        expected[name] = [greedy(model, prompt, STEPS) for prompt in prompts]
     (out / "expected.json").write_text(json.dumps(expected))
 
 

@@ -7,7 +7,7 @@ import type { AdapterFiles } from "../../src/core/adapter.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { findAdapter } from "../../src/hub/adapters.ts";
 import { arrayCounts } from "../../src/mlx/array.ts";
-import { loadAdapter } from "../../src/models/adapter.ts";
+import { adapterBytes, loadAdapter } from "../../src/models/adapter.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { GREEDY_ROW } from "../engine/greedy-row.ts";
 import { scratchFolder } from "../formats/scratch.ts";
@@ -139,6 +139,27 @@ test("an adapter whose files have changed is another one, and those nobody uses 
   }
   expect(counts.at(-1)).toBe(counts.at(-2) ?? 0);
   expect(counts.at(-1)).toBeGreaterThan(counts[0] ?? 0);
+});
+
+test("what does not fit is refused with its bytes, and those that nobody uses make room", () => {
+  using run = start("untied");
+  const [said] = expected("untied").narrow;
+  const [narrow, wide] = [adapter("untied", "narrow"), adapter("untied", "wide")];
+  const row = (id: number, files: AdapterFiles | null, adapter_bytes_max: number) => {
+    return { ...GREEDY_ROW, id, prompt_ids: said?.prompt_ids ?? [], tokens_max: 2, adapter: files, adapter_bytes_max };
+  };
+  const needed = adapterBytes(narrow?.folder ?? "");
+  const more = adapterBytes(wide?.folder ?? "");
+  expect(() => run.engine.add(row(1, narrow, needed - 1))).toThrow(
+    `Cannot load the adapter "narrow": it needs ${needed} bytes, ${needed - 1} are free`,
+  );
+  expect(run.engine.adapter_bytes).toBe(0);
+  run.engine.add(row(2, narrow, needed));
+  expect(run.engine.adapter_bytes).toBe(needed);
+  expect(() => run.engine.add(row(3, wide, needed + more - 1))).toThrow(`${more - 1} are free`);
+  run.engine.remove(2);
+  run.engine.add(row(4, wide, more));
+  expect(run.engine.adapter_bytes).toBe(more);
 });
 
 const REFUSALS: [string, string, Record<string, unknown>, string][] = [

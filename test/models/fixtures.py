@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 import sys
+import types
 from pathlib import Path
 
 import gguf
@@ -18,12 +19,15 @@ import mlx.nn as nn
 import numpy as np
 from gguf import quants
 from mlx.utils import tree_flatten
-from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.models import rope_utils
 from mlx_lm.models.llama import Model, ModelArgs
 from mlx_lm.utils import load_model, quantize_model, save_model
 
+from greedy import greedy
+
 OUT = Path(sys.argv[1])
 STORIES = Path(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
+SMALL_FLOATS = (("mxfp4", 32, 4), ("mxfp8", 32, 8), ("nvfp4", 16, 4))
 PROMPT = [1, 17, 43, 99, 5, 210, 63, 8, 77, 31, 154, 2, 90]
 STEPS = 24
 
@@ -72,19 +76,6 @@ def build(extra, seed):
     return model, config
 
 
-def greedy(model, prompt=PROMPT, steps=STEPS):
-    model.set_dtype(mx.float32)
-    cache = make_prompt_cache(model)
-    logits = first = model(mx.array([prompt]), cache=cache)[0, -1]
-    tokens, gaps = [], []
-    while len(tokens) < steps:
-        best = mx.sort(logits)[-2:]
-        gaps.append((best[1] - best[0]).item())
-        tokens.append(mx.argmax(logits).item())
-        logits = model(mx.array([tokens[-1:]]), cache=cache)[0, -1]
-    return {"prompt_ids": prompt, "token_ids": tokens, "gaps": gaps, "logits": first.tolist()}
-
-
 def write_folder(name, model, config, shard_bytes=None):
     folder = OUT / name
     folder.mkdir(parents=True)
@@ -93,7 +84,7 @@ def write_folder(name, model, config, shard_bytes=None):
         split(folder, shard_bytes)
     (folder / "config.json").write_text(json.dumps(config))
     loaded, _ = load_model(folder)
-    (folder / "expected.json").write_text(json.dumps(greedy(loaded)))
+    (folder / "expected.json").write_text(json.dumps(greedy(loaded, PROMPT, STEPS)))
 
 
 def split(folder, shard_bytes):
@@ -129,6 +120,15 @@ def write_folders():
         model.set_dtype(mx.float16 if bits == 4 else mx.float32)
         model, config = quantize_model(model, config, group, bits)
         write_folder(f"affine-{bits}-{group}", model, config)
+    for mode, group, bits in SMALL_FLOATS:
+        write_folder(mode, *quantize_model(*build({"intermediate_size": 192}, 70 + bits), group, bits, mode=mode))
+    parts = dict(zip(("q_proj", "down_proj", "o_proj"), SMALL_FLOATS))
+    choose = lambda path, _: next(
+        ({"mode": mode, "group_size": group, "bits": bits} for part, (mode, group, bits) in parts.items() if part in path),
+        "up_proj" not in path,
+    )
+    model, config = build({"intermediate_size": 192, "tie_word_embeddings": False}, 75)
+    write_folder("mixed-modes", *quantize_model(model, config, 64, 4, quant_predicate=choose))
     model, config = build({"intermediate_size": 192, "tie_word_embeddings": False}, 40)
     choose = lambda path, _: False if "v_proj" in path else {"group_size": 32, "bits": 8 if "down_proj" in path else 4}
     model, config = quantize_model(model, config, 32, 4, quant_predicate=choose)
@@ -204,6 +204,11 @@ FAMILIES = {
     "smollm3": {"no_rope_layer_interval": 3},
     "starcoder2": {"sliding_window": WINDOW, "norm_epsilon": 1e-5, "hidden_act": "gelu_pytorch_tanh"},
 }
+FORMS = {  # beside dense and 4 bits
+    "gpt_oss": {"-mxfp4": SMALL_FLOATS[0], "-blocks": SMALL_FLOATS[0]},
+    "phi3": {"-nvfp4": SMALL_FLOATS[2]},  # projections packed in one
+    "qwen3_moe": {f"-{form[0]}": form for form in SMALL_FLOATS},
+}
 WINDOWLESS = ("gemma2", "mistral", "phi3", "qwen2", "starcoder2")
 
 
@@ -214,15 +219,14 @@ def write_family(model_type, extra, seed):
     if create:
         module.create_attention_mask = lambda h, c, **_: create(h, c, window_size=WINDOW, return_array=True)
     config = {"model_type": model_type, **FAMILY_BASE, **extra}
-    forms = {"": None, "-4bit": "affine"} | ({"-mxfp4": "mxfp4", "-blocks": "mxfp4"} if model_type == "gpt_oss" else {})
-    for suffix, mode in forms.items():
+    for suffix, (mode, group, bits) in {"": (None, 0, 0), "-4bit": ("affine", 32, 4), **FORMS.get(model_type, {})}.items():
         mx.random.seed(seed)
         model = module.Model(module.ModelArgs.from_dict(config))
         if "gemma3" in model_type:
             getattr(model, "language_model", model).sanitize({})  # takes the head away
         model.load_weights([(name, initial(model_type, name, value)) for name, value in tree_flatten(model.parameters())])
         only_experts = (lambda path, _: ".experts." in path) if suffix == "-blocks" else None
-        quantized = mode and quantize_model(model, dict(config), 32, 4, mode=mode, quant_predicate=only_experts)
+        quantized = mode and quantize_model(model, dict(config), group, bits, mode=mode, quant_predicate=only_experts)
         written, stored = quantized or (model, config)
         folder = OUT / f"family-{model_type}{suffix}"
         folder.mkdir(parents=True)
@@ -233,7 +237,6 @@ def write_family(model_type, extra, seed):
             into_blocks(folder / "model.safetensors")
             stored = {**config, "quantization_config": {"quant_method": "mxfp4"}}
         (folder / "config.json").write_text(json.dumps(stored))
-        written.set_dtype(mx.float32)
         (folder / "expected.json").write_text(json.dumps([greedy(written, prompt, 32) for prompt in prompts(seed)]))
     if create:
         module.create_attention_mask = create
@@ -370,7 +373,7 @@ def write_gguf(name, model, config, type_name, tokenizer=None, prompt=None, fact
     writer.write_tensors_to_file()
     writer.close()
     model.load_weights(kept)
-    (path / "expected.json").write_text(json.dumps(greedy(model)))
+    (path / "expected.json").write_text(json.dumps(greedy(model, PROMPT, STEPS)))
 
 
 def llama3_factors(config, scaling):
@@ -388,10 +391,14 @@ def write_ggufs():
     scaling = VARIANTS["rope-llama3"]["rope_scaling"]
     model, config = build({"rope_scaling": scaling}, 60)
     write_gguf("gguf-rope-factors", model, config, "F32", factors=llama3_factors(BASE, scaling))
+    released = {**scaling, "original_max_position_embeddings": 8192}
+    model, config = build({"rope_theta": 500000.0, "rope_scaling": released}, 61)
+    write_gguf("gguf-llama3", model, config, "F32", factors=llama3_factors(config, released))
 
 
 # In the words of GGUF files; windows and patterns are those the files imply.
 GGUF_FAMILIES = {
+    "cohere2": FAMILIES["cohere2"],
     "gemma": GEMMA,
     "gemma2": {
         **GEMMA, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 30.0, "query_pre_attn_scalar": 32,
@@ -401,17 +408,24 @@ GGUF_FAMILIES = {
         **GEMMA, "model_type": "gemma3_text", "sliding_window": WINDOW, "query_pre_attn_scalar": 32,
         "num_hidden_layers": 7, "rope_theta": 1000000.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0},
     },
+    "glm4": FAMILIES["glm4"],
+    "gpt_oss": FAMILIES["gpt_oss"],
     "granite": {**FAMILIES["granite"], "attention_bias": True},
+    "mixtral": {**FAMILIES["mixtral"], "tie_word_embeddings": False},
     "olmo2": FAMILIES["olmo2"],
     "phi3": {
         **FAMILIES["phi3"], "hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.5,
         "rope_scaling": {"type": "longrope", "short_factor": LONG + [7, 8], "long_factor": LONG + [7, 8]},
     },
     "qwen2": {"tie_word_embeddings": False},
+    "qwen2_moe": FAMILIES["qwen2_moe"],
     "qwen3": {"head_dim": 32},
+    "qwen3_moe": {**FAMILIES["qwen3_moe"], "mlp_only_layers": []},
     "smollm3": {},
+    "starcoder2": {"norm_epsilon": 1e-5},
 }
-PAIRED = ("granite", "smollm3")
+GGUF_NAMES = {"gpt_oss": "gpt-oss", "mixtral": "llama", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe"}
+PAIRED = ("granite", "mixtral", "smollm3")
 
 
 def write_gguf_family(name, extra, seed):
@@ -420,27 +434,31 @@ def write_gguf_family(name, extra, seed):
     create = module.create_attention_mask if name == "phi3" else None
     if create:
         module.create_attention_mask = lambda h, c, **_: create(h, c, window_size=WINDOW, return_array=True)
+    if name == "gpt_oss":  # the bounds of its yarn are not rounded
+        rope_utils.math = types.SimpleNamespace(**{**vars(math), "floor": lambda x: x, "ceil": lambda x: x})
     mx.random.seed(seed)
     config = {"model_type": model_type, **FAMILY_BASE, **extra}
     model = module.Model(module.ModelArgs.from_dict(config))
+    rope_utils.math = math
     if "gemma3" in model_type:
         model.sanitize({})
     model.load_weights([(key, initial(model_type, key, value)) for key, value in tree_flatten(model.parameters())])
     folder = OUT / f"family-{name}-gguf"
     folder.mkdir(parents=True)
-    writer = gguf.GGUFWriter(str(folder / "model.gguf"), name)
+    own_name = GGUF_NAMES.get(name, name)
+    writer = gguf.GGUFWriter(str(folder / "model.gguf"), own_name)
     write_gguf_metadata(writer, config)
-    arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == name)
+    arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == own_name)
     names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
     kept = []
     for key, value in tree_flatten(model.parameters()):
         dense = np.array(value.astype(mx.float32))
         heads = heads_of(key, config) if name in PAIRED else None
         stored = paired(dense, heads) if heads else dense
-        kind = gguf.GGMLQuantizationType.Q8_0 if dense.ndim == 2 else gguf.GGMLQuantizationType.F32
+        kind = gguf.GGMLQuantizationType[gguf_kind(name, key, dense)]
         more = 1 if "gemma" in name and "norm" in key else 0
-        data = quants.quantize(stored + np.float32(more), kind)
-        writer.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), data, raw_dtype=kind)
+        data = quants.quantize((stored + np.float32(more)).squeeze(), kind)
+        writer.add_tensor(gguf_family_name(names, key), data, raw_dtype=kind)
         back = quants.dequantize(data, kind).reshape(dense.shape).astype(np.float32) - np.float32(more)
         kept.append((key, mx.array(unpaired(back, heads) if heads else back)))
     writer.write_header_to_file()
@@ -451,6 +469,23 @@ def write_gguf_family(name, extra, seed):
     (folder / "expected.json").write_text(json.dumps([greedy(model, prompt, 32) for prompt in prompts(seed)]))
     if create:
         module.create_attention_mask = create
+
+
+def gguf_kind(name, key, dense):
+    if dense.squeeze().ndim == 1 or key.endswith(".bias") or "gate.weight" in key or "router" in key:
+        return "F32"
+    return {"gpt_oss": "MXFP4", "mixtral": "Q5_0"}.get(name, "Q8_0") if dense.ndim == 3 else "Q8_0"
+
+
+def gguf_family_name(names, key):
+    """mlx-lm's name of a tensor by way of the one the model was published with."""
+    if "block_sparse_moe.switch_mlp" in key:
+        key = key.replace("switch_mlp.", "experts.")
+        for own, published in (("gate_proj", "w1"), ("down_proj", "w2"), ("up_proj", "w3")):
+            key = key.replace(own, published)
+    key = key.replace("switch_mlp", "experts")
+    key = key if key.endswith((".weight", ".bias")) else f"{key}.weight"
+    return names.get_name(key, try_suffixes=(".weight", ".bias"))
 
 
 def write_gguf_metadata(writer, config):
@@ -473,13 +508,25 @@ def write_gguf_metadata(writer, config):
         "embedding_multiplier": writer.add_embedding_scale,
         "residual_multiplier": writer.add_residual_scale,
         "logits_scaling": writer.add_logit_scale,
+        "logit_scale": writer.add_logit_scale,
+        "layer_norm_eps": writer.add_layer_norm_eps,
+        "norm_epsilon": writer.add_layer_norm_eps,
+        "num_experts": writer.add_expert_count,
+        "num_local_experts": writer.add_expert_count,
+        "num_experts_per_tok": writer.add_expert_used_count,
+        "moe_intermediate_size": writer.add_expert_feed_forward_length,
+        "shared_expert_intermediate_size": writer.add_expert_shared_feed_forward_length,
     }.items():
         if field in config:
             add(config[field])
     scaling = config.get("rope_scaling")
+    if config["model_type"] == "glm4":
+        writer.add_rope_dimension_count(int(config["partial_rotary_factor"] * config["head_dim"]))
     if scaling and "factor" in scaling:
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_type(gguf.RopeScalingType(scaling["rope_type"]))
         writer.add_rope_scaling_factor(scaling["factor"])
+        if scaling["rope_type"] == "yarn":
+            writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
     elif scaling:  # phi3
         original = config["original_max_position_embeddings"]
         growth = math.log(config["max_position_embeddings"] / original) / math.log(original)
@@ -526,4 +573,4 @@ for number, (family, extra) in enumerate(GGUF_FAMILIES.items(), 200):
     write_gguf_family(family, extra, number)
 if STORIES:
     write_stories()
-(OUT / "complete").write_text(Path(__file__).read_text())
+(OUT / "complete").write_text("".join(path.read_text() for path in (Path(__file__), Path(__file__).with_name("greedy.py"))))

@@ -13,10 +13,12 @@ import mlx.core as mx
 import numpy as np
 from gguf import quants
 from mlx.utils import tree_flatten
-from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.models.llama import Model, ModelArgs
 
+from greedy import greedy
+
 OUT = Path(sys.argv[1])
+PROMPT = [(11 * place) % 96 for place in range(17)]
 STEPS = 12
 # Where the halves lie that scale a block, and how large they are for weights of about a quarter.
 FACTORS = {
@@ -59,19 +61,6 @@ def random_blocks(random, kind, rows, columns, factors):
     return blocks.reshape(rows, -1)
 
 
-def greedy(model):
-    prompt = [(11 * place) % 96 for place in range(17)]
-    cache = make_prompt_cache(model)
-    logits = first = model(mx.array([prompt]), cache=cache)[0, -1]
-    tokens, gaps = [], []
-    while len(tokens) < STEPS:
-        best = mx.sort(logits)[-2:]
-        gaps.append((best[1] - best[0]).item())
-        tokens.append(mx.argmax(logits).item())
-        logits = model(mx.array([tokens[-1:]]), cache=cache)[0, -1]
-    return {"prompt_ids": prompt, "token_ids": tokens, "gaps": gaps, "logits": first.tolist()}
-
-
 def write(name, factors):
     random = np.random.default_rng(3)
     kind = gguf.GGMLQuantizationType[name]
@@ -103,7 +92,7 @@ def write(name, factors):
     writer.write_tensors_to_file()
     writer.close()
     model.load_weights(kept)
-    (OUT / f"{name}.json").write_text(json.dumps(greedy(model)))
+    (OUT / f"{name}.json").write_text(json.dumps(greedy(model, PROMPT, STEPS)))
 
 
 mx.disable_compile()  # on the CPU it calls a C++ compiler

@@ -14,7 +14,7 @@ const NAMES = [
   ...["tied", "untied", "biases", "wide-heads", "sharded", "float16", "bfloat16"],
   ...["rope-linear", "rope-llama3", "rope-yarn"],
   ...["affine-2-32", "affine-3-32", "affine-4-32", "affine-4-64", "affine-5-32", "affine-6-64"],
-  ...["affine-8-32", "affine-8-64", "affine-mixed"],
+  ...["affine-8-32", "affine-8-64", "affine-mixed", "mxfp4", "mxfp8", "nvfp4", "mixed-modes"],
   ...["gguf-F32", "gguf-F16", "gguf-BF16", "gguf-Q4_0", "gguf-Q4_1", "gguf-Q8_0", "gguf-rope-factors"],
 ];
 

@@ -134,8 +134,14 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
   [
     "another mode",
     "affine-4-64",
-    { quantization: { mode: "nvfp4", group_size: 16, bits: 4 } },
-    'its quantization mode is "nvfp4", known are affine and mxfp4',
+    { quantization: { mode: "nvfp5", group_size: 16, bits: 4 } },
+    'its quantization mode is "nvfp5", known are affine, mxfp4, mxfp8, nvfp4',
+  ],
+  [
+    "small floats in groups of another size",
+    "affine-4-64",
+    { quantization: { mode: "nvfp4", group_size: 32, bits: 4 } },
+    "4 bits in groups of 32 is not a form of nvfp4, which has 4 in 16",
   ],
   [
     "a foreign quantisation",
@@ -159,7 +165,7 @@ test("a GGUF file of another architecture is refused by name", () => {
   bytes.set(Buffer.from("lemur"), bytes.indexOf("llama"));
   writeFileSync(path, bytes);
   expect(refusal(path)).toBe(
-    `Cannot load ${path}: its architecture is "lemur", known: gemma, gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, smollm3`,
+    `Cannot load ${path}: its architecture is "lemur", known: cohere2, gemma, gemma2, gemma3, glm4, gpt-oss, granite, llama, olmo2, phi3, qwen2, qwen2moe, qwen3, qwen3moe, smollm3, starcoder2`,
   );
 });
 

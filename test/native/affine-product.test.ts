@@ -45,7 +45,7 @@ function worstProductError(shape: Case, rounding: number, random: () => number):
   using scales = draw(random, [rows, groups], { dtype: stored, item: coarse });
   using biases = draw(random, [rows, groups], { dtype: stored, item: coarse });
   using packed = fromBytes(words, [rows, (columns * bits) / 32], "uint32");
-  using product = quantizedMatmul(x.array, packed, scales.array, biases.array, { group_size, bits });
+  using product = quantizedMatmul(x.array, packed, scales.array, biases.array, { mode: "affine", group_size, bits });
   const found = toFloat32(product);
   const greatest = Array.from({ length: count }, (_, index) =>
     Array.from({ length: groups }, (_, group) => {
@@ -111,7 +111,7 @@ test("NaN and infinity among the activations are not lost, and touch no other ro
       using x_array = fromBytes(x, [count, 64], "float32");
       using w = fromBytes(words, [20, 2 * bits], "uint32");
       using ones = fromBytes(new Float32Array(40).fill(1), [20, 2], "float32");
-      using y = quantizedMatmul(x_array, w, ones, ones, { group_size: 32, bits });
+      using y = quantizedMatmul(x_array, w, ones, ones, { mode: "affine", group_size: 32, bits });
       const finite = Array.from(toFloat32(y), Number.isFinite);
       const expected = Array.from({ length: count * 20 }, (_, at) => at >= 20 && (at < 40 || at >= 60));
       expect({ bits, count, finite }).toEqual({ bits, count, finite: expected });
@@ -129,8 +129,8 @@ test("activations that do not lie row by row are read in their order", () => {
   using plain = fromBytes(x, [3, 32], "float32");
   using by_column = fromBytes(turned, [32, 3], "float32");
   using seen_by_row = transpose(by_column, [1, 0]);
-  using expected = quantizedMatmul(plain, weight, scales, scales, { group_size: 32, bits: 4 });
-  using found = quantizedMatmul(seen_by_row, weight, scales, scales, { group_size: 32, bits: 4 });
+  using expected = quantizedMatmul(plain, weight, scales, scales, { mode: "affine", group_size: 32, bits: 4 });
+  using found = quantizedMatmul(seen_by_row, weight, scales, scales, { mode: "affine", group_size: 32, bits: 4 });
   expect([...toFloat32(found)]).toEqual([...toFloat32(expected)]);
 });
 

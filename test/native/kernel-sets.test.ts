@@ -13,6 +13,7 @@ const PROPERTIES = [
   "select",
   "dequantize",
   "experts",
+  "small-floats",
 ];
 
 /** What the processor must have, the best set first. */

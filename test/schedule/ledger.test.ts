@@ -33,9 +33,22 @@ test("what was measured takes the place of what was estimated, and the estimate 
   ledger.reserve("a", account(50, 10));
   ledger.measure("a", 55);
   expect(ledger.taken_bytes).toBe(65);
-  expect(ledger.entries()).toEqual([
+  expect(ledger.entries()).toMatchObject([
     { model: "a", weights_bytes: 55, weights_bytes_estimated: 50, is_measured: true, kv_bytes: 10, step_bytes: 0 },
   ]);
+});
+
+test("adapters count with their model, may take what is free, and go with it", () => {
+  const ledger = new Ledger(() => 100);
+  ledger.reserve("a", account(50, 10));
+  expect(ledger.adapterRoom("a")).toBe(40);
+  ledger.adapt("a", 30);
+  expect(ledger.taken_bytes).toBe(90);
+  expect(ledger.adapterRoom("a")).toBe(40);
+  expect(ledger.reserve("b", account(20))).toBe(10);
+  ledger.release("a");
+  ledger.adapt("a", 30);
+  expect(ledger.taken_bytes).toBe(0);
 });
 
 test("a lowered limit leaves what is there, and nothing more is taken", () => {

@@ -24,6 +24,7 @@ test.if(process.platform === "linux")("a thread that is ended gives back the mod
     tokens_min: 0,
     stop_token_ids: [],
     adapter: null,
+    adapter_bytes_max: 0,
     grammar: null,
     thought: null,
     prompt_logprobs: false,

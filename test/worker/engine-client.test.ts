@@ -46,6 +46,7 @@ function row(model: string, changes: Partial<RowRequest> = {}): RowRequest {
     tokens_min: 0,
     stop_token_ids: [],
     adapter: null,
+    adapter_bytes_max: 0,
     grammar: null,
     thought: null,
     prompt_logprobs: false,

@@ -1,0 +1,82 @@
+/** A GGUF file as the folder it was made of: the config that mlx-lm reads, and each tensor under its published name. Writes nothing. */
+
+import { Failure } from "../core/failure.ts";
+import { readGguf } from "../formats/gguf.ts";
+import { asObject } from "../formats/json.ts";
+import { type MlxArray, toFloat32 } from "../mlx/array.ts";
+import type { ModelConfig } from "./config.ts";
+import { type Architecture, architectureOf } from "./gguf-architectures.ts";
+import { denseTensor } from "./gguf-weights.ts";
+
+interface PublishedTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** In float32. */
+  dense(): MlxArray;
+}
+
+export function publishedGguf(path: string): { config: ModelConfig; tensors: readonly PublishedTensor[] } {
+  const file = readGguf(path);
+  const architecture = architectureOf(file);
+  const tensors = [...file.tensors.values()].flatMap((tensor): PublishedTensor[] => {
+    const name = architecture.publishedName(tensor.name);
+    if (name === null) return []; // factors of positions, which are in the config
+    // the gate of Qwen's shared expert is a matrix of one row, which the file holds as a vector
+    const is_row = name.endsWith("_gate.weight") && tensor.shape.length === 1;
+    const shape = is_row ? [1, ...tensor.shape] : tensor.shape;
+    return [{ name, shape, dense: () => denseTensor(file, architecture, tensor) }];
+  });
+  const floats = (name: string) => {
+    const tensor = file.tensors.get(name);
+    if (tensor === undefined) return null;
+    using dense = denseTensor(file, architecture, tensor);
+    return [...toFloat32(dense)];
+  };
+  return { config: publishedConfig(architecture, floats, path), tensors };
+}
+
+type Floats = (name: string) => readonly number[] | null;
+
+function publishedConfig(architecture: Architecture, floats: Floats, path: string): ModelConfig {
+  const config = architecture.config(floats);
+  const heads = Number(config["num_attention_heads"]);
+  const head_dim = config["head_dim"] ?? Number(config["hidden_size"]) / heads;
+  const rope_theta = config["rope_theta"] ?? 10_000;
+  return {
+    ...config,
+    ...{ head_dim, rope_theta, num_key_value_heads: config["num_key_value_heads"] ?? heads },
+    rope_scaling: publishedScaling(config, Number(head_dim), Number(rope_theta), floats, path),
+    ...{ mlp_bias: false, decoder_sparse_step: 1, mlp_only_layers: [], torch_dtype: "bfloat16" },
+  };
+}
+
+/** A file holds what became of a scaling, not how it was made. */
+function publishedScaling(config: ModelConfig, dims: number, base: number, floats: Floats, path: string): unknown {
+  const factors = floats("rope_freqs.weight");
+  if (factors !== null) return llama3Scaling(factors, dims, base, path);
+  const scaling = asObject(config["rope_scaling"]);
+  const long_factor = floats("rope_factors_long.weight");
+  if (long_factor === null) return scaling;
+  return { ...scaling, type: "longrope", long_factor };
+}
+
+/** As every released model has it: long wavelengths are stretched by one factor, those below a quarter of the context not at all. */
+const LLAMA3 = {
+  rope_type: "llama3",
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 8192,
+} as const;
+
+function llama3Scaling(factors: readonly number[], dims: number, base: number, path: string): ModelConfig {
+  const factor = Math.max(...factors);
+  const { low_freq_factor, high_freq_factor, original_max_position_embeddings: length } = LLAMA3;
+  const is_same = factors.every((found, pair) => {
+    const turns = length / (2 * Math.PI * base ** ((2 * pair) / dims));
+    const share = Math.min(1, Math.max(0, (turns - low_freq_factor) / (high_freq_factor - low_freq_factor)));
+    return Math.abs(found * (share + (1 - share) / factor) - 1) < 1e-3;
+  });
+  if (is_same) return { ...LLAMA3, factor };
+  const state = "its factors of positions are not those of a scaling that config.json has a name for";
+  throw new Failure("unsupported", `Cannot quantise ${path}: ${state}`);
+}
