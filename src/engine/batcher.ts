@@ -14,6 +14,9 @@ import { StepCost } from "./step-cost.ts";
 // Copying a block costs about as much as computing a few tokens.
 const COPY_TOKENS_MIN = 8;
 
+// Each takes a vocabulary of logits: together they stay below a hundred MB.
+const SCORED_TOKENS_MAX = 128;
+
 interface OpenPlan extends Plan {
   readonly parts: Part[];
   readonly copies: Copy[];
@@ -124,6 +127,7 @@ export class Batcher {
     const row = this.#row(part.id);
     assert(drawn_ids.length <= part.outputs && drawn_ids.length > 0 === part.outputs > 0, "an output draws a token");
     if (row.drawn === 0) row.prompt_tokens_computed += part.token_ids.length;
+    row.scored += part.scored?.token_ids.length ?? 0;
     row.drafter?.observe(part.outputs - 1, drawn_ids.length - 1);
     const drawn = row.draw(drawn_ids);
     const { token_ids } = drawn;
@@ -197,7 +201,7 @@ export class Batcher {
   #admit(): void {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
       if (this.#active.length >= this.#settings.rows_max) return;
-      this.#reuse(row, (content) => this.#store.hold(content));
+      if (!row.limits.scores_prompt) this.#reuse(row, (content) => this.#store.hold(content));
       this.#windows?.settle(row, 0);
       row.blocks_promised = blocksFor(row.token_ids.length);
       this.#windows?.promise(row);
@@ -227,14 +231,14 @@ export class Batcher {
   /** Plans a chunk of the row's prompt, less what others have computed or are about to; returns its tokens. */
   #read(row: Row, budget: number, plan: OpenPlan): number {
     if (!this.#active.includes(row)) return 0;
-    if (row.atBlockStart) {
+    if (row.atBlockStart && !row.limits.scores_prompt) {
       this.#reuse(row, (content) => this.#store.hold(content) ?? this.#restore(content, plan));
       if (this.#hasRestoredEnough(plan)) return 0; // more may be there: it is not to be computed
       if (!this.#settle(row, plan)) return 0;
       if (this.#isFollowing(row)) return 0;
       this.#copyTail(row, plan);
     }
-    const end = row.chunkEnd(budget);
+    const end = row.chunkEnd(row.limits.scores_prompt ? Math.min(budget, SCORED_TOKENS_MAX) : budget);
     if (end <= row.length) return 0;
     this.#cover(row, end);
     const token_ids = row.token_ids.slice(row.length, end);
@@ -352,8 +356,8 @@ export class Batcher {
   #partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
     const count = blocksFor(row.length + token_ids.length);
     const slots = this.#windows?.table(row, count);
-    const part = { id: row.id, token_ids, start: row.length, blocks: row.blocks.slice(0, count), outputs };
-    return slots === undefined ? part : { ...part, slots };
+    const scored = row.scoredBy(token_ids.length);
+    return { id: row.id, token_ids, start: row.length, blocks: row.blocks.slice(0, count), slots, outputs, scored };
   }
 
   /** Blocks, with their slots, that are available and promised to nobody. */

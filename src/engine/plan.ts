@@ -14,6 +14,8 @@ export interface Part {
   readonly slots?: readonly number[] | undefined;
   /** How many of the last positions' logits are wanted: 0, or 1 and one for each draft. */
   readonly outputs: number;
+  /** Prompt tokens whose likelihood is wanted: they stand behind the positions from `from` on. Absent: none is. */
+  readonly scored?: { readonly from: number; readonly token_ids: readonly number[] } | undefined;
 }
 
 /** One forward pass: first the copies, in their order, then all parts together. Each part is committed, or its row leaves. */

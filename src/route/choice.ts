@@ -16,9 +16,9 @@ import type { AnswerReader, PlacedToken, Reading, Said, Spoken } from "./answer.
 
 export interface ChoiceStep {
   readonly tokens_drawn: number;
-  /** Of these, those drawn while a thought was told. */
-  readonly tokens_thought: number;
   readonly cached_tokens: number;
+  /** Of the whole choice, with its finish. */
+  readonly reasoning_tokens: number | null;
   readonly said: readonly Said[];
   readonly finish: { readonly reason: FinishReason; readonly stop_text: string | null } | null;
 }
@@ -29,16 +29,13 @@ export async function* choiceSteps(
   words: Words,
   reader: AnswerReader,
 ): AsyncGenerator<ChoiceStep, void, undefined> {
-  let is_thought = false;
   for await (const progress of row) {
     const { token_ids, cached_tokens } = progress;
     const spoken = words.push(progress);
     const reading = reader.read(spoken, progress.finish !== null || spoken.found !== null);
-    const { said } = reading;
-    if (said.length > 0) is_thought = said.at(-1)?.kind === "reasoning";
-    const tokens_drawn = token_ids.length;
+    const { said, reasoning_tokens } = reading;
     const finish = finishOf(progress, spoken, reading);
-    yield { tokens_drawn, tokens_thought: is_thought ? tokens_drawn : 0, cached_tokens, said, finish };
+    yield { tokens_drawn: token_ids.length, cached_tokens, reasoning_tokens, said, finish };
     if (finish !== null) return;
   }
 }
@@ -74,11 +71,13 @@ export class Words {
   readonly #detokenizer: Detokenizer;
   readonly #stops: StopFinder;
   #decoded_units = 0;
-  #decoded_characters = 0;
+  #decoded_characters: number;
   #sent_units = 0;
   #unsent: PlacedToken[] = [];
 
-  constructor(vocabulary: Vocabulary, text: DetokenizerOptions, stop: readonly string[]) {
+  /** `characters`: what stands before the words in the same text. */
+  constructor(vocabulary: Vocabulary, text: DetokenizerOptions, stop: readonly string[], characters: number) {
+    this.#decoded_characters = characters;
     this.#vocabulary = vocabulary;
     this.#detokenizer = new Detokenizer(vocabulary, text);
     this.#stops = new StopFinder(stop);
@@ -86,12 +85,17 @@ export class Words {
 
   push({ token_ids, logprobs, finish }: RowStep): Spoken {
     const last = finish !== null;
-    const decoded = token_ids.map((id, index) => this.#decode(id, logprobs[index])).join("");
+    const starts: number[] = [];
+    const decode = (id: number, index: number) => {
+      starts.push(this.#decoded_units);
+      return this.#decode(id, logprobs[index]);
+    };
+    const decoded = token_ids.map(decode).join("");
     const checked = this.#stops.push(last ? decoded + this.#detokenizer.flush() : decoded);
     const ends = last && checked.found === null;
     const text = ends ? checked.text + this.#stops.flush() : checked.text;
     this.#sent_units += text.length;
-    return { text, tokens: this.#begun(ends), found: checked.found };
+    return { text, tokens: this.#begun(ends), starts, found: checked.found };
   }
 
   #decode(id: number, logprob: DrawnLogprob | undefined): string {
@@ -129,6 +133,6 @@ function wholeOf(said: readonly Said[]): CheckedAnswer {
 }
 
 /** As Unicode counts them: most clients do, and no language's own units are the protocol's. */
-function charactersIn(text: string): number {
+export function charactersIn(text: string): number {
   return Array.from(text).length;
 }

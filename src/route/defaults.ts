@@ -7,10 +7,11 @@ import { withMissing, withSystemMessage } from "./remote/top-level-model.ts";
 
 export type Defaults = Pick<
   ProfileWords,
-  "system_prompt" | "temperature" | "top_p" | "max_tokens" | "template_options" | "context_length"
+  "adapter" | "system_prompt" | "temperature" | "top_p" | "max_tokens" | "template_options" | "context_length"
 >;
 
 export const NO_WORDS: Defaults = {
+  adapter: null,
   system_prompt: null,
   temperature: null,
   top_p: null,
@@ -35,6 +36,7 @@ export function completed(request: GenerationRequest, defaults: Defaults): Gener
       temperature: sampling.temperature ?? defaults.temperature,
       top_p: sampling.top_p ?? defaults.top_p,
     },
+    adapter: request.adapter ?? defaults.adapter,
     tokens_max: request.tokens_max ?? defaults.max_tokens,
     template_options: { ...defaults.template_options, ...request.template_options },
     context_tokens_max: request.context_tokens_max ?? defaults.context_length,

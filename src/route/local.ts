@@ -4,7 +4,7 @@ import type { Backend, LoadedModel } from "../core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
 import type { GenerationEvent, GenerationRequest, Prompt, Sampling } from "../core/generation.ts";
-import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
+import type { CompiledGrammar, Constraint, ThoughtBound } from "../core/grammar.ts";
 import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
@@ -13,12 +13,13 @@ import type { TokenDesk } from "../core/tokens.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Lease } from "../schedule/pool.ts";
 import type { Rows } from "../schedule/scheduler.ts";
-import { marksOf } from "../text/answer/formats.ts";
 import type { GrammarClient, TextClient } from "../text/client.ts";
+import { spellingOf } from "../text/marked-tokens.ts";
 import type { AnswerForm, Vocabulary } from "../text/messages.ts";
 import { steadied } from "../text/volatile-lines.ts";
 import { ChatReader, plainReader } from "./answer.ts";
-import { type ChoiceStep, checkedSteps, choiceSteps, Words } from "./choice.ts";
+import { type ChoiceStep, charactersIn, checkedSteps, choiceSteps, Words } from "./choice.ts";
+import { echoed, PromptScores } from "./echo.ts";
 import { inWords } from "./prefix.ts";
 import { promptText, readPrompt } from "./prompt.ts";
 import { embed, mustAnswer, type ReadingParts, rerank } from "./reading.ts";
@@ -94,7 +95,6 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
-    refuseUnheard(request);
     const came_ms = performance.now();
     using lease = await this.#acquire(request, signal);
     const ready_ms = performance.now();
@@ -105,15 +105,18 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
     const { constraint, checked_tools } = rules;
     for (const tool of checked_tools) await this.#compile(parametersOf(tool), text.vocabulary, signal);
     const grammar = constraint === null ? null : await this.#compile(constraint, text.vocabulary, signal);
+    const thought = form === null ? null : thoughtBound(form, grammar !== null);
     const row = {
       request_id: request.request_id,
       model: model.name,
       adapter,
       grammar,
-      tokens: grammar === null ? null : text.vocabulary,
+      thought,
+      tokens: grammar === null && thought === null ? null : spellingOf(text.vocabulary),
       prompt_ids,
       sampling: resolveSampling([request.sampling, text.sampling, model.sampling], this.#random.seed()),
       logprobs: request.logprobs,
+      prompt_logprobs: request.echo && request.logprobs !== null,
       tokens_max: Math.min(request.tokens_max ?? room, room),
       tokens_min: request.tokens_min,
       stop_token_ids: [...(request.ignore_eos ? [] : text.stop_token_ids), ...request.stop_token_ids],
@@ -121,22 +124,27 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
     };
     const left = new AbortController();
     const ended = AbortSignal.any([signal, left.signal]);
+    const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     const choices = Array.from({ length: request.choices }, (_, choice) => {
       const at_start = startsText(request.prompt);
-      const spoken = form === null ? NONE_SPOKEN : spokenMarks(text.vocabulary, form);
-      const words = new Words(text.vocabulary, { at_start, spoken }, request.stop);
-      // What has a form of its own is not looked into: it begins where the answer begins.
-      const reader =
-        form === null || request.constraint !== null
-          ? plainReader(choice)
-          : new ChatReader(choice, request, form, this.#random.callId);
-      const steps = choiceSteps(this.#scheduler.generate(withChoice(row, choice), ended), words, reader);
+      const spoken = form === null ? NONE_SPOKEN : spokenMarks(text.vocabulary);
+      const words = new Words(text.vocabulary, { at_start, spoken }, request.stop, charactersIn(echo));
+      const reader = isPlain(request, form)
+        ? plainReader(choice)
+        : new ChatReader(choice, request, form, this.#random.callId);
+      const scores = new PromptScores();
+      const answered = choiceSteps(
+        scores.keep(this.#scheduler.generate(withChoice(row, choice), ended)),
+        words,
+        reader,
+      );
+      const reports = () => (row.prompt_logprobs ? scores.reports(prompt_ids, text.vocabulary) : []);
+      const steps = echo === "" ? answered : echoed(answered, choice, echo, reports);
       if (constraint === null && checked_tools.length === 0) return steps;
       return checkedSteps(steps, (answer) => this.#check(checksOf(rules, answer), signal));
     });
-    const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     try {
-      yield* timed(answerEvents(choices, startOf(prompt_ids.length, lines), echo), came_ms, ready_ms);
+      yield* timed(answerEvents(choices, startOf(prompt_ids.length, lines)), came_ms, ready_ms);
     } finally {
       left.abort(); // of several choices others may still run
     }
@@ -174,6 +182,7 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
 
   async #acquire(request: GenerationRequest, signal: AbortSignal): Promise<Lease> {
     const { model } = this.#catalog.choose(request.model, request.adapter);
+    refuseImages(request.prompt, model.name);
     mustAnswer(model.name, await this.#text.load(model.path));
     return await this.#scheduler.acquire(model, signal, request.keep_s);
   }
@@ -204,28 +213,24 @@ function startOf(prompt_tokens: number, lines: number): Start {
 async function* answerEvents(
   choices: readonly AsyncIterable<ChoiceStep>[],
   start: Start,
-  echo: string,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
   const { prompt_tokens } = start;
   let started = false;
   let cached_tokens = prompt_tokens;
   let completion_tokens = 0;
-  let reasoning_tokens = 0;
+  let reasoning_tokens: number | null = null;
   for await (const [choice, step] of interleave(choices)) {
-    if (!started) {
-      yield start;
-      if (echo !== "") yield* choices.map((_, choice) => ({ kind: "text", choice, text: echo, tokens: [] }) as const);
-    }
+    if (!started) yield start;
     started = true;
     cached_tokens = Math.min(cached_tokens, step.cached_tokens); // what one choice computed the others only share
     completion_tokens += step.tokens_drawn;
-    reasoning_tokens += step.tokens_thought;
     yield* step.said;
     const { finish } = step;
-    if (finish !== null) yield { kind: "finish", choice, ...finish };
+    if (finish === null) continue;
+    if (step.reasoning_tokens !== null) reasoning_tokens = (reasoning_tokens ?? 0) + step.reasoning_tokens;
+    yield { kind: "finish", choice, ...finish };
   }
-  const thought = reasoning_tokens === 0 ? {} : { reasoning_tokens };
-  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens, ...thought } };
+  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens } };
 }
 
 /** Tells with the end where the time went. */
@@ -252,6 +257,12 @@ function withChoice<Row extends { readonly sampling: Sampling }>(row: Row, choic
   return { ...row, sampling: { ...row.sampling, seed: choice === 0 ? seed : mix(seed, choice) } };
 }
 
+function refuseImages(prompt: Prompt, model: string): void {
+  if (prompt.kind !== "messages") return;
+  if (!prompt.messages.some((message) => message.role === "user" && message.images !== undefined)) return;
+  throw new Failure("unsupported", `Cannot look at images: model "${model}" reads text only`, "messages");
+}
+
 /** Ids that the model's logits do not have. */
 function refuseForeign({ sampling, stop_token_ids }: GenerationRequest, { model, vocabulary_size }: LoadedModel): void {
   const biased = (sampling.logit_bias ?? []).map(({ token_id }) => token_id);
@@ -276,16 +287,21 @@ function startsText(prompt: Prompt): boolean {
 
 const NONE_SPOKEN: ReadonlyMap<number, Uint8Array> = new Map();
 
-/** The control tokens that a chat's answer is told apart by. */
-function spokenMarks({ names }: Vocabulary, { format, thoughts }: AnswerForm): ReadonlyMap<number, Uint8Array> {
-  // A token may be only the beginning of a mark.
-  const marks = marksOf(format, thoughts).join("\n");
-  const spoken = [...names].filter(([, name]) => name !== "" && marks.includes(name));
+/** The control tokens that a chat's answer is told apart by: their names are read, which otherwise are no text. */
+function spokenMarks({ names, marks }: Vocabulary): ReadonlyMap<number, Uint8Array> {
+  const spoken = [...marks].filter(([id]) => names.has(id));
   return new Map(spoken.map(([id, name]) => [id, new TextEncoder().encode(name)]));
 }
 
-function refuseUnheard({ reasoning }: GenerationRequest): void {
-  if (reasoning.tokens_max === null) return;
-  const state = "a thought cannot be ended after a number of tokens yet";
-  throw new Failure("unsupported", `Cannot use the budget of a thought: ${state}`, "reasoning");
+/** What has a form of its own, and nothing else with it, is not looked into: it begins where the answer begins. */
+function isPlain({ constraint, tools }: GenerationRequest, form: AnswerForm | null): form is null {
+  if (form === null) return true;
+  const { format, thought } = form;
+  return constraint !== null && tools.length === 0 && thought === null && format.content === null;
+}
+
+function thoughtBound({ thought }: AnswerForm, has_form: boolean): ThoughtBound | null {
+  if (thought === null || thought.tokens_max === null) return null;
+  const { open, close, is_open, tokens_max, end_ids, content_ids } = thought;
+  return { open, close, is_open, tokens_max, end_ids: has_form ? end_ids : [...end_ids, ...content_ids] };
 }

@@ -51,6 +51,11 @@ export async function readPrompt(
       const token_ids = await client.encodeText(path, prompt.text, reader);
       return { prompt_ids: fitting(token_ids, loaded, "prompt", reader.tokens_max), form: null };
     }
+    case "fill": {
+      refuseOversize([prompt.before, prompt.behind], text, loaded);
+      const token_ids = await client.encodeFill(path, prompt, reader);
+      return { prompt_ids: fitting(token_ids, loaded, "prompt", reader.tokens_max), form: null };
+    }
     case "tokens":
       return { prompt_ids: fitting(prompt.token_ids, loaded, "prompt", Number.POSITIVE_INFINITY), form: null };
   }
@@ -66,7 +71,7 @@ const ANSWER_SHARE_MAX = 1 / 4;
 
 /** What a raw prompt says; of token ids what they add to a text. */
 export function promptText(prompt: Prompt, vocabulary: Vocabulary): string {
-  assert(prompt.kind !== "messages", "no dialect echoes a chat");
+  assert(prompt.kind === "text" || prompt.kind === "tokens", "only what is continued is echoed");
   if (prompt.kind === "text") return prompt.text;
   const words = new Detokenizer(vocabulary, { at_start: true });
   return words.push(prompt.token_ids) + words.flush();

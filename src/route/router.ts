@@ -226,7 +226,7 @@ const BYTES_PER_TOKEN = 4;
 
 /** Nothing was written. */
 function readOnly({ prompt_tokens }: { readonly prompt_tokens: number }): CountedUsage {
-  return { prompt_tokens, completion_tokens: 0, cached_tokens: null };
+  return { prompt_tokens, completion_tokens: 0, cached_tokens: null, reasoning_tokens: null };
 }
 
 /** What is wrong with the request itself is wrong everywhere. */

@@ -7,6 +7,7 @@ import type {
   EncodedChat,
   EncodedInput,
   FromText,
+  Gap,
   Input,
   TextAnswers,
   TextCall,
@@ -21,6 +22,8 @@ export interface TextClient {
   encodeChat(path: string, chat: Chat, reader?: Reader): Promise<EncodedChat>;
   /** Special tokens in the text are recognised, and the tokens that the model wants around a text are put there unless `around` is false. */
   encodeText(path: string, text: string, reader?: Reader, around?: boolean): Promise<number[]>;
+  /** As a model is asked to fill in; throws where it was not taught to. */
+  encodeFill(path: string, gap: Gap, reader?: Reader): Promise<number[]>;
   /** The prompt as the template writes it. */
   renderChat(path: string, chat: Chat, signal: AbortSignal): Promise<string>;
   /** Frees what `load` made; the next call makes it again. */
@@ -113,14 +116,20 @@ class WorkerClient implements TextClient, GrammarClient {
     return this.#call({ kind: "render_chat", path, chat, now_ms: Date.now() }, signal);
   }
 
+  encodeFill(path: string, { before, behind }: Gap, { tokens_max, signal } = ANYONE): Promise<number[]> {
+    return this.#call({ kind: "encode_fill", path, gap: { before, behind }, tokens_max }, signal);
+  }
+
   encodeInputs(path: string, inputs: readonly Input[], { tokens_max, signal }: Reader): Promise<EncodedInput[]> {
     return this.#call({ kind: "encode_inputs", path, inputs, tokens_max }, signal);
   }
 
   async compile(constraint: Constraint, vocabulary: Vocabulary, signal: AbortSignal): Promise<CompiledGrammar> {
     const alphabet = spelledBytes(vocabulary);
-    const key = JSON.stringify([constraint, alphabet]);
-    const known = this.#grammars.get(key) ?? (await this.#call({ kind: "compile", constraint, alphabet }, signal));
+    const marks = [...new Set(vocabulary.marks.values())];
+    const key = JSON.stringify([constraint, alphabet, marks]);
+    const known =
+      this.#grammars.get(key) ?? (await this.#call({ kind: "compile", constraint, alphabet, marks }, signal));
     this.#grammars.delete(key);
     const [oldest] = this.#grammars.keys();
     if (this.#grammars.size >= GRAMMARS_MAX && oldest !== undefined) this.#grammars.delete(oldest);

@@ -13,7 +13,7 @@ export interface Steadied {
 export function steadied(messages: readonly Message[], wanted: VolatileLines): Steadied {
   if (wanted === "keep") return { messages, lines: 0 };
   let lines = 0;
-  const steady = messages.flatMap((message) => {
+  const steady = messages.flatMap((message): readonly Message[] => {
     if (message.role !== "system") return [message];
     const bare = withoutBilling(message.content);
     const timed = wanted === "times" ? withRoundTimes(bare.text) : { text: bare.text, lines: 0 };

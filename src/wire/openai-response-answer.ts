@@ -40,7 +40,7 @@ export class ResponseWriter implements AnswerWriter {
   #is_cut = false;
   #has_ended = false;
   /** As far as anybody has counted. */
-  #usage: Usage = { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0 };
+  #usage: Usage = { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0, reasoning_tokens: null };
   #sequence = 0;
 
   constructor(asked: AskedResponse, parts: ResponseParts) {
@@ -339,12 +339,12 @@ function formatOf(format: NonNullable<ResponseRequest["text"]>["format"]): objec
 }
 
 /** Nothing is counted apart for having been put into the cache: that is where every prompt goes. */
-function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens = 0 }: Usage) {
+function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens }: Usage) {
   return {
     input_tokens: prompt_tokens,
     input_tokens_details: { cached_tokens, cache_write_tokens: 0 },
     output_tokens: completion_tokens,
-    output_tokens_details: { reasoning_tokens },
+    output_tokens_details: { reasoning_tokens: reasoning_tokens ?? 0 },
     total_tokens: prompt_tokens + completion_tokens,
   };
 }

@@ -7,7 +7,7 @@ import type { Constraint } from "../core/grammar.ts";
 import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
 import { noteParameters, serviceTier, TIERS } from "./openai-chat.ts";
 import { ANY_OBJECT, jsonSchema, schemaName } from "./openai-constraint.ts";
-import { EXAMPLE_MODEL, LOGPROBS_MAX } from "./openai-parameters.ts";
+import { EXAMPLE_MODEL, LOGPROBS_MAX, user } from "./openai-parameters.ts";
 import { type Item, inputSchema, itemsOf, listed, talkOf } from "./openai-response-items.ts";
 import { responseTools, toolWishesOf } from "./openai-response-tools.ts";
 import { samplingOf, samplingParameters } from "./openai-sampling.ts";
@@ -157,6 +157,7 @@ export const responseRequestSchema = strictObject(
         description: "The caller's own notes, told with the answer.",
       }),
     ),
+    user,
     ...noteParameters,
     ...codexNotes,
   },

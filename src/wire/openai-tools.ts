@@ -65,7 +65,19 @@ export const toolParameters = {
   chat_template_kwargs: optional(templateOptions),
 };
 
-const toolBody = Type.Object(toolParameters);
+/** A thought ends after so many tokens, by the names that vLLM, llama.cpp and Qwen have for it. */
+const budget = optional(
+  Type.Integer({ minimum: 0, description: "The most tokens of a thought: then it ends, and the answer goes on." }),
+);
+const BUDGETS = ["thinking_token_budget", "thinking_budget_tokens", "thinking_budget"] as const;
+
+export const budgetParameters = {
+  thinking_token_budget: budget,
+  thinking_budget_tokens: budget,
+  thinking_budget: budget,
+};
+
+const toolBody = Type.Object({ ...toolParameters, ...budgetParameters });
 type ToolBody = Static<typeof toolBody>;
 
 export function chatWishesOf(body: ToolBody): ChatWishes {
@@ -76,9 +88,17 @@ export function chatWishesOf(body: ToolBody): ChatWishes {
     tools,
     tool_choice: choiceOf(typeof choice === "string" ? choice : choice.function, tools),
     parallel_tool_calls: body.parallel_tool_calls ?? true,
-    reasoning: { effort: body.reasoning_effort ?? null, tokens_max: null },
+    reasoning: { effort: body.reasoning_effort ?? null, tokens_max: budgetOf(body) },
     template_options: body.chat_template_kwargs ?? {},
   };
+}
+
+function budgetOf(body: ToolBody): number | null {
+  const [first, second] = BUDGETS.filter((name) => typeof body[name] === "number");
+  if (first === undefined) return null;
+  if (second === undefined || body[first] === body[second]) return body[first] ?? null;
+  const state = `"${first}" says ${body[first]}, found ${body[second]}`;
+  throw new Failure("invalid_request", `Cannot use "${second}": ${state}`, second);
 }
 
 /** Without parameters a tool takes none. */

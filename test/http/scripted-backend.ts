@@ -28,8 +28,13 @@ export const CARD: ModelCard = {
   parameters: 100,
   quantization: [{ form: "f32", parameters: 100 }],
   context_length: 512,
+  layers: 2,
+  hidden_size: 16,
   cache: { kind: "full", window: null, bits: 32, bytes_per_token: 64 },
   bytes_weights: 400,
+  chat_template: "{{ messages }}",
+  thinks: false,
+  sampling: { temperature: 0.2, top_k: null, top_p: 0.9, min_p: null },
   chat_template_options: ["tools"],
   not_supported: [],
   notes: [],
@@ -48,7 +53,7 @@ export const EXPLANATION = {
     cached: { token_id: 8, text_before: "what is", text_after: " that" },
   },
 };
-export const USAGE = { prompt_tokens: 5, cached_tokens: 3, completion_tokens: 2 };
+export const USAGE = { prompt_tokens: 5, cached_tokens: 3, completion_tokens: 2, reasoning_tokens: null };
 /** The same in an answer. */
 export const USAGE_BODY = {
   prompt_tokens: 5,

@@ -112,6 +112,7 @@ const PROFILE: Profile = {
   id: 1,
   name: "terse",
   model: "some/model",
+  adapter: null,
   system_prompt: "Be brief",
   temperature: 0.5,
   top_p: null,

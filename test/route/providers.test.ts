@@ -279,7 +279,7 @@ test("a caller of Anthropic's protocol is passed through to a provider of it, wi
     text += Buffer.from(next.value).toString();
   }
   expect(text).toBe(ANTHROPIC_STREAM);
-  expect(trace.usage).toEqual({ prompt_tokens: 13, completion_tokens: 6, cached_tokens: 4 });
+  expect(trace.usage).toEqual({ prompt_tokens: 13, completion_tokens: 6, cached_tokens: 4, reasoning_tokens: null });
   const headers = [KEY, "2024-01-01", "more"];
   expect(arrived).toEqual([{ body: body.replace("claude:opus", "opus"), headers }]);
 });

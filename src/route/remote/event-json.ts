@@ -23,7 +23,12 @@ export function counted(usage: CountedUsage | null): Usage {
   return { ...said, cached_tokens: said.cached_tokens ?? 0 };
 }
 
-const NOTHING_TOLD: CountedUsage = { prompt_tokens: 0, completion_tokens: 0, cached_tokens: null };
+const NOTHING_TOLD: CountedUsage = {
+  prompt_tokens: 0,
+  completion_tokens: 0,
+  cached_tokens: null,
+  reasoning_tokens: null,
+};
 
 const told = TypeCompiler.Compile(Type.Object({ error: Type.Object({ message: Type.String() }) }));
 const TOLD_MAX = 500;
