@@ -10,8 +10,10 @@ import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
+import type { ResponseShelf } from "./core/responses.ts";
 import type { Detection, Outlook, RoutingDesk } from "./core/routing.ts";
 import type { EngineSettings, KvBits, Settings } from "./core/settings.ts";
+import type { TokenDesk } from "./core/tokens.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
 import { cachedModels, type FoundModel } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
@@ -38,8 +40,10 @@ import { StoredAudit } from "./store/audit.ts";
 import { openStore, type Store } from "./store/database.ts";
 import { StoredHubToken } from "./store/hub-token.ts";
 import { LiveSettings } from "./store/live-settings.ts";
+import { StoredPrices } from "./store/prices.ts";
 import { StoredProfiles } from "./store/profiles.ts";
 import { StoredProviders } from "./store/providers.ts";
+import { StoredResponses } from "./store/responses.ts";
 import { StoredRules } from "./store/rules.ts";
 import { Sealing } from "./store/sealing.ts";
 import { keychain, secretFile } from "./store/secret.ts";
@@ -70,9 +74,11 @@ export interface App extends AsyncDisposable {
   openAudit(report: (error: unknown) => void): StoredAudit;
   readonly backend: Backend;
   readonly prefix_cache: PrefixCache;
+  readonly tokens: TokenDesk;
   readonly owner: Owner;
   readonly profiles: Profiles;
   readonly hub: Huggingface;
+  readonly responses: ResponseShelf;
   readonly catalog: Catalog;
   /** What callers may name. */
   readonly names: Names;
@@ -125,8 +131,9 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     callId: () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => LETTERS[byte % 32]).join(""),
   };
   const scheduler = new Scheduler(engine, queue, pool);
-  const local = new LocalBackend(catalog, { text, grammars }, scheduler, random);
+  const local = new LocalBackend(catalog, { text, grammars }, scheduler, random, settings);
   const running = new RunningRequests(local, settings, Date.now);
+  const responses = new StoredResponses(store, settings, Date.now);
   const names = new Names(catalog, () => stored_profiles.profiles());
   const outlook = async (name: string) => {
     const { model, profile } = names.resolve(name);
@@ -145,9 +152,11 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   return {
     backend,
     prefix_cache: backend,
+    tokens: backend,
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
     hub: new Huggingface(settings, hub_token, config.hub_token, async (changes) => await owner.change(changes)),
+    responses,
     names,
     outlook,
     ...routing,
@@ -162,6 +171,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     wanted,
     async [Symbol.asyncDispose]() {
       clearInterval(sweeps);
+      responses[Symbol.dispose]();
       text.close();
       grammars.close();
       await engine.close();
@@ -188,7 +198,7 @@ export interface RoutingParts {
   readonly store: Store;
   readonly providers: StoredProviders;
   readonly local: Backend;
-  readonly names: Pick<Names, "has">;
+  readonly names: Pick<Names, "has" | "resolve">;
   readonly outlook: (name: string) => Promise<Outlook>;
   readonly tuning?: Tuning;
 }
@@ -208,6 +218,7 @@ export function openCredentials(store: Store, settings: Settings, config: Pick<C
 /** Everything between the door and whoever answers. */
 export function buildRouting({ store, settings, providers, local, names, outlook, tuning = TUNING }: RoutingParts) {
   const rules = new StoredRules(store, Date.now);
+  const prices = new StoredPrices(new StoredSettings(store, Date.now));
   let found: string | null = null;
   const defaultProvider = () => {
     const { default_provider } = settings;
@@ -218,10 +229,12 @@ export function buildRouting({ store, settings, providers, local, names, outlook
   const router = new Router({
     local,
     hasModel: (name) => names.has(name),
+    meaning: (name) => names.resolve(name),
     outlook,
     watch: new LocalWatch(() => performance.now()),
     providers,
     rules: () => rules.rules(),
+    prices: () => prices.prices(),
     settings: () => {
       const default_provider = defaultProvider();
       return {
@@ -229,13 +242,14 @@ export function buildRouting({ store, settings, providers, local, names, outlook
         default_provider,
         default_model: default_provider === null ? null : providers.defaults(default_provider).model,
         private_hosts: settings.private_hosts,
+        local_only_models: settings.local_only_models,
       };
     },
     guard,
     tuning,
     random: Math.random,
   });
-  const desk = new Desk(router, { providers, rules }, guard, () => settings.private_hosts);
+  const desk = new Desk(router, { providers, rules, prices }, guard, () => settings.private_hosts);
   /** Looks for it where the settings say `auto`, and tells what was found; null: they do not. */
   const findDefault = async (signal: AbortSignal): Promise<Detection | null> => {
     if (settings.default_provider !== "auto") return null;

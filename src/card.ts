@@ -17,7 +17,7 @@ import { architectureOf } from "./models/gguf-architectures.ts";
 import { isReadType } from "./models/gguf-weights.ts";
 import { isFamily } from "./models/load.ts";
 import { quantizationOf, refuseForeignQuantization } from "./models/quantization.ts";
-import { mentionsThoughts } from "./text/answer/formats.ts";
+import { mentionsThoughts } from "./text/answer/thoughts.ts";
 import { readSource } from "./text/model.ts";
 
 /** Reads each model's files once, and again when they have changed; `kvBits` tells in which bits it keeps keys and values. */
@@ -49,7 +49,8 @@ export function readCard(path: string, bits: KvBits): ModelCard {
   const text = textConfig(config);
   const purpose = told(troubles, () => purposeOf(path).kind);
   const context = text["max_position_embeddings"];
-  const template = told(troubles, () => readSource(path).chat_template);
+  const source = told(troubles, () => readSource(path));
+  const template = source?.chat_template ?? null;
   const cache = purpose === "chat" ? cacheOf(text, tensors, bits) : NO_CACHE;
   return {
     family: String(config["model_type"] ?? "unnamed"),
@@ -57,15 +58,25 @@ export function readCard(path: string, bits: KvBits): ModelCard {
     capabilities: capabilitiesOf(purpose, template),
     parameters: forms.reduce((sum, { parameters }) => sum + parameters, 0),
     quantization: together(forms),
-    context_length: typeof context === "number" ? context : null,
+    context_length: numberOf(context),
+    layers: numberOf(text["num_hidden_layers"]),
+    hidden_size: numberOf(text["hidden_size"]),
     cache,
     bytes_weights: tensors.reduce((sum, { bytes }) => sum + bytes, 0),
+    chat_template: template,
+    thinks: template !== null && mentionsThoughts(template),
+    sampling: source?.sampling ?? NO_SAMPLING,
     chat_template_options: template === null ? null : templateOptions(template),
     not_supported: [...new Set(troubles)],
     notes: [...notes, ...remarks(config), ...(cache.kind === "recurrent" ? [NOT_GUESSED] : [])],
   };
 }
 
+function numberOf(value: unknown): number | null {
+  return typeof value === "number" ? value : null;
+}
+
+const NO_SAMPLING = { temperature: null, top_k: null, top_p: null, min_p: null };
 const NOT_GUESSED = "its tokens are not guessed ahead: what its recurrent layers keep is not taken back";
 
 const NO_CACHE = { kind: "none", window: null, bits: 32, bytes_per_token: 0, bytes_per_text: 0 } as const;

@@ -91,9 +91,12 @@ export class Profiles implements ProfileDesk {
   }
 
   #check(words: ProfileWords, before: Profile | null): void {
-    const { name, model } = words;
+    const { name, model, adapter } = words;
     if (!this.#models.has(model)) {
       throw new Failure("invalid_request", `Cannot use "model": "${model}" is no model of this machine`, "model");
+    }
+    if (adapter !== null && !this.#models.has(`${model}:${adapter}`)) {
+      throw new Failure("invalid_request", `Cannot use "adapter": there is none named "${adapter}"`, "adapter");
     }
     const taken = this.#models.has(name)
       ? "a model"

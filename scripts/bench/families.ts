@@ -110,7 +110,14 @@ function answer(engine: Engine, prompt_ids: readonly number[], tokens_max: numbe
   const began_ms = performance.now();
   engine.add({
     ...{ id: 1, prompt_ids, tokens_max, tokens_min: 0, stop_token_ids: [], logprobs: null },
-    ...{ grammar: null, adapter: null, adapter_bytes_max: 0, urgency: { priority: PRIORITY.normal, waited_ms: 0 } },
+    ...{
+      grammar: null,
+      thought: null,
+      prompt_logprobs: false,
+      adapter: null,
+      adapter_bytes_max: 0,
+      urgency: { priority: PRIORITY.normal, waited_ms: 0 },
+    },
     sampling: { ...PLAIN_SAMPLING, temperature: 0, seed: 0 },
   });
   let first_ms = 0;

@@ -12,7 +12,7 @@ import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { ScriptedHub } from "../../test/http/scripted-hub.ts";
-import { ScriptedOwner, ScriptedProfiles } from "../../test/http/scripted-owner.ts";
+import { NO_TOKENS, ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "../../test/http/scripted-owner.ts";
 
 const CHUNKS = 100;
 const ANSWER = JSON.stringify({
@@ -73,7 +73,7 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     settings,
     providers: openCredentials(store, settings, { data_folder: folder, providers: [] }).providers,
     local,
-    names: { has: () => false },
+    names: { has: () => false, resolve: (model: string) => ({ model, profile: null }) },
     outlook: () => Promise.reject(new Error("no model is here")),
   };
   const { router, desk, providers } = buildRouting(parts);
@@ -87,9 +87,11 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     models: new Catalog([]),
     outlook: parts.outlook,
     prefix_cache: { explain: absent },
+    tokens: NO_TOKENS,
     owner: new ScriptedOwner(),
     profiles: new ScriptedProfiles(),
     hub: new ScriptedHub(),
+    responses: new ScriptedShelf(),
     version: "bench",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: Date.now,

@@ -23,8 +23,11 @@ export interface AuditEntry {
   readonly cached_tokens: number | null;
   readonly error_type: string | null;
   readonly left_machine: boolean;
-  /** In the unit of the provider's prices; null where it has none. */
+  /** By the price that was set when it was routed; null where none was, or nobody counted. */
   readonly cost: number | null;
+  readonly currency: string | null;
+  /** Lines of the prompt that its model was not given as they came. */
+  readonly steadied_lines: number;
 }
 
 /** What a row says that was never routed. */
@@ -40,6 +43,8 @@ export const UNROUTED = {
   cached_tokens: null,
   left_machine: false,
   cost: null,
+  currency: null,
+  steadied_lines: 0,
 } as const;
 
 export interface AuditSink {
@@ -57,18 +62,32 @@ export interface AuditQuery {
   readonly to_ms: number | null;
 }
 
+export function isMeant(query: AuditQuery, entry: AuditEntry): boolean {
+  const { model, backend, status, key, from_ms, to_ms } = query;
+  return (
+    (model === null || entry.model_asked === model) &&
+    (backend === null || entry.backend === backend) &&
+    (status === null || entry.status === status) &&
+    (key === null || entry.key === key) &&
+    (from_ms === null || entry.time_ms >= from_ms) &&
+    (to_ms === null || entry.time_ms <= to_ms)
+  );
+}
+
 export interface AuditPage {
   readonly data: readonly AuditEntry[];
   /** Where the next page begins; null after the last. */
   readonly next_cursor: number | null;
 }
 
-interface AuditTotals {
+export interface AuditTotals {
   readonly requests: number;
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
   /** Requests of which something was sent to another machine. */
   readonly left_machine: number;
+  /** By currency. */
+  readonly costs: Readonly<Record<string, number>>;
 }
 
 type NamedTotals = AuditTotals & { readonly name: string | null };

@@ -15,6 +15,9 @@ export interface ModelCard {
   /** Each form that its weights have, the most of them first. */
   readonly quantization: readonly { readonly form: string; readonly parameters: number }[];
   readonly context_length: number | null;
+  readonly layers: number | null;
+  /** Numbers of a position between two layers. */
+  readonly hidden_size: number | null;
   readonly cache: {
     /** Of all layers but those that keep less; "recurrent" where some keep the same however long the text. */
     readonly kind: "full" | "windowed" | "recurrent" | "none";
@@ -28,6 +31,11 @@ export interface ModelCard {
   };
   /** On disk. */
   readonly bytes_weights: number;
+  readonly chat_template: string | null;
+  /** Its chat template speaks of thoughts. */
+  readonly thinks: boolean;
+  /** How its files want tokens to be drawn; null where they say nothing. */
+  readonly sampling: Readonly<Record<"temperature" | "top_k" | "top_p" | "min_p", number | null>>;
   /** Variables that its chat template asks for; null: it has no template. */
   readonly chat_template_options: readonly string[] | null;
   /** Why it cannot be loaded, as far as headers tell; empty: nothing speaks against it. */

@@ -2,6 +2,7 @@
 
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "./encoding.ts";
 import type { GenerationEvent, GenerationRequest, Usage } from "./generation.ts";
+import type { Price } from "./prices.ts";
 
 /** Whose wire format a body is in. A provider of the same protocol is given the body as it came. */
 export type Protocol = "openai" | "anthropic" | "ollama";
@@ -11,6 +12,7 @@ export type Endpoint =
   | "completions"
   | "generate"
   | "responses"
+  | "input_tokens"
   | "messages"
   | "count_tokens"
   | "embeddings"
@@ -35,6 +37,8 @@ export interface Call {
   readonly model: string;
   /** JSON, as it came. */
   readonly body: string;
+  /** Whether the body says all that is asked; what is kept here of the talk before, no other server has. */
+  readonly is_whole: boolean;
   readonly stream: boolean;
   /** Headers that belong to the protocol, such as its version. */
   readonly headers: Readonly<Record<string, string>>;
@@ -72,6 +76,10 @@ export interface Trace {
   model_served: string | null;
   route_reason: string | null;
   left_machine: boolean;
+  /** Of its tokens; null: none is set. */
+  price: Price | null;
+  /** Lines of the prompt that its model was not given as they came. */
+  steadied_lines: number;
   /** As the caller saw it. */
   usage: CountedUsage | null;
   /** What a provider's own words in its answer say went wrong. */
@@ -84,5 +92,14 @@ export interface Gateway {
 }
 
 export function newTrace(): Trace {
-  return { backend: null, model_served: null, route_reason: null, left_machine: false, usage: null, error_type: null };
+  return {
+    backend: null,
+    model_served: null,
+    route_reason: null,
+    left_machine: false,
+    price: null,
+    steadied_lines: 0,
+    usage: null,
+    error_type: null,
+  };
 }

@@ -27,14 +27,33 @@ export interface AssistantMessage {
   readonly tool_calls: readonly ToolCall[];
 }
 
+/** A picture among the words of a user. */
+export interface PlacedImage {
+  /** UTF-16 units of the content before it. */
+  readonly at: number;
+  readonly source:
+    | { readonly kind: "url"; readonly url: string }
+    | { readonly kind: "data"; readonly media_type: string; readonly base64: string };
+}
+
+export interface UserMessage {
+  readonly role: "user";
+  readonly content: string;
+  /** In the order of their places; absent where there are none. */
+  readonly images?: readonly PlacedImage[];
+}
+
 export type Message =
-  | { readonly role: "system" | "user"; readonly content: string }
+  | { readonly role: "system"; readonly content: string }
+  | UserMessage
   | AssistantMessage
   | { readonly role: "tool"; readonly content: string; readonly tool_call_id: string };
 
 export type Prompt =
   | { readonly kind: "messages"; readonly messages: readonly Message[] }
   | { readonly kind: "text"; readonly text: string }
+  /** The answer stands between two texts. */
+  | { readonly kind: "fill"; readonly before: string; readonly behind: string }
   | { readonly kind: "tokens"; readonly token_ids: readonly number[] };
 
 export interface TokenBias {
@@ -165,6 +184,8 @@ export interface GenerationWishes extends ChatWishes {
   readonly stop_token_ids: readonly number[];
   /** The model's own end tokens do not end the answer. */
   readonly ignore_eos: boolean;
+  /** `auto`: of a chat that does not fit the model, the oldest turns are left out until it does. */
+  readonly truncation: "auto" | "disabled";
   /** What the answer must be from its beginning to its end; null: anything. */
   readonly constraint: Constraint | null;
   /** The prompt's text stands before each answer. */
@@ -186,6 +207,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   stop: [],
   stop_token_ids: [],
   ignore_eos: false,
+  truncation: "disabled",
   constraint: null,
   echo: false,
   priority: PRIORITY.normal,
@@ -222,6 +244,8 @@ export interface RowStep {
   readonly token_ids: readonly number[];
   /** Of each of these tokens, when the row asks for it. */
   readonly logprobs: readonly DrawnLogprob[];
+  /** Of prompt tokens, from the second on and each once, when the row asks for them; absent where there are none. */
+  readonly prompt_logprobs?: readonly DrawnLogprob[];
   /** Prompt tokens that needed not be computed. */
   readonly cached_tokens: number;
   readonly finish: RowFinish | null;
@@ -236,7 +260,9 @@ export interface TokenReport {
   readonly logprob: number;
 }
 
-export interface DrawnReport extends TokenReport {
+export interface DrawnReport extends Omit<TokenReport, "logprob"> {
+  /** null: nothing stands before it. */
+  readonly logprob: number | null;
   /** Characters of the answer before it. */
   readonly text_offset: number;
   readonly top: readonly TokenReport[];
@@ -248,6 +274,8 @@ export interface Usage {
   /** How many of them needed not be computed. */
   readonly cached_tokens: number;
   readonly completion_tokens: number;
+  /** How many of those were a thought; null: nobody counted. */
+  readonly reasoning_tokens: number | null;
 }
 
 /** Where the time of an answer went, in milliseconds. */
@@ -265,7 +293,8 @@ export interface Timing {
  * A `call` begins before its `arguments`, and the one before it has all of them then.
  */
 export type GenerationEvent =
-  | { readonly kind: "start"; readonly prompt_tokens: number }
+  /** `steadied_lines`: of the prompt, not read as they came; absent where all were. */
+  | { readonly kind: "start"; readonly prompt_tokens: number; readonly steadied_lines?: number }
   | {
       readonly kind: "text";
       readonly choice: number;

@@ -3,7 +3,7 @@
 /** `parameter`: the field of the request that says it. */
 export type Constraint = { readonly parameter: string } & Form;
 
-type Form =
+export type Form =
   /** The JSON text of a value that satisfies it. */
   | { readonly kind: "json_schema"; readonly schema: unknown }
   /** A match from beginning to end, in ECMAScript's notation. */
@@ -11,20 +11,63 @@ type Form =
   | { readonly kind: "choice"; readonly texts: readonly string[] }
   /** Rules in GBNF, from `root` on. */
   | { readonly kind: "grammar"; readonly source: string }
-  /** `begin`, then one of the calls; where `between` is not null, more of them with it between. */
+  /** One call, or more of them one after another. */
   | {
       readonly kind: "calls";
-      readonly begin: string;
-      readonly between: string | null;
-      readonly calls: readonly CallShape[];
-    };
+      readonly style: CallStyle;
+      readonly is_parallel: boolean;
+      readonly tools: readonly { readonly name: string; readonly schema: unknown }[];
+    }
+  /** Any one of the forms. */
+  | { readonly kind: "either"; readonly forms: readonly Form[] }
+  | { readonly kind: "within"; readonly open: string; readonly form: Form; readonly close: string }
+  /** A thought may come first; where `is_open` the prompt has begun it, and it does come. */
+  | { readonly kind: "after_thought"; readonly thought: ThoughtForm; readonly form: Form };
 
-/** How one tool is called: the arguments as JSON, and what stands around them. */
-export interface CallShape {
-  readonly before: string;
-  readonly schema: unknown;
-  readonly after: string;
+/** What stands around a thought, and between it and the rest of the answer. */
+export interface ThoughtForm {
+  readonly open: string;
+  readonly close: string;
+  readonly is_open: boolean;
+  /** Empty: only white space. */
+  readonly behind: string;
 }
+
+/** A thought that is ended for its model. */
+export interface ThoughtBound extends Omit<ThoughtForm, "behind"> {
+  readonly tokens_max: number;
+  /** What is written then. */
+  readonly end_ids: readonly number[];
+}
+
+/** How a family of models writes calls. `%name%` and `%key%` stand for the names of a tool and of an argument. */
+export interface CallStyle {
+  readonly begin: string;
+  readonly before: string;
+  readonly arguments: ArgumentStyle;
+  readonly after: string;
+  /** null: an answer has one call. */
+  readonly between: string | null;
+  readonly end: string;
+}
+
+export type ArgumentStyle =
+  /** An object. */
+  { readonly kind: "json" } | FieldStyle;
+
+/** One after another in the schema's order, each between two texts. */
+export interface FieldStyle {
+  readonly kind: "fields";
+  readonly value: readonly [before: string, after: string];
+  /** Around a string that stands there as it is; null: strings are JSON as other values are. */
+  readonly text: readonly [before: string, after: string] | null;
+  /** What such a string does not hold. */
+  readonly stops: readonly string[];
+  readonly between: string;
+}
+
+/** Stands in no text: behind it a grammar has the name of a token that is a mark, and not the text of that name. */
+export const MARK_BYTE = 0xff;
 
 /** The bytes of all tokens one after another; `offsets[id] … offsets[id + 1]` is a token's part, empty where it has no text. */
 export interface TokenBytes {

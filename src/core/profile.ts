@@ -9,6 +9,8 @@ export interface ProfileWords {
   readonly name: string;
   /** Of this machine, and no profile itself. */
   readonly model: string;
+  /** A low-rank adapter by name. */
+  readonly adapter: string | null;
   /** Of a chat that brings none. */
   readonly system_prompt: string | null;
   readonly temperature: number | null;
@@ -23,6 +25,19 @@ export interface ProfileWords {
   /** Its model is preloaded. */
   readonly auto_load: boolean;
 }
+
+/** Another name, and nothing else. */
+export const PLAIN_PROFILE = {
+  adapter: null,
+  system_prompt: null,
+  temperature: null,
+  top_p: null,
+  max_tokens: null,
+  template_options: {},
+  context_length: null,
+  kv_bits: null,
+  auto_load: false,
+} as const satisfies Omit<ProfileWords, "name" | "model">;
 
 export interface Profile extends ProfileWords {
   readonly id: number;

@@ -1,5 +1,6 @@
 /** What the owner says about where requests go. Knows neither where it is stored nor how it is applied. */
 
+import type { PriceStore } from "./prices.ts";
 import type { Purpose } from "./purpose.ts";
 
 /** The wire format a provider speaks. */
@@ -81,6 +82,8 @@ export interface RuleWords {
   /** Higher goes first. */
   readonly priority: number;
   readonly enabled: boolean;
+  /** A profile by its name: what the request leaves open it says, wherever it goes. */
+  readonly profile: string | null;
   readonly privacy: "local-only" | null;
   readonly when: RuleConditions;
 }
@@ -106,6 +109,8 @@ export interface RoutingSettings {
   readonly default_model: string | null;
   /** Hosts that may be in a private network though their provider is not on this machine. */
   readonly private_hosts: readonly string[];
+  /** Globs over the names of models for which nothing leaves this machine. */
+  readonly local_only_models: readonly string[];
 }
 
 /** What a request for a model of this machine would meet now. */
@@ -138,6 +143,8 @@ export interface Plan {
   /** In order; a later one only where all before have failed before their first event. */
   readonly stops: readonly [Stop, ...Stop[]];
   readonly rule_id: number | null;
+  /** That the rule applies. */
+  readonly profile: string | null;
   /** Who keeps the request on this machine, in words; null: nobody. */
   readonly local_only: string | null;
 }
@@ -169,6 +176,7 @@ export interface BreakerReport {
 export interface RoutingDesk {
   readonly providers: ProviderStore;
   readonly rules: RuleStore;
+  readonly prices: PriceStore;
   /** Throws a `Failure` for a pattern that cannot be used. */
   checkPattern(type: PatternType, pattern: string): (name: string) => boolean;
   explain(model: string, body_bytes: number, local_only: string | null): Promise<Explanation>;

@@ -76,6 +76,8 @@ export interface RouteSettings {
   readonly default_provider: string;
   /** Hosts that may be in a private network though their provider is not on this machine. */
   readonly private_hosts: readonly string[];
+  /** Globs over the names of models for which nothing leaves this machine. */
+  readonly local_only_models: readonly string[];
   readonly credentials_secret: "file" | "keychain";
 }
 
@@ -89,6 +91,20 @@ export interface HubSettings {
   readonly hf_endpoint: string;
 }
 
+/** `times`: also the minutes and seconds of the present time. */
+export type VolatileLines = "keep" | "billing" | "times";
+
+export interface PromptSettings {
+  /** What is taken out of system prompts because agents write it anew into each request. */
+  readonly volatile_lines: VolatileLines;
+}
+
+export interface ResponseSettings {
+  /** An answer that was kept so long, and that nobody went on from, goes; 0: none is kept. */
+  readonly responses_days: number;
+  readonly responses_bytes_max: number;
+}
+
 export interface Settings
   extends ServerSettings,
     EngineSettings,
@@ -96,10 +112,21 @@ export interface Settings
     TimeoutSettings,
     RouteSettings,
     HubSettings,
-    AuditSettings {}
+    AuditSettings,
+    PromptSettings,
+    ResponseSettings {}
 
 export type SettingName = keyof Settings;
-export type SettingGroup = "server" | "engine" | "pool" | "timeouts" | "routing" | "audit" | "hub";
+export type SettingGroup =
+  | "server"
+  | "engine"
+  | "pool"
+  | "timeouts"
+  | "routing"
+  | "audit"
+  | "hub"
+  | "prompts"
+  | "responses";
 
 export interface Setting<Value> {
   readonly group: SettingGroup;
@@ -282,6 +309,12 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     otherwise: () => [],
     help: "hosts in private networks, with commas between, that a provider may have",
   },
+  local_only_models: {
+    group: "routing",
+    form: { kind: "texts" },
+    otherwise: () => [],
+    help: "models, with commas between and * for any letters, whose requests never leave this machine",
+  },
   credentials_secret: {
     group: "routing",
     form: { kind: "choice", of: ["file", "keychain"] },
@@ -305,6 +338,24 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "url" },
     otherwise: () => "https://huggingface.co",
     help: "where models are published; HF_ENDPOINT says it too",
+  },
+  volatile_lines: {
+    group: "prompts",
+    form: { kind: "choice", of: ["keep", "billing", "times"] },
+    otherwise: () => "billing", // as vLLM and llama.cpp do: no model is meant to read it
+    help: "what of system prompts is left out that agents write anew each time: Claude Code's billing line; times also sets the minutes of the present time to 00; keep: nothing",
+  },
+  responses_days: {
+    group: "responses",
+    form: { kind: "count", least: 0, most: 365 },
+    otherwise: () => 30, // as long as OpenAI keeps them
+    help: "days for which answers of /v1/responses are kept after their last use; 0 for none",
+  },
+  responses_bytes_max: {
+    group: "responses",
+    form: { kind: "bytes", least: 2 ** 20, most: 2 ** 40 },
+    otherwise: () => 100 * 10 ** 6, // some thousand turns of an agent
+    help: "size of the answers that are kept, beyond which those go that were not used for longest",
   },
   embeddings_timeout_s: {
     group: "timeouts",

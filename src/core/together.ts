@@ -52,6 +52,9 @@ function total(usages: readonly Usage[]): Usage {
     prompt_tokens: sum(usages.map((usage) => usage.prompt_tokens)),
     cached_tokens: sum(usages.map((usage) => usage.cached_tokens)),
     completion_tokens: sum(usages.map((usage) => usage.completion_tokens)),
+    reasoning_tokens: usages.every(({ reasoning_tokens }) => reasoning_tokens === null)
+      ? null
+      : sum(usages.map(({ reasoning_tokens }) => reasoning_tokens ?? 0)),
   };
 }
 

@@ -14,6 +14,9 @@ import { RowWindows, tellingWindows } from "./row-windows.ts";
 import { isFollowing, nearestTail } from "./shared-tails.ts";
 import { StepCost } from "./step-cost.ts";
 
+// Each takes a vocabulary of logits: together they stay below a hundred MB.
+const SCORED_TOKENS_MAX = 128;
+
 interface OpenPlan extends Plan {
   readonly parts: Part[];
   readonly copies: Copy[];
@@ -117,6 +120,7 @@ export class Batcher {
     const row = this.#row(part.id);
     assert(drawn_ids.length <= part.outputs && drawn_ids.length > 0 === part.outputs > 0, "an output draws a token");
     if (row.drawn === 0) row.prompt_tokens_computed += part.token_ids.length;
+    row.scored += part.scored?.token_ids.length ?? 0;
     row.drafter?.observe(part.outputs - 1, drawn_ids.length - 1);
     const drawn = row.draw(drawn_ids);
     const { token_ids } = drawn;
@@ -194,7 +198,7 @@ export class Batcher {
   #admit(): void {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
       if (this.#active.length >= this.#settings.rows_max) return;
-      this.#reuse(row, null);
+      if (!row.limits.scores_prompt) this.#reuse(row, null);
       this.#windows?.settle(row, 0);
       if (this.#recurrence?.isFetching(row)) this.#recurrence.fallBack(row);
       row.blocks_promised = blocksFor(row.token_ids.length);
@@ -225,14 +229,8 @@ export class Batcher {
   /** Plans a chunk of the row's prompt, less what others have computed or are about to; returns its tokens. */
   #read(row: Row, budget: number, plan: OpenPlan): number {
     if (!this.#active.includes(row)) return 0;
-    if (row.atBlockStart) {
-      this.#reuse(row, plan);
-      if (this.#hasRestoredEnough(plan)) return 0; // more may be there: it is not to be computed
-      if (!(this.#settle(row, plan) && this.#goesOn(row))) return 0;
-      if (this.#isFollowing(row)) return 0;
-      if (this.#recurrence === null) this.#copyTail(row, plan);
-    }
-    const most = row.chunkEnd(budget);
+    if (row.atBlockStart && !row.limits.scores_prompt && !this.#begins(row, plan)) return 0;
+    const most = row.chunkEnd(row.limits.scores_prompt ? Math.min(budget, SCORED_TOKENS_MAX) : budget);
     const end = this.#recurrence?.stopBefore(row, most, this.#active) ?? most;
     if (end <= row.length) return 0;
     this.#cover(row, end);
@@ -240,6 +238,15 @@ export class Batcher {
     plan.parts.push(this.#partOf(row, token_ids, end === row.token_ids.length ? 1 : 0));
     plan.extra_tokens += token_ids.length;
     return token_ids.length;
+  }
+
+  /** Takes over what others have computed; false when the row does not step now: more may be there, or is about to. */
+  #begins(row: Row, plan: OpenPlan): boolean {
+    this.#reuse(row, plan);
+    if (this.#hasRestoredEnough(plan) || !this.#settle(row, plan) || !this.#goesOn(row)) return false;
+    if (this.#isFollowing(row)) return false;
+    if (this.#recurrence === null) this.#copyTail(row, plan);
+    return true;
   }
 
   /**
@@ -362,9 +369,10 @@ export class Batcher {
   #partOf(row: Row, token_ids: readonly number[], outputs: number): Part {
     const count = blocksFor(row.length + token_ids.length);
     const slots = this.#windows?.table(row, count);
+    const scored = row.scoredBy(token_ids.length);
     const state = this.#recurrence?.move(row);
-    const part = { id: row.id, token_ids, start: row.length, blocks: row.blocks.slice(0, count), outputs };
-    return { ...part, ...(slots && { slots }), ...(state && { state }) };
+    const blocks = row.blocks.slice(0, count);
+    return { id: row.id, token_ids, start: row.length, blocks, slots, outputs, scored, state };
   }
 
   /** Blocks, with their slots, that are available and promised to nobody. */

@@ -7,8 +7,8 @@ import type { AdapterFiles } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
 import { divideCache } from "../core/cache-shares.ts";
 import { type FailureRecord, toRecord } from "../core/failure.ts";
-import type { RowStep } from "../core/generation.ts";
-import type { CompiledGrammar, TokenBytes } from "../core/grammar.ts";
+import type { DrawnLogprob, RowStep } from "../core/generation.ts";
+import type { CompiledGrammar, ThoughtBound, TokenBytes } from "../core/grammar.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Urgency } from "../core/priority.ts";
 import type { EngineSettings } from "../core/settings.ts";
@@ -27,16 +27,21 @@ import { blockBytes } from "./kv-pool.ts";
 import { LayerPools, roomFor } from "./layer-pools.ts";
 import type { Part } from "./plan.ts";
 import { ModelGrammars } from "./row-grammar.ts";
-import { type Draw, type SampledRow, Sampler, SamplerMemory } from "./sampler.ts";
+import { type Draw, type RowText, type SampledRow, Sampler, SamplerMemory } from "./sampler.ts";
 import { StatePool, stateBytes } from "./state-pool.ts";
 import { StepLogits } from "./step-logits.ts";
+import { ThoughtBudget } from "./thought-budget.ts";
 
 export interface NewRow extends SampledRow {
   readonly id: number;
   /** What the answer's text must follow; null: anything. */
   readonly grammar: CompiledGrammar | null;
+  /** null: a thought ends when the model ends it. */
+  readonly thought: ThoughtBound | null;
   /** What the model is adapted by for this row. */
   readonly adapter: AdapterFiles | null;
+  /** Also how likely each token of the prompt was is told. */
+  readonly prompt_logprobs: boolean;
   /** What all adapters of the model may take. */
   readonly adapter_bytes_max: number;
   readonly tokens_max: number;
@@ -74,7 +79,7 @@ export class Engine implements Disposable {
   readonly #samplers = new Map<number, Sampler>();
   readonly #adapters: AdapterShelf;
   readonly #memory: SamplerMemory;
-  #grammars: ModelGrammars | null = null;
+  #spelling: { readonly tokens: TokenBytes; readonly grammars: ModelGrammars } | null = null;
   /** For one output's logits on the host. */
   readonly #logits: Float32Array;
   readonly #now: () => number;
@@ -128,21 +133,21 @@ export class Engine implements Disposable {
     return this.#batcher.blocks;
   }
 
-  /** What the model's tokens spell: rows with a grammar are added after it. */
+  /** What the model's tokens spell: rows that are held to a text are added after it. */
   learnTokens(tokens: TokenBytes): void {
-    this.#grammars = new ModelGrammars(tokens, this.#model.vocabulary_size);
+    this.#spelling = { tokens, grammars: new ModelGrammars(tokens, this.#model.vocabulary_size) };
   }
 
   /** Throws a `Failure` when the row could never finish. */
   add(row: NewRow): void {
     const { id, prompt_ids, tokens_max } = row;
-    const grammar = row.grammar === null ? null : this.#grammars?.begin(row.grammar, row.stop_token_ids);
-    assert(grammar !== undefined, "the tokens are known before a grammar");
+    const text = this.#textOf(row);
     const limits = {
       tokens_max,
       stop_token_ids: new Set(row.stop_token_ids),
       urgency: row.urgency,
       root: row.adapter?.key ?? "",
+      scores_prompt: row.prompt_logprobs,
       drafts: this.#drafts,
     };
     if (row.adapter !== null) this.#adapters.hold(id, row.adapter, row.adapter_bytes_max);
@@ -152,7 +157,7 @@ export class Engine implements Disposable {
       this.#adapters.release(id);
       throw error;
     }
-    this.#samplers.set(id, new Sampler(row, this.#memory, grammar));
+    this.#samplers.set(id, new Sampler(row, this.#memory, text));
   }
 
   /** Frees the row; one that has ended already is no matter. */
@@ -254,10 +259,15 @@ export class Engine implements Disposable {
   #draw(parts: readonly Part[], logits: StepLogits | null): RowOutcome[] {
     let first = 0;
     return parts.map((part) => {
-      const place = first;
-      first += part.outputs;
+      const scores = first;
+      const place = scores + scoredIds(part).length;
+      first = place + part.outputs;
       try {
-        return this.#commit(part, logits === null ? [] : this.#drawPart(part, logits, place));
+        const scored = logits === null ? [] : this.#score(part, logits, scores);
+        return {
+          ...this.#commit(part, logits === null ? [] : this.#drawPart(part, logits, place)),
+          prompt_logprobs: scored,
+        };
       } catch (error) {
         return this.#fail(part.id, error);
       }
@@ -273,12 +283,28 @@ export class Engine implements Disposable {
     for (let output = 0; output < part.outputs; output++) {
       const step = this.#batcher.drawn(part.id) + output;
       const draw = sampler.takesBest(step)
-        ? { token_id: logits.bestToken(place + output), logprob: null }
+        ? sampler.take(logits.bestToken(place + output))
         : sampler.draw(logits.read(place + output), step);
       draws.push(draw);
       if (draw.token_id !== drafts[output] || sampler.is_complete) break;
     }
     return draws;
+  }
+
+  #score(part: Part, logits: StepLogits, place: number): DrawnLogprob[] {
+    const sampler = this.#samplers.get(part.id);
+    assert(sampler !== undefined, "a row that steps has a sampler");
+    return scoredIds(part).map((token_id, index) => sampler.describe(logits.read(place + index), token_id));
+  }
+
+  #textOf({ grammar, thought, stop_token_ids }: NewRow): RowText {
+    const spelling = this.#spelling;
+    if (grammar === null && thought === null) return { grammar, thought };
+    assert(spelling !== null, "the tokens are known before a text that they spell");
+    return {
+      grammar: grammar === null ? null : spelling.grammars.begin(grammar, stop_token_ids),
+      thought: thought === null ? null : new ThoughtBudget(thought, spelling.tokens),
+    };
   }
 
   #commit(part: Part, draws: readonly Draw[]): RowOutcome {
@@ -313,11 +339,18 @@ function cacheRoom(model: Model, settings: EngineSettings) {
   return { room, rows_max, states: { slots_max: states_max, blocks_per_state } };
 }
 
-/** Places of the outputs among the tokens of all parts. */
+function scoredIds({ scored }: Part): readonly number[] {
+  return scored?.token_ids ?? [];
+}
+
+/** Places of the scores and the outputs among the tokens of all parts. */
 function outputPlaces(parts: readonly Part[]): number[] {
   let end = 0;
-  return parts.flatMap(({ token_ids, outputs }) => {
-    end += token_ids.length;
-    return Array.from({ length: outputs }, (_, index) => end - outputs + index);
+  return parts.flatMap((part) => {
+    const start = end + (part.scored?.from ?? 0);
+    end += part.token_ids.length;
+    const scores = scoredIds(part).map((_, index) => start + index);
+    const { outputs } = part;
+    return [...scores, ...Array.from({ length: outputs }, (_, index) => end - outputs + index)];
   });
 }

@@ -17,6 +17,8 @@ export interface Part {
   readonly outputs: number;
   /** Where the row's recurrent layers step from and to, for models that have such layers. */
   readonly state?: StateMove | undefined;
+  /** Prompt tokens whose likelihood is wanted: they stand behind the positions from `from` on. Absent: none is. */
+  readonly scored?: { readonly from: number; readonly token_ids: readonly number[] } | undefined;
 }
 
 /** One forward pass: first the copies, in their order, then all parts together. Each part is committed, or its row leaves. */

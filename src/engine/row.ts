@@ -6,6 +6,7 @@ import type { Urgency } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import { type BlockContent, chainHash } from "./block-store.ts";
 import { Drafter } from "./drafter.ts";
+import type { Part } from "./plan.ts";
 import { CHUNK_TOKENS_MIN } from "./step-cost.ts";
 
 export interface RowLimits {
@@ -15,6 +16,8 @@ export interface RowLimits {
   readonly urgency: Urgency;
   /** What beside its tokens decides what its blocks hold: the key of its adapter, or nothing. */
   readonly root: string;
+  /** Whether it is told how likely each token of the prompt was: then every one of them is computed. */
+  readonly scores_prompt: boolean;
   /** Whether the row's next tokens may be guessed and verified together. */
   readonly drafts: boolean;
 }
@@ -46,6 +49,8 @@ export class Row {
   slots_promised = 0;
   drawn = 0;
   prompt_tokens_computed = 0;
+  /** Prompt tokens from the second on whose likelihood was told. */
+  scored = 0;
 
   constructor(id: number, prompt_ids: readonly number[], limits: RowLimits, rank: Row["rank"]) {
     this.id = id;
@@ -102,6 +107,14 @@ export class Row {
     if (end >= this.token_ids.length) return this.token_ids.length;
     const whole = wholeBlocks(end);
     return whole > this.length ? whole : end - (end % CHUNK_TOKENS_MIN);
+  }
+
+  /** Of the next `count` tokens, those before prompt tokens whose likelihood is wanted and was not told before. */
+  scoredBy(count: number): Part["scored"] {
+    const from = Math.max(this.length, this.scored); // a row that waited again in between tells nothing twice
+    const end = Math.min(this.length + count, this.prompt_tokens - 1);
+    if (!this.limits.scores_prompt || from >= end) return undefined;
+    return { from: from - this.length, token_ids: this.token_ids.slice(from + 1, end + 1) };
   }
 
   /** Appends what was drawn until the row ends. */

@@ -6,11 +6,20 @@ import { bestToken, Candidates } from "./candidates.ts";
 import { type ChangedRow, LogitChanges } from "./logit-changes.ts";
 import { describeDraw } from "./logprobs.ts";
 import type { RowGrammar } from "./row-grammar.ts";
+import type { ThoughtBudget } from "./thought-budget.ts";
 
 export interface SampledRow extends ChangedRow {
   /** How many of the likeliest tokens are told with each drawn one; null: nothing is told. */
   readonly logprobs: number | null;
 }
+
+/** What a row's text is held to. */
+export interface RowText {
+  readonly grammar: RowGrammar | null;
+  readonly thought: ThoughtBudget | null;
+}
+
+const ANY_TEXT: RowText = { grammar: null, thought: null };
 
 export interface Draw {
   readonly token_id: number;
@@ -36,9 +45,11 @@ export class Sampler {
   readonly #changes: LogitChanges;
   readonly #memory: SamplerMemory;
   readonly #grammar: RowGrammar | null;
+  readonly #thought: ThoughtBudget | null;
 
-  constructor(row: SampledRow, memory: SamplerMemory, grammar: RowGrammar | null = null) {
+  constructor(row: SampledRow, memory: SamplerMemory, { grammar, thought }: RowText = ANY_TEXT) {
     this.#grammar = grammar;
+    this.#thought = thought;
     this.#sampling = row.sampling;
     this.#logprobs = row.logprobs;
     this.#changes = new LogitChanges(row);
@@ -47,7 +58,14 @@ export class Sampler {
 
   /** Whether the token with the best logit is all that is wanted: a device can tell it. */
   takesBest(step: number): boolean {
-    return this.#isGreedy && this.#logprobs === null && this.#grammar === null && !this.#changes.anyAt(step);
+    if (this.#grammar !== null || (this.#thought?.forced ?? null) !== null) return false;
+    return this.#isGreedy && this.#logprobs === null && !this.#changes.anyAt(step);
+  }
+
+  /** The row takes that best token. */
+  take(token_id: number): Draw {
+    this.#thought?.accept(token_id);
+    return { token_id, logprob: null };
   }
 
   /** Whether the row's grammar lets nothing follow what was drawn. */
@@ -55,10 +73,16 @@ export class Sampler {
     return this.#grammar?.is_complete ?? false;
   }
 
+  /** How likely a token was that nobody drew. */
+  describe(logits: Float32Array, token_id: number): DrawnLogprob {
+    return describeDraw(logits, token_id, this.#logprobs ?? 0);
+  }
+
   /** Throws a `Failure` when no logit is a finite number. */
   draw(logits: Float32Array, step: number): Draw {
-    const token_id = this.#choose(this.#change(logits, step), step);
+    const token_id = this.#thought?.forced ?? this.#choose(this.#change(logits, step), step);
     this.#changes.observe(token_id);
+    this.#thought?.accept(token_id);
     this.#grammar?.accept(token_id);
     return { token_id, logprob: this.#logprobs === null ? null : describeDraw(logits, token_id, this.#logprobs) };
   }

@@ -15,6 +15,8 @@ import {
   unloadedSchema,
 } from "../wire/owner.ts";
 import { noBody } from "./body.ts";
+import { pulled } from "./event-stream.ts";
+import { dataLine, EVENT_STREAM } from "./generation.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
 
@@ -59,7 +61,7 @@ function modelRoutes(prefix: string, { owner }: RouteParts) {
     const path = new URL(request.url).pathname;
     if (!path.endsWith(PROGRESS)) throw new Failure("not_found", `Cannot answer GET ${path}: there is no such route`);
     const events = owner.progress(idOf(request, "/admin/models/", PROGRESS), request.signal);
-    return new Response(eventStream(events), { headers: { "content-type": "text/event-stream; charset=utf-8" } });
+    return new Response(pulled(dataLines(events)), { headers: { "content-type": EVENT_STREAM } });
   };
   return (
     new Elysia({ normalize: false, prefix })
@@ -104,20 +106,6 @@ async function loadOrCause<Loaded>(load: Promise<Loaded>): Promise<Loaded> {
   }
 }
 
-function eventStream(events: AsyncIterable<object>): ReadableStream<Uint8Array> {
-  const encoder = new TextEncoder();
-  const iterator = events[Symbol.asyncIterator]();
-  return new ReadableStream(
-    {
-      async pull(controller) {
-        const { done, value } = await iterator.next();
-        if (done === true) return controller.close();
-        controller.enqueue(encoder.encode(`data: ${JSON.stringify(value)}\n\n`));
-      },
-      async cancel() {
-        await iterator.return?.();
-      },
-    },
-    { highWaterMark: 0 },
-  );
+async function* dataLines(events: AsyncIterable<object>): AsyncGenerator<string, void, undefined> {
+  for await (const event of events) yield dataLine(event);
 }

@@ -3,12 +3,13 @@
 import { PING } from "../wire/anthropic-answer.ts";
 import { anthropicError } from "../wire/anthropic-problem.ts";
 import { comment } from "../wire/waiting.ts";
+import { EVENT_STREAM, namedEvent } from "./generation.ts";
 
 export const ANTHROPIC = {
   protocol: "anthropic",
   passed_headers: ["anthropic-version", "anthropic-beta"],
   framing: {
-    media_type: "text/event-stream; charset=utf-8",
+    media_type: EVENT_STREAM,
     frame: namedEvent,
     ending: "",
     waiting: (words: string) => comment(words) + namedEvent(PING),
@@ -19,10 +20,4 @@ export const ANTHROPIC = {
 /** Whether a caller speaks it: by the route, or where several protocols share one, by its header. */
 export function speaksAnthropic(request: Request): boolean {
   return request.headers.has("anthropic-version") || /^https?:\/\/[^/]*\/v1\/messages(?:[/?]|$)/.test(request.url);
-}
-
-/** An event is named by the type of its data. */
-function namedEvent(chunk: object): string {
-  const type = "type" in chunk ? chunk.type : "error";
-  return `event: ${type}\ndata: ${JSON.stringify(chunk)}\n\n`;
 }

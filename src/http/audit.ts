@@ -13,9 +13,10 @@ import {
   readFormat,
   readPageWishes,
 } from "../wire/audit.ts";
-import { dataLine } from "./generation.ts";
+import { auditEvents, auditFeed } from "./audit-live.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
+import { asksForSocket, grantSocket } from "./sockets.ts";
 
 const page = describe("Server", "List the requests that ended", { "application/json": auditPageSchema }, [400, 403]);
 const stats = describe(
@@ -27,10 +28,15 @@ const stats = describe(
 const entry = auditPageSchema.properties.data.items;
 const written = { "application/jsonl": entry, "text/csv": Type.String({ examples: [csvLine(AUDIT_COLUMNS)] }) };
 const whole = describe("Server", "Write out the audit, an entry a line", written, [400, 403]);
-const live = describe("Server", "Follow the audit", { "text/event-stream": entry }, [400, 403]);
+const live = describe(
+  "Server",
+  "Follow the audit, as events or by a web socket",
+  { "text/event-stream": entry },
+  [400, 403],
+);
 
 export function auditRoutes(parts: RouteParts) {
-  const { audit } = parts;
+  const { audit, feeds } = parts;
   return new Elysia({ normalize: false })
     .get(
       "/admin/audit-logs",
@@ -54,7 +60,15 @@ export function auditRoutes(parts: RouteParts) {
       },
       { detail: whole },
     )
-    .get("/admin/audit-logs/live", async ({ request }) => followed(audit, request), { detail: live });
+    .get(
+      "/admin/audit-logs/live",
+      async ({ request }) => {
+        const query = readAuditQuery(new URL(request.url).searchParams);
+        if (asksForSocket(request)) return grantSocket(feeds, request, auditFeed(parts, query));
+        return auditEvents(parts, query);
+      },
+      { detail: live },
+    );
 }
 
 const TYPES = { jsonl: "application/jsonl", csv: "text/csv; charset=utf-8" } as const;
@@ -91,21 +105,3 @@ function* csvLines(audit: AuditLog, query: AuditQuery): Generator<string, void, 
   yield csvLine(AUDIT_COLUMNS);
   for (const entry of audit.all(query)) yield csvRow(entry);
 }
-
-function followed(audit: AuditLog, request: Request): Response {
-  const encoder = new TextEncoder();
-  let stop: () => void = () => undefined;
-  const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      stop = audit.follow((entry) => {
-        // Whoever does not read what comes is not kept up to date.
-        if ((controller.desiredSize ?? 0) > -UNREAD_MAX) controller.enqueue(encoder.encode(dataLine(entry)));
-      });
-      request.signal.addEventListener("abort", () => stop(), { once: true });
-    },
-    cancel: () => stop(),
-  });
-  return new Response(body, { headers: { "content-type": "text/event-stream; charset=utf-8" } });
-}
-
-const UNREAD_MAX = 1000;

@@ -10,6 +10,8 @@ import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/en
 import type { Call, Endpoint, Protocol, Reply } from "../core/exchange.ts";
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest } from "../core/generation.ts";
+import type { AnswerWriter } from "../wire/openai-answer.ts";
+import { isBug } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
 import { waitingWords } from "../wire/waiting.ts";
 import { parseJson, readText } from "./body.ts";
@@ -42,6 +44,8 @@ export interface Door<Schema extends TSchema> {
   readonly passed_headers: readonly string[];
   /** Where a model's name has several spellings. */
   readonly modelOf?: (name: string) => string;
+  /** Whether a body says all that is asked; where it is left out, every one does. */
+  readonly isWhole?: (body: unknown) => boolean;
   read(body: Static<Schema>, request_id: string): Asked;
   readonly framing: Framing;
   /** The chunk that ends a stream which had begun well. */
@@ -72,6 +76,10 @@ export function openDoor<Schema extends TSchema>(
       const call = { ...callOf(door, request, exchange, value, asked), body };
       const kept = door.protocol === "ollama" ? asked() : null; // no provider is asked in it: all of it is understood here
       if (kept?.kind === "keep") return await keep(parts, exchange, kept);
+      if (!call.is_whole) {
+        const wanted = asked();
+        if (wanted.kind === "generation" && wanted.background) return begin(parts, exchange, call, wanted);
+      }
       const opening = parts.gateway.open(call, exchange.trace, exchange.signal);
       const words = call.stream ? wordsOf(parts, door, exchange) : null;
       if (words === null || (await settlesWithin(parts.silence_ms(), opening))) {
@@ -90,7 +98,7 @@ export function openDoor<Schema extends TSchema>(
 }
 
 function callOf(
-  door: Pick<Door<TSchema>, "protocol" | "endpoint" | "passed_headers" | "modelOf">,
+  door: Pick<Door<TSchema>, "protocol" | "endpoint" | "passed_headers" | "modelOf" | "isWhole">,
   request: Request,
   exchange: Exchange,
   value: unknown,
@@ -104,6 +112,7 @@ function callOf(
     protocol: door.protocol,
     endpoint: door.endpoint,
     model,
+    is_whole: door.isWhole?.(value) ?? true,
     stream: typeof value === "object" && value !== null && "stream" in value && value.stream === true,
     headers: passedHeaders(request, door.passed_headers),
     local_only: privacyOf(request),
@@ -122,12 +131,15 @@ async function respond(
   reply: Reply,
   asked: () => Asked,
 ): Promise<Response> {
-  const lastWords = (error: unknown) => door.framing.frame(door.lastWords(error, exchange.request_id));
   const own = { "content-type": door.framing.media_type };
   const stream = (
     pieces: AsyncIterator<string | Uint8Array, void, undefined>,
     headers: Readonly<Record<string, string>> = own,
-  ) => streamed({ pieces, lastWords, headers }, exchange, parts);
+    writer: AnswerWriter | null = null,
+  ) => {
+    const tell = (error: unknown) => writer?.failed?.(error) ?? door.lastWords(error, exchange.request_id);
+    return streamed({ pieces, lastWords: (error) => door.framing.frame(tell(error)), headers }, exchange, parts);
+  };
   switch (reply.kind) {
     case "stream":
       exchange.hold(reply.pieces);
@@ -140,8 +152,10 @@ async function respond(
       const wanted = asked();
       assert(wanted.kind === "generation", "events answer a generation");
       const events = new Events(reply.events, exchange);
-      if (wanted.stream)
-        return stream(neverSilent(parts, door, exchange, streamedAnswer(wanted, events, door.framing)));
+      if (wanted.stream) {
+        const events_of = streamedAnswer(wanted, events, door.framing);
+        return stream(neverSilent(parts, door, exchange, events_of), own, wanted.writer);
+      }
       return json(exchange, await wholeAnswer(wanted, events));
     }
     case "embeddings": {
@@ -231,6 +245,27 @@ async function settlesWithin(time_ms: number, promise: Promise<unknown>): Promis
   const is_settled = await Promise.race([settled, over]);
   clearTimeout(timer);
   return is_settled;
+}
+
+/** The answer itself goes to whoever keeps it. */
+function begin(parts: RouteParts, exchange: Exchange, call: Call, wanted: GenerationAsked): Response {
+  const { background } = wanted;
+  assert(background !== undefined, "only what may run on is begun");
+  exchange.stay();
+  const answer = async () => {
+    try {
+      const reply = await parts.gateway.open(call, exchange.trace, exchange.signal);
+      assert(reply.kind === "events", "what is not whole is answered in neutral form");
+      exchange.hold(reply.events);
+      await wholeAnswer(wanted, new Events(reply.events, exchange));
+      exchange.succeed();
+    } catch (error) {
+      if (isBug(error) && !exchange.left) parts.reportBug(error, exchange.request_id);
+      exchange.fail(error);
+      throw exchange.left ? new Failure("cancelled", "Cannot go on: the answer was cancelled") : error;
+    }
+  };
+  return Response.json(background(answer, () => exchange.leave()));
 }
 
 async function keep(parts: RouteParts, exchange: Exchange, { model, keep_s, body }: ModelKept): Promise<Response> {

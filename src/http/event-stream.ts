@@ -57,3 +57,22 @@ export function streamed({ pieces, lastWords, headers }: Stream, exchange: Excha
   );
   return new Response(body, { headers: { ...HEADERS, ...headers, "x-bunsen-route": exchange.route } });
 }
+
+/** The next is made when the one before has been read. */
+export function pulled(texts: AsyncIterable<string>): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  const iterator = texts[Symbol.asyncIterator]();
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { done, value } = await iterator.next();
+        if (done === true) return controller.close();
+        controller.enqueue(encoder.encode(value));
+      },
+      async cancel() {
+        await iterator.return?.();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}

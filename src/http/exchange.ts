@@ -3,6 +3,7 @@
 import type { AuditStatus } from "../core/audit.ts";
 import { type Flow, newTrace } from "../core/exchange.ts";
 import { Failure } from "../core/failure.ts";
+import { costOf } from "../core/prices.ts";
 import { isBug } from "../wire/problem.ts";
 import type { ServerParts } from "./parts.ts";
 
@@ -30,6 +31,7 @@ export class Exchange {
   readonly #time_ms: number;
   readonly #started_ms: number;
   readonly #abort = new AbortController();
+  readonly #leave = () => this.leave();
   #first_token_ms: number | null = null;
   #held: Flow<unknown> | null = null;
   #ended = false;
@@ -41,7 +43,7 @@ export class Exchange {
     this.#time_ms = parts.now();
     this.#started_ms = performance.now();
     if (head.client.aborted) this.leave();
-    else head.client.addEventListener("abort", () => this.leave(), { once: true });
+    else head.client.addEventListener("abort", this.#leave, { once: true });
   }
 
   /** Aborted when nobody reads the answer any more. */
@@ -81,6 +83,11 @@ export class Exchange {
     this.#free();
   }
 
+  /** From now on it does not end when its client leaves. */
+  stay(): void {
+    this.#head.client.removeEventListener("abort", this.#leave);
+  }
+
   /** Nobody reads what comes next. */
   leave(): void {
     if (this.#ended) return;
@@ -97,7 +104,7 @@ export class Exchange {
   #end(status: AuditStatus, error_type: string | null): void {
     if (this.#ended) return;
     this.#ended = true;
-    const { backend, model_served, route_reason, left_machine, usage } = this.trace;
+    const { backend, model_served, route_reason, left_machine, price, steadied_lines, usage } = this.trace;
     this.#parts.audit.record({
       time_ms: this.#time_ms,
       request_id: this.request_id,
@@ -116,7 +123,9 @@ export class Exchange {
       cached_tokens: usage?.cached_tokens ?? null,
       error_type,
       left_machine,
-      cost: null,
+      cost: price === null || usage === null ? null : costOf(price, usage),
+      currency: price === null || usage === null ? null : price.currency,
+      steadied_lines,
     });
   }
 }

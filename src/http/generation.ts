@@ -11,7 +11,12 @@ export interface GenerationAsked {
   readonly generations: Generations;
   readonly stream: boolean;
   readonly writer: AnswerWriter;
+  /** Where the answer is not waited for: begins it, and gives what its caller is told at once. */
+  readonly background?: Begin;
 }
+
+/** `answer` throws when it fails; `cancel` ends it early. */
+export type Begin = (answer: () => Promise<unknown>, cancel: () => void) => object;
 
 export const GENERATION_PROBLEMS = [400, 403, 404, 408, 409, 413, 415, 429, 500, 502, 503, 504] as const;
 
@@ -34,6 +39,7 @@ export class Events {
     assert((this.#last === null) === (value.kind === "start"), "an answer begins with one start event");
     this.#last = value.kind;
     if (value.kind !== "start") this.#exchange.tokenCame();
+    else this.#exchange.trace.steadied_lines = value.steadied_lines ?? 0;
     if (value.kind === "end") {
       this.#exchange.trace.usage = value.usage;
       await this.#events.return();
@@ -117,6 +123,15 @@ export async function* streamedAnswer(
     if (event.kind === "end") break;
   }
   if (ending !== "") yield ending;
+}
+
+/** The media type of server-sent events. */
+export const EVENT_STREAM = "text/event-stream; charset=utf-8";
+
+/** An event is named by the type of its data. */
+export function namedEvent(chunk: object): string {
+  const type = "type" in chunk ? chunk.type : "error";
+  return `event: ${type}\ndata: ${JSON.stringify(chunk)}\n\n`;
 }
 
 export function dataLine(data: object): string {

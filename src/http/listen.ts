@@ -4,6 +4,7 @@ import { Failure } from "../core/failure.ts";
 import { BODY_BYTES_MAX } from "./body.ts";
 import { unnamed } from "./loopback.ts";
 import type { Server } from "./server.ts";
+import { asksForSocket, type Carried, SOCKETS } from "./sockets.ts";
 
 export interface Listening {
   readonly url: string;
@@ -46,13 +47,25 @@ function serve(app: Server, host: string, port: number) {
         if (request.method === "POST") server.timeout(request, 0);
         // Bun makes the URL of the Host header as it comes: missing in HTTP/1.0, or no host at all.
         if (!URL.canParse(request.url)) return app.explain(unnamed(request), request);
-        return app.handle(request);
+        return asksForSocket(request) ? opened(app, request, server) : app.handle(request);
       },
+      websocket: SOCKETS,
       error: (error) => app.explain(error, null),
     });
   } catch (error) {
     throw new Failure("unavailable", `Cannot listen on ${host}:${port}: ${reason(error)}`);
   }
+}
+
+/** The answer to a request for a socket; undefined where the socket is the answer. */
+async function opened(app: Server, request: Request, server: Bun.Server<Carried>): Promise<Response | undefined> {
+  const answer = await app.handle(request);
+  const feed = app.feeds.get(request);
+  if (feed === undefined) return answer;
+  const data = { feed, stop: () => undefined };
+  if (server.upgrade(request, { data, headers: answer.headers })) return undefined;
+  const state = "its headers are not those of a web socket's beginning";
+  return app.explain(new Failure("invalid_request", `Cannot open a web socket: ${state}`), request);
 }
 
 function reason(error: unknown): string {

@@ -3,8 +3,12 @@
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { Elysia } from "elysia";
+import type { ModelCard } from "../core/card.ts";
 import { Failure } from "../core/failure.ts";
+import { PLAIN_PROFILE } from "../core/profile.ts";
 import {
+  copySchema,
+  deleteSchema,
   namedModel,
   psBody,
   psSchema,
@@ -18,6 +22,7 @@ import {
   versionBody,
   versionSchema,
 } from "../wire/ollama-models.ts";
+import { untagged } from "../wire/ollama-parameters.ts";
 import { violation } from "../wire/violation.ts";
 import { readJson } from "./body.ts";
 import { describeOllama, NDJSON, OLLAMA } from "./ollama-door.ts";
@@ -38,31 +43,33 @@ const details = {
     [400, 403, 404],
     pullSchema,
   ),
+  copy: describeOllama("Give a model another name, as a profile", json(statusSchema), [400, 403, 404], copySchema),
+  delete: describeOllama("Remove a profile; models stay", json(statusSchema), [400, 403, 404], deleteSchema),
   refused: (what: string) => describeOllama(`Refused: ${what}`, json(statusSchema), [400, 403]),
 };
 
 export function ollamaModelRoutes(parts: RouteParts) {
   const { models, owner, version } = parts;
+  const cardOf = (name: string) => readableCard(parts, name);
   const greet = (request: Request) =>
     new Response(greeting(request, version), { headers: { "content-type": "text/plain; charset=utf-8" } });
   return new Elysia({ normalize: false })
     .get("/", async ({ request }) => greet(request), { detail: details.root })
     .head("/", async ({ request }) => greet(request), { detail: details.root })
     .get("/api/version", async () => versionBody(version), { detail: details.version })
-    .get("/api/tags", async () => tagsBody(models.models()), { detail: details.tags })
-    .get("/api/ps", async () => psBody(owner.status().loaded_models, models.models(), SHARES_MEMORY), {
+    .get("/api/tags", async () => tagsBody(models.models(), cardOf), { detail: details.tags })
+    .get("/api/ps", async () => psBody(owner.status().loaded_models, models.models(), cardOf, SHARES_MEMORY), {
       detail: details.ps,
     })
     .post("/api/show", async ({ request }) => await show(parts, request), { parse: "none", detail: details.show })
     .post("/api/pull", async ({ request }) => await pull(parts, request), { parse: "none", detail: details.pull })
     .post("/api/push", async () => refuse("push a model", "this server has nowhere to send it"), refusal("push"))
     .post("/api/create", async () => refuse("create a model", "this server makes none"), refusal("create"))
-    .post("/api/copy", async () => refuse("copy a model", "a model has one name here"), refusal("copy"))
-    .delete(
-      "/api/delete",
-      async () => refuse("delete a model", "this server removes no files of models"),
-      refusal("delete"),
-    );
+    .post("/api/copy", async ({ request }) => await copy(parts, request), { parse: "none", detail: details.copy })
+    .delete("/api/delete", async ({ request }) => await remove(parts, request), {
+      parse: "none",
+      detail: details.delete,
+    });
 }
 
 const refusal = (what: string) => ({ parse: "none", detail: details.refused(`${what} a model`) }) as const;
@@ -76,10 +83,40 @@ function greeting(request: Request, version: string): string {
   return is_browser ? `Bunsen ${version} is running, and speaks Ollama's API` : "Ollama is running";
 }
 
-async function show({ models, owner }: RouteParts, request: Request) {
+async function show({ models }: RouteParts, request: Request) {
   const record = namedModel(await read(request, showSchema), models.models());
-  return showBody(record, await owner.describe(record.name));
+  return showBody(record, models.card(record.name));
 }
+
+/** One model with damaged files must not hide the others. */
+function readableCard({ models }: RouteParts, name: string): ModelCard | null {
+  try {
+    return models.card(name);
+  } catch (error) {
+    if (error instanceof Failure) return null;
+    throw error;
+  }
+}
+
+/** No file is copied: the new name is a profile, with all that the source says if it is one itself. */
+async function copy({ models, profiles }: RouteParts, request: Request) {
+  const { source, destination } = await read(request, copySchema);
+  const { name: model } = namedModel({ model: source }, models.models());
+  const like = profiles.profiles().find(({ name }) => name === model);
+  const { id: _, ...words } = like ?? { id: 0, ...PLAIN_PROFILE, model };
+  await profiles.add({ ...words, name: untagged(destination) });
+  return DONE;
+}
+
+async function remove({ models, profiles }: RouteParts, request: Request) {
+  const { name } = namedModel(await read(request, deleteSchema), models.models());
+  const profile = profiles.profiles().find((profile) => profile.name === name);
+  if (profile === undefined) refuse(`delete model "${name}"`, "this server removes no files of models");
+  await profiles.remove(String(profile.id));
+  return DONE;
+}
+
+const DONE = { status: "success" };
 
 /** Nothing is fetched: a model is there or it is not. */
 async function pull({ models }: RouteParts, request: Request) {
@@ -91,9 +128,8 @@ async function pull({ models }: RouteParts, request: Request) {
     const state = "this server does not have it, and downloading is not available yet";
     throw new Failure("not_found", `Cannot pull model "${body.model ?? body.name}": ${state}`, "model");
   }
-  const status = { status: "success" };
-  if (body.stream === false) return status;
-  return new Response(OLLAMA.framing.frame(status), { headers: { "content-type": NDJSON } });
+  if (body.stream === false) return DONE;
+  return new Response(OLLAMA.framing.frame(DONE), { headers: { "content-type": NDJSON } });
 }
 
 async function read<Schema extends TSchema>(request: Request, schema: Schema): Promise<Static<Schema>> {

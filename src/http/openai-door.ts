@@ -2,13 +2,13 @@
 
 import { streamProblem } from "../wire/problem.ts";
 import { comment } from "../wire/waiting.ts";
-import { dataLine } from "./generation.ts";
+import { dataLine, EVENT_STREAM } from "./generation.ts";
 
 export const OPENAI = {
   protocol: "openai",
   passed_headers: ["openai-beta"],
   framing: {
-    media_type: "text/event-stream; charset=utf-8",
+    media_type: EVENT_STREAM,
     frame: dataLine,
     ending: "data: [DONE]\n\n",
     waiting: comment,

@@ -7,8 +7,11 @@ import type { HubDesk } from "../core/hub.ts";
 import type { OwnerDesk } from "../core/owner.ts";
 import type { PrefixCache } from "../core/prefix.ts";
 import type { ProfileDesk } from "../core/profile.ts";
+import type { ResponseShelf } from "../core/responses.ts";
 import type { Outlook, RoutingDesk } from "../core/routing.ts";
+import type { TokenDesk } from "../core/tokens.ts";
 import type { RequestIds } from "./request-id.ts";
+import type { GrantedFeeds } from "./sockets.ts";
 
 export interface ServerParts {
   readonly gateway: Gateway;
@@ -18,9 +21,11 @@ export interface ServerParts {
   /** Throws a `Failure` where the model's files cannot be read. */
   readonly outlook: (model: string) => Promise<Outlook>;
   readonly prefix_cache: PrefixCache;
+  readonly tokens: TokenDesk;
   readonly owner: OwnerDesk;
   readonly profiles: ProfileDesk;
   readonly hub: HubDesk;
+  readonly responses: ResponseShelf;
   readonly version: string;
   readonly requestId: () => string;
   /** Milliseconds since the epoch. */
@@ -36,4 +41,5 @@ export interface ServerParts {
 /** What a route needs beside. */
 export interface RouteParts extends ServerParts {
   readonly ids: RequestIds;
+  readonly feeds: GrantedFeeds;
 }

@@ -40,6 +40,7 @@ export function ruleRoutes(parts: RouteParts) {
   const checked = (words: RuleWords) => {
     desk.checkPattern(words.pattern_type, words.model_pattern);
     refuseUnknown(desk, words);
+    refuseUnknownProfile(parts, words);
     return words;
   };
   return new Elysia({ normalize: false })
@@ -104,6 +105,13 @@ function find(desk: RoutingDesk, id: string): Rule {
   const rule = desk.rules.rules().find((rule) => String(rule.id) === id);
   if (rule !== undefined) return rule;
   throw new Failure("not_found", `Cannot find rule ${id}: there is none of that number`, "id");
+}
+
+function refuseUnknownProfile({ profiles }: RouteParts, { profile }: RuleWords): void {
+  const names = profiles.profiles().map(({ name }) => name);
+  if (profile === null || names.includes(profile)) return;
+  const state = `there is no profile "${profile}"; known: ${names.join(", ") || "none"}`;
+  throw new Failure("invalid_request", `Cannot use "profile": ${state}`, "profile");
 }
 
 function refuseUnknown(desk: RoutingDesk, { target, fallbacks }: RuleWords): void {

@@ -9,7 +9,16 @@ import type { RouteParts } from "./parts.ts";
 
 const TAG = "Settings";
 /** The hub's are with its token. */
-const GROUPS = ["pool", "timeouts", "engine", "routing", "audit", "server"] as const satisfies readonly SettingGroup[];
+const GROUPS = [
+  "pool",
+  "timeouts",
+  "engine",
+  "prompts",
+  "responses",
+  "routing",
+  "audit",
+  "server",
+] as const satisfies readonly SettingGroup[];
 
 export function settingRoutes(parts: RouteParts) {
   const app = new Elysia({ normalize: false });

@@ -10,6 +10,8 @@ export interface Spoken {
   readonly text: string;
   /** Those that begin in the text, when the row tells of them. */
   readonly tokens: readonly PlacedToken[];
+  /** Where each new token begins: UTF-16 units of the row's text before it. */
+  readonly starts: readonly number[];
   /** The stop string that ends them. */
   readonly found: string | null;
 }
@@ -27,6 +29,8 @@ export interface Reading {
   readonly said: readonly Said[];
   /** So far. */
   readonly calls: number;
+  /** Of the whole answer, at its end; null: nobody looked for thoughts. */
+  readonly reasoning_tokens: number | null;
   /** The answer has all that it may have: what else would come is not given. */
   readonly is_full: boolean;
 }
@@ -41,7 +45,12 @@ export function plainReader(choice: number): AnswerReader {
     read: ({ text, tokens }) => {
       const reports = tokens.map(({ report }) => report);
       const is_said = text !== "" || reports.length > 0;
-      return { said: is_said ? [{ kind: "text", choice, text, tokens: reports }] : [], calls: 0, is_full: false };
+      return {
+        said: is_said ? [{ kind: "text", choice, text, tokens: reports }] : [],
+        calls: 0,
+        reasoning_tokens: null,
+        is_full: false,
+      };
     },
   };
 }
@@ -59,6 +68,7 @@ export class ChatReader implements AnswerReader {
   readonly #callId: () => string;
   readonly #parser: AnswerParser;
   readonly #ids = new Set<string>();
+  readonly #starts: number[] = [];
   #pending: readonly PlacedToken[] = [];
 
   /** `callId` makes one for a call whose model gives none. */
@@ -70,12 +80,14 @@ export class ChatReader implements AnswerReader {
     this.#parser = new AnswerParser({ ...form, tools, reads_calls: tools.length > 0, parts_reasoning: true });
   }
 
-  read({ text, tokens }: Spoken, is_last: boolean): Reading {
+  read({ text, tokens, starts }: Spoken, is_last: boolean): Reading {
+    this.#starts.push(...starts);
     this.#pending = [...this.#pending, ...tokens];
     const events = [...this.#parser.push(text), ...(is_last ? this.#parser.end() : [])];
     const full = events.findIndex((event) => event.kind === "call" && event.index >= this.#calls_max);
     const said = (full < 0 ? events : events.slice(0, full)).flatMap((event) => this.#say(event) ?? []);
-    return { said, calls: this.#ids.size, is_full: full >= 0 };
+    const reasoning_tokens = this.#starts.filter((at) => this.#parser.isThought(at)).length;
+    return { said, calls: this.#ids.size, reasoning_tokens, is_full: full >= 0 };
   }
 
   #say(event: AnswerEvent): Said | null {

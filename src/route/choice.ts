@@ -12,11 +12,13 @@ import { Detokenizer, type DetokenizerOptions } from "../text/detokenizer.ts";
 import type { Vocabulary } from "../text/messages.ts";
 import { StopFinder } from "../text/stop.ts";
 import { tokenText } from "../text/token-text.ts";
-import type { AnswerReader, PlacedToken, Said, Spoken } from "./answer.ts";
+import type { AnswerReader, PlacedToken, Reading, Said, Spoken } from "./answer.ts";
 
 export interface ChoiceStep {
   readonly tokens_drawn: number;
   readonly cached_tokens: number;
+  /** Of the whole choice, with its finish. */
+  readonly reasoning_tokens: number | null;
   readonly said: readonly Said[];
   readonly finish: { readonly reason: FinishReason; readonly stop_text: string | null } | null;
 }
@@ -30,15 +32,18 @@ export async function* choiceSteps(
   for await (const progress of row) {
     const { token_ids, cached_tokens } = progress;
     const spoken = words.push(progress);
-    const is_last = progress.finish !== null || spoken.found !== null;
-    const { said, calls, is_full } = reader.read(spoken, is_last);
-    const ends_itself = is_full || (progress.finish === "stop" && spoken.found === null);
-    const reason: FinishReason | null =
-      ends_itself && calls > 0 ? "tool_calls" : spoken.found === null ? progress.finish : "stop";
-    const finish = reason === null ? null : { reason, stop_text: spoken.found };
-    yield { tokens_drawn: token_ids.length, cached_tokens, said, finish };
+    const reading = reader.read(spoken, progress.finish !== null || spoken.found !== null);
+    const { said, reasoning_tokens } = reading;
+    const finish = finishOf(progress, spoken, reading);
+    yield { tokens_drawn: token_ids.length, cached_tokens, reasoning_tokens, said, finish };
     if (finish !== null) return;
   }
+}
+
+function finishOf({ finish }: RowStep, { found }: Spoken, { calls, is_full }: Reading): ChoiceStep["finish"] {
+  const ends_itself = is_full || (finish === "stop" && found === null);
+  const reason = ends_itself && calls > 0 ? "tool_calls" : found === null ? finish : "stop";
+  return reason === null ? null : { reason, stop_text: found };
 }
 
 /** `check` sees the whole answer that ended by itself; what was cut by its length or by a stop text is not looked at. */
@@ -66,11 +71,13 @@ export class Words {
   readonly #detokenizer: Detokenizer;
   readonly #stops: StopFinder;
   #decoded_units = 0;
-  #decoded_characters = 0;
+  #decoded_characters: number;
   #sent_units = 0;
   #unsent: PlacedToken[] = [];
 
-  constructor(vocabulary: Vocabulary, text: DetokenizerOptions, stop: readonly string[]) {
+  /** `characters`: what stands before the words in the same text. */
+  constructor(vocabulary: Vocabulary, text: DetokenizerOptions, stop: readonly string[], characters: number) {
+    this.#decoded_characters = characters;
     this.#vocabulary = vocabulary;
     this.#detokenizer = new Detokenizer(vocabulary, text);
     this.#stops = new StopFinder(stop);
@@ -78,12 +85,17 @@ export class Words {
 
   push({ token_ids, logprobs, finish }: RowStep): Spoken {
     const last = finish !== null;
-    const decoded = token_ids.map((id, index) => this.#decode(id, logprobs[index])).join("");
+    const starts: number[] = [];
+    const decode = (id: number, index: number) => {
+      starts.push(this.#decoded_units);
+      return this.#decode(id, logprobs[index]);
+    };
+    const decoded = token_ids.map(decode).join("");
     const checked = this.#stops.push(last ? decoded + this.#detokenizer.flush() : decoded);
     const ends = last && checked.found === null;
     const text = ends ? checked.text + this.#stops.flush() : checked.text;
     this.#sent_units += text.length;
-    return { text, tokens: this.#begun(ends), found: checked.found };
+    return { text, tokens: this.#begun(ends), starts, found: checked.found };
   }
 
   #decode(id: number, logprob: DrawnLogprob | undefined): string {
@@ -121,6 +133,6 @@ function wholeOf(said: readonly Said[]): CheckedAnswer {
 }
 
 /** As Unicode counts them: most clients do, and no language's own units are the protocol's. */
-function charactersIn(text: string): number {
+export function charactersIn(text: string): number {
   return Array.from(text).length;
 }

@@ -1,6 +1,7 @@
 /** What the owner does with providers and rules, and sees of them. Joins the router with what is stored. */
 
 import { LOCAL_SERVERS } from "../core/known-providers.ts";
+import type { PriceStore } from "../core/prices.ts";
 import type { Explanation, Provider, ProviderStore, ProviderTest, RoutingDesk, RuleStore } from "../core/routing.ts";
 import { compilePattern } from "./pattern.ts";
 import type { AddressGuard } from "./remote/address.ts";
@@ -10,6 +11,7 @@ import type { Router } from "./router.ts";
 export class Desk implements RoutingDesk {
   readonly providers: ProviderStore;
   readonly rules: RuleStore;
+  readonly prices: PriceStore;
   readonly checkPattern = compilePattern;
   readonly #router: Router;
   readonly #guard: AddressGuard;
@@ -17,12 +19,13 @@ export class Desk implements RoutingDesk {
 
   constructor(
     router: Router,
-    stored: { readonly providers: ProviderStore; readonly rules: RuleStore },
+    stored: { readonly providers: ProviderStore; readonly rules: RuleStore; readonly prices: PriceStore },
     guard: AddressGuard,
     privateHosts: () => readonly string[],
   ) {
     this.providers = stored.providers;
     this.rules = stored.rules;
+    this.prices = stored.prices;
     this.#router = router;
     this.#guard = guard;
     this.#privateHosts = privateHosts;

@@ -4,23 +4,28 @@ import type { Backend, LoadedModel } from "../core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
 import type { GenerationEvent, GenerationRequest, Prompt, Sampling } from "../core/generation.ts";
-import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
+import type { CompiledGrammar, Constraint, ThoughtBound } from "../core/grammar.ts";
 import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
+import type { PromptSettings } from "../core/settings.ts";
+import type { TokenDesk } from "../core/tokens.ts";
 import type { Catalog } from "../schedule/catalog.ts";
 import type { Lease } from "../schedule/pool.ts";
 import type { Rows } from "../schedule/scheduler.ts";
-import { marksOf } from "../text/answer/formats.ts";
 import type { GrammarClient, TextClient } from "../text/client.ts";
+import { spellingOf } from "../text/marked-tokens.ts";
 import type { AnswerForm, Vocabulary } from "../text/messages.ts";
+import { steadied } from "../text/volatile-lines.ts";
 import { ChatReader, plainReader } from "./answer.ts";
-import { type ChoiceStep, checkedSteps, choiceSteps, Words } from "./choice.ts";
+import { type ChoiceStep, charactersIn, checkedSteps, choiceSteps, Words } from "./choice.ts";
+import { echoed, PromptScores } from "./echo.ts";
 import { inWords } from "./prefix.ts";
 import { promptText, readPrompt } from "./prompt.ts";
 import { embed, mustAnswer, type ReadingParts, rerank } from "./reading.ts";
 import { answerRules, type Check, checksOf, parametersOf } from "./rules.ts";
 import { resolveSampling } from "./sampling.ts";
+import { applyTemplate, detokenize, type TokenModel, tokenize, tokenizeChat } from "./tokens.ts";
 
 export interface Randomness {
   readonly seed: () => number;
@@ -28,25 +33,29 @@ export interface Randomness {
   readonly callId: () => string;
 }
 
-export class LocalBackend implements Backend, PrefixCache {
+export class LocalBackend implements Backend, PrefixCache, TokenDesk {
   readonly #catalog: Catalog;
   readonly #text: TextClient;
   /** A worker of its own: a large schema must not keep texts waiting. */
   readonly #grammars: GrammarClient;
   readonly #scheduler: Rows;
   readonly #random: Randomness;
+  readonly #settings: PromptSettings;
 
   constructor(
     catalog: Catalog,
     workers: { readonly text: TextClient; readonly grammars: GrammarClient },
     scheduler: Rows,
     random: Randomness,
+    /** Read as each request comes. */
+    settings: PromptSettings,
   ) {
     this.#catalog = catalog;
     this.#text = workers.text;
     this.#grammars = workers.grammars;
     this.#scheduler = scheduler;
     this.#random = random;
+    this.#settings = settings;
   }
 
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
@@ -61,6 +70,22 @@ export class LocalBackend implements Backend, PrefixCache {
     return (await this.#read(request, bounded(lease.loaded, request), signal)).prompt_ids.length;
   }
 
+  async tokenize(model: string, text: string, around: boolean, signal: AbortSignal) {
+    return await tokenize(this.#tokens(model, null), text, around, signal);
+  }
+
+  async tokenizeChat(request: GenerationRequest, signal: AbortSignal) {
+    return await tokenizeChat(this.#tokens(request.model, request.adapter), this.#steady(request), signal);
+  }
+
+  async detokenize(model: string, token_ids: readonly number[], signal: AbortSignal) {
+    return await detokenize(this.#tokens(model, null), token_ids, signal);
+  }
+
+  async applyTemplate(request: GenerationRequest, signal: AbortSignal) {
+    return await applyTemplate(this.#tokens(request.model, request.adapter), this.#steady(request), signal);
+  }
+
   async embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings> {
     return await embed(request, this.#catalog.find(request.model), this.#reading, signal);
   }
@@ -70,26 +95,28 @@ export class LocalBackend implements Backend, PrefixCache {
   }
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
-    refuseUnheard(request);
     const came_ms = performance.now();
     using lease = await this.#acquire(request, signal);
     const ready_ms = performance.now();
     const loaded = bounded(lease.loaded, request);
-    const { model, adapter, text, prompt_ids, form } = await this.#read(request, loaded, signal);
+    const { model, adapter, text, prompt_ids, form, lines } = await this.#read(request, loaded, signal);
     const room = loaded.context_length - prompt_ids.length;
     const rules = answerRules(request, form);
     const { constraint, checked_tools } = rules;
     for (const tool of checked_tools) await this.#compile(parametersOf(tool), text.vocabulary, signal);
     const grammar = constraint === null ? null : await this.#compile(constraint, text.vocabulary, signal);
+    const thought = form === null ? null : thoughtBound(form, grammar !== null);
     const row = {
       request_id: request.request_id,
       model: model.name,
       adapter,
       grammar,
-      tokens: grammar === null ? null : text.vocabulary,
+      thought,
+      tokens: grammar === null && thought === null ? null : spellingOf(text.vocabulary),
       prompt_ids,
       sampling: resolveSampling([request.sampling, text.sampling, model.sampling], this.#random.seed()),
       logprobs: request.logprobs,
+      prompt_logprobs: request.echo && request.logprobs !== null,
       tokens_max: Math.min(request.tokens_max ?? room, room),
       tokens_min: request.tokens_min,
       stop_token_ids: [...(request.ignore_eos ? [] : text.stop_token_ids), ...request.stop_token_ids],
@@ -97,22 +124,27 @@ export class LocalBackend implements Backend, PrefixCache {
     };
     const left = new AbortController();
     const ended = AbortSignal.any([signal, left.signal]);
+    const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     const choices = Array.from({ length: request.choices }, (_, choice) => {
       const at_start = startsText(request.prompt);
-      const spoken = form === null ? NONE_SPOKEN : spokenMarks(text.vocabulary, form);
-      const words = new Words(text.vocabulary, { at_start, spoken }, request.stop);
-      // What has a form of its own is not looked into: it begins where the answer begins.
-      const reader =
-        form === null || request.constraint !== null
-          ? plainReader(choice)
-          : new ChatReader(choice, request, form, this.#random.callId);
-      const steps = choiceSteps(this.#scheduler.generate(withChoice(row, choice), ended), words, reader);
+      const spoken = form === null ? NONE_SPOKEN : spokenMarks(text.vocabulary);
+      const words = new Words(text.vocabulary, { at_start, spoken }, request.stop, charactersIn(echo));
+      const reader = isPlain(request, form)
+        ? plainReader(choice)
+        : new ChatReader(choice, request, form, this.#random.callId);
+      const scores = new PromptScores();
+      const answered = choiceSteps(
+        scores.keep(this.#scheduler.generate(withChoice(row, choice), ended)),
+        words,
+        reader,
+      );
+      const reports = () => (row.prompt_logprobs ? scores.reports(prompt_ids, text.vocabulary) : []);
+      const steps = echo === "" ? answered : echoed(answered, choice, echo, reports);
       if (constraint === null && checked_tools.length === 0) return steps;
       return checkedSteps(steps, (answer) => this.#check(checksOf(rules, answer), signal));
     });
-    const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     try {
-      yield* timed(answerEvents(choices, prompt_ids.length, echo), came_ms, ready_ms);
+      yield* timed(answerEvents(choices, startOf(prompt_ids.length, lines)), came_ms, ready_ms);
     } finally {
       left.abort(); // of several choices others may still run
     }
@@ -135,12 +167,22 @@ export class LocalBackend implements Backend, PrefixCache {
     }
   }
 
+  #tokens(name: string, adapter: string | null): TokenModel {
+    const { model } = this.#catalog.choose(name, adapter);
+    return { name: model.name, path: model.path, text: this.#text };
+  }
+
+  #steady(request: GenerationRequest): GenerationRequest {
+    return { ...request, prompt: steadyPrompt(request.prompt, this.#settings).prompt };
+  }
+
   get #reading(): ReadingParts {
     return { text: this.#text, scheduler: this.#scheduler };
   }
 
   async #acquire(request: GenerationRequest, signal: AbortSignal): Promise<Lease> {
     const { model } = this.#catalog.choose(request.model, request.adapter);
+    refuseImages(request.prompt, model.name);
     mustAnswer(model.name, await this.#text.load(model.path));
     return await this.#scheduler.acquire(model, signal, request.keep_s);
   }
@@ -150,32 +192,45 @@ export class LocalBackend implements Backend, PrefixCache {
     const text = await this.#text.load(model.path);
     refuseForeign(request, loaded);
     const place = { path: model.path, loaded, text };
-    return { model, adapter, text, ...(await readPrompt(request, place, this.#text, signal)) };
+    const { prompt, lines } = steadyPrompt(request.prompt, this.#settings);
+    return { model, adapter, text, lines, ...(await readPrompt({ ...request, prompt }, place, this.#text, signal)) };
   }
+}
+
+function steadyPrompt(prompt: Prompt, { volatile_lines }: PromptSettings): { readonly prompt: Prompt; lines: number } {
+  if (prompt.kind !== "messages") return { prompt, lines: 0 };
+  const { messages, lines } = steadied(prompt.messages, volatile_lines);
+  return { prompt: { ...prompt, messages }, lines };
+}
+
+type Start = Extract<GenerationEvent, { kind: "start" }>;
+
+function startOf(prompt_tokens: number, lines: number): Start {
+  return { kind: "start", prompt_tokens, ...(lines === 0 ? {} : { steadied_lines: lines }) };
 }
 
 /** Not before the engine has begun: what fails until then is still told as a failure and not as a broken answer. */
 async function* answerEvents(
   choices: readonly AsyncIterable<ChoiceStep>[],
-  prompt_tokens: number,
-  echo: string,
+  start: Start,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
+  const { prompt_tokens } = start;
   let started = false;
   let cached_tokens = prompt_tokens;
   let completion_tokens = 0;
+  let reasoning_tokens: number | null = null;
   for await (const [choice, step] of interleave(choices)) {
-    if (!started) {
-      yield { kind: "start", prompt_tokens };
-      if (echo !== "") yield* choices.map((_, choice) => ({ kind: "text", choice, text: echo, tokens: [] }) as const);
-    }
+    if (!started) yield start;
     started = true;
     cached_tokens = Math.min(cached_tokens, step.cached_tokens); // what one choice computed the others only share
     completion_tokens += step.tokens_drawn;
     yield* step.said;
     const { finish } = step;
-    if (finish !== null) yield { kind: "finish", choice, ...finish };
+    if (finish === null) continue;
+    if (step.reasoning_tokens !== null) reasoning_tokens = (reasoning_tokens ?? 0) + step.reasoning_tokens;
+    yield { kind: "finish", choice, ...finish };
   }
-  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens } };
+  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens } };
 }
 
 /** Tells with the end where the time went. */
@@ -202,6 +257,12 @@ function withChoice<Row extends { readonly sampling: Sampling }>(row: Row, choic
   return { ...row, sampling: { ...row.sampling, seed: choice === 0 ? seed : mix(seed, choice) } };
 }
 
+function refuseImages(prompt: Prompt, model: string): void {
+  if (prompt.kind !== "messages") return;
+  if (!prompt.messages.some((message) => message.role === "user" && message.images !== undefined)) return;
+  throw new Failure("unsupported", `Cannot look at images: model "${model}" reads text only`, "messages");
+}
+
 /** Ids that the model's logits do not have. */
 function refuseForeign({ sampling, stop_token_ids }: GenerationRequest, { model, vocabulary_size }: LoadedModel): void {
   const biased = (sampling.logit_bias ?? []).map(({ token_id }) => token_id);
@@ -226,16 +287,21 @@ function startsText(prompt: Prompt): boolean {
 
 const NONE_SPOKEN: ReadonlyMap<number, Uint8Array> = new Map();
 
-/** The control tokens that a chat's answer is told apart by. */
-function spokenMarks({ names }: Vocabulary, { format, thoughts }: AnswerForm): ReadonlyMap<number, Uint8Array> {
-  // A token may be only the beginning of a mark.
-  const marks = marksOf(format, thoughts).join("\n");
-  const spoken = [...names].filter(([, name]) => name !== "" && marks.includes(name));
+/** The control tokens that a chat's answer is told apart by: their names are read, which otherwise are no text. */
+function spokenMarks({ names, marks }: Vocabulary): ReadonlyMap<number, Uint8Array> {
+  const spoken = [...marks].filter(([id]) => names.has(id));
   return new Map(spoken.map(([id, name]) => [id, new TextEncoder().encode(name)]));
 }
 
-function refuseUnheard({ reasoning }: GenerationRequest): void {
-  if (reasoning.tokens_max === null) return;
-  const state = "a thought cannot be ended after a number of tokens yet";
-  throw new Failure("unsupported", `Cannot use the budget of a thought: ${state}`, "reasoning");
+/** What has a form of its own, and nothing else with it, is not looked into: it begins where the answer begins. */
+function isPlain({ constraint, tools }: GenerationRequest, form: AnswerForm | null): form is null {
+  if (form === null) return true;
+  const { format, thought } = form;
+  return constraint !== null && tools.length === 0 && thought === null && format.content === null;
+}
+
+function thoughtBound({ thought }: AnswerForm, has_form: boolean): ThoughtBound | null {
+  if (thought === null || thought.tokens_max === null) return null;
+  const { open, close, is_open, tokens_max, end_ids, content_ids } = thought;
+  return { open, close, is_open, tokens_max, end_ids: has_form ? end_ids : [...end_ids, ...content_ids] };
 }

@@ -2,20 +2,22 @@
 
 import type { Backend } from "../core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
-import type { GenerationEvent, GenerationRequest, Prompt } from "../core/generation.ts";
+import type { GenerationEvent, GenerationRequest } from "../core/generation.ts";
 import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { Profile } from "../core/profile.ts";
 import type { Outlook } from "../core/routing.ts";
+import type { TokenDesk } from "../core/tokens.ts";
+import { completed } from "./defaults.ts";
 import type { Meaning, Names } from "./names.ts";
 
-export class NamedBackend implements Backend, PrefixCache {
+export class NamedBackend implements Backend, PrefixCache, TokenDesk {
   readonly #backend: Backend;
-  readonly #prefix_cache: PrefixCache;
+  readonly #desks: PrefixCache & TokenDesk;
   readonly #names: Pick<Names, "resolve">;
 
-  constructor(backend: Backend, prefix_cache: PrefixCache, names: Pick<Names, "resolve">) {
+  constructor(backend: Backend, desks: PrefixCache & TokenDesk, names: Pick<Names, "resolve">) {
     this.#backend = backend;
-    this.#prefix_cache = prefix_cache;
+    this.#desks = desks;
     this.#names = names;
   }
 
@@ -28,7 +30,23 @@ export class NamedBackend implements Backend, PrefixCache {
   }
 
   async explain(request: GenerationRequest, signal: AbortSignal): Promise<PrefixExplanation> {
-    return await this.#prefix_cache.explain(inFull(request, this.#names.resolve(request.model)), signal);
+    return await this.#desks.explain(inFull(request, this.#names.resolve(request.model)), signal);
+  }
+
+  async tokenize(model: string, text: string, around: boolean, signal: AbortSignal) {
+    return await this.#desks.tokenize(this.#names.resolve(model).model, text, around, signal);
+  }
+
+  async tokenizeChat(request: GenerationRequest, signal: AbortSignal) {
+    return await this.#desks.tokenizeChat(inFull(request, this.#names.resolve(request.model)), signal);
+  }
+
+  async detokenize(model: string, token_ids: readonly number[], signal: AbortSignal) {
+    return await this.#desks.detokenize(this.#names.resolve(model).model, token_ids, signal);
+  }
+
+  async applyTemplate(request: GenerationRequest, signal: AbortSignal) {
+    return await this.#desks.applyTemplate(inFull(request, this.#names.resolve(request.model)), signal);
   }
 
   async embed(request: EmbedRequest, signal: AbortSignal): Promise<Embeddings> {
@@ -51,25 +69,5 @@ export function outlookWithin(outlook: Outlook, profile: Profile | null): Outloo
 
 /** What the request leaves open the profile says. */
 function inFull(request: GenerationRequest, { model, profile }: Meaning): GenerationRequest {
-  if (profile === null) return { ...request, model };
-  const { sampling } = request;
-  return {
-    ...request,
-    model,
-    prompt: withSystemPrompt(request.prompt, profile.system_prompt),
-    sampling: {
-      ...sampling,
-      temperature: sampling.temperature ?? profile.temperature,
-      top_p: sampling.top_p ?? profile.top_p,
-    },
-    tokens_max: request.tokens_max ?? profile.max_tokens,
-    template_options: { ...profile.template_options, ...request.template_options },
-    context_tokens_max: request.context_tokens_max ?? profile.context_length,
-  };
-}
-
-function withSystemPrompt(prompt: Prompt, content: string | null): Prompt {
-  if (content === null || prompt.kind !== "messages") return prompt;
-  if (prompt.messages.some(({ role }) => role === "system")) return prompt;
-  return { ...prompt, messages: [{ role: "system", content }, ...prompt.messages] };
+  return profile === null ? { ...request, model } : completed({ ...request, model }, profile);
 }

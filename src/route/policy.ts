@@ -22,8 +22,10 @@ export interface World {
   /** Of the enabled ones, the highest priority first. */
   readonly rules: readonly RuleMatcher[];
   readonly providers: ReadonlyMap<string, Provider>;
-  readonly settings: RoutingSettings;
+  readonly settings: Pick<RoutingSettings, "enable_cloud_routing" | "default_provider" | "default_model">;
   readonly hasModel: (name: string) => boolean;
+  /** Whether the owner keeps requests for it on this machine. */
+  readonly isLocalOnly: (name: string) => boolean;
   /** Of the models `modelsAskedOf` names; null: this machine does not have it. */
   local(model: string): LocalState | null;
 }
@@ -40,13 +42,13 @@ export interface Question {
 export function plan(question: Question, world: World): Plan {
   const found = world.rules.find(({ rule, matches }) => matches(question.model) && holds(rule, question, world));
   const rule = found?.rule ?? null;
-  const local_only = question.local_only ?? privacyOf(rule);
+  const local_only = question.local_only ?? labelOf(question.model, world) ?? privacyOf(rule);
   const wanted = rule === null ? withoutRule(question.model, world) : ofRule(rule, question.model);
   const stops = wanted.map((target) => stopOf(target, world));
   const allowed = stops.filter((stop) => mayUse(stop, local_only, world));
   const [first, ...rest] = allowed;
   if (first === undefined) throw noWay(question.model, local_only, stops, world);
-  return { stops: [first, ...rest], rule_id: rule?.id ?? null, local_only };
+  return { stops: [first, ...rest], rule_id: rule?.id ?? null, profile: rule?.profile ?? null, local_only };
 }
 
 /** The models of this machine whose state decides where the question goes. */
@@ -106,6 +108,12 @@ function stopOf(wanted: Wanted, world: World): Stop {
 
 function mayUse(stop: Stop, local_only: string | null, world: World): boolean {
   return !stop.leaves_machine || (local_only === null && world.settings.enable_cloud_routing);
+}
+
+/** Also where the name says its provider. */
+function labelOf(model: string, { isLocalOnly }: World): string | null {
+  const [, rest] = splitOnce(model);
+  return isLocalOnly(model) || isLocalOnly(rest) ? "the setting local_only_models" : null;
 }
 
 function privacyOf(rule: Rule | null): string | null {

@@ -3,11 +3,12 @@
 import { assert } from "../core/assert.ts";
 import type { LoadedModel } from "../core/backend.ts";
 import { Failure } from "../core/failure.ts";
-import type { GenerationRequest, Prompt } from "../core/generation.ts";
+import type { GenerationRequest, Message, Prompt } from "../core/generation.ts";
 import type { TextClient } from "../text/client.ts";
 import { Detokenizer } from "../text/detokenizer.ts";
 import type { AnswerForm, TextModel, Vocabulary } from "../text/messages.ts";
 import { toolsOffered } from "./answer.ts";
+import { readShortest } from "./shorter-talks.ts";
 
 export interface PromptModel {
   readonly path: string;
@@ -32,17 +33,27 @@ export async function readPrompt(
   const reader = { tokens_max: CONTEXTS_COUNTED * loaded.context_length, signal };
   switch (prompt.kind) {
     case "messages": {
-      if (!text.has_chat_template) throw new Failure("unsupported", chatless(loaded), "messages");
-      const contents = prompt.messages.map((message) => message.content);
-      refuseOversize(contents, text, loaded);
-      const { reasoning, template_options } = request;
-      const chat = { messages: prompt.messages, tools: toolsOffered(request), reasoning, template_options };
-      const { token_ids, form } = await client.encodeChat(path, chat, reader);
-      return { prompt_ids: fitting(token_ids, loaded, "messages", reader.tokens_max), form };
+      if (!text.has_chat_template) throw new Failure("unsupported", chatless(loaded.model), "messages");
+      const tools = toolsOffered(request);
+      const { reasoning, template_options, truncation } = request;
+      const read = async (messages: readonly Message[], is_cut: boolean) => {
+        const place = is_cut ? withRoom(loaded, request) : loaded;
+        const contents = messages.map((message) => message.content);
+        refuseOversize(contents, text, place);
+        const chat = { messages, tools, reasoning, template_options };
+        const { token_ids, form } = await client.encodeChat(path, chat, reader);
+        return { prompt_ids: fitting(token_ids, place, "messages", reader.tokens_max), form };
+      };
+      return truncation === "auto" ? await readShortest(prompt.messages, read) : await read(prompt.messages, false);
     }
     case "text": {
       refuseOversize([prompt.text], text, loaded);
       const token_ids = await client.encodeText(path, prompt.text, reader);
+      return { prompt_ids: fitting(token_ids, loaded, "prompt", reader.tokens_max), form: null };
+    }
+    case "fill": {
+      refuseOversize([prompt.before, prompt.behind], text, loaded);
+      const token_ids = await client.encodeFill(path, prompt, reader);
       return { prompt_ids: fitting(token_ids, loaded, "prompt", reader.tokens_max), form: null };
     }
     case "tokens":
@@ -50,9 +61,17 @@ export async function readPrompt(
   }
 }
 
+/** A talk that is cut anyway is cut so far that the answer to it has room. */
+function withRoom(loaded: LoadedModel, { tokens_max }: GenerationRequest): LoadedModel {
+  const most = Math.floor(loaded.context_length * ANSWER_SHARE_MAX);
+  return { ...loaded, context_length: loaded.context_length - Math.min(tokens_max ?? most, most) };
+}
+
+const ANSWER_SHARE_MAX = 1 / 4;
+
 /** What a raw prompt says; of token ids what they add to a text. */
 export function promptText(prompt: Prompt, vocabulary: Vocabulary): string {
-  assert(prompt.kind !== "messages", "no dialect echoes a chat");
+  assert(prompt.kind === "text" || prompt.kind === "tokens", "only what is continued is echoed");
   if (prompt.kind === "text") return prompt.text;
   const words = new Detokenizer(vocabulary, { at_start: true });
   return words.push(prompt.token_ids) + words.flush();
@@ -61,7 +80,7 @@ export function promptText(prompt: Prompt, vocabulary: Vocabulary): string {
 /** A prompt that is too long is counted so far: the caller learns by how much, and the text worker is free again soon. */
 const CONTEXTS_COUNTED = 2;
 
-function chatless({ model }: LoadedModel): string {
+export function chatless(model: string): string {
   return `Cannot chat with "${model}": it has no chat template`;
 }
 

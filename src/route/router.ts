@@ -4,24 +4,30 @@ import { assert } from "../core/assert.ts";
 import type { Backend } from "../core/backend.ts";
 import type { Call, CountedUsage, Gateway, Reply, Trace } from "../core/exchange.ts";
 import { Failure, type FailureKind } from "../core/failure.ts";
-import type {
-  Explanation,
-  LocalState,
-  Outlook,
-  Plan,
-  Provider,
-  ProviderSource,
-  RoutingSettings,
-  Rule,
-  Stop,
+import { onceFor } from "../core/once-for.ts";
+import type { Price } from "../core/prices.ts";
+import type { Profile } from "../core/profile.ts";
+import {
+  type Explanation,
+  type LocalState,
+  NO_DEFAULTS,
+  type Outlook,
+  type Plan,
+  type Provider,
+  type ProviderDefaults,
+  type ProviderSource,
+  type RoutingSettings,
+  type Rule,
+  type Stop,
 } from "../core/routing.ts";
 import { generateTogether } from "../core/together.ts";
 import { begun } from "./begun.ts";
+import { type Defaults, NO_WORDS, withDefaults } from "./defaults.ts";
 import type { LocalWatch } from "./local-watch.ts";
+import type { Meaning } from "./names.ts";
 import { compilePattern } from "./pattern.ts";
 import { modelsAskedOf, plan, type RuleMatcher, type World } from "./policy.ts";
 import type { AddressGuard } from "./remote/address.ts";
-import { withDefaults } from "./remote/defaults.ts";
 import { askProvider } from "./remote/remote-backend.ts";
 import { type Tuning, Upstream } from "./remote/upstream.ts";
 import { UpstreamFailure } from "./remote/upstream-failure.ts";
@@ -30,12 +36,16 @@ export interface RouterParts {
   readonly local: Backend;
   /** Whether this machine has a model of that name. */
   readonly hasModel: (name: string) => boolean;
+  /** What a name stands for on this machine. */
+  readonly meaning: (name: string) => Meaning;
   /** What a request for the model would meet. Throws a `Failure` where its files cannot be read. */
   readonly outlook: (name: string) => Promise<Outlook>;
   readonly watch: LocalWatch;
   readonly providers: ProviderSource;
   /** As they are stored, in any order; the same array until one changes. */
   readonly rules: () => readonly Rule[];
+  /** The same array until one changes. */
+  readonly prices: () => readonly Price[];
   readonly settings: () => RoutingSettings;
   readonly guard: AddressGuard;
   readonly tuning: Tuning;
@@ -45,19 +55,22 @@ export interface RouterParts {
 export class Router implements Gateway {
   readonly #parts: RouterParts;
   readonly #upstreams = new Map<string, Upstream>();
-  #named: { readonly list: readonly Provider[]; readonly by_name: ReadonlyMap<string, Provider> } | null = null;
-  #compiled: { readonly rules: readonly Rule[]; readonly matchers: readonly RuleMatcher[] } | null = null;
+  readonly #byName = onceFor((list: readonly Provider[]) => new Map(list.map((provider) => [provider.name, provider])));
+  readonly #compiled = onceFor(compiledRules);
+  readonly #priced = onceFor(compiledPrices);
+  readonly #kept = onceFor((globs: readonly string[]) => globs.map((glob) => compilePattern("glob", glob)));
 
   constructor(parts: RouterParts) {
     this.#parts = parts;
   }
 
   async open(call: Call, trace: Trace, signal: AbortSignal): Promise<Reply> {
-    const { stops } = await this.#plan(call.model, call.body.length, call.local_only);
+    const { stops, profile } = await this.#plan(call.model, call.body.length, call.local_only);
+    const named = profile === null ? null : this.#profile(profile);
     for (const [index, stop] of stops.entries()) {
       const last = index === stops.length - 1;
       try {
-        return await this.#ask(stop, call, trace, signal);
+        return await this.#ask(stop, named === null ? call : applied(call, named, stop), trace, signal);
       } catch (error) {
         if (signal.aborted || !mayGoOn(error) || last)
           return inOwnWords(error, call, this.#providers().get(stop.backend), trace);
@@ -100,6 +113,7 @@ export class Router implements Gateway {
     trace.backend = stop.backend;
     trace.model_served = stop.model;
     trace.route_reason = stop.reason;
+    trace.price = this.#priceOf(stop);
     if (stop.backend === "local") return await this.#askLocal(call, stop.model, trace, signal);
     const provider = this.#providers().get(stop.backend);
     if (provider === undefined) {
@@ -107,9 +121,9 @@ export class Router implements Gateway {
     }
     await this.#parts.guard.check(provider, this.#parts.settings().private_hosts);
     const key = await this.#parts.providers.key(provider.name);
-    trace.left_machine ||= stop.leaves_machine;
-    const wanted = withDefaults(call, this.#parts.providers.defaults(provider.name));
-    return await askProvider(wanted, { provider, key, model: stop.model }, this.upstream(provider.name), trace, signal);
+    const own = this.#parts.providers.defaults(provider.name);
+    const wanted = own === NO_DEFAULTS ? call : withDefaults(call, wordsOf(own));
+    return await askProvider(wanted, { ...stop, provider, key }, this.upstream(provider.name), trace, signal);
   }
 
   async #askLocal(call: Call, model: string, trace: Trace, signal: AbortSignal): Promise<Reply> {
@@ -139,9 +153,26 @@ export class Router implements Gateway {
     });
   }
 
+  /** A rule may name one that was removed since. */
+  #profile(name: string): Profile {
+    const { profile } = this.#parts.meaning(name);
+    if (profile !== null) return profile;
+    throw new Failure("unavailable", `Cannot apply profile "${name}": a rule names it, and there is none of that name`);
+  }
+
+  #priceOf({ backend, model }: Stop): Price | null {
+    const fits = this.#priced(this.#parts.prices()).find(
+      ({ matches }) => matches(model) || matches(`${backend}:${model}`),
+    );
+    return fits?.price ?? null;
+  }
+
   #world(): Omit<World, "local"> {
-    const { settings, hasModel } = this.#parts;
-    return { rules: this.#matchers(), providers: this.#providers(), settings: settings(), hasModel };
+    const { settings, hasModel, meaning } = this.#parts;
+    const now = settings();
+    const globs = this.#kept(now.local_only_models);
+    const isLocalOnly = (name: string) => globs.some((fits) => fits(name) || fits(meaning(name).model));
+    return { rules: this.#matchers(), providers: this.#providers(), settings: now, hasModel, isLocalOnly };
   }
 
   /** null where this machine lacks it, or cannot read it. */
@@ -157,23 +188,37 @@ export class Router implements Gateway {
   }
 
   #providers(): ReadonlyMap<string, Provider> {
-    const list = this.#parts.providers.providers();
-    if (this.#named?.list !== list) {
-      this.#named = { list, by_name: new Map(list.map((provider) => [provider.name, provider])) };
-    }
-    return this.#named.by_name;
+    return this.#byName(this.#parts.providers.providers());
   }
 
   #matchers(): readonly RuleMatcher[] {
-    const rules = this.#parts.rules();
-    if (this.#compiled?.rules === rules) return this.#compiled.matchers;
-    const enabled = rules.filter((rule) => rule.enabled);
-    // Of equal ones the older goes first.
-    const sorted = enabled.toSorted((one, other) => other.priority - one.priority || one.id - other.id);
-    const matchers = sorted.map((rule) => ({ rule, matches: compilePattern(rule.pattern_type, rule.model_pattern) }));
-    this.#compiled = { rules, matchers };
-    return matchers;
+    return this.#compiled(this.#parts.rules());
   }
+}
+
+/** Throws a `Failure` where it says what only this machine's models understand. */
+function applied(call: Call, profile: Profile, { backend }: Stop): Call {
+  const { name, template_options, context_length } = profile;
+  if (backend !== "local" && (Object.keys(template_options).length > 0 || context_length !== null)) {
+    const state = 'its "template_options" and "context_length" have no words in the protocols of providers';
+    throw new Failure("unsupported", `Cannot apply profile "${name}" at "${backend}": ${state}`);
+  }
+  return withDefaults(call, profile);
+}
+
+function compiledRules(rules: readonly Rule[]): readonly RuleMatcher[] {
+  const enabled = rules.filter((rule) => rule.enabled);
+  // Of equal ones the older goes first.
+  const sorted = enabled.toSorted((one, other) => other.priority - one.priority || one.id - other.id);
+  return sorted.map((rule) => ({ rule, matches: compilePattern(rule.pattern_type, rule.model_pattern) }));
+}
+
+function compiledPrices(prices: readonly Price[]) {
+  return prices.map((price) => ({ price, matches: compilePattern("glob", price.pattern) }));
+}
+
+function wordsOf({ max_tokens, temperature }: ProviderDefaults): Defaults {
+  return { ...NO_WORDS, max_tokens, temperature };
 }
 
 // English and code both have about four; the rest of a request's JSON makes this an upper bound.
@@ -181,7 +226,7 @@ const BYTES_PER_TOKEN = 4;
 
 /** Nothing was written. */
 function readOnly({ prompt_tokens }: { readonly prompt_tokens: number }): CountedUsage {
-  return { prompt_tokens, completion_tokens: 0, cached_tokens: null };
+  return { prompt_tokens, completion_tokens: 0, cached_tokens: null, reasoning_tokens: null };
 }
 
 /** What is wrong with the request itself is wrong everywhere. */

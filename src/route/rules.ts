@@ -1,8 +1,8 @@
-/** What an answer must be: the caller's own form, or calls in the form of the model. Knows no grammar. */
+/** What an answer must be: the caller's own form, calls in the form of the model, or either, behind its thought. Knows no grammar. */
 
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest, ToolDefinition } from "../core/generation.ts";
-import type { CallShape, Constraint } from "../core/grammar.ts";
+import type { Constraint, Form, ThoughtForm } from "../core/grammar.ts";
 import type { AnswerForm } from "../text/messages.ts";
 import { toolsOffered } from "./answer.ts";
 import type { CheckedAnswer } from "./choice.ts";
@@ -10,7 +10,9 @@ import type { CheckedAnswer } from "./choice.ts";
 export interface AnswerRules {
   /** Held from the first token on. */
   readonly constraint: Constraint | null;
-  /** Tools whose arguments are looked at before the answer is called finished. */
+  /** What content is checked for before the answer is called finished. */
+  readonly checked_content: Constraint | null;
+  /** Tools whose arguments are. */
   readonly checked_tools: readonly ToolDefinition[];
 }
 
@@ -21,21 +23,34 @@ export interface Check {
 
 /** `form`: of a chat. */
 export function answerRules(request: GenerationRequest, form: AnswerForm | null): AnswerRules {
-  const { constraint, tool_choice } = request;
-  const tools = toolsOffered(request);
-  if (form === null || tools.length === 0) return { constraint, checked_tools: [] };
-  if (constraint !== null) {
-    const state = 'with "tools" it is not supported yet';
-    throw new Failure("unsupported", `Cannot use "${constraint.parameter}": ${state}`, constraint.parameter);
+  const { constraint: wanted, tool_choice } = request;
+  const tools = form === null ? [] : toolsOffered(request);
+  if (form === null) return { constraint: wanted, checked_content: wanted, checked_tools: [] };
+  if (tools.length === 0) {
+    const constraint = wanted === null ? null : behindThought({ ...wanted, ...contentOf(wanted, form) }, form);
+    return { constraint, checked_content: wanted, checked_tools: [] };
   }
-  if (tool_choice.kind === "auto") return { constraint, checked_tools: tools.filter(({ strict }) => strict) };
+  if (tool_choice.kind === "auto" && wanted === null) {
+    return { constraint: null, checked_content: null, checked_tools: tools.filter(({ strict }) => strict) };
+  }
   const called = tool_choice.kind === "named" ? tools.filter(({ name }) => name === tool_choice.name) : tools;
-  return { constraint: callsIn(called, form, request.parallel_tool_calls), checked_tools: called };
+  const parameter = tool_choice.kind === "auto" && wanted !== null ? wanted.parameter : "tool_choice";
+  const calls = callsIn(called, form, request.parallel_tool_calls, parameter);
+  const is_free = tool_choice.kind === "auto" && wanted !== null;
+  const either: Form = is_free ? { kind: "either", forms: [contentOf(wanted, form), calls] } : calls;
+  return {
+    constraint: behindThought({ parameter, ...either }, form),
+    checked_content: is_free ? wanted : null,
+    checked_tools: called,
+  };
 }
 
 /** What of a finished answer is looked at again. */
-export function checksOf({ constraint, checked_tools }: AnswerRules, { text, calls }: CheckedAnswer): readonly Check[] {
-  const own = constraint === null || constraint.kind === "calls" ? [] : [{ constraint, text }];
+export function checksOf(
+  { checked_content, checked_tools }: AnswerRules,
+  { text, calls }: CheckedAnswer,
+): readonly Check[] {
+  const own = checked_content === null || calls.length > 0 ? [] : [{ constraint: checked_content, text }];
   const called = calls.flatMap((call) => {
     const tool = checked_tools.find(({ name }) => name === call.name);
     return tool === undefined ? [] : [{ constraint: parametersOf(tool), text: call.arguments }];
@@ -47,27 +62,28 @@ export function parametersOf({ parameters }: ToolDefinition): Constraint {
   return { kind: "json_schema", parameter: "tools", schema: parameters };
 }
 
-/** How calls are written where they can be enforced: what stands around the arguments, and between two calls. */
-const SHAPES: Readonly<Record<string, { between: string; around: (name: string) => [before: string, after: string] }>> =
-  {
-    hermes: {
-      between: "\n",
-      around: (name) => [`<tool_call>\n{"name": ${JSON.stringify(name)}, "arguments": `, "}\n</tool_call>"],
-    },
-    llama: { between: "; ", around: (name) => [`{"name": ${JSON.stringify(name)}, "parameters": `, "}"] },
-  };
+/** Where a model puts content between marks, a form of the content is within them. */
+function contentOf({ parameter: _, ...form }: Constraint, { format }: AnswerForm): Form {
+  return format.content === null ? form : { kind: "within", ...format.content, form };
+}
 
-function callsIn(tools: readonly ToolDefinition[], form: AnswerForm, is_parallel: boolean): Constraint {
-  const shape = SHAPES[form.format.name];
-  if (shape === undefined) {
-    const state = `calls in this model's form, "${form.format.name}", cannot be enforced yet`;
-    throw new Failure("unsupported", `Cannot use "tool_choice": ${state}`, "tool_choice");
+function behindThought({ parameter, ...form }: Constraint, { thought }: AnswerForm): Constraint {
+  if (thought === null) return { parameter, ...form };
+  const { open, close, is_open, behind }: ThoughtForm = thought;
+  return { parameter, kind: "after_thought", thought: { open, close, is_open, behind }, form };
+}
+
+function callsIn(
+  tools: readonly ToolDefinition[],
+  { format }: AnswerForm,
+  is_parallel: boolean,
+  parameter: string,
+): Form {
+  const { name, writes } = format;
+  if (writes === null) {
+    const state = `calls in this model's form, "${name}", cannot be enforced`;
+    throw new Failure("unsupported", `Cannot use "${parameter}": ${state}`, parameter);
   }
-  const calls = tools.map(({ name, parameters }): CallShape => {
-    const [before, after] = shape.around(name);
-    return { before, schema: parameters, after };
-  });
-  // A thought that the prompt has begun ends first: what is said in it is no call.
-  const begin = form.open_thought === null ? "" : `${form.open_thought.close}\n\n`;
-  return { kind: "calls", parameter: "tool_choice", begin, between: is_parallel ? shape.between : null, calls };
+  const shapes = tools.map(({ name, parameters }) => ({ name, schema: parameters }));
+  return { kind: "calls", style: writes, is_parallel, tools: shapes };
 }

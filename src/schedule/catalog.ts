@@ -33,6 +33,7 @@ export class Catalog implements ModelList {
   readonly #models: Map<string, CatalogModel>;
   readonly #adapters: AdapterList;
   readonly #readCard: (path: string) => ModelCard;
+  readonly #cards = new Map<string, ModelCard>();
 
   /** Of two models with one name the first counts; `readCard` reads the files at a path. */
   constructor(models: readonly CatalogModel[], adapters: AdapterList = NO_ADAPTERS, readCard = noCard) {
@@ -42,7 +43,9 @@ export class Catalog implements ModelList {
   }
 
   card(name: string): ModelCard {
-    return this.#readCard(this.find(name).path);
+    const known = this.#cards.get(name) ?? this.#readCard(this.find(name).path);
+    this.#cards.set(name, known);
+    return known;
   }
 
   models(): readonly ModelRecord[] {

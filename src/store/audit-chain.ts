@@ -1,6 +1,5 @@
 /** Chains rows of the audit: each carries the hash of itself and of the one before. Knows no database. */
 
-import { createHash } from "node:crypto";
 import type { AuditEntry } from "../core/audit.ts";
 
 export interface ChainedEntry extends AuditEntry {
@@ -31,7 +30,7 @@ export function fault(row: ChainedEntry, before: ChainEnd): string | null {
 }
 
 function hashOf(before: string, words: string): string {
-  return createHash("sha256").update(before).update("\n").update(words).digest("hex");
+  return new Bun.CryptoHasher("sha256").update(before).update("\n").update(words).digest("hex");
 }
 
 function inWords(entry: AuditEntry, sequence: number): string {
@@ -55,5 +54,9 @@ function inWords(entry: AuditEntry, sequence: number): string {
     entry.error_type,
     entry.left_machine,
     entry.cost,
+    // Rows of before there were currencies keep their words, and with them their hashes.
+    ...(entry.currency === null ? [] : [entry.currency]),
+    // Rows of before it was counted keep their words, and with them their hashes.
+    ...(entry.steadied_lines === 0 ? [] : [entry.steadied_lines]),
   ]);
 }

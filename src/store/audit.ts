@@ -24,6 +24,7 @@ import {
   type AuditQuery,
   type AuditStats,
   type AuditStatus,
+  type AuditTotals,
   type AuditVerdict,
   UNROUTED,
 } from "../core/audit.ts";
@@ -52,6 +53,8 @@ export const audit = sqliteTable("audit", {
   cost: real("cost"),
   bytes: integer("bytes").notNull(),
   hash: text("hash").notNull(),
+  currency: text("currency"),
+  steadied_lines: integer("steadied_lines").notNull().default(0),
 });
 
 /** Where the chain begins and ends: what retention removed, and whether the newest rows are still there. */
@@ -85,9 +88,12 @@ export class StoredAudit implements AuditLog, Disposable {
   readonly #queue: AuditEntry[] = [];
   readonly #ring: AuditEntry[] = [];
   readonly #listeners = new Set<(entry: AuditEntry) => void>();
-  readonly #timers: readonly ReturnType<typeof setInterval>[];
+  readonly #work: () => void;
+  readonly #timer: ReturnType<typeof setInterval>;
   readonly #insert: ReturnType<typeof insertion>;
   #dropped = 0;
+  /** At the start too: who runs for less than an hour a day has a past as well. */
+  #retained_ms = Number.NEGATIVE_INFINITY;
 
   /** `limits` are read anew each time; `report` hears of what could not be written, which is tried again. */
   constructor(store: Store, limits: AuditLimits, now: () => number, report: (error: unknown) => void) {
@@ -98,24 +104,28 @@ export class StoredAudit implements AuditLog, Disposable {
     const ends = readEnds(store);
     if (ends.open) this.#queue.push(this.#mark("unclean_stop"));
     this.#setEnds({ open: true });
-    const often = (work: () => void, every_ms: number) =>
-      setInterval(() => {
-        try {
-          work();
-        } catch (error) {
-          report(error);
-        }
-      }, every_ms);
-    this.#timers = [often(() => this.flush(BATCH_MAX), WRITE_MS), often(() => this.retain(), RETAIN_EVERY_MS)];
-    for (const timer of this.#timers) timer.unref();
+    this.#work = () => {
+      try {
+        this.#flushAndRetain();
+      } catch (error) {
+        report(error);
+      }
+    };
+    this.#timer = setInterval(this.#work, WRITE_MS);
+    this.#timer.unref();
   }
 
   record(entry: AuditEntry): void {
     this.#ring.push(entry);
     if (this.#ring.length > RING_MAX) this.#ring.shift();
     for (const listen of this.#listeners) listen(entry);
-    if (this.#queue.length >= QUEUE_MAX) this.#dropped += 1;
-    else this.#queue.push(entry);
+    if (this.#queue.length >= QUEUE_MAX) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#queue.push(entry);
+    // More requests than the timer alone would write before the second is over.
+    if (this.#queue.length % BATCH_MAX === 0) setImmediate(this.#work);
   }
 
   /** What came last, then what comes; stops when the given function is called. */
@@ -196,29 +206,36 @@ export class StoredAudit implements AuditLog, Disposable {
   stats(query: AuditQuery): AuditStats {
     this.flush();
     const sum = (column: AnySQLiteColumn) => sql<number>`COALESCE(SUM(${column}), 0)`;
-    const totals = {
+    const sums = {
+      currency: audit.currency,
       requests: sql<number>`COUNT(*)`,
       prompt_tokens: sum(audit.prompt_tokens),
       completion_tokens: sum(audit.completion_tokens),
       left_machine: sum(audit.left_machine),
+      cost: sum(audit.cost),
     };
     const where = and(...filters(query));
-    const group = (column: typeof audit.status | typeof audit.backend) =>
-      this.#store.tables
-        .select({ name: column, ...totals })
-        .from(audit)
-        .where(where)
-        .groupBy(column)
-        .all();
-    const total = this.#store.tables.select(totals).from(audit).where(where).get();
-    assert(total !== undefined, "a count has a row");
-    return { ...total, by_status: group(audit.status), by_backend: group(audit.backend) };
+    const all = this.#store.tables.select(sums).from(audit).where(where).groupBy(audit.currency).all();
+    const group = (column: typeof audit.status | typeof audit.backend) => {
+      const selected = this.#store.tables.select({ name: column, ...sums });
+      const rows = selected.from(audit).where(where).groupBy(column, audit.currency).all();
+      return [...Map.groupBy(rows, ({ name }) => name)].map(([name, of]) => ({ name, ...together(of) }));
+    };
+    return { ...together(all), by_status: group(audit.status), by_backend: group(audit.backend) };
   }
 
   [Symbol.dispose](): void {
-    for (const timer of this.#timers) clearInterval(timer);
+    clearInterval(this.#timer);
     this.flush();
     this.#setEnds({ open: false });
+  }
+
+  /** By the clock and not by a timer of an hour, which stands still while a laptop sleeps. */
+  #flushAndRetain(): void {
+    this.flush(BATCH_MAX);
+    if (this.#now() < this.#retained_ms + RETAIN_EVERY_MS) return;
+    this.retain();
+    this.#retained_ms = this.#now();
   }
 
   #setEnds(set: { open: boolean }): void {
@@ -263,6 +280,27 @@ const NOTHING: AuditEntry = {
   status: "error",
   error_type: null,
 };
+
+interface Sums {
+  readonly currency: string | null;
+  readonly requests: number;
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly left_machine: number;
+  readonly cost: number;
+}
+
+/** Sums of one currency each; money of two is no sum. */
+function together(rows: readonly Sums[]): AuditTotals {
+  const sum = (count: (row: Sums) => number) => rows.reduce((total, row) => total + count(row), 0);
+  return {
+    requests: sum(({ requests }) => requests),
+    prompt_tokens: sum(({ prompt_tokens }) => prompt_tokens),
+    completion_tokens: sum(({ completion_tokens }) => completion_tokens),
+    left_machine: sum(({ left_machine }) => left_machine),
+    costs: Object.fromEntries(rows.flatMap(({ currency, cost }) => (currency === null ? [] : [[currency, cost]]))),
+  };
+}
 
 function chainedRows(entries: readonly AuditEntry[], head: ChainEnd): ChainedEntry[] {
   let before = head;

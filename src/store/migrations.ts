@@ -60,4 +60,14 @@ export const MIGRATIONS: readonly string[] = [
     words TEXT NOT NULL,
     changed_ms INTEGER NOT NULL
   ) STRICT;`,
+  "ALTER TABLE audit ADD COLUMN currency TEXT;",
+  `CREATE TABLE responses (
+    id TEXT PRIMARY KEY NOT NULL,
+    previous_id TEXT,
+    input TEXT NOT NULL,
+    body TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    used_ms INTEGER NOT NULL
+  ) STRICT;`,
+  "ALTER TABLE audit ADD COLUMN steadied_lines INTEGER NOT NULL DEFAULT 0;",
 ];

@@ -47,6 +47,9 @@ export class StoredProfiles implements ProfileStore {
 
   #read(): readonly Profile[] {
     const rows = this.#store.tables.select().from(profiles).orderBy(profiles.id).all();
-    return rows.map(({ id, words }) => ({ ...words, kv_bits: words.kv_bits ?? null, id }));
+    // Those of older versions lack what came later.
+    return rows.map(({ id, words }) => {
+      return { ...words, adapter: words.adapter ?? null, kv_bits: words.kv_bits ?? null, id };
+    });
   }
 }

@@ -34,6 +34,8 @@ export class StoredProviders implements ProviderStore, SealedHolder {
   #given: readonly GivenProvider[];
   #all: readonly Provider[] = [];
   readonly #sealed = new Map<string, string>();
+  /** Opening one for each request would be a tenth of what a routed request costs. */
+  readonly #opened = new Map<string, string>();
   readonly #lost = new Set<string>();
 
   constructor(store: Store, sealing: Sealing, now: () => number, given: readonly GivenProvider[] = []) {
@@ -60,8 +62,14 @@ export class StoredProviders implements ProviderStore, SealedHolder {
   async key(provider: string): Promise<string | null> {
     const sealed = this.#sealed.get(provider);
     if (sealed === undefined) return this.#givenKey(provider);
+    const known = this.#opened.get(provider);
+    if (known !== undefined) return known;
     const opened = await this.#sealing.open(sealed, provider);
-    if (opened !== null) return opened;
+    if (opened !== null) {
+      // Another may have been entered meanwhile.
+      if (this.#sealed.get(provider) === sealed) this.#opened.set(provider, opened);
+      return opened;
+    }
     this.#lost.add(provider);
     const state = "the secret that its key was sealed with is lost; enter the key again";
     throw new Failure("unavailable", `Cannot use provider "${provider}": ${state}`);
@@ -116,6 +124,7 @@ export class StoredProviders implements ProviderStore, SealedHolder {
   #load(): void {
     const rows = this.#store.tables.select().from(providers).orderBy(providers.name).all();
     this.#sealed.clear();
+    this.#opened.clear();
     this.#lost.clear();
     for (const { name, sealed_key } of rows) if (sealed_key !== null) this.#sealed.set(name, sealed_key);
     const stored = rows.map(({ name, api_type, backend_type, base_url }) => ({

@@ -44,6 +44,7 @@ export class StoredRules implements RuleStore {
 
   #read(): readonly Rule[] {
     const rows = this.#store.tables.select().from(rules).orderBy(rules.id).all();
-    return rows.map(({ id, words }) => ({ id, ...words }));
+    // Rules of before there were profiles name none.
+    return rows.map(({ id, words }) => ({ id, ...words, profile: words.profile ?? null }));
   }
 }

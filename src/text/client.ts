@@ -7,6 +7,7 @@ import type {
   EncodedChat,
   EncodedInput,
   FromText,
+  Gap,
   Input,
   TextAnswers,
   TextCall,
@@ -19,8 +20,12 @@ export interface TextClient {
   /** `path`: a model folder or a GGUF file. Loads once; later calls return the same. */
   load(path: string): Promise<TextModel>;
   encodeChat(path: string, chat: Chat, reader?: Reader): Promise<EncodedChat>;
-  /** Special tokens in the text are recognised, and the model's own beginning token is put in front, as its tokenizer says. */
-  encodeText(path: string, text: string, reader?: Reader): Promise<number[]>;
+  /** Special tokens in the text are recognised, and the tokens that the model wants around a text are put there unless `around` is false. */
+  encodeText(path: string, text: string, reader?: Reader, around?: boolean): Promise<number[]>;
+  /** As a model is asked to fill in; throws where it was not taught to. */
+  encodeFill(path: string, gap: Gap, reader?: Reader): Promise<number[]>;
+  /** The prompt as the template writes it. */
+  renderChat(path: string, chat: Chat, signal: AbortSignal): Promise<string>;
   /** Frees what `load` made; the next call makes it again. */
   forget(path: string): void;
   /** Each on its own within `tokens_max`; what is beyond is cut. */
@@ -103,8 +108,16 @@ class WorkerClient implements TextClient, GrammarClient {
     return this.#call({ kind: "encode_chat", path, chat, now_ms: Date.now(), tokens_max }, signal);
   }
 
-  encodeText(path: string, text: string, { tokens_max, signal } = ANYONE): Promise<number[]> {
-    return this.#call({ kind: "encode_text", path, text, tokens_max }, signal);
+  encodeText(path: string, text: string, { tokens_max, signal } = ANYONE, around = true): Promise<number[]> {
+    return this.#call({ kind: "encode_text", path, text, tokens_max, around }, signal);
+  }
+
+  renderChat(path: string, chat: Chat, signal: AbortSignal): Promise<string> {
+    return this.#call({ kind: "render_chat", path, chat, now_ms: Date.now() }, signal);
+  }
+
+  encodeFill(path: string, { before, behind }: Gap, { tokens_max, signal } = ANYONE): Promise<number[]> {
+    return this.#call({ kind: "encode_fill", path, gap: { before, behind }, tokens_max }, signal);
   }
 
   encodeInputs(path: string, inputs: readonly Input[], { tokens_max, signal }: Reader): Promise<EncodedInput[]> {
@@ -113,8 +126,10 @@ class WorkerClient implements TextClient, GrammarClient {
 
   async compile(constraint: Constraint, vocabulary: Vocabulary, signal: AbortSignal): Promise<CompiledGrammar> {
     const alphabet = spelledBytes(vocabulary);
-    const key = JSON.stringify([constraint, alphabet]);
-    const known = this.#grammars.get(key) ?? (await this.#call({ kind: "compile", constraint, alphabet }, signal));
+    const marks = [...new Set(vocabulary.marks.values())];
+    const key = JSON.stringify([constraint, alphabet, marks]);
+    const known =
+      this.#grammars.get(key) ?? (await this.#call({ kind: "compile", constraint, alphabet, marks }, signal));
     this.#grammars.delete(key);
     const [oldest] = this.#grammars.keys();
     if (this.#grammars.size >= GRAMMARS_MAX && oldest !== undefined) this.#grammars.delete(oldest);

@@ -37,9 +37,12 @@ function charactersOf(call: TextCall): number {
     case "check":
       return 0;
     case "encode_chat":
+    case "render_chat":
       return call.chat.messages.reduce((sum, { content }) => sum + content.length, 0);
     case "encode_text":
       return call.text.length;
+    case "encode_fill":
+      return call.gap.before.length + call.gap.behind.length;
     case "encode_inputs":
       return call.inputs.flat().reduce((sum, text) => sum + text.length, 0);
   }
@@ -59,9 +62,13 @@ function answer({ call, left }: ToText): TextAnswers[keyof TextAnswers] {
     case "encode_chat":
       return open(call.path).encodeChat(call.chat, new Date(call.now_ms), enough(call.tokens_max, left));
     case "encode_text":
-      return open(call.path).encodeText(call.text, enough(call.tokens_max, left));
+      return open(call.path).encodeText(call.text, call.around, enough(call.tokens_max, left));
+    case "encode_fill":
+      return open(call.path).encodeFill(call.gap, call.tokens_max, () => Atomics.load(left, 0) !== 0);
+    case "render_chat":
+      return open(call.path).renderChat(call.chat, new Date(call.now_ms));
     case "compile":
-      return compileGrammar(call.constraint, new Set(call.alphabet));
+      return compileGrammar(call.constraint, new Set(call.alphabet), call.marks);
     case "check":
       return departure(call.constraint, call.text);
     case "encode_inputs":

@@ -2,8 +2,8 @@
 
 import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
-import type { GenerationWishes, Message } from "../core/generation.ts";
-import type { CompiledGrammar, Constraint } from "../core/grammar.ts";
+import type { GenerationWishes, Message, Prompt } from "../core/generation.ts";
+import type { CompiledGrammar, Constraint, ThoughtForm } from "../core/grammar.ts";
 import type { Purpose } from "../core/purpose.ts";
 import type { AnswerFormat, Marks } from "./answer/formats.ts";
 
@@ -15,6 +15,8 @@ export interface Vocabulary {
   readonly offsets: Uint32Array;
   /** What tokens that yield no text are called, by their ids. */
   readonly names: ReadonlyMap<number, string>;
+  /** Tokens that mark the parts of an answer, whether they yield text or not; a grammar never has them spelled. */
+  readonly marks: ReadonlyMap<number, string>;
   /** The decoder drops one leading space of a text (SentencePiece style). */
   readonly strips_leading_space: boolean;
 }
@@ -39,9 +41,22 @@ export type TextCall =
       readonly now_ms: number;
       readonly tokens_max: number;
     }
-  | { readonly kind: "encode_text"; readonly path: string; readonly text: string; readonly tokens_max: number }
-  /** `alphabet`: the bytes that the model's tokens can spell one by one. */
-  | { readonly kind: "compile"; readonly constraint: Constraint; readonly alphabet: readonly number[] }
+  | {
+      readonly kind: "encode_text";
+      readonly path: string;
+      readonly text: string;
+      readonly tokens_max: number;
+      readonly around: boolean;
+    }
+  | { readonly kind: "encode_fill"; readonly path: string; readonly gap: Gap; readonly tokens_max: number }
+  | { readonly kind: "render_chat"; readonly path: string; readonly chat: Chat; readonly now_ms: number }
+  /** `alphabet`: the bytes that the model's tokens can spell one by one. `marks`: tokens that are not spelled. */
+  | {
+      readonly kind: "compile";
+      readonly constraint: Constraint;
+      readonly alphabet: readonly number[];
+      readonly marks: readonly string[];
+    }
   | { readonly kind: "check"; readonly constraint: Constraint; readonly text: string }
   | {
       readonly kind: "encode_inputs";
@@ -60,13 +75,26 @@ export interface EncodedChat {
   readonly form: AnswerForm;
 }
 
-/** What has to be known to read the answer. */
+/** What has to be known to read the answer, and to hold the model to one. */
 export interface AnswerForm {
   readonly format: AnswerFormat;
   readonly thoughts: readonly Marks[];
   /** The prompt has begun this thought. */
   readonly open_thought: Marks | null;
+  /** Where the answer may begin with a thought. */
+  readonly thought: BoundThought | null;
 }
+
+export interface BoundThought extends ThoughtForm {
+  /** null: it ends when the model ends it. */
+  readonly tokens_max: number | null;
+  /** What ends it then, and what begins an answer of no certain form. */
+  readonly end_ids: readonly number[];
+  readonly content_ids: readonly number[];
+}
+
+/** A text that lacks something within it. */
+export type Gap = Pick<Extract<Prompt, { kind: "fill" }>, "before" | "behind">;
 
 /** A text, or a query with what may answer it, for a model that reads. */
 export type Input = string | readonly [string, string];
@@ -83,6 +111,8 @@ export interface TextAnswers {
   readonly forget: readonly [];
   readonly encode_chat: EncodedChat;
   readonly encode_text: number[];
+  readonly render_chat: string;
+  readonly encode_fill: number[];
   readonly compile: CompiledGrammar;
   /** How the text departs from what it must be, or null. */
   readonly check: string | null;

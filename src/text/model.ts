@@ -6,15 +6,16 @@ import { Failure } from "../core/failure.ts";
 import type { Purpose } from "../core/purpose.ts";
 import { readGguf } from "../formats/gguf.ts";
 import { purposeOf } from "../formats/purpose.ts";
-import { formatOf, openThought, thoughtMarksOf } from "./answer/formats.ts";
+import { formatOf, marksOf } from "./answer/formats.ts";
+import { openThought, thoughtEnd, thoughtForm, thoughtMarksOf } from "./answer/thoughts.ts";
 import { ChatTemplate } from "./chat-template.ts";
-import { ContentGuard } from "./content-guard.ts";
+import { ContentGuard, type Rendered } from "./content-guard.ts";
 import { endOfTurnIds, isTurnMarker } from "./control-tokens.ts";
-import { effortOptions } from "./effort.ts";
+import { type Effort, effortOf } from "./effort.ts";
 import { readFolder } from "./folder.ts";
 import { readGgufSource } from "./gguf-source.ts";
 import { type InputEncoder, inputEncoder } from "./inputs.ts";
-import type { Chat, EncodedChat, EncodedInput, Input, TextModel, Vocabulary } from "./messages.ts";
+import type { AnswerForm, Chat, EncodedChat, EncodedInput, Gap, Input, TextModel, Vocabulary } from "./messages.ts";
 import type { TextSource } from "./source.ts";
 import { type IsEnough, Tokenizer } from "./tokenizer.ts";
 import { templateChat } from "./tool-prompt.ts";
@@ -38,7 +39,9 @@ export class LoadedText {
     const { added_tokens } = this.#tokenizer;
     // A model that reads writes nothing, so how its tokens become text again does not matter.
     const decoder = this.#purpose.kind === "chat" ? this.#source.tokenizer.partOrNull("decoder") : null;
-    const vocabulary = vocabularyOf(decoder, this.#tokenizer.vocabulary, added_tokens);
+    const template = this.#source.chat_template;
+    const marks = template === null ? [] : marksOf(formatOf(template), thoughtMarksOf(template));
+    const vocabulary = vocabularyOf(decoder, this.#tokenizer.vocabulary, added_tokens, marks);
     const added_bytes = added_tokens.map(({ content }) => Buffer.byteLength(content));
     return {
       vocabulary,
@@ -52,27 +55,51 @@ export class LoadedText {
 
   /** `now`: what a template that prints the date shows. */
   encodeChat(chat: Chat, now: Date, isEnough?: IsEnough): EncodedChat {
+    const { text, seams, source, effort } = this.#render(chat, now);
+    // A template that wants a beginning token prints it, so nothing is put around the text.
+    const token_ids = this.#tokenizer.encodeChat(text, seams, isEnough);
+    return { token_ids, form: this.#formOf(source, text, effort) };
+  }
+
+  #render(chat: Chat, now: Date): Rendered & { readonly source: string; readonly effort: Effort } {
     const template = this.#openTemplate();
     template.refuseUnknown(chat.template_options);
     const { messages, tools } = templateChat(chat.messages, chat.tools, template.knows("tools"));
     const guard = new ContentGuard([messages, tools, chat.template_options], this.#tokenizer.controlTokens);
     const guarded = messages.map((message) => ({ ...guard.guardFields(message), role: message.role }));
+    const effort = effortOf(template, chat.reasoning);
     const options = {
       tools: tools?.map((tool) => guard.guardFields(tool)) ?? null,
-      ...effortOptions(template, chat.reasoning.effort),
+      ...effort.options,
       ...guard.guardFields(chat.template_options),
     };
-    const { text, seams } = guard.unguard(template.render(guarded, now, options));
-    const thoughts = thoughtMarksOf(template.source);
-    return {
-      // A template that wants a beginning token prints it, so nothing is put around the text.
-      token_ids: this.#tokenizer.encodeChat(text, seams, isEnough),
-      form: { format: formatOf(template.source), thoughts, open_thought: openThought(text, thoughts) },
-    };
+    return { ...guard.unguard(template.render(guarded, now, options)), source: template.source, effort };
   }
 
-  encodeText(text: string, isEnough?: IsEnough): number[] {
-    return this.#tokenizer.encode(text, isEnough);
+  #formOf(template: string, prompt: string, { tokens_max }: Effort): AnswerForm {
+    const format = formatOf(template);
+    const thoughts = thoughtMarksOf(template);
+    const open_thought = openThought(prompt, thoughts);
+    const thought = thoughtForm(format, template, prompt, open_thought);
+    if (thought === null) return { format, thoughts, open_thought, thought };
+    const encode = (text: string) => this.#tokenizer.encodeChat(text, []);
+    const content = format.channels === null ? "" : (format.content?.open ?? "");
+    const bound = { tokens_max, end_ids: encode(thoughtEnd(thought)), content_ids: encode(content) };
+    return { format, thoughts, open_thought, thought: { ...thought, ...bound } };
+  }
+
+  encodeText(text: string, around = true, isEnough?: IsEnough): number[] {
+    return this.#tokenizer.encode(text, isEnough, around);
+  }
+
+  renderChat(chat: Chat, now: Date): string {
+    return this.#render(chat, now).text;
+  }
+
+  encodeFill({ before, behind }: Gap, tokens_max: number, hasLeft: () => boolean): number[] {
+    const [opens, parts, closes] = fillMarks(this.#tokenizer);
+    const encode = (text: string) => this.#tokenizer.encodeBare(text, tokens_max, hasLeft).ids;
+    return [...this.#tokenizer.around.before, opens, ...encode(before), parts, ...encode(behind), closes];
   }
 
   /** For a model that reads, each input in at most `tokens_max`. */
@@ -99,6 +126,21 @@ export class LoadedText {
     const known = endOfTurnIds(this.#tokenizer.added_tokens);
     return [...new Set([...this.#source.end_token_ids, ...named, ...known])].sort((a, b) => a - b);
   }
+}
+
+/** Tokens before what stands before, before what stands behind, and before the answer; a model has one of these triples. */
+const FILL_MARKS = [
+  ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
+  ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
+  ["<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"],
+] as const;
+
+function fillMarks(tokenizer: Tokenizer): readonly [number, number, number] {
+  for (const [before, between, behind] of FILL_MARKS) {
+    const ids = [tokenizer.idOf(before), tokenizer.idOf(between), tokenizer.idOf(behind)] as const;
+    if (ids[0] !== null && ids[1] !== null && ids[2] !== null) return [ids[0], ids[1], ids[2]];
+  }
+  throw new Failure("unsupported", 'Cannot use "suffix": the model has no tokens to fill in', "suffix");
 }
 
 function longestOf({ offsets }: Vocabulary): number {

@@ -81,9 +81,10 @@ export class Tokenizer {
     this.around_pair = aroundPair(json.partOrNull("post_processor"));
   }
 
-  /** Added tokens in the text are recognised; the tokens that belong around a text are put there. */
-  encode(text: string, isEnough: IsEnough = NEVER): number[] {
+  /** Added tokens in the text are recognised; the tokens that belong around a text are put there, unless `around` is false. */
+  encode(text: string, isEnough: IsEnough = NEVER, around = true): number[] {
     const ids = this.#encode(text.toWellFormed(), this.#text_view, () => true, isEnough);
+    if (!around) return ids;
     return [...this.around.before, ...ids, ...this.around.after];
   }
 

@@ -4,11 +4,12 @@ import type { AddedToken } from "./added-tokens.ts";
 import type { JsonPart } from "./json-part.ts";
 import type { Vocabulary } from "./messages.ts";
 
-/** `texts`: token texts by id. `isSilent` tokens yield no text. */
+/** `texts`: token texts by id; special tokens yield none. `marks`: what the model's answers are marked with. */
 export function vocabularyOf(
   decoder: JsonPart | null,
   texts: readonly (string | undefined)[],
   added_tokens: readonly AddedToken[],
+  marks: readonly string[] = [],
 ): Vocabulary {
   const steps = decoder === null ? NO_DECODER : stepsOf(decoder);
   const names = new Map(added_tokens.filter((token) => token.special).map(({ id, content }) => [id, content]));
@@ -17,7 +18,19 @@ export function vocabularyOf(
   for (const [id, part] of parts.entries()) offsets[id + 1] = (offsets[id] ?? 0) + part.length;
   const bytes = new Uint8Array(offsets.at(-1) ?? 0);
   for (const [id, part] of parts.entries()) bytes.set(part, offsets[id]);
-  return { bytes, offsets, names, strips_leading_space: steps.strips_leading_space };
+  const marking = added_tokens.filter((token) => isMark(token, marks));
+  return {
+    bytes,
+    offsets,
+    names,
+    marks: new Map(marking.map(({ id, content }) => [id, content])),
+    strips_leading_space: steps.strips_leading_space,
+  };
+}
+
+/** A control token may be only a part of a mark; one that is text might stand in any. */
+function isMark({ content, special }: AddedToken, marks: readonly string[]): boolean {
+  return special ? content !== "" && marks.some((mark) => mark.includes(content)) : marks.includes(content);
 }
 
 /** A step makes other text of a token's text, or its bytes and ends the chain. */

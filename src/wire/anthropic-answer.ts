@@ -123,17 +123,19 @@ function usageAtStart(prompt_tokens: number) {
     cache_creation_input_tokens: 0,
     cache_read_input_tokens: null,
     output_tokens: 0,
+    output_tokens_details: null,
     service_tier: SERVICE_TIER,
   };
 }
 
 /** Nothing is counted apart for having been put into the cache: that is where every prompt goes. */
-function usageBody({ prompt_tokens, cached_tokens, completion_tokens }: Usage) {
+function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens }: Usage) {
   return {
     input_tokens: prompt_tokens - cached_tokens,
     cache_creation_input_tokens: 0,
     cache_read_input_tokens: cached_tokens,
     output_tokens: completion_tokens,
+    output_tokens_details: reasoning_tokens === null ? null : { thinking_tokens: reasoning_tokens },
     service_tier: SERVICE_TIER,
   };
 }
@@ -174,6 +176,7 @@ const usageSchema = Type.Object({
     description: "Prompt tokens that needed not be computed.",
   }),
   output_tokens: Type.Integer(),
+  output_tokens_details: Type.Union([Type.Object({ thinking_tokens: Type.Integer() }), Type.Null()]),
   service_tier: Type.Literal(SERVICE_TIER),
 });
 

@@ -10,6 +10,7 @@ import {
   type ToolChoice,
   type ToolDefinition,
 } from "../core/generation.ts";
+import type { Constraint } from "../core/grammar.ts";
 import { cacheControl, messagesOf, texts, turns, wrong } from "./anthropic-turns.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
@@ -74,6 +75,10 @@ const thinking = Type.Union(
   notYet("between_tools"),
 );
 
+const outputFormat = optional(
+  strictObject({ type: Type.Literal("json_schema"), schema: Type.Record(Type.String(), Type.Unknown()) }, []),
+);
+
 const outputConfig = strictObject(
   {
     effort: optional(
@@ -85,9 +90,7 @@ const outputConfig = strictObject(
         Type.Literal("max"),
       ]),
     ),
-    format: optional(
-      strictObject({ type: Type.Literal("json_schema"), schema: Type.Record(Type.String(), Type.Unknown()) }, []),
-    ),
+    format: outputFormat,
   },
   ["task_budget"],
 );
@@ -101,10 +104,25 @@ const promptParameters = {
   tool_choice: Type.Optional(toolChoice),
   thinking: Type.Optional(thinking),
   output_config: Type.Optional(outputConfig),
+  output_format: outputFormat,
+  speed: optional(Type.Literal("standard", { ...notYet("fast"), description: "There is one speed." })),
   cache_control: cacheControl,
 };
 
-const LATER = ["container", "context_management", "diagnostics", "inference_geo", "mcp_servers", "speed"];
+const LATER = [
+  "billing_policy",
+  "compaction",
+  "container",
+  "context_management",
+  "diagnostics",
+  "fallback_credit_token",
+  "fallbacks",
+  "inference_geo",
+  "mcp_servers",
+  "thread",
+  "user_profile_id",
+  "workspace_id",
+];
 
 export const countRequestSchema = strictObject(promptParameters, LATER);
 
@@ -149,14 +167,12 @@ export function readMessage(body: MessageRequest, request_id: string): AskedMess
 
 export function readCount(body: CountRequest, request_id: string): GenerationRequest {
   const tools = (body.tools ?? []).map(toTool);
-  const schema = body.output_config?.format?.schema;
-  const parameter = "output_config.format.schema";
   return {
     ...PLAIN_ANSWER,
     request_id,
     model: body.model,
     prompt: { kind: "messages", messages: messagesOf(body.system, body.messages) },
-    constraint: schema === undefined ? null : { kind: "json_schema", parameter, schema },
+    constraint: constraintOf(body),
     tools,
     tool_choice: choiceOf(body.tool_choice, tools),
     parallel_tool_calls: !(body.tool_choice && "disable_parallel_tool_use" in body.tool_choice)
@@ -164,6 +180,15 @@ export function readCount(body: CountRequest, request_id: string): GenerationReq
       : body.tool_choice.disable_parallel_tool_use !== true,
     reasoning: reasoningOf(body),
   };
+}
+
+/** `output_format` is what betas of the API called it. */
+function constraintOf({ output_config, output_format }: CountRequest): Constraint | null {
+  const inner = output_config?.format;
+  if (inner && output_format) throw wrong("output_format", '"output_config" says the form of the answer already');
+  if (inner) return { kind: "json_schema", parameter: "output_config.format.schema", schema: inner.schema };
+  if (!output_format) return null;
+  return { kind: "json_schema", parameter: "output_format.schema", schema: output_format.schema };
 }
 
 function toTool({ name, description, input_schema, strict }: Static<typeof tool>): ToolDefinition {

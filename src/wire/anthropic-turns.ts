@@ -2,7 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import type { AssistantMessage, Message } from "../core/generation.ts";
+import type { AssistantMessage, Message, PlacedImage, UserMessage } from "../core/generation.ts";
 import { thoughtIn } from "./anthropic-signature.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
@@ -29,7 +29,31 @@ const textBlock = strictObject(
   [],
 );
 
-const SIGHTS = ["image", "document", "search_result"] as const;
+const imageBlock = strictObject(
+  {
+    type: Type.Literal("image"),
+    source: Type.Union(
+      [
+        strictObject(
+          {
+            type: Type.Literal("base64"),
+            media_type: Type.Union(
+              (["image/jpeg", "image/png", "image/gif", "image/webp"] as const).map((type) => Type.Literal(type)),
+            ),
+            data: Type.String({ minLength: 1 }),
+          },
+          [],
+        ),
+        strictObject({ type: Type.Literal("url"), url: Type.String({ minLength: 1 }) }, []),
+      ],
+      notYet("file"),
+    ),
+    cache_control: cacheControl,
+  },
+  [],
+);
+
+const SIGHTS = ["document", "search_result"] as const;
 const SERVER_TOOLS = [
   "server_tool_use",
   "web_search_tool_result",
@@ -41,7 +65,7 @@ export const texts = Type.Union([Type.String(), Type.Array(textBlock, called("te
 
 const resultPart = strictObject(
   {
-    type: Type.Literal("text", notYet(...SIGHTS, "tool_reference", "browser_state")),
+    type: Type.Literal("text", notYet("image", ...SIGHTS, "tool_reference", "browser_state")),
     text: Type.String(),
     cache_control: cacheControl,
     citations: Type.Optional(Type.Null()),
@@ -65,7 +89,7 @@ const userMessage = strictObject(
     role: Type.Literal("user"),
     content: Type.Union([
       Type.String(),
-      Type.Array(Type.Union([textBlock, toolResult], notYet(...SIGHTS, ...SERVER_TOOLS)), called("blocks")),
+      Type.Array(Type.Union([textBlock, imageBlock, toolResult], notYet(...SIGHTS, ...SERVER_TOOLS)), called("blocks")),
     ]),
   },
   [],
@@ -146,14 +170,30 @@ function turnOf(message: Turn, place: string): Message[] {
 
 function userTurn({ content }: Static<typeof userMessage>, place: string): Message[] {
   if (typeof content === "string") return [{ role: "user", content }];
-  const said = content.filter((block) => block.type === "text");
+  const said = content.filter((block) => block.type !== "tool_result");
   const results = content.filter((block) => block.type === "tool_result");
   const late = content.findLastIndex((block) => block.type === "tool_result");
   if (late >= results.length) throw wrong(`${place}.content[${late}]`, "results of tools go before text");
   const told = results.map((block) => {
     return { role: "tool", content: resultOf(block), tool_call_id: block.tool_use_id } as const;
   });
-  return said.length === 0 && results.length > 0 ? told : [...told, { role: "user", content: textOf(said) }];
+  return said.length === 0 && results.length > 0 ? told : [...told, saidIn(said)];
+}
+
+function saidIn(blocks: readonly (Static<typeof textBlock> | Static<typeof imageBlock>)[]): UserMessage {
+  const images: PlacedImage[] = [];
+  const said: string[] = [];
+  for (const block of blocks) {
+    if (block.type === "text") said.push(block.text);
+    else images.push({ at: said.join(BETWEEN_BLOCKS).length, source: sourceOf(block.source) });
+  }
+  const content = said.join(BETWEEN_BLOCKS);
+  return images.length === 0 ? { role: "user", content } : { role: "user", content, images };
+}
+
+function sourceOf(source: Static<typeof imageBlock>["source"]): PlacedImage["source"] {
+  if (source.type === "url") return { kind: "url", url: source.url };
+  return { kind: "data", media_type: source.media_type, base64: source.data };
 }
 
 function resultOf({ content, is_error }: Static<typeof toolResult>): string {
@@ -194,12 +234,22 @@ function joined(messages: readonly Message[]): Message[] {
   for (const message of messages) {
     const before = turns.at(-1);
     if (message.role === "user" && before?.role === "user") {
-      turns.splice(-1, 1, { role: "user", content: before.content + BETWEEN_BLOCKS + message.content });
+      turns.splice(-1, 1, asOne(before, message));
     } else if (message.role === "assistant" && before?.role === "assistant") {
       turns.splice(-1, 1, together(before, message));
     } else turns.push(message);
   }
   return turns;
+}
+
+function asOne(first: UserMessage, second: UserMessage): UserMessage {
+  const content = first.content + BETWEEN_BLOCKS + second.content;
+  const moved = (second.images ?? []).map((image) => ({
+    ...image,
+    at: image.at + content.length - second.content.length,
+  }));
+  const images = [...(first.images ?? []), ...moved];
+  return images.length === 0 ? { role: "user", content } : { role: "user", content, images };
 }
 
 function together(first: AssistantMessage, second: AssistantMessage): AssistantMessage {

@@ -79,6 +79,8 @@ export const AUDIT_COLUMNS: readonly (keyof AuditEntry)[] = [
   "error_type",
   "left_machine",
   "cost",
+  "currency",
+  "steadied_lines",
 ];
 
 export function csvLine(values: readonly unknown[]): string {
@@ -118,6 +120,8 @@ const entrySchema = Type.Object({
   error_type: nullableText,
   left_machine: Type.Boolean(),
   cost: nullableNumber,
+  currency: nullableText,
+  steadied_lines: Type.Integer({ description: "Of the prompt, not given to the model as they came." }),
 });
 
 export const auditPageSchema = Type.Object({
@@ -130,6 +134,7 @@ const totals = {
   prompt_tokens: Type.Integer(),
   completion_tokens: Type.Integer(),
   left_machine: Type.Integer(),
+  costs: Type.Record(Type.String(), Type.Number(), { description: "By currency, of what has a price." }),
 };
 const named = Type.Array(Type.Object({ name: nullableText, ...totals }));
 

@@ -138,7 +138,7 @@ function tellDrawn(token: DrawnReport) {
   return { ...tell(token), top_logprobs: token.top.map(tell) };
 }
 
-function tell({ text, logprob, bytes }: TokenReport) {
+function tell({ text, logprob, bytes }: TokenReport | DrawnReport) {
   return { token: text, logprob, ...(bytes === null ? {} : { bytes }) };
 }
 

@@ -4,6 +4,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { Message, ToolCall, ToolDefinition } from "../core/generation.ts";
 import { answerProperties, callBody, type Said } from "./ollama-answer.ts";
+import { imagesOf, ollamaImages } from "./ollama-images.ts";
 import {
   EXAMPLE_MODEL,
   type OllamaAsked,
@@ -16,7 +17,6 @@ import { optional, strictObject } from "./schema.ts";
 import { called } from "./violation.ts";
 
 const anyObject = Type.Record(Type.String(), Type.Unknown());
-const images = optional(Type.Array(Type.String(), { description: "Not supported yet: must be empty." }));
 
 const toolCall = strictObject(
   {
@@ -35,7 +35,7 @@ const message = strictObject(
     role: Type.Union((["system", "user", "assistant", "tool"] as const).map((role) => Type.Literal(role))),
     content: optional(Type.String()),
     thinking: optional(Type.String({ description: "What the model thought before it answered." })),
-    images,
+    images: ollamaImages,
     tool_calls: optional(Type.Array(toolCall)),
     tool_name: optional(Type.String({ description: "Whose result it is." })),
     tool_call_id: optional(Type.String()),
@@ -92,12 +92,14 @@ function messagesOf(messages: readonly ChatMessage[]): Message[] {
   const open: ToolCall[] = [];
   let count = 0;
   return messages.map((message, index) => {
-    refuseUnlessEmpty(`messages[${index}].images`, message.images, "images are not supported yet");
     const content = message.content ?? "";
     if (message.role === "tool") {
       return { role: "tool", content, tool_call_id: answered(open, message, index) ?? `call_${count++}` };
     }
-    if (message.role !== "assistant") return { role: message.role, content };
+    if (message.role === "user")
+      return { role: "user", content, ...imagesOf(message.images, `messages[${index}].images`) };
+    refuseUnlessEmpty(`messages[${index}].images`, message.images, "only a user has images");
+    if (message.role === "system") return { role: "system", content };
     const tool_calls = (message.tool_calls ?? []).map((call) => {
       const { name, arguments: given } = call.function;
       return { id: call.id || `call_${count++}`, name, arguments: JSON.stringify(given ?? {}) };

@@ -4,6 +4,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { Prompt } from "../core/generation.ts";
 import { answerProperties, type Said } from "./ollama-answer.ts";
+import { imagesOf, ollamaImages } from "./ollama-images.ts";
 import {
   EXAMPLE_MODEL,
   type OllamaAsked,
@@ -16,10 +17,8 @@ import { optional, strictObject } from "./schema.ts";
 
 /** What is not supported, and why: clients send these empty. */
 const REFUSED = {
-  suffix: "text behind the answer is not supported",
   template: 'the model\'s own chat template is used, or none with "raw": true',
   context: "tokens of an earlier answer are not taken, send the talk to /api/chat",
-  images: "images are not supported yet",
 } as const;
 
 const refusedText = (name: keyof typeof REFUSED) =>
@@ -30,10 +29,12 @@ export const ollamaGenerateSchema = strictObject(
     prompt: optional(Type.String({ description: "None loads the model, or unloads it." })),
     system: optional(Type.String({ description: "Stands before the prompt as a message of its own." })),
     raw: optional(Type.Boolean({ description: "The prompt is continued as it is, without a chat template." })),
-    suffix: refusedText("suffix"),
+    suffix: optional(
+      Type.String({ description: "What stands behind the answer, for models that know how to fill in." }),
+    ),
     template: refusedText("template"),
     context: optional(Type.Array(Type.Integer(), { description: `Must be empty: ${REFUSED.context}.` })),
-    images: optional(Type.Array(Type.String(), { description: `Must be empty: ${REFUSED.images}.` })),
+    images: ollamaImages,
     ...ollamaShared,
   },
   ["width", "height", "steps"],
@@ -51,12 +52,18 @@ export function readOllamaGenerate(body: GenerateRequest, request_id: string): O
   };
 }
 
-function promptOf({ prompt, system, raw, think }: GenerateRequest): Prompt {
+function promptOf({ prompt, system, raw, think, images, suffix }: GenerateRequest): Prompt {
   const text = prompt ?? "";
+  if (suffix) {
+    const bare = { system, images, think };
+    for (const [name, value] of Object.entries(bare)) refuseUnlessEmpty(name, value, 'with "suffix" it has no place');
+    return { kind: "fill", before: text, behind: suffix };
+  }
   if (!raw) {
     const before = system ? [{ role: "system", content: system } as const] : [];
-    return { kind: "messages", messages: [...before, { role: "user", content: text }] };
+    return { kind: "messages", messages: [...before, { role: "user", content: text, ...imagesOf(images, "images") }] };
   }
+  refuseUnlessEmpty("images", images, 'a prompt that is "raw" has no place for them');
   refuseUnlessEmpty("system", system, 'a prompt that is "raw" has no place for it');
   if (typeof think !== "boolean" && typeof think !== "string") return { kind: "text", text };
   throw new Failure("invalid_request", 'Cannot use "think": a prompt that is "raw" has no switch for it', "think");

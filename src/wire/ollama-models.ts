@@ -2,7 +2,8 @@
 
 import { createHash } from "node:crypto";
 import { Type } from "@sinclair/typebox";
-import type { ModelEstimate, ModelRecord } from "../core/backend.ts";
+import type { ModelRecord } from "../core/backend.ts";
+import type { ModelCard } from "../core/card.ts";
 import { Failure } from "../core/failure.ts";
 import type { ModelStatus } from "../core/owner.ts";
 import { ollamaModel, untagged } from "./ollama-parameters.ts";
@@ -39,6 +40,15 @@ export const pullSchema = strictObject(
   [],
 );
 
+export const copySchema = strictObject(
+  {
+    source: ollamaModel,
+    destination: Type.String({ minLength: 1, description: "A new name for it: a profile that says nothing else." }),
+  },
+  [],
+);
+export const deleteSchema = strictObject(either, []);
+
 /** Throws where there is none of that name. */
 export function namedModel(
   { model, name }: { readonly model?: string | null; readonly name?: string | null },
@@ -59,33 +69,80 @@ export function versionBody(version: string) {
   return { version: `${OLLAMA_API}+bunsen.${version}` };
 }
 
-export function tagsBody(models: readonly ModelRecord[]) {
-  return { models: models.map(summary) };
+/** null: its files cannot be read. */
+type CardOf = (name: string) => ModelCard | null;
+
+export function tagsBody(models: readonly ModelRecord[], cardOf: CardOf) {
+  return { models: models.map((record) => summary(record, cardOf(record.name))) };
 }
 
 /** `shares_memory`: the graphics chip computes in the machine's own memory. */
-export function psBody(resident: readonly ModelStatus[], models: readonly ModelRecord[], shares_memory: boolean) {
+export function psBody(
+  resident: readonly ModelStatus[],
+  models: readonly ModelRecord[],
+  cardOf: CardOf,
+  shares_memory: boolean,
+) {
   const ready = resident.filter(({ state }) => state === "ready");
   return {
     models: ready.flatMap(({ model_id, size_bytes, expires_at, context_length }) => {
       const record = models.find(({ name }) => name === model_id);
       if (record === undefined) return [];
       const size_vram = shares_memory ? size_bytes : 0;
-      return [{ ...summary(record), size: size_bytes, size_vram, expires_at: expires_at ?? NEVER, context_length }];
+      const told = summary(record, cardOf(record.name));
+      return [{ ...told, size: size_bytes, size_vram, expires_at: expires_at ?? NEVER, context_length }];
     }),
   };
 }
 
-export function showBody(record: ModelRecord, { purpose }: ModelEstimate) {
-  const { modified_at, details } = summary(record);
-  const capabilities = { chat: ["completion"], embedding: ["embedding"], reranker: [] }[purpose];
-  return { modified_at, details, capabilities, model_info: { "general.basename": record.name } };
+export function showBody(record: ModelRecord, card: ModelCard) {
+  const { modified_at, details } = summary(record, card);
+  return {
+    parameters: parametersOf(card).join("\n"),
+    template: card.chat_template ?? "",
+    modified_at,
+    details,
+    capabilities: capabilitiesOf(card),
+    model_info: infoOf(record, card),
+  };
 }
 
-function summary(record: ModelRecord) {
+function parametersOf({ sampling }: ModelCard): readonly string[] {
+  const said = Object.entries(sampling).filter(([, value]) => value !== null);
+  return said.map(([name, value]) => `${name.padEnd(PARAMETER_WIDTH)} ${value}`);
+}
+
+const PARAMETER_WIDTH = 24; // as Ollama sets them
+
+/** Tools are told to a model whose template has no place for them, so each that chats may call. */
+function capabilitiesOf({ purpose, chat_template, thinks }: ModelCard): readonly string[] {
+  switch (purpose) {
+    case "chat":
+      return ["completion", ...(chat_template === null ? [] : ["tools"]), ...(thinks ? ["thinking"] : [])];
+    case "embedding":
+      return ["embedding"];
+    default:
+      return [];
+  }
+}
+
+/** By the names that GGUF has for them. */
+function infoOf({ name }: ModelRecord, card: ModelCard): Readonly<Record<string, unknown>> {
+  const { family, parameters, context_length, layers, hidden_size } = card;
+  const known = { context_length, block_count: layers, embedding_length: hidden_size };
+  const said = Object.entries(known).filter(([, value]) => value !== null);
+  return {
+    "general.architecture": family,
+    "general.basename": name,
+    "general.parameter_count": parameters,
+    ...Object.fromEntries(said.map(([key, value]) => [`${family}.${key}`, value])),
+  };
+}
+
+function summary(record: ModelRecord, card: ModelCard | null) {
   const { name, created_s, bytes } = record;
   const modified_at = new Date(created_s * 1000).toISOString();
-  return { name, model: name, modified_at, size: bytes, digest: digestOf(record), details: detailsOf(record) };
+  return { name, model: name, modified_at, size: bytes, digest: digestOf(record), details: detailsOf(record, card) };
 }
 
 /** Another when its files are; to hash them would take a second a gigabyte. */
@@ -95,11 +152,43 @@ function digestOf({ name, created_s, bytes }: ModelRecord): string {
     .digest("hex");
 }
 
-function detailsOf({ format }: ModelRecord) {
-  return { parent_model: "", format, family: "", families: [], parameter_size: "", quantization_level: "" };
+function detailsOf({ format }: ModelRecord, card: ModelCard | null) {
+  const family = card?.family ?? "";
+  return {
+    parent_model: "",
+    format,
+    family,
+    families: family === "" ? [] : [family],
+    parameter_size: card === null ? "" : shortNumber(card.parameters),
+    quantization_level: levelOf(card),
+  };
 }
 
-const detailsSchema = Type.Object({ format: Type.String() });
+/** The form that most weights have: "Q4_K", "BF16", "4-bit". */
+function levelOf(card: ModelCard | null): string {
+  const [first = ""] = (card?.quantization[0]?.form ?? "").split(" ");
+  return /^\d/.test(first) ? first : first.toUpperCase();
+}
+
+/** "134.5M", "7.6B". */
+function shortNumber(count: number): string {
+  const [unit, letter] = UNITS.find(([unit]) => count >= unit) ?? [1, ""];
+  return `${Number((count / unit).toFixed(1))}${letter}`;
+}
+
+const UNITS = [
+  [1e9, "B"],
+  [1e6, "M"],
+  [1e3, "K"],
+] as const;
+
+const detailsSchema = Type.Object({
+  format: Type.String(),
+  family: Type.String(),
+  families: Type.Array(Type.String()),
+  parameter_size: Type.String({ examples: ["134.5M"] }),
+  quantization_level: Type.String({ examples: ["Q4_K"] }),
+});
 const summaryProperties = {
   name: Type.String(),
   model: Type.String(),
@@ -121,9 +210,11 @@ export const psSchema = Type.Object({
   ),
 });
 export const showBodySchema = Type.Object({
+  parameters: Type.String({ description: "What the model's files say of sampling, a line each." }),
+  template: Type.String({ description: "The chat template of its files, which is not Ollama's kind." }),
   modified_at: Type.String({ format: "date-time" }),
   details: detailsSchema,
-  capabilities: Type.Array(Type.String({ examples: ["completion", "embedding"] })),
+  capabilities: Type.Array(Type.String({ examples: ["completion", "tools", "thinking", "embedding"] })),
   model_info: Type.Record(Type.String(), Type.Unknown()),
 });
 export const versionSchema = Type.Object({ version: Type.String() });

@@ -7,7 +7,7 @@ import {
   type GenerationRequest,
   type GenerationWishes,
   PLAIN_ANSWER,
-  type ReasoningEffort,
+  type ReasoningWishes,
   type SamplingWishes,
 } from "../core/generation.ts";
 import type { Constraint } from "../core/grammar.ts";
@@ -147,7 +147,7 @@ export function ollamaWishes(body: SharedBody): GenerationWishes {
     tokens_max: typeof num_predict === "number" && num_predict > 0 ? num_predict : null,
     stop: typeof stop === "string" ? [stop] : (stop ?? []),
     constraint: constraintOf(body.format),
-    reasoning: { effort: effortOf(body.think), tokens_max: null },
+    reasoning: reasoningOf(body.think),
     context_tokens_max: options.num_ctx ?? null,
     keep_s: keepSeconds(body.keep_alive),
   };
@@ -210,9 +210,9 @@ function constraintOf(format: SharedBody["format"]): Constraint | null {
   return { kind: "json_schema", parameter: "format", schema: format === "json" ? { type: "object" } : format };
 }
 
-/** To think without a level is to think as much as one does. */
-function effortOf(think: SharedBody["think"]): ReasoningEffort | null {
-  if (think === undefined || think === null) return null;
-  if (typeof think === "string") return think;
-  return think ? "medium" : "none";
+/** To think without a level is to think as much as one does: without a bound. */
+function reasoningOf(think: SharedBody["think"]): ReasoningWishes {
+  if (think === undefined || think === null) return { effort: null, tokens_max: null };
+  if (typeof think === "string") return { effort: think, tokens_max: null };
+  return think ? { effort: "medium", tokens_max: ALL_TOKENS } : { effort: "none", tokens_max: null };
 }

@@ -32,6 +32,8 @@ export interface AnswerChoice {
 export interface AnswerWriter {
   body(answer: Answer): object;
   chunks(event: GenerationEvent): readonly object[];
+  /** The last chunk of a stream that had begun well, in a dialect that tells there how far it came. */
+  failed?(error: unknown): object;
 }
 
 /** The fields that all parts of one answer repeat. */
@@ -52,12 +54,13 @@ export function answerHead(prefix: string, request: GenerationRequest, now_ms: n
   };
 }
 
-export function usageBody({ prompt_tokens, cached_tokens, completion_tokens }: Usage) {
+export function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens }: Usage) {
   return {
     prompt_tokens,
     completion_tokens,
     total_tokens: prompt_tokens + completion_tokens,
     prompt_tokens_details: { cached_tokens },
+    ...(reasoning_tokens === null ? {} : { completion_tokens_details: { reasoning_tokens } }),
   };
 }
 
@@ -84,6 +87,9 @@ const usageSchema = Type.Object({
   prompt_tokens_details: Type.Object({
     cached_tokens: Type.Integer({ description: "Prompt tokens that needed not be computed." }),
   }),
+  completion_tokens_details: Type.Optional(
+    Type.Object({ reasoning_tokens: Type.Integer({ description: "Tokens of a thought." }) }),
+  ),
 });
 
 export const finishReasonSchema = Type.Union([Type.Literal("stop"), Type.Literal("length")]);

@@ -22,36 +22,36 @@ import {
   deliveryOf,
   EXAMPLE_MODEL,
   LOGPROBS_MAX,
+  note,
   sharedParameters,
   wishesOf,
 } from "./openai-parameters.ts";
-import { chatWishesOf, toolParameters } from "./openai-tools.ts";
+import { budgetParameters, chatWishesOf, toolParameters } from "./openai-tools.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
 /** How OpenAI lets a request say how urgent it is. */
-const TIERS = { auto: PRIORITY.normal, default: PRIORITY.normal, flex: PRIORITY.low, priority: PRIORITY.high } as const;
+export const TIERS = {
+  auto: PRIORITY.normal,
+  default: PRIORITY.normal,
+  flex: PRIORITY.low,
+  priority: PRIORITY.high,
+} as const;
 
-const serviceTier = Type.Union(
+export const serviceTier = Type.Union(
   [Type.Literal("auto"), Type.Literal("default"), Type.Literal("flex"), Type.Literal("priority")],
   { ...notYet("scale"), description: "Who goes first when requests wait: `priority`, then `default`, then `flex`." },
 );
-
-const NOTE_LENGTH_MAX = 512; // OpenAI's own limit of a metadata value
-const note = (description: string) => optional(Type.String({ maxLength: NOTE_LENGTH_MAX, description }));
 
 /**
  * What a caller says of itself and not of the answer: taken, as every server of this protocol does, and passed on to a provider.
  * Prefixes are shared by what they say, whatever key they are given.
  */
-const noteParameters = {
-  metadata: optional(Type.Record(Type.String(), Type.String(), { description: "The caller's own notes; not kept." })),
-  user: note("Who asks, for a provider that a request goes on to."),
+export const noteParameters = {
   safety_identifier: note("Who asks, for a provider that a request goes on to."),
   prompt_cache_key: note(
     "For a provider that a request goes on to; here every prompt finds what it shares with others.",
   ),
-  store: optional(Type.Boolean({ description: "Answers are never stored: `true` is refused." })),
 };
 
 export const chatRequestSchema = strictObject(
@@ -60,7 +60,14 @@ export const chatRequestSchema = strictObject(
     service_tier: optional(serviceTier),
     ...sharedParameters,
     ...toolParameters,
+    ...budgetParameters,
     ...noteParameters,
+    metadata: optional(Type.Record(Type.String(), Type.String(), { description: "The caller's own notes; not kept." })),
+    store: optional(Type.Boolean({ description: "Chats are never stored: `true` is refused." })),
+    modalities: optional(
+      Type.Array(Type.Literal("text", notYet("audio")), { minItems: 1, maxItems: 1, ...called("kinds") }),
+    ),
+    verbosity: optional(Type.Literal("medium", { ...notYet("low", "high"), description: "As the model does it." })),
     response_format: responseFormat,
     logprobs: optional(Type.Boolean({ description: "Tell how likely each token of the answer was." })),
     top_logprobs: optional(
@@ -71,12 +78,10 @@ export const chatRequestSchema = strictObject(
     "audio",
     "function_call",
     "functions",
-    "modalities",
     "moderation",
     "prediction",
     "prompt_cache_options",
     "prompt_cache_retention",
-    "verbosity",
     "web_search_options",
   ],
   { examples: [{ model: EXAMPLE_MODEL, messages: [{ role: "user", content: "What is the capital of France?" }] }] },

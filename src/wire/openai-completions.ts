@@ -52,6 +52,9 @@ export const completionRequestSchema = strictObject(
         description: "Makes so many answers to each prompt and gives the `n` that are likeliest by the token.",
       }),
     ),
+    suffix: optional(
+      Type.String({ description: "What stands behind the answer, for models that know how to fill in." }),
+    ),
     echo: optional(Type.Boolean({ description: "The prompt stands before its answer." })),
     logprobs: optional(
       Type.Integer({
@@ -61,7 +64,7 @@ export const completionRequestSchema = strictObject(
       }),
     ),
   },
-  ["suffix", "user"],
+  [],
   { examples: [{ model: EXAMPLE_MODEL, prompt: "The capital of France is", max_tokens: 8 }] },
 );
 
@@ -82,10 +85,7 @@ export function readCompletion(body: CompletionRequest, request_id: string): Ask
   const wishes = wishesOf(body, TOKENS_MAX_DEFAULT, logprobs);
   const { choices } = wishes;
   const made = bestOf(body, choices, delivery);
-  if (body.echo && logprobs !== null) {
-    throw new Failure("unsupported", 'Cannot use "echo": with "logprobs" it is not supported yet', "echo");
-  }
-  const [first, ...others] = promptsOf(body.prompt);
+  const [first, ...others] = promptsOf(body);
   const count = (others.length + 1) * made;
   if (count > ANSWERS_MAX) {
     const state = `expected at most ${ANSWERS_MAX} answers to all prompts, found ${count}`;
@@ -101,9 +101,11 @@ export function readCompletion(body: CompletionRequest, request_id: string): Ask
   };
 }
 
-function bestOf({ best_of }: CompletionRequest, choices: number, { stream }: Delivery): number {
+function bestOf({ best_of, echo, logprobs = null }: CompletionRequest, choices: number, { stream }: Delivery): number {
   const made = best_of ?? choices;
   if (made < choices) throw wrongBestOf(`"n" says ${choices}, found ${made}`);
+  if (made > choices && echo && logprobs !== null)
+    throw wrongBestOf('with "echo" and "logprobs" the prompt would count too');
   if (made > choices && stream) throw wrongBestOf("which answers are the best shows at their end: it has no stream");
   return made;
 }
@@ -113,15 +115,22 @@ function wrongBestOf(state: string): Failure {
 }
 
 /** Numbers side by side are one prompt. */
-function promptsOf(prompt: CompletionRequest["prompt"]): [Prompt, ...Prompt[]] {
-  if (typeof prompt === "string") return [{ kind: "text", text: prompt }];
+function promptsOf({ prompt, suffix: behind, echo }: CompletionRequest): [Prompt, ...Prompt[]] {
+  const is_filled = typeof behind === "string";
+  if (is_filled && (echo || (typeof prompt !== "string" && prompt.some((item) => typeof item !== "string")))) {
+    const state = echo ? 'with "echo" it has no place' : "prompts of token ids are taken as they are";
+    throw new Failure("invalid_request", `Cannot use "suffix": ${state}`, "suffix");
+  }
+  const spoken = (text: string): Prompt =>
+    is_filled ? { kind: "fill", before: text, behind } : { kind: "text", text };
+  if (typeof prompt === "string") return [spoken(prompt)];
   const token_ids = prompt.filter((item) => typeof item === "number");
   if (token_ids.length === prompt.length) return [{ kind: "tokens", token_ids }];
   if (token_ids.length > 0) {
     throw new Failure("invalid_request", 'Cannot use "prompt": expected token ids or prompts, found both', "prompt");
   }
   const [first, ...others] = prompt.flatMap((item): Prompt[] => {
-    if (typeof item === "string") return [{ kind: "text", text: item }];
+    if (typeof item === "string") return [spoken(item)];
     return typeof item === "number" ? [] : [{ kind: "tokens", token_ids: item }];
   });
   assert(first !== undefined, "a list of prompts is not empty");
@@ -171,7 +180,7 @@ function best(choices: readonly AnswerChoice[], count: number): readonly AnswerC
 /** An answer without a token is the last choice. */
 function meanLogprob({ tokens }: AnswerChoice): number {
   if (tokens.length === 0) return -Number.MAX_VALUE;
-  return tokens.reduce((sum, { logprob }) => sum + logprob, 0) / tokens.length;
+  return tokens.reduce((sum, { logprob }) => sum + (logprob ?? 0), 0) / tokens.length;
 }
 
 const choiceProperties = { index: Type.Integer(), text: Type.String(), logprobs: completionLogprobsSchema };

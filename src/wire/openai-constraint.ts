@@ -8,8 +8,12 @@ import { called, notYet } from "./violation.ts";
 
 const CHOICES_MAX = 1000;
 
-const jsonSchema = Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Boolean()], {
+export const jsonSchema = Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Boolean()], {
   description: "A JSON Schema; a keyword in it that cannot be enforced is refused by its name.",
+});
+export const schemaName = Type.String({
+  pattern: "^[a-zA-Z0-9_-]{1,64}$",
+  description: "Names the schema in refusals.",
 });
 const regex = Type.String({
   minLength: 1,
@@ -57,7 +61,7 @@ export const responseFormat = optional(
           type: Type.Literal("json_schema"),
           json_schema: strictObject(
             {
-              name: Type.String({ pattern: "^[a-zA-Z0-9_-]{1,64}$", description: "Names the schema in refusals." }),
+              name: schemaName,
               schema: jsonSchema,
               strict: optional(Type.Boolean({ description: "A schema is always enforced; `false` asks for no less." })),
             },
@@ -74,7 +78,7 @@ export const responseFormat = optional(
 const constraintBody = Type.Object({ ...constraintParameters, response_format: responseFormat });
 type ConstraintBody = Static<typeof constraintBody>;
 
-const ANY_OBJECT = { type: "object" };
+export const ANY_OBJECT = { type: "object" };
 
 export function constraintOf(body: ConstraintBody): Constraint | null {
   const [first, second] = named(body);

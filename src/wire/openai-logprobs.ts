@@ -5,7 +5,8 @@ import type { DrawnReport, TokenReport } from "../core/generation.ts";
 
 /** Of a chat's answer: token by token. */
 export function chatLogprobs(tokens: readonly DrawnReport[]) {
-  return { content: tokens.map((token) => ({ ...tell(token), top_logprobs: token.top.map(tell) })), refusal: null };
+  const content = tokens.map((token) => ({ ...tell(token), top_logprobs: token.top.map(tell) }));
+  return { content, refusal: null };
 }
 
 /** Of a completion: list by list. Of the likeliest tokens two may have one text: the likelier is told. */
@@ -13,16 +14,18 @@ export function completionLogprobs(tokens: readonly DrawnReport[]) {
   return {
     tokens: tokens.map(({ text }) => text),
     token_logprobs: tokens.map(({ logprob }) => logprob),
-    top_logprobs: tokens.map((token) => byText([token, ...token.top])),
+    top_logprobs: tokens.map(({ text, logprob, top }) => {
+      return logprob === null ? null : byText([{ text, logprob }, ...top]);
+    }),
     text_offset: tokens.map(({ text_offset }) => text_offset),
   };
 }
 
-function tell({ text, bytes, logprob }: TokenReport) {
+function tell({ text, bytes, logprob }: TokenReport | DrawnReport) {
   return { token: text, logprob, bytes };
 }
 
-function byText(tokens: readonly TokenReport[]): Record<string, number> {
+function byText(tokens: readonly Pick<TokenReport, "text" | "logprob">[]): Record<string, number> {
   const entries = tokens.map(({ text, logprob }) => [text, logprob] as const);
   return Object.fromEntries(entries.sort(([, left], [, right]) => left - right));
 }
@@ -44,8 +47,10 @@ export const chatLogprobsSchema = Type.Union([
 export const completionLogprobsSchema = Type.Union([
   Type.Object({
     tokens: Type.Array(Type.String()),
-    token_logprobs: Type.Array(Type.Number()),
-    top_logprobs: Type.Array(Type.Record(Type.String(), Type.Number())),
+    token_logprobs: Type.Array(
+      Type.Union([Type.Number(), Type.Null()], { description: "null: nothing is before it." }),
+    ),
+    top_logprobs: Type.Array(Type.Union([Type.Record(Type.String(), Type.Number()), Type.Null()])),
     text_offset: Type.Array(Type.Integer({ description: "Characters of the answer before the token." })),
   }),
   Type.Null(),

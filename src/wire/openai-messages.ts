@@ -2,7 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import type { Message } from "../core/generation.ts";
+import type { Message, PlacedImage, UserMessage } from "../core/generation.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -19,13 +19,33 @@ const role = Type.Union(
 
 const textPart = strictObject(
   {
-    type: Type.Literal("text", notYet("image_url", "input_audio", "file", "refusal")),
+    type: Type.Literal("text"),
     text: Type.String(),
   },
   ["prompt_cache_breakpoint"],
 );
 
-const content = Type.Union([Type.String(), Type.Array(textPart, { minItems: 1, ...called("text parts") })]);
+const imagePart = strictObject(
+  {
+    type: Type.Literal("image_url"),
+    image_url: strictObject(
+      {
+        url: Type.String({ minLength: 1, description: "An address, or the image itself as a data URL." }),
+        detail: optional(Type.Literal("auto", { ...notYet("low", "high"), description: "As the model does it." })),
+      },
+      [],
+    ),
+  },
+  ["prompt_cache_breakpoint"],
+);
+
+const content = Type.Union([
+  Type.String(),
+  Type.Array(Type.Union([textPart, imagePart], notYet("input_audio", "file", "refusal")), {
+    minItems: 1,
+    ...called("parts"),
+  }),
+]);
 
 /** A model's own call, as it was given. */
 const call = strictObject(
@@ -53,6 +73,7 @@ export const messageSchema = strictObject(
   ["name", "audio", "function_call"],
 );
 
+type Content = Static<typeof content>;
 type WireMessage = Static<typeof messageSchema>;
 
 export function messagesOf(messages: readonly WireMessage[]): readonly Message[] {
@@ -78,10 +99,34 @@ function messageOf(message: WireMessage, place: string, before: readonly WireMes
       return assistantOf(message, place);
     case "tool":
       return { role, content: contentOf(message, place), tool_call_id: callOf(message, place, before) };
+    case "user":
+      return userOf(message, place);
     default:
-      return { role: role === "developer" ? "system" : role, content: contentOf(message, place) };
+      return { role: "system", content: contentOf(message, place) };
   }
 }
+
+function userOf(message: WireMessage, place: string): UserMessage {
+  const said = saidIn(message, place);
+  const images: PlacedImage[] = [];
+  let content = "";
+  for (const [index, part] of typeof said === "string" ? [] : said.entries()) {
+    if (part.type === "text") content += part.text;
+    else images.push({ at: content.length, source: sourceOf(part.image_url.url, `${place}.content[${index}]`) });
+  }
+  if (typeof said === "string") return { role: "user", content: said };
+  return images.length === 0 ? { role: "user", content } : { role: "user", content, images };
+}
+
+function sourceOf(url: string, place: string): PlacedImage["source"] {
+  const [, media_type, base64] = /^data:(image\/[\w.+-]+);base64,(.*)$/s.exec(url) ?? [];
+  if (media_type !== undefined && base64 !== undefined) return { kind: "data", media_type, base64 };
+  if (/^https?:\/\//i.test(url)) return { kind: "url", url };
+  const found = JSON.stringify(url.slice(0, SHOWN_MAX));
+  throw wrong(`${place}.image_url.url`, `expected an address or a data URL of an image in base64, found ${found}`);
+}
+
+const SHOWN_MAX = 40;
 
 function assistantOf(message: WireMessage, place: string): Message {
   const calls = (message.tool_calls ?? []).map(({ id, function: { name, arguments: text } }, index) => {
@@ -89,9 +134,8 @@ function assistantOf(message: WireMessage, place: string): Message {
     return { id, name, arguments: text };
   });
   const silent = calls.length > 0 || Boolean(message.reasoning_content) || Boolean(message.refusal);
-  const said = message.content ?? (silent ? "" : contentOf(message, place));
   // What a model refused with is what it said.
-  const content = textOf(said) + (message.refusal ?? "");
+  const content = (silent && !message.content ? "" : contentOf(message, place)) + (message.refusal ?? "");
   return { role: "assistant", content, reasoning: message.reasoning_content ?? null, tool_calls: calls };
 }
 
@@ -107,7 +151,7 @@ function callOf({ tool_call_id }: WireMessage, place: string, before: readonly W
 }
 
 /** An empty text is a call without arguments. */
-function refuseDamaged(text: string, parameter: string): void {
+export function refuseDamaged(text: string, parameter: string): void {
   try {
     if (text !== "") JSON.parse(text);
   } catch {
@@ -115,16 +159,22 @@ function refuseDamaged(text: string, parameter: string): void {
   }
 }
 
-function contentOf({ content }: WireMessage, place: string): string {
-  const expected = "a text or an array of text parts that is not empty";
-  if (content === undefined) throw missing(`${place}.content`, expected);
-  if (content === null) throw wrong(`${place}.content`, `expected ${expected}, found null`);
-  return textOf(content);
+/** The parts of one content are one text: nothing is put between them. Only users show images. */
+function contentOf(message: WireMessage, place: string): string {
+  const said = saidIn(message, place);
+  if (typeof said === "string") return said;
+  const texts = said.map((part, index) => {
+    if (part.type === "text") return part.text;
+    throw wrong(`${place}.content[${index}]`, `the role is "${message.role}", only "user" has images`);
+  });
+  return texts.join("");
 }
 
-/** The parts of one content are one text: nothing is put between them. */
-function textOf(said: Static<typeof content>): string {
-  return typeof said === "string" ? said : said.map((part) => part.text).join("");
+function saidIn({ content }: WireMessage, place: string): Content {
+  const expected = "a text or an array of parts that is not empty";
+  if (content === undefined) throw missing(`${place}.content`, expected);
+  if (content === null) throw wrong(`${place}.content`, `expected ${expected}, found null`);
+  return content;
 }
 
 function wrong(parameter: string, state: string): Failure {

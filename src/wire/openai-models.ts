@@ -59,6 +59,8 @@ export const cardSchema = Type.Composite([
   Type.Object({
     purpose: Type.Union([Type.Literal("chat"), Type.Literal("embedding"), Type.Literal("reranker"), Type.Null()]),
     parameters: count("Of all weights."),
+    layers: Type.Union([Type.Integer(), Type.Null()]),
+    hidden_size: Type.Union([Type.Integer(), Type.Null()], { description: "Of a position between two layers." }),
     cache: Type.Object({
       kind: Type.Union([
         Type.Literal("full"),
@@ -72,6 +74,11 @@ export const cardSchema = Type.Composite([
       bytes_per_text: count("What recurrent layers keep of a text, however long."),
     }),
     bytes_weights: count("On disk."),
+    chat_template: Type.Union([Type.String(), Type.Null()]),
+    thinks: Type.Boolean({ description: "Its chat template speaks of thoughts." }),
+    sampling: Type.Record(Type.String(), Type.Union([Type.Number(), Type.Null()]), {
+      description: "How its files want tokens to be drawn.",
+    }),
     chat_template_options: Type.Union([Type.Array(Type.String()), Type.Null()], {
       description: "Variables that its chat template asks for; null: it has none.",
     }),

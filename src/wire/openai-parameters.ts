@@ -35,6 +35,11 @@ export const EXAMPLE_MODEL = "SmolLM2-135M-Instruct";
 
 export const tokenId = Type.Integer({ minimum: 0 });
 
+const NOTE_LENGTH_MAX = 512; // OpenAI's own limit of a metadata value
+export const note = (description: string) => optional(Type.String({ maxLength: NOTE_LENGTH_MAX, description }));
+
+export const user = note("Who asks, for a provider that a request goes on to.");
+
 const stopText = Type.String({ minLength: 1 });
 
 export const sharedParameters = {
@@ -65,10 +70,17 @@ export const sharedParameters = {
   ignore_eos: optional(Type.Boolean({ description: "The model's own end tokens do not end the answer." })),
   stream: optional(Type.Boolean({ description: "Send the answer piece by piece, as server-sent events." })),
   stream_options: optional(
-    strictObject({ include_usage: Type.Optional(Type.Boolean({ description: "Send a last chunk with the usage." })) }, [
-      "include_obfuscation",
-    ]),
+    strictObject(
+      {
+        include_usage: Type.Optional(Type.Boolean({ description: "Send a last chunk with the usage." })),
+        include_obfuscation: Type.Optional(
+          Type.Literal(false, { description: "Chunks are as long as what they say." }),
+        ),
+      },
+      [],
+    ),
   ),
+  user,
 };
 
 const sharedBody = Type.Object(sharedParameters);
@@ -101,6 +113,7 @@ export function wishesOf(
     stop: typeof body.stop === "string" ? [body.stop] : (body.stop ?? []),
     stop_token_ids: body.stop_token_ids ?? [],
     ignore_eos: body.ignore_eos ?? false,
+    truncation: "disabled",
     constraint: constraintOf(body),
     echo: false,
     priority: PRIORITY.normal,

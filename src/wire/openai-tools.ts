@@ -9,7 +9,21 @@ import { called, notYet } from "./violation.ts";
 /** OpenAI's own limit. */
 const TOOLS_MAX = 128;
 
-const toolName = Type.String({ pattern: "^[a-zA-Z0-9_.:-]{1,128}$" });
+export const toolName = Type.String({ pattern: "^[a-zA-Z0-9_.:-]{1,128}$" });
+
+const EFFORTS: readonly ReasoningEffort[] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+
+export const effort = Type.Union(
+  EFFORTS.map((effort) => Type.Literal(effort)),
+  { description: "How much the model thinks before it answers, as far as its chat template has a switch for it." },
+);
+
+/** A JSON Schema of a tool's arguments. */
+export const toolSchema = Type.Record(Type.String(), Type.Unknown(), { description: "A JSON Schema of an object." });
+
+export const templateOptions = Type.Record(Type.String(), Type.Unknown(), {
+  description: "Variables of the model's own chat template.",
+});
 
 const tool = strictObject(
   {
@@ -18,9 +32,7 @@ const tool = strictObject(
       {
         name: toolName,
         description: optional(Type.String()),
-        parameters: optional(
-          Type.Record(Type.String(), Type.Unknown(), { description: "A JSON Schema of an object." }),
-        ),
+        parameters: optional(toolSchema),
         strict: optional(
           Type.Boolean({ description: "Arguments that break the schema are never given: the answer fails instead." }),
         ),
@@ -39,8 +51,6 @@ const named = strictObject(
   ["allowed_tools", "custom"],
 );
 
-const EFFORTS: readonly ReasoningEffort[] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
-
 export const toolParameters = {
   tools: optional(
     Type.Array(tool, { maxItems: TOOLS_MAX, ...called("tools"), description: "What the model may call." }),
@@ -51,53 +61,71 @@ export const toolParameters = {
     }),
   ),
   parallel_tool_calls: optional(Type.Boolean({ description: "`false`: an answer has at most one call." })),
-  reasoning_effort: optional(
-    Type.Union(
-      EFFORTS.map((effort) => Type.Literal(effort)),
-      { description: "How much the model thinks before it answers, as far as its chat template has a switch for it." },
-    ),
-  ),
-  chat_template_kwargs: optional(
-    Type.Record(Type.String(), Type.Unknown(), { description: "Variables of the model's own chat template." }),
-  ),
+  reasoning_effort: optional(effort),
+  chat_template_kwargs: optional(templateOptions),
 };
 
-const toolBody = Type.Object(toolParameters);
+/** A thought ends after so many tokens, by the names that vLLM, llama.cpp and Qwen have for it. */
+const budget = optional(
+  Type.Integer({ minimum: 0, description: "The most tokens of a thought: then it ends, and the answer goes on." }),
+);
+const BUDGETS = ["thinking_token_budget", "thinking_budget_tokens", "thinking_budget"] as const;
+
+export const budgetParameters = {
+  thinking_token_budget: budget,
+  thinking_budget_tokens: budget,
+  thinking_budget: budget,
+};
+
+const toolBody = Type.Object({ ...toolParameters, ...budgetParameters });
 type ToolBody = Static<typeof toolBody>;
 
 export function chatWishesOf(body: ToolBody): ChatWishes {
   const tools = (body.tools ?? []).map(toolOf);
-  refuseTwice(tools);
+  const choice = body.tool_choice ?? "auto";
+  refuseTwice(tools, (index) => `tools[${index}].function.name`);
   return {
     tools,
-    tool_choice: choiceOf(body.tool_choice ?? "auto", tools),
+    tool_choice: choiceOf(typeof choice === "string" ? choice : choice.function, tools),
     parallel_tool_calls: body.parallel_tool_calls ?? true,
-    reasoning: { effort: body.reasoning_effort ?? null, tokens_max: null },
+    reasoning: { effort: body.reasoning_effort ?? null, tokens_max: budgetOf(body) },
     template_options: body.chat_template_kwargs ?? {},
   };
 }
 
+function budgetOf(body: ToolBody): number | null {
+  const [first, second] = BUDGETS.filter((name) => typeof body[name] === "number");
+  if (first === undefined) return null;
+  if (second === undefined || body[first] === body[second]) return body[first] ?? null;
+  const state = `"${first}" says ${body[first]}, found ${body[second]}`;
+  throw new Failure("invalid_request", `Cannot use "${second}": ${state}`, second);
+}
+
 /** Without parameters a tool takes none. */
-const NO_PARAMETERS = { type: "object", properties: {} };
+export const NO_PARAMETERS = { type: "object", properties: {} };
 
 function toolOf({ function: { name, description, parameters, strict } }: Static<typeof tool>): ToolDefinition {
   return { name, description: description ?? null, parameters: parameters ?? NO_PARAMETERS, strict: strict ?? false };
 }
 
-function refuseTwice(tools: readonly ToolDefinition[]): void {
+export function refuseTwice(tools: readonly ToolDefinition[], placeOf: (index: number) => string): void {
   const names = tools.map(({ name }) => name);
   const index = names.findIndex((name, index) => names.indexOf(name) < index);
   if (index < 0) return;
-  const parameter = `tools[${index}].function.name`;
+  const parameter = placeOf(index);
   throw new Failure("invalid_request", `Cannot use "${parameter}": two tools are named "${names[index]}"`, parameter);
 }
 
-function choiceOf(choice: NonNullable<ToolBody["tool_choice"]>, tools: readonly ToolDefinition[]): ToolChoice {
-  const kind = typeof choice === "string" ? choice : "named";
-  if (tools.length === 0 && (kind === "required" || kind === "named"))
+/** A way to choose, or the tool that is chosen. */
+export function choiceOf(
+  choice: Exclude<ToolChoice["kind"], "named"> | { readonly name: string },
+  tools: readonly ToolDefinition[],
+): ToolChoice {
+  if (tools.length === 0 && choice !== "none" && choice !== "auto") {
     throw wrongChoice("there are no tools to choose from");
+  }
   if (typeof choice === "string") return { kind: choice };
-  const { name } = choice.function;
+  const { name } = choice;
   if (!tools.some((tool) => tool.name === name)) throw wrongChoice(`no tool is named "${name}"`);
   return { kind: "named", name };
 }

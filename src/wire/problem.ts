@@ -62,13 +62,19 @@ interface ErrorObject {
 function errorObject(error: unknown, request_id: string): ErrorObject {
   const { type, code } = PROBLEMS[kindOf(error)];
   if (error instanceof Failure) {
-    const missing_model = error.kind === "not_found" && error.parameter === "model";
-    return { message: error.message, type, param: error.parameter, code: missing_model ? "model_not_found" : code };
+    const missing = error.kind === "not_found" ? MISSING[error.parameter ?? ""] : undefined;
+    return { message: error.message, type, param: error.parameter, code: missing ?? code };
   }
   if (error instanceof Refusal) return { message: error.message, type, param: null, code };
   const message = `Cannot answer: an error inside the server, which its log shows under ${request_id}`;
   return { message, type, param: null, code };
 }
+
+/** OpenAI's codes for what is not found, by the parameter that names it. */
+const MISSING: Readonly<Partial<Record<string, string>>> = {
+  model: "model_not_found",
+  previous_response_id: "previous_response_not_found",
+};
 
 function adviceOf(error: unknown): Record<string, string> {
   const headers: Record<string, string> = { ...PROBLEMS[kindOf(error)].advice };

@@ -8,6 +8,7 @@ import { optional, strictObject } from "./schema.ts";
 
 const name = Type.String({ minLength: 1, maxLength: 200, description: "As a caller asks for it." });
 const model = Type.String({ minLength: 1, description: "A model of this machine." });
+const adapter = Type.String({ minLength: 1, description: "A LoRA adapter by its name." });
 const systemPrompt = Type.String({ minLength: 1, description: "Of a chat that brings none." });
 const temperature = Type.Number({ minimum: 0, maximum: 2 });
 const topP = Type.Number({ exclusiveMinimum: 0, maximum: 1 });
@@ -28,6 +29,7 @@ export const profileRequestSchema = strictObject(
   {
     name,
     model,
+    adapter: optional(adapter),
     system_prompt: optional(systemPrompt),
     temperature: optional(temperature),
     top_p: optional(topP),
@@ -47,6 +49,7 @@ export const profileSchema = Type.Object({
   id: Type.Integer(),
   name,
   model,
+  adapter: Type.Union([adapter, Type.Null()]),
   system_prompt: Type.Union([systemPrompt, Type.Null()]),
   temperature: Type.Union([temperature, Type.Null()]),
   top_p: Type.Union([topP, Type.Null()]),
@@ -63,6 +66,7 @@ export function readProfile(body: Static<typeof profileRequestSchema>): ProfileW
   return {
     name: body.name,
     model: body.model,
+    adapter: body.adapter ?? null,
     system_prompt: body.system_prompt ?? null,
     temperature: body.temperature ?? null,
     top_p: body.top_p ?? null,

@@ -93,7 +93,7 @@ export const ruleRequestSchema = Type.Object(
     fallbacks: Type.Optional(Type.Array(text, { maxItems: 16, description: "As `provider:model` or `local:model`." })),
     priority: Type.Optional(Type.Integer({ description: "Higher goes first; 0 unless given." })),
     enabled: Type.Optional(Type.Boolean()),
-    profile: Type.Optional(Type.Null({ description: "A profile is named as `target_model` of the target `local`." })),
+    profile: nullable(Type.String({ minLength: 1, description: "A profile by its name: what a request leaves open." })),
     privacy: nullable(Type.Literal("local-only")),
     when: nullable(
       Type.Object(
@@ -120,6 +120,7 @@ export function readRule(body: RuleRequest): RuleWords {
     fallbacks: (body.fallbacks ?? []).map(readTarget),
     priority: body.priority ?? 0,
     enabled: body.enabled ?? true,
+    profile: body.profile ?? null,
     privacy: body.privacy ?? null,
     when: {
       cold: body.when?.cold ?? null,
@@ -146,6 +147,7 @@ export const ruleSchema = Type.Object({
   fallbacks: Type.Array(Type.String()),
   priority: Type.Integer(),
   enabled: Type.Boolean(),
+  profile: Type.Union([Type.String(), Type.Null()]),
   privacy: Type.Union([Type.String(), Type.Null()]),
   when: Type.Object({}),
 });
@@ -175,6 +177,7 @@ export const explainRequestSchema = Type.Object(
 export const explainSchema = Type.Object({
   model: Type.String(),
   rule_id: Type.Union([Type.Integer(), Type.Null()]),
+  profile: Type.Union([Type.String(), Type.Null()], { description: "That the rule applies." }),
   local_only: Type.Union([Type.String(), Type.Null()]),
   stops: Type.Array(
     Type.Object({
@@ -193,11 +196,12 @@ export const explainSchema = Type.Object({
   ttft_ms_predicted: Type.Union([Type.Number(), Type.Null()]),
 });
 
-export function explainBody(model: string, { stops, rule_id, local_only, local }: Explanation) {
+export function explainBody(model: string, { stops, rule_id, profile, local_only, local }: Explanation) {
   const would_load = local !== null && !local.resident ? stops[0].model : null;
   return {
     model,
     rule_id,
+    profile,
     local_only,
     stops,
     would_load,

@@ -60,7 +60,7 @@ function innermost(error: ValueError): ValueError {
   const fitting = members.flatMap((member, index) => (takes(member, type) ? [{ member, index }] : []));
   const tag = tagOf(fitting.map(({ member }) => member));
   const found: unknown = tag === null ? undefined : Reflect.get(Object(error.value), tag);
-  const [meant, another] = tag === null ? fitting : fitting.filter(({ member }) => tagValue(member, tag) === found);
+  const [meant, another] = tag === null ? fitting : fitting.filter(({ member }) => isTagged(member, tag, found));
   if (tag !== null && meant === undefined)
     return wrongTag(
       error,
@@ -77,6 +77,11 @@ function tagOf(members: readonly TSchema[]): string | null {
   if (first === undefined || second === undefined) return null;
   const names = Object.keys(first["properties"] ?? {});
   return names.find((name) => members.every((member) => tagValue(member, name) !== undefined)) ?? null;
+}
+
+/** A member whose tag may be left out is meant where there is none. */
+function isTagged(member: TSchema, tag: string, found: unknown): boolean {
+  return tagValue(member, tag) === found || (found === undefined && !member["required"]?.includes(tag));
 }
 
 function tagValue(member: TSchema, name: string): unknown {

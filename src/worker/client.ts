@@ -13,7 +13,7 @@ import type { KvBits } from "../core/settings.ts";
 import { type EngineDevice, type Life, loaded, type Order, pending, post, receive } from "./life.ts";
 import type { EngineParts, EnginePort, PromptOfModel, RowProgress, RowStart } from "./messages.ts";
 
-/** A row, and what its model's tokens spell when it has a grammar. */
+/** A row, and what its model's tokens spell when its text matters. */
 export interface RowRequest extends Omit<RowStart, "id"> {
   readonly tokens: TokenBytes | null;
 }
@@ -176,7 +176,7 @@ export class EngineClient {
     life.rows.set(id, inbox);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
-      if (start.grammar !== null && tokens !== null && !life.spelled.has(start.model)) {
+      if (tokens !== null && !life.spelled.has(start.model)) {
         life.spelled.add(start.model);
         const bytes_base64 = Buffer.from(tokens.bytes).toString("base64");
         post(life, { kind: "tokens", model: start.model, bytes_base64, offsets: [...tokens.offsets] });

@@ -7,6 +7,7 @@ import { assert } from "../core/assert.ts";
 import type { LoadedModel } from "../core/backend.ts";
 import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
 import { floatsToBase64 } from "../core/floats.ts";
+import type { RowStep } from "../core/generation.ts";
 import type { ReadingPurpose } from "../core/purpose.ts";
 import type { EngineSettings } from "../core/settings.ts";
 import { BlockFiles } from "../engine/block-files.ts";
@@ -305,9 +306,13 @@ function report(outcomes: readonly RowOutcome[]): void {
   const rows: RowProgress[] = [];
   for (const outcome of outcomes) {
     if (outcome.kind === "failed") send({ kind: "row_failed", id: outcome.id, failure: outcome.failure });
-    else if (outcome.token_ids.length > 0 || outcome.finish !== null) rows.push(outcome);
+    else if (tells(outcome)) rows.push(outcome);
   }
   send({ kind: "step", rows });
+}
+
+function tells({ token_ids, finish, prompt_logprobs = [] }: RowStep): boolean {
+  return token_ids.length > 0 || finish !== null || prompt_logprobs.length > 0;
 }
 
 function describe(name: string, resident: Resident): LoadedModel {

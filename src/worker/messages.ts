@@ -5,7 +5,7 @@ import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { RowStep, Sampling } from "../core/generation.ts";
-import type { CompiledGrammar } from "../core/grammar.ts";
+import type { CompiledGrammar, ThoughtBound } from "../core/grammar.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import type { Urgency } from "../core/priority.ts";
 import type { EngineSettings, KvBits } from "../core/settings.ts";
@@ -20,6 +20,8 @@ export interface RowStart {
   readonly sampling: Sampling;
   /** How many of the likeliest tokens are told with each drawn one; null: nothing is told. */
   readonly logprobs: number | null;
+  /** Also how likely each token of the prompt was is told. */
+  readonly prompt_logprobs: boolean;
   readonly tokens_max: number;
   /** No stop token is drawn before so many others. */
   readonly tokens_min: number;
@@ -27,6 +29,8 @@ export interface RowStart {
   readonly stop_token_ids: readonly number[];
   /** What the answer's text must follow, and ends with; null: anything. */
   readonly grammar: CompiledGrammar | null;
+  /** null: a thought has as many tokens as the model likes. */
+  readonly thought: ThoughtBound | null;
   readonly urgency: Urgency;
 }
 
@@ -77,7 +81,7 @@ export type ToEngine =
   | { readonly kind: "unload"; readonly model: string }
   /** For all of MLX, from now on. */
   | { readonly kind: "limit_memory"; readonly bytes: number }
-  /** What a model's tokens spell: sent once, before its first row with a grammar. */
+  /** What a model's tokens spell: sent once, before its first row that is held to a text. */
   | {
       readonly kind: "tokens";
       readonly model: string;

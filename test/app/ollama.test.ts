@@ -88,5 +88,31 @@ test("the model is listed and shown", async () => {
   const { models } = await client.list();
   expect(models[0]).toMatchObject({ name: MODEL, details: { format: "gguf" } });
   expect(models[0]?.size).toBeGreaterThan(90e6);
-  expect((await client.show({ model: MODEL })).capabilities).toContain("completion");
+  expect(models[0]?.details).toMatchObject({ family: "llama", parameter_size: "134.5M", quantization_level: "Q4_1" });
+  const { capabilities, template, model_info } = await client.show({ model: MODEL });
+  expect(capabilities).toEqual(["completion", "tools"]);
+  expect(template).toContain("<|im_start|>");
+  expect(model_info).toMatchObject({ "llama.block_count": 30, "llama.embedding_length": 576 });
 });
+
+test("a copy is another name, which answers until it is deleted", async () => {
+  await client.copy({ source: MODEL, destination: "other" });
+  expect((await client.list()).models.map(({ name }) => name)).toEqual([MODEL, "other"]);
+  const asked = { messages: MESSAGES, options: { num_predict: 4, temperature: 0 } };
+  const answers = [
+    await client.chat({ model: MODEL, ...asked }),
+    await client.chat({ model: "other:latest", ...asked }),
+  ];
+  expect(answers[0]?.message).toEqual(answers[1]?.message as never);
+  await client.delete({ model: "other" });
+  expect((await client.list()).models.map(({ name }) => name)).toEqual([MODEL]);
+  const refusals = [
+    client.delete({ model: MODEL }),
+    client.copy({ source: "none", destination: "x" }),
+    client.copy({ source: MODEL, destination: MODEL }),
+  ].map((refused: Promise<unknown>) => refused.then(() => "", String));
+  const [kept, missing, taken] = await Promise.all(refusals);
+  expect(kept).toContain("this server removes no files of models");
+  expect(missing).toContain("model not found");
+  expect(taken).toContain(`a model has the name "${MODEL}"`);
+}, 60_000);

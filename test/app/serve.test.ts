@@ -118,11 +118,42 @@ test("an adapter that came while the server runs is asked for by its name, and u
   expect(ledger.entries).toContainEqual(expect.objectContaining(own));
   expect(await say(MODEL, "odd")).toBe(odd ?? "");
   expect(await say(MODEL)).toBe(plain ?? "");
+  const profile = async (adapter: string) => {
+    const body = JSON.stringify({ name: adapter, model: MODEL, adapter });
+    const headers = { "content-type": "application/json" };
+    return (await fetch(new URL("/api/profiles", client.baseURL), { method: "POST", headers, body })).status;
+  };
+  expect([await profile("odd"), await profile("even")]).toEqual([200, 400]);
+  expect(await say("odd")).toBe(odd ?? "");
   await expect(say(`${MODEL}:odd`, "even")).rejects.toThrow(
     `400 Cannot use "adapter": "model" names "odd", found "even"`,
   );
   rmSync(join(ADAPTERS, "odd"), { recursive: true });
   await expect(say(MODEL, "odd")).rejects.toThrow(unknown);
+}, 60_000);
+
+test("an echoed prompt tells how likely its tokens were, as those that the model draws itself, cached or not", async () => {
+  const asked = { model: MODEL, prompt: "The capital of France is", temperature: 0, logprobs: 2 };
+  const drawn = await client.completions.create({ ...asked, max_tokens: 40 });
+  const own = drawn.choices[0];
+  const prompt = asked.prompt + (own?.text ?? "");
+  for (let round = 0; round < 2; round++) {
+    const whole = await client.completions.create({ ...asked, prompt, echo: true, max_tokens: 3 });
+    const [choice] = whole.choices;
+    const told = choice?.logprobs;
+    expect(choice?.text).toStartWith(prompt);
+    expect(told?.token_logprobs?.[0]).toBeNull();
+    const count = own?.logprobs?.tokens?.length ?? 0;
+    const echoed = whole.usage?.prompt_tokens ?? 0;
+    expect(told?.tokens?.slice(echoed - count, echoed)).toEqual(own?.logprobs?.tokens ?? []);
+    for (const [place, logprob] of (own?.logprobs?.token_logprobs ?? []).entries()) {
+      expect(told?.token_logprobs?.[echoed - count + place]).toBeCloseTo(logprob, 2);
+    }
+    const offsets = told?.text_offset ?? [];
+    for (const [place, token] of (told?.tokens ?? []).entries()) {
+      expect((choice?.text ?? "").slice(offsets[place], (offsets[place] ?? 0) + token.length)).toBe(token);
+    }
+  }
 }, 60_000);
 
 test("text from a stop string on is never sent", async () => {

@@ -203,6 +203,25 @@ const FREE_PORT = freePort();
 const ALLOWED = { private_hosts: ["127.0.0.1"] };
 const multiplies_bytes = IS_LINUX && /\bavx512_vnni\b/.test(readFileSync("/proc/cpuinfo", "utf8"));
 
+/** Whether an answer with so much beside it can be asked for again. */
+async function keepsResponse(bytes: number): Promise<boolean> {
+  const parameters = { type: "object", description: "x".repeat(bytes), properties: {} };
+  const more = { tools: [{ type: "function", name: "odd", parameters, strict: false }], tool_choice: "none" };
+  const asked = { model: BIG, input: "Hello", max_output_tokens: 16, ...more };
+  const { id } = (await server.ask("POST", "/v1/responses", asked)).body;
+  return (await server.ask("GET", `/v1/responses/${id}`)).status === 200;
+}
+
+async function leavesBillingOut(): Promise<boolean> {
+  const content = "x-anthropic-billing-header: cc_version=2.1.100.7b4; cc_entrypoint=cli; cch=0f00d;\n\nBe brief.";
+  const messages = [
+    { role: "system", content },
+    { role: "user", content: "Hello" },
+  ];
+  const { usage } = (await chat(BIG, { messages, max_tokens: 1 })).body;
+  return usage.prompt_tokens < 30;
+}
+
 const EFFECTS: { readonly [Name in SettingName]: Effect<Settings[Name]> } = {
   host: { to: "localhost", see: async () => new URL(server.url).hostname, before: "127.0.0.1", after: "localhost" },
   port: { to: FREE_PORT, see: async () => Number(new URL(server.url).port) === FREE_PORT, before: false, after: true },
@@ -367,6 +386,10 @@ const EFFECTS: { readonly [Name in SettingName]: Effect<Settings[Name]> } = {
     before: 404,
     after: 200,
   },
+  volatile_lines: { to: "keep", see: leavesBillingOut, before: true, after: false },
+  responses_days: { to: 0, see: async () => await keepsResponse(0), before: true, after: false },
+  responses_bytes_max: { to: 2 ** 20, see: async () => await keepsResponse(2 ** 20), before: true, after: false },
+  local_only_models: { to: ["*"], given: ALLOWED, see: cloudStatus, before: 200, after: 403 },
   private_hosts: { to: ["127.0.0.1"], see: cloudStatus, before: 403, after: 200 },
   credentials_secret: {
     to: "keychain",

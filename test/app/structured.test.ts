@@ -1,7 +1,7 @@
 /** Answers that have a form, from the default model through the front door, drawn at temperature 1. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
@@ -10,6 +10,8 @@ import { ROOT } from "../root.ts";
 
 const MODEL = "SmolLM2-135M-Instruct";
 const ANSWERS = 20;
+/** `scripts/schemas.ts` asks for many answers of each of them. */
+const SAMPLE = join(ROOT, "../shared/data/json-schema/sample.jsonl");
 
 let server: ReturnType<typeof Bun.spawn>;
 let client: OpenAI;
@@ -116,6 +118,27 @@ describe("an answer with a schema", () => {
       }
       expect(ended.length).toBeGreaterThan(0);
       expect(all.every(({ finish_reason }) => finish_reason === "stop" || finish_reason === "length")).toBe(true);
+    },
+    120_000,
+  );
+
+  test.skipIf(!existsSync(SAMPLE))(
+    "of a published sample satisfies it, or the schema is refused",
+    async () => {
+      for (const [place, line] of readFileSync(SAMPLE, "utf8").split("\n").slice(0, 6).entries()) {
+        const { schema } = JSON.parse(line);
+        const all = await answers(format(schema), place, 2, 300).catch((error: unknown) => {
+          expect(error).toBeInstanceOf(BadRequestError);
+          return [];
+        });
+        const validate = new Ajv2020({ strict: false, validateFormats: false, logger: false }).compile({
+          ...schema,
+          $schema: undefined,
+        });
+        for (const { message, finish_reason } of all) {
+          if (finish_reason === "stop") expect(validate(JSON.parse(message.content ?? ""))).toBe(true);
+        }
+      }
     },
     120_000,
   );

@@ -38,7 +38,7 @@ const CLIENTS: readonly { readonly script: string; readonly loops: number; reado
     { script: "with_litellm.py", loops: 3, more: {} },
     { script: "with_langchain.py", loops: 3, more: {} },
     { script: "with_pydantic_ai.py", loops: 2, more: { formed: expect.any(String) } },
-    { script: "with_agents.py", loops: 1, more: {} },
+    { script: "with_agents.py", loops: 2, more: {} },
   ];
 
 let scripted: ScriptedModel;

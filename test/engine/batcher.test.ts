@@ -15,6 +15,7 @@ const limits = (tokens_max: number, priority: Priority = PRIORITY.normal) => ({
   stop_token_ids: new Set([STOP]),
   urgency: { priority, waited_ms: 0 },
   root: "",
+  scores_prompt: false,
   drafts: false,
 });
 

@@ -11,5 +11,7 @@ export const GREEDY_ROW = {
   tokens_min: 0,
   stop_token_ids: [],
   grammar: null,
+  thought: null,
+  prompt_logprobs: false,
   urgency: AT_ONCE,
 };

@@ -115,8 +115,8 @@ for (const [name, build] of [
   ["a tiny model with keys and values in 4 bits", async () => tinyCase("wide-heads", { kv_bits: 4, repeats: true })],
   ["a tiny model of windows", async () => tinyCase("family-mistral", { kv_bits: 32, repeats: false })],
   ["a tiny model of windows and more", async () => tinyCase("family-gemma3_text", { kv_bits: 8, repeats: true })],
-  ["a tiny model with short convolutions", async () => tinyCase("family-lfm2", { kv_bits: 8, repeats: false })],
-  ["a tiny model with delta nets", async () => tinyCase("family-qwen3_next-4bit", { kv_bits: 32, repeats: false })],
+  ["a tiny model with short convolutions", async () => tinyCase("family-lfm2", { kv_bits: 32, repeats: false })],
+  ["a tiny model with delta nets", async () => tinyCase("family-qwen3_next-4bit", { kv_bits: 8, repeats: false })],
   ["the default model", defaultCase],
 ] as const) {
   describe(name, () => {

@@ -25,6 +25,7 @@ const limits = (tokens_max: number) => ({
   urgency: { priority: PRIORITY.normal, waited_ms: 0 },
   root: "",
   drafts: true,
+  scores_prompt: false,
 });
 
 function batcher(settings: Partial<BatcherSettings> = {}): Batcher {

@@ -106,7 +106,14 @@ class Load {
     const id = ++this.seen.joined;
     const priority = PRIORITIES[integer(this.#random, 0, 2)] ?? PRIORITY.normal;
     const urgency = { priority, waited_ms: integer(this.#random, 0, 5_000) };
-    const limits = { tokens_max, stop_token_ids: new Set([STOP]), urgency, root: "", drafts: this.#random() < 0.7 };
+    const limits = {
+      tokens_max,
+      stop_token_ids: new Set([STOP]),
+      urgency,
+      root: "",
+      scores_prompt: false,
+      drafts: this.#random() < 0.7,
+    };
     this.#batcher.join(id, prompt_ids, limits, this.#now_ms);
     this.#clients.set(id, { prompt_ids, tokens_max, joined_ms: this.#now_ms, answer_ids: [] });
   }

@@ -81,7 +81,8 @@ test("a text goes on where its window is kept, and is read again where it is not
   /** Where the prompt is read from, and how many slots are in use then. */
   const read = (id: number, prompt_ids: readonly number[]) => {
     const urgency = { priority: PRIORITY.normal, waited_ms: 0 };
-    rows.join(id, prompt_ids, { tokens_max: 1, stop_token_ids: new Set(), urgency, root: "", drafts: false }, 0);
+    const plain = { stop_token_ids: new Set<number>(), urgency, root: "", drafts: false, scores_prompt: false };
+    rows.join(id, prompt_ids, { tokens_max: 1, ...plain }, 0);
     const starts: number[] = [];
     for (let ended = false; !ended; ) {
       for (const part of rows.next().parts) {

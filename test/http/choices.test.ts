@@ -155,7 +155,7 @@ describe("best_of", () => {
       yield { kind: "text", choice, text: `answer ${choice}`, tokens };
       yield { kind: "finish", choice, reason: "stop", stop_text: null };
     }
-    yield { kind: "end", usage: { prompt_tokens: 5, cached_tokens: 0, completion_tokens: 3 } };
+    yield { kind: "end", usage: { prompt_tokens: 5, cached_tokens: 0, completion_tokens: 3, reasoning_tokens: null } };
   };
 
   test("gives the likeliest of more answers, the best first, and counts all", async () => {

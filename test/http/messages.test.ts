@@ -10,15 +10,28 @@ const PATH = "/v1/messages";
 const HI = { model: "tiny", max_tokens: 64, messages: [{ role: "user", content: "hi" }] };
 const user = (...content: object[]) => ({ messages: [{ role: "user", content }] });
 
+const SCHEMA = { type: "json_schema", schema: { type: "object" } };
+
 describe("refused by name", () => {
   const cases: [object, string][] = [
     [{ max_tokens: undefined }, 'Cannot use the request: "max_tokens" is missing, expected an integer of at least 1'],
     [{ temperature: 1.5 }, 'Cannot use "temperature": expected a number from 0 to 1, found 1.5'],
     [{ seed: 1 }, 'Cannot use "seed": there is no such parameter'],
+    [{ container: "c" }, 'Cannot use "container": it is not supported yet'],
+    [{ context_management: {} }, 'Cannot use "context_management": it is not supported yet'],
+    [{ speed: "fast" }, 'Cannot use "speed": "fast" is not supported yet, expected "standard"'],
+    [
+      { output_format: SCHEMA, output_config: { format: SCHEMA } },
+      'Cannot use "output_format": "output_config" says the form of the answer already',
+    ],
     [{ mcp_servers: [] }, 'Cannot use "mcp_servers": it is not supported yet'],
     [
-      user({ type: "image", source: {} }),
-      'Cannot use "messages[0].content[0].type": "image" is not supported yet, expected "text" or "tool_result"',
+      user({ type: "document", source: {} }),
+      'Cannot use "messages[0].content[0].type": "document" is not supported yet, expected "text", "image" or "tool_result"',
+    ],
+    [
+      user({ type: "image", source: { type: "file", file_id: "f" } }),
+      'Cannot use "messages[0].content[0].source.type": "file" is not supported yet, expected "base64" or "url"',
     ],
     [
       user({ type: "tool_result", tool_use_id: "a", content: [{ type: "image", source: {} }] }),

@@ -138,14 +138,14 @@ describe("a request", () => {
   });
 
   test("with what is not supported is refused by its name, and taken where that is empty", async () => {
-    const wishes = { suffix: "x", template: "x", context: [1], images: ["aGk="] };
+    const wishes = { template: "x", context: [1] };
     for (const [name, value] of Object.entries(wishes)) {
       expect(await refusal("/api/generate", { ...PROMPT, [name]: value })).toStartWith(`400 Cannot use "${name}": `);
     }
     const empty = { suffix: "", template: "", system: "", context: [], images: [], format: "", options: null };
     await asked("/api/generate", { ...PROMPT, ...empty, _debug_render_only: false });
-    const seen = { ...CHAT, messages: [{ role: "user", content: "hi", images: ["aGk="] }] };
-    expect(await refusal("/api/chat", seen)).toBe('400 Cannot use "messages[0].images": images are not supported yet');
+    const shown = { ...CHAT, messages: [{ role: "system", content: "hi", images: ["aGk="] }] };
+    expect(await refusal("/api/chat", shown)).toBe('400 Cannot use "messages[0].images": only a user has images');
     expect(await refusal("/api/chat", { ...CHAT, truncate: true })).toContain('"truncate": expected false');
   });
 

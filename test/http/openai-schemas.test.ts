@@ -38,6 +38,29 @@ describe.skipIf(!existsSync(FILE))("OpenAI's own schema of", () => {
     }
   }
 
+  test.each([
+    ["CreateChatCompletionRequest", "/v1/chat/completions", HI, ["seed", "prediction"]],
+    ["CreateCompletionRequest", "/v1/completions", SAY, ["suffix", "best_of"]],
+  ])("%s has no parameter that is unknown here", async (name, path, body, some) => {
+    const names = parametersOf(name);
+    expect(names).toEqual(expect.arrayContaining(some));
+    for (const parameter of names) {
+      const refused = await server().post(path, { ...body, [parameter]: { odd: 1 } });
+      expect(`${parameter} ${refused.status}`).toBe(`${parameter} 400`);
+      const { detail } = (await refused.json()) as { detail: string };
+      expect(detail).not.toBe(`Cannot use "${parameter}": there is no such parameter`);
+    }
+  });
+
+  function parametersOf(name: string): readonly string[] {
+    const { schemas } = JSON.parse(readFileSync(FILE, "utf8")).components;
+    const own = schemas[name];
+    const inherited = (own.allOf ?? []).flatMap((part: { $ref?: string; properties?: object }) =>
+      part.$ref === undefined ? Object.keys(part.properties ?? {}) : parametersOf(part.$ref.split("/").at(-1) ?? ""),
+    );
+    return [...inherited, ...Object.keys(own.properties ?? {})];
+  }
+
   test("a chat completion", async () => {
     const body = await (await server().post("/v1/chat/completions", HI)).json();
     expectValid("CreateChatCompletionResponse", body, ["choices", "created", "id", "model", "object"]);

@@ -38,7 +38,7 @@ function missing(param: string, expected: string): Refused {
 }
 
 const ROLES = '"system", "developer", "user", "assistant" or "tool"';
-const CONTENT = "a text or an array of text parts that is not empty";
+const CONTENT = "a text or an array of parts that is not empty";
 const CALL = { id: "call_1", type: "function", function: { name: "f", arguments: "{}" } };
 const TOOL = { type: "function", function: { name: "f" } };
 const user = (content: unknown) => ({ messages: [{ role: "user", content }] });
@@ -69,7 +69,6 @@ const SHARED: [object, Refused][] = [
     { stream: true, stream_options: { include_usage: null } },
     wrong("stream_options.include_usage", "expected true or false, found null"),
   ],
-  [{ stream: true, stream_options: { include_obfuscation: false } }, notYet("stream_options.include_obfuscation")],
   [{ stream: true, stream_options: { more: 1 } }, wrong("stream_options.more", "there is no such parameter")],
   [{ warmth: 1.1 }, wrong("warmth", "there is no such parameter")],
   [{ typical_p: 1.1 }, wrong("typical_p", "expected a number from 0 to 1, found 1.1")],
@@ -151,22 +150,25 @@ describe("a chat is refused for", () => {
     [{ metadata: { a: 1 } }, wrong("metadata.a", "expected a text, found 1")],
     [{ messages: [{ role: "user", content: "x", mood: 1 }] }, wrong("messages[0].mood", "there is no such parameter")],
     [user(null), wrong("messages[0].content", `expected ${CONTENT}, found null`)],
-    [
-      user([]),
-      wrong("messages[0].content", "expected an array of text parts that is not empty, found an array of 0 items"),
-    ],
+    [user([]), wrong("messages[0].content", "expected an array of parts that is not empty, found an array of 0 items")],
     [
       user([{ type: "image_url", image_url: { url: "data:," } }]),
-      notYet("messages[0].content[0].type", '"image_url" is not supported yet, expected "text"'),
+      wrong(
+        "messages[0].content[0].image_url.url",
+        'expected an address or a data URL of an image in base64, found "data:,"',
+      ),
     ],
     [
       user([
         { type: "text", text: "x" },
         { type: "input_audio", input_audio: {} },
       ]),
-      notYet("messages[0].content[1].type", '"input_audio" is not supported yet, expected "text"'),
+      notYet("messages[0].content[1].type", '"input_audio" is not supported yet, expected "text" or "image_url"'),
     ],
-    [user([{ type: "poem", text: "x" }]), wrong("messages[0].content[0].type", 'expected "text", found "poem"')],
+    [
+      user([{ type: "poem", text: "x" }]),
+      wrong("messages[0].content[0].type", 'expected "text" or "image_url", found "poem"'),
+    ],
     [user([{ type: "text" }]), missing("messages[0].content[0].text", "a text")],
     [user([{ type: "text", text: "x", tone: 1 }]), wrong("messages[0].content[0].tone", "there is no such parameter")],
   ];
@@ -201,7 +203,10 @@ describe("a completion is refused for", () => {
     [{ best_of: 21 }, wrong("best_of", "expected an integer from 1 to 20, found 21")],
     [{ best_of: 2, stream: true }, wrong("best_of", "which answers are the best shows at their end: it has no stream")],
     [{ echo: "yes" }, wrong("echo", 'expected true or false, found "yes"')],
-    [{ echo: true, logprobs: 0 }, notYet("echo", 'with "logprobs" it is not supported yet')],
+    [
+      { echo: true, logprobs: 0, best_of: 2 },
+      wrong("best_of", 'with "echo" and "logprobs" the prompt would count too'),
+    ],
     [{ logprobs: true }, wrong("logprobs", "expected an integer from 0 to 20, found true")],
     [{ logprobs: 21 }, wrong("logprobs", "expected an integer from 0 to 20, found 21")],
     [{ messages: [] }, wrong("messages", "there is no such parameter")],
@@ -214,14 +219,34 @@ describe("a completion is refused for", () => {
 });
 
 test("each of OpenAI's other parameters is refused by name", async () => {
-  for (const name of "audio function_call functions modalities prediction verbosity web_search_options".split(" ")) {
+  for (const name of "audio function_call functions moderation prediction web_search_options".split(" ")) {
     for (const value of [null, 1, false]) {
       expect(await refusal(CHAT, { ...HI, [name]: value })).toEqual(notYet(name));
     }
   }
-  for (const name of ["suffix", "user"]) {
-    expect(await refusal(COMPLETIONS, { ...SAY, [name]: 1 })).toEqual(notYet(name));
-  }
+  expect(await refusal(CHAT, { ...HI, modalities: ["audio"] })).toEqual(
+    notYet("modalities[0]", '"audio" is not supported yet, expected "text"'),
+  );
+  expect(await refusal(CHAT, { ...HI, verbosity: "low" })).toEqual(
+    notYet("verbosity", '"low" is not supported yet, expected "medium"'),
+  );
+  const obfuscated = { stream: true, stream_options: { include_obfuscation: true } };
+  expect(await refusal(CHAT, { ...HI, ...obfuscated })).toEqual(
+    wrong("stream_options.include_obfuscation", "expected false, found true"),
+  );
+  expect(await refusal(COMPLETIONS, { prompt: [1], model: "tiny", suffix: "x" })).toEqual(
+    wrong("suffix", "prompts of token ids are taken as they are"),
+  );
+  expect(await refusal(COMPLETIONS, { ...SAY, suffix: "x", echo: true })).toEqual(
+    wrong("suffix", 'with "echo" it has no place'),
+  );
+});
+
+test("what asks for nothing but the plain answer is taken", async () => {
+  const { post } = serverOf(new ScriptedBackend());
+  const plain = { stream: true, stream_options: { include_obfuscation: false }, user: "ada" };
+  expect((await post(CHAT, { ...HI, ...plain, modalities: ["text"], verbosity: "medium" })).status).toBe(200);
+  expect((await post(COMPLETIONS, { ...SAY, ...plain })).status).toBe(200);
 });
 
 describe("a body is refused that", () => {

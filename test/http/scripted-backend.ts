@@ -9,6 +9,7 @@ import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/
 import { Failure } from "../../src/core/failure.ts";
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
 import { NO_DEFAULTS, type Outlook, type RoutingDesk } from "../../src/core/routing.ts";
+import type { ServerParts } from "../../src/http/parts.ts";
 import { createServer } from "../../src/http/server.ts";
 import { LocalWatch } from "../../src/route/local-watch.ts";
 import { AddressGuard } from "../../src/route/remote/address.ts";
@@ -16,7 +17,7 @@ import { TUNING } from "../../src/route/remote/upstream.ts";
 import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
 import { ScriptedHub } from "./scripted-hub.ts";
-import { ScriptedOwner, ScriptedProfiles } from "./scripted-owner.ts";
+import { NO_TOKENS, ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
@@ -27,8 +28,13 @@ export const CARD: ModelCard = {
   parameters: 100,
   quantization: [{ form: "f32", parameters: 100 }],
   context_length: 512,
+  layers: 2,
+  hidden_size: 16,
   cache: { kind: "full", window: null, bits: 32, bytes_per_token: 64, bytes_per_text: 0 },
   bytes_weights: 400,
+  chat_template: "{{ messages }}",
+  thinks: false,
+  sampling: { temperature: 0.2, top_k: null, top_p: 0.9, min_p: null },
   chat_template_options: ["tools"],
   not_supported: [],
   notes: [],
@@ -47,7 +53,7 @@ export const EXPLANATION = {
     cached: { token_id: 8, text_before: "what is", text_after: " that" },
   },
 };
-export const USAGE = { prompt_tokens: 5, cached_tokens: 3, completion_tokens: 2 };
+export const USAGE = { prompt_tokens: 5, cached_tokens: 3, completion_tokens: 2, reasoning_tokens: null };
 /** The same in an answer. */
 export const USAGE_BODY = {
   prompt_tokens: 5,
@@ -179,6 +185,7 @@ const NO_AUDIT: AuditLog = {
     prompt_tokens: 0,
     completion_tokens: 0,
     left_machine: 0,
+    costs: {},
     by_status: [],
     by_backend: [],
   }),
@@ -194,6 +201,7 @@ const NO_DESK: RoutingDesk = {
     save: async () => undefined,
     remove: () => false,
   },
+  prices: { prices: () => [], replace: () => undefined },
   rules: { rules: () => [], add: (words) => ({ id: 1, ...words }), change: () => undefined, remove: () => undefined },
   checkPattern: () => () => false,
   explain: () => {
@@ -220,6 +228,7 @@ function localGateway(backend: Backend): Router {
   return new Router({
     local: backend,
     hasModel: () => true,
+    meaning: (model) => ({ model, profile: null }),
     outlook,
     watch: new LocalWatch(() => performance.now()),
     providers: {
@@ -229,7 +238,14 @@ function localGateway(backend: Backend): Router {
       key: async () => null,
     },
     rules: () => [],
-    settings: () => ({ enable_cloud_routing: true, default_provider: null, private_hosts: [], default_model: null }),
+    prices: () => [],
+    settings: () => ({
+      enable_cloud_routing: true,
+      default_provider: null,
+      private_hosts: [],
+      default_model: null,
+      local_only_models: [],
+    }),
     guard: new AddressGuard(
       async () => [],
       () => performance.now(),
@@ -240,7 +256,12 @@ function localGateway(backend: Backend): Router {
 }
 
 /** `unread_ms_max`, `silence_ms`: long enough never to matter, unless it is the matter. */
-export function serverOf(backend: Backend, unread_ms_max = 60_000, silence_ms = 60_000) {
+export function serverOf(
+  backend: Backend,
+  unread_ms_max = 60_000,
+  silence_ms = 60_000,
+  more: Partial<Pick<ServerParts, "responses" | "tokens">> = {},
+) {
   const bugs: { error: unknown; request_id: string }[] = [];
   const owner = new ScriptedOwner();
   const hub = new ScriptedHub();
@@ -256,12 +277,15 @@ export function serverOf(backend: Backend, unread_ms_max = 60_000, silence_ms = 
     owner,
     profiles: new ScriptedProfiles(),
     hub,
+    responses: new ScriptedShelf(),
+    tokens: NO_TOKENS,
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
     now: () => NOW_MS,
     unread_ms_max,
     silence_ms: () => silence_ms,
     reportBug: (error, request_id) => bugs.push({ error, request_id }),
+    ...more,
   });
   const ask = async (path: string, init?: RequestInit) =>
     await app.handle(new Request(`http://localhost${path}`, init));

@@ -3,6 +3,11 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NO_WISHES } from "../../src/core/generation.ts";
+import type { ResponseShelf } from "../../src/core/responses.ts";
+import type { PromptSettings } from "../../src/core/settings.ts";
+import { ModelGrammars } from "../../src/engine/row-grammar.ts";
+import { Sampler, SamplerMemory } from "../../src/engine/sampler.ts";
+import { ThoughtBudget } from "../../src/engine/thought-budget.ts";
 import { LocalBackend } from "../../src/route/local.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import type { AskedRow, Rows } from "../../src/schedule/scheduler.ts";
@@ -13,6 +18,7 @@ import { serverOf } from "./scripted-backend.ts";
 
 const LOADED = { model: "tiny", path: "", context_length: 8192, vocabulary_size: 400, bytes_resident: 0 };
 const END = "<|end|>";
+const END_ID = 256;
 
 export interface ScriptedModel extends AsyncDisposable {
   readonly server: ReturnType<typeof serverOf>;
@@ -25,7 +31,13 @@ export interface ScriptedModel extends AsyncDisposable {
 }
 
 /** `control`: tokens of its own that have no text. Every other token is a byte. */
-export function scriptedModel(folder: string, chat_template: string, control: readonly string[] = []): ScriptedModel {
+export function scriptedModel(
+  folder: string,
+  chat_template: string,
+  control: readonly string[] = [],
+  responses?: ResponseShelf,
+  settings: PromptSettings = { volatile_lines: "keep" },
+): ScriptedModel {
   const special = [END, ...control];
   writeModel(folder, chat_template, special);
   const worker = new URL(`file://${join(ROOT, "src/text/main.ts")}`).href;
@@ -47,9 +59,9 @@ export function scriptedModel(folder: string, chat_template: string, control: re
   };
   const model = { name: "tiny", path: folder, changed_s: 0, bytes: 0, sampling: NO_WISHES };
   const random = { seed: () => 7, callId: () => `call${String(++calls).padStart(5, "0")}` };
-  const backend = new LocalBackend(new Catalog([model]), { text, grammars }, rows, random);
+  const backend = new LocalBackend(new Catalog([model]), { text, grammars }, rows, random, settings);
   return {
-    server: serverOf(backend),
+    server: serverOf(backend, undefined, undefined, { tokens: backend, ...(responses ? { responses } : {}) }),
     answers,
     prompts,
     prompt_ids,
@@ -60,14 +72,44 @@ export function scriptedModel(folder: string, chat_template: string, control: re
   };
 }
 
-/** A token a step; the last step has none. */
-async function* progress(row: AskedRow, ids: readonly number[]): AsyncGenerator<RowProgress, void, undefined> {
-  const drawn = ids.slice(0, row.tokens_max);
-  for (const id of drawn) {
-    const logprobs = row.logprobs === null ? [] : [{ token_id: id, logprob: -1, top: [] }];
-    yield { id: 0, token_ids: [id], logprobs, cached_tokens: 0, finish: null };
+/**
+ * A token a step; the last step has none. The script is what the model wants, its next tokens the most: where a form or a
+ * bound forbids some of them it goes on behind.
+ */
+async function* progress(row: AskedRow, script: readonly number[]): AsyncGenerator<RowProgress, void, undefined> {
+  const { sampler, thought } = samplerOf(row);
+  const logits = new Float32Array(LOADED.vocabulary_size);
+  let rest = [...script, END_ID];
+  for (let drawn = 0; drawn < row.tokens_max; drawn++) {
+    const is_free = (thought?.forced ?? null) === null;
+    const { token_id } = sampler.draw(wanting(rest, logits), drawn);
+    if (is_free) rest = rest.slice(rest.indexOf(token_id) + 1);
+    if (token_id === END_ID) return yield { id: 0, token_ids: [], logprobs: [], cached_tokens: 0, finish: "stop" };
+    const logprobs = row.logprobs === null ? [] : [{ token_id, logprob: -1, top: [] }];
+    const finish = sampler.is_complete ? "stop" : null;
+    yield { id: 0, token_ids: [token_id], logprobs, cached_tokens: 0, finish };
+    if (finish !== null) return;
   }
-  yield { id: 0, token_ids: [], logprobs: [], cached_tokens: 0, finish: drawn.length < ids.length ? "length" : "stop" };
+  yield { id: 0, token_ids: [], logprobs: [], cached_tokens: 0, finish: rest.length > 1 ? "length" : "stop" };
+}
+
+/** The sooner a token comes, the more it is wanted. */
+function wanting(ids: readonly number[], logits: Float32Array): Float32Array {
+  logits.fill(-1);
+  for (const [place, id] of [...ids.entries()].toReversed()) logits[id] = 1 / (1 + place);
+  return logits;
+}
+
+function samplerOf(row: AskedRow): { sampler: Sampler; thought: ThoughtBudget | null } {
+  const { tokens, grammar } = row;
+  const thought = row.thought === null || tokens === null ? null : new ThoughtBudget(row.thought, tokens);
+  const greedy = { ...row, sampling: { ...row.sampling, temperature: 0 } };
+  const grammars = tokens === null ? null : new ModelGrammars(tokens, LOADED.vocabulary_size);
+  const held = grammar === null ? null : (grammars?.begin(grammar, row.stop_token_ids) ?? null);
+  return {
+    thought,
+    sampler: new Sampler(greedy, new SamplerMemory(LOADED.vocabulary_size), { grammar: held, thought }),
+  };
 }
 
 function idsOf(text: string, special: readonly string[]): number[] {

@@ -2,7 +2,9 @@
 
 import type { Applied, OwnerDesk } from "../../src/core/owner.ts";
 import type { Profile, ProfileDesk, ProfileWords } from "../../src/core/profile.ts";
+import type { KeptResponse, ResponseShelf } from "../../src/core/responses.ts";
 import { defaultSettings, settingsOf } from "../../src/core/settings.ts";
+import type { TokenDesk } from "../../src/core/tokens.ts";
 import type { Wait } from "../../src/core/waiting.ts";
 
 const MEMORY = { limit_bytes: 1000, taken_bytes: 400, free_bytes: 600, process_bytes: 900 };
@@ -117,6 +119,7 @@ const PROFILE: Profile = {
   id: 1,
   name: "terse",
   model: "some/model",
+  adapter: null,
   system_prompt: "Be brief",
   temperature: 0.5,
   top_p: null,
@@ -153,3 +156,35 @@ export class ScriptedProfiles implements ProfileDesk {
     return PROFILE;
   }
 }
+
+/** Keeps answers as long as it lives. */
+export class ScriptedShelf implements ResponseShelf {
+  readonly is_open = true;
+  readonly #kept = new Map<string, KeptResponse>();
+
+  save(response: KeptResponse): void {
+    this.#kept.set(response.id, response);
+  }
+
+  find(id: string): KeptResponse | null {
+    return this.#kept.get(id) ?? null;
+  }
+
+  talk(id: string): readonly KeptResponse[] {
+    const found = this.find(id);
+    if (found === null) return [];
+    return [...(found.previous_id === null ? [] : this.talk(found.previous_id)), found];
+  }
+
+  remove(id: string): boolean {
+    return this.#kept.delete(id);
+  }
+}
+
+/** Of a server without a tokenizer. */
+export const NO_TOKENS: TokenDesk = {
+  tokenize: async () => [],
+  tokenizeChat: async () => [],
+  detokenize: async () => "",
+  applyTemplate: async () => "",
+};

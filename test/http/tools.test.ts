@@ -19,6 +19,10 @@ const HERMES = `{%- if tools %}[{% for t in tools %}{{ t | tojson }}{% endfor %}
 <assistant>{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}{{ tone }}`;
 const MISTRAL = "{{ tools | tojson }}{% for m in messages %}{{ m.content }}<|end|>{% endfor %}{# [TOOL_CALLS] #}";
 
+const THINKER = `{{ tools | tojson if tools else "" }}{% for m in messages %}{{ m.content }}{% endfor -%}
+<assistant>{% if begin %}<think>{% endif %}{# </think> <tool_call> #}`;
+const SOLAR = "{{ tools | tojson }}{% for m in messages %}{{ m.content }}{% endfor %}{# <|tool_calls|> #}";
+
 const CITY = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const WEATHER = { type: "function", function: { name: "weather", description: "Sky", parameters: CITY } } as const;
 const CLOCK = {
@@ -31,6 +35,7 @@ const OSLO = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n<
 const TIME = '<tool_call>\n{"name": "clock", "arguments": {}}\n</tool_call>';
 
 interface Whole {
+  usage: { completion_tokens_details: { reasoning_tokens: number } };
   choices: { message: Record<string, unknown>; finish_reason: string; logprobs: { content: { token: string }[] } }[];
 }
 
@@ -38,6 +43,9 @@ type Delta = OpenAI.ChatCompletionChunk.Choice.Delta & { readonly reasoning_cont
 
 let hermes: ScriptedModel;
 let mistral: ScriptedModel;
+let thinker: ScriptedModel;
+let solar: ScriptedModel;
+let filler: ScriptedModel;
 let listening: Listening;
 let client: OpenAI;
 
@@ -48,12 +56,15 @@ beforeAll(() => {
   };
   hermes = scriptedModel(folder("hermes"), HERMES);
   mistral = scriptedModel(folder("mistral"), MISTRAL, ["[TOOL_CALLS]"]);
+  thinker = scriptedModel(folder("thinker"), THINKER);
+  solar = scriptedModel(folder("solar"), SOLAR);
+  filler = scriptedModel(folder("filler"), "{{ messages }}", ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"]);
   listening = listen(hermes.server.app, { host: "127.0.0.1", port: 0 });
   client = new OpenAI({ baseURL: `${listening.url}/v1`, apiKey: "none", maxRetries: 0 });
 });
 
 beforeEach(() => {
-  for (const { answers, prompts, prompt_ids } of [hermes, mistral]) {
+  for (const { answers, prompts, prompt_ids } of [hermes, mistral, thinker, solar, filler]) {
     for (const list of [answers, prompts, prompt_ids]) list.length = 0;
   }
 });
@@ -62,6 +73,9 @@ afterAll(async () => {
   await listening.stop();
   await hermes[Symbol.asyncDispose]();
   await mistral[Symbol.asyncDispose]();
+  await thinker[Symbol.asyncDispose]();
+  await solar[Symbol.asyncDispose]();
+  await filler[Symbol.asyncDispose]();
 });
 
 async function whole(body: object, model = hermes): Promise<Whole> {
@@ -213,8 +227,8 @@ describe("effort", () => {
     expect(hermes.prompts.map((prompt) => prompt.endsWith("<think></think>"))).toEqual([true, false]);
   });
 
-  test("is refused where the template has no switch", async () => {
-    const state = 'Cannot reason with effort "high": the model\'s chat template has no switch for it';
+  test("is refused where the template speaks of no thought", async () => {
+    const state = 'Cannot reason with effort "high": the model\'s chat template speaks of no thought';
     expect(await refusal({ ...ASK, reasoning_effort: "high" }, mistral)).toBe(state);
     expect((await whole({ ...ASK, reasoning_effort: "none" }, mistral)).choices[0]?.finish_reason).toBe("stop");
   });
@@ -245,12 +259,135 @@ describe("a strict tool", () => {
   });
 });
 
-test("a choice that cannot be enforced in the model's form is refused", async () => {
-  expect(await refusal({ ...ASK, tool_choice: "required" }, mistral)).toBe(
-    'Cannot use "tool_choice": calls in this model\'s form, "mistral", cannot be enforced yet',
+describe("a form of the answer", () => {
+  const schema = { type: "object", properties: { sky: { enum: ["blue", "grey"] } }, required: ["sky"] } as const;
+  const response_format = { type: "json_schema", json_schema: { name: "sky", schema } };
+  const plain = { model: "tiny", messages: ASK.messages, response_format };
+
+  test("begins where a thought ends, which the model begins or leaves out", async () => {
+    thinker.answers.push('<think>Hm {"sky</think>\n\n{"sky": "blue"}', '{"sky": "grey"}');
+    const answers = [await whole(plain, thinker), await whole(plain, thinker)];
+    expect(answers.map(({ choices }) => choices[0]?.message)).toMatchObject([
+      { content: '{"sky": "blue"}', reasoning_content: 'Hm {"sky' },
+      { content: '{"sky": "grey"}' },
+    ]);
+  });
+
+  test("begins behind the thought that the prompt has begun", async () => {
+    thinker.answers.push('Hm.</think>{"sky": "blue"}');
+    const { choices } = await whole({ ...plain, chat_template_kwargs: { begin: true } }, thinker);
+    expect(choices[0]?.message).toMatchObject({ content: '{"sky": "blue"}', reasoning_content: "Hm." });
+  });
+
+  test("is kept to, whatever the model wants to say", async () => {
+    hermes.answers.push('Blue.{"sky": "blue"}');
+    expect((await whole(plain)).choices[0]?.message["content"]).toBe('{"sky": "blue"}');
+  });
+
+  test("with tools is that of the content, or there are calls", async () => {
+    hermes.answers.push('{"sky": "grey"}', `Well,${OSLO}`);
+    const asked = { ...ASK, response_format };
+    const answers = [await whole(asked), await whole(asked)];
+    expect(answers.map(({ choices }) => choices[0]?.finish_reason)).toEqual(["stop", "tool_calls"]);
+    expect(answers[0]?.choices[0]?.message).toMatchObject({ content: '{"sky": "grey"}' });
+    expect(answers[1]?.choices[0]?.message).toMatchObject({ content: null, tool_calls: [{}] });
+  });
+});
+
+describe("a choice of tools", () => {
+  test("is enforced with the model's own marks, which are tokens", async () => {
+    mistral.answers.push('Sure.[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Oslo"}}]');
+    const [choice] = (await whole({ ...ASK, tool_choice: "required" }, mistral)).choices;
+    expect(choice?.message).toMatchObject({
+      content: null,
+      tool_calls: [{ function: { name: "weather", arguments: '{"city": "Oslo"}' } }],
+    });
+  });
+
+  test("waits for the end of a thought", async () => {
+    thinker.answers.push(`<think>Hm</think>No.${TIME}`);
+    const named = { type: "function", function: { name: "clock" } };
+    const [choice] = (await whole({ ...ASK, tool_choice: named }, thinker)).choices;
+    expect(choice?.message).toMatchObject({ reasoning_content: "Hm", content: null, tool_calls: [{}] });
+  });
+
+  test("that cannot be enforced in the model's form is refused", async () => {
+    const state = 'calls in this model\'s form, "solar", cannot be enforced';
+    expect(await refusal({ ...ASK, tool_choice: "required" }, solar)).toBe(`Cannot use "tool_choice": ${state}`);
+    const format = { type: "json_object" };
+    expect(await refusal({ ...ASK, response_format: format }, solar)).toBe(`Cannot use "response_format": ${state}`);
+  });
+});
+
+describe("the budget of a thought", () => {
+  const LONG = "<think>one two three four</think>Five.";
+  const plain = { model: "tiny", messages: ASK.messages };
+
+  test.each(["thinking_token_budget", "thinking_budget_tokens", "thinking_budget"])(
+    "%s ends it, and the answer goes on",
+    async (name) => {
+      thinker.answers.push(LONG);
+      const { choices, usage } = await whole({ ...plain, [name]: 7 }, thinker);
+      expect(usage.completion_tokens_details.reasoning_tokens).toBe(8); // with the line end before the mark
+      expect(choices[0]?.message).toMatchObject({ reasoning_content: "one two", content: "three four</think>Five." });
+    },
   );
-  const format = { type: "json_object" };
-  expect(await refusal({ ...ASK, response_format: format })).toContain('with "tools" it is not supported yet');
+
+  test("leaves a shorter thought, and an answer without one", async () => {
+    thinker.answers.push(LONG, "One two three.");
+    const answers = [
+      await whole({ ...plain, thinking_token_budget: 40 }, thinker),
+      await whole({ ...plain, thinking_token_budget: 2 }, thinker),
+    ];
+    expect(answers.map(({ choices }) => choices[0]?.message)).toMatchObject([
+      { reasoning_content: "one two three four", content: "Five." },
+      { content: "One two three." },
+    ]);
+  });
+
+  test("ends in no character, and before a form", async () => {
+    thinker.answers.push('<think>€€€€</think>{"a": 1}');
+    const response_format = { type: "json_object" };
+    const [choice] = (await whole({ ...plain, response_format, thinking_token_budget: 4 }, thinker)).choices;
+    expect(choice?.message["reasoning_content"]).toBe("€€");
+    expect(JSON.parse(String(choice?.message["content"]))).toBeObject();
+  });
+
+  test("is what an effort means where the template has no switch, and none ends a thought at once", async () => {
+    thinker.answers.push(LONG, `<think>${"x".repeat(300)}</think>Yes.`);
+    const answers = [
+      await whole({ ...plain, reasoning_effort: "none" }, thinker),
+      await whole({ ...plain, reasoning_effort: "minimal" }, thinker),
+    ];
+    expect(answers[0]?.choices[0]?.message).not.toHaveProperty("reasoning_content");
+    expect(answers[1]?.choices[0]?.message["reasoning_content"]).toBe("x".repeat(256));
+  });
+
+  test("is refused where the template speaks of no thought, and when two say different things", async () => {
+    expect(await refusal({ ...plain, thinking_budget: 5 }, mistral)).toBe(
+      "Cannot bound a thought: the model's chat template speaks of no thought",
+    );
+    expect(await refusal({ ...plain, thinking_budget: 5, thinking_token_budget: 6 }, thinker)).toBe(
+      'Cannot use "thinking_budget": "thinking_token_budget" says 6, found 5',
+    );
+  });
+});
+
+test("a gap is filled by a model that has tokens for it, and by no other", async () => {
+  const asked = { model: "tiny", prompt: "def f(", suffix: "return <|end|>1" };
+  filler.answers.push("x):");
+  const response = await filler.server.post("/v1/completions", asked);
+  expect((await response.json()) as Whole).toMatchObject({ choices: [{ text: "x):" }] });
+  filler.answers.push("y");
+  const generate = { model: "tiny", prompt: "a", suffix: "b", stream: false };
+  expect(await (await filler.server.post("/api/generate", generate)).json()).toMatchObject({ response: "y" });
+  expect(filler.prompts).toEqual([
+    "<fim_prefix>def f(<fim_suffix>return <|end|>1<fim_middle>",
+    "<fim_prefix>a<fim_suffix>b<fim_middle>",
+  ]);
+  const refused = await hermes.server.post("/v1/completions", asked);
+  expect(refused.status).toBe(400);
+  expect((await readProblem(refused)).error.message).toBe('Cannot use "suffix": the model has no tokens to fill in');
 });
 
 test("what callers say of themselves is taken", async () => {

@@ -190,16 +190,83 @@ describe("comments and pings before the first event of a provider", () => {
   });
 });
 
-test("nobody listens: the client is told with 502", async () => {
-  const { house, server } = await houseBefore(() => undefined);
-  server.stop();
-  expect((await house.chat(HI)).status).toBe(502);
-  expect(house.rows()).toMatchObject([{ status: "error", error_type: "upstream" }]);
-});
+for (const stream of [false, true]) {
+  test(`nobody listens${stream ? " for a stream" : ""}: the client is told with 502`, async () => {
+    const { house, server } = await houseBefore(() => undefined);
+    server.stop();
+    const response = await house.chat({ ...HI, stream });
+    expect([response.status, await response.text()]).toEqual([502, expect.stringContaining("refuses the connection")]);
+    expect(house.rows()).toMatchObject([{ status: "error", error_type: "upstream", backend: "cloud" }]);
+  });
+}
 
-test("JSON that is none is never passed on", async () => {
-  const { house } = await houseBefore((socket) => void socket.write(whole(200, "application/json", '{"id": "x')));
-  expect((await house.chat(HI)).status).toBe(502);
+const HEAD = "HTTP/1.1 200 X\r\ncontent-type: application/json\r\n";
+
+/** Faults in the midst of a whole answer: nothing of it is given, and another may still be asked. */
+const HALFWAY: Record<string, { behave: Behaviour; tuning?: Partial<Tuning>; status: number; audit: object }> = {
+  "resets the connection": {
+    behave: async (socket) => {
+      socket.write(`${HEAD}content-length: 1000\r\n\r\n{"id": "x", "choi`);
+      await Bun.sleep(20);
+      socket.resetAndDestroy();
+    },
+    status: 502,
+    audit: { status: "error", error_type: "upstream" },
+  },
+  "ends within a chunk": {
+    behave: (socket) => void socket.end(`${HEAD}transfer-encoding: chunked\r\n\r\n400\r\n{"id": "x", "choi`),
+    status: 502,
+    audit: { status: "error", error_type: "upstream" },
+  },
+  "sends JSON that is none": {
+    behave: (socket) => void socket.write(whole(200, "application/json", '{"id": "x')),
+    status: 502,
+    audit: { status: "error", error_type: "upstream" },
+  },
+  "falls silent": {
+    behave: (socket) => void socket.write(`${HEAD}content-length: 1000\r\n\r\n{"id": "x", "choi`),
+    tuning: { total_ms_max: 150 },
+    status: 504,
+    audit: { status: "timeout", error_type: "upstream_timeout" },
+  },
+  "never ends": {
+    behave: async (socket) => {
+      socket.write(`${HEAD}transfer-encoding: chunked\r\n\r\n`);
+      while (!socket.destroyed) {
+        socket.write(piece(" ".repeat(1000)));
+        await Bun.sleep(2);
+      }
+    },
+    tuning: { total_ms_max: 150 },
+    status: 504,
+    audit: { status: "timeout", error_type: "upstream_timeout" },
+  },
+};
+
+describe("amid a whole answer a provider", () => {
+  for (const [fault, { behave, tuning, status, audit }] of Object.entries(HALFWAY)) {
+    test(`${fault}: the client is told with ${status}, or has the whole answer of a fallback`, async () => {
+      const { house, server } = await houseBefore(behave, tuning);
+      const response = await house.chat(HI);
+      expect([response.status, await response.json()]).toEqual([
+        status,
+        expect.objectContaining({ error: expect.anything() }),
+      ]);
+      expect(house.rows()).toMatchObject([
+        { ...audit, backend: "cloud", prompt_tokens: null, completion_tokens: null },
+      ]);
+      await until(() => server.closed() === 1 || fault === "sends JSON that is none");
+      await house.send("PUT", "/api/settings/rules/1", {
+        model_pattern: "far",
+        pattern_type: "exact",
+        target: "cloud",
+        fallbacks: ["local:tiny"],
+      });
+      expect(await (await house.chat(HI)).text()).toContain("wörld");
+      expect(house.rows()[1]).toMatchObject({ status: "success", backend: "local", left_machine: true });
+      expect(house.bugs).toEqual([]);
+    });
+  }
 });
 
 /** Faults in the midst of a stream: what had come whole stays, and one typed error ends it. */
@@ -284,6 +351,64 @@ describe("amid a stream a provider", () => {
   });
 });
 
+/** Where every event is read and written anew. */
+const ACROSS: Record<string, { behave: Behaviour; tuning?: Partial<Tuning>; audit: object }> = {
+  "resets the connection": {
+    behave: async (socket) => {
+      socket.write(STREAM_HEAD + piece(event("Hello")));
+      await Bun.sleep(20);
+      socket.resetAndDestroy();
+    },
+    audit: { status: "error", error_type: "upstream" },
+  },
+  "sends an event that is not JSON": {
+    behave: (socket) => void socket.write(STREAM_HEAD + piece(event("Hello")) + piece("data: {\n\n") + LAST_PIECE),
+    audit: { status: "error", error_type: "upstream" },
+  },
+  "sends an event of another protocol": {
+    behave: (socket) =>
+      void socket.write(STREAM_HEAD + piece(event("Hello")) + piece('data: {"a":1}\n\n') + LAST_PIECE),
+    audit: { status: "error", error_type: "upstream" },
+  },
+  "ends within an event": {
+    behave: (socket) =>
+      void socket.write(STREAM_HEAD + piece(event("Hello")) + piece(event("lost").slice(0, 30)) + LAST_PIECE),
+    audit: { status: "error", error_type: "upstream" },
+  },
+  "never ends": {
+    behave: async (socket) => {
+      socket.write(STREAM_HEAD);
+      while (!socket.destroyed) {
+        socket.write(piece(event("Hello")));
+        await Bun.sleep(2);
+      }
+    },
+    tuning: { total_ms_max: 200 },
+    audit: { status: "timeout", error_type: "upstream_timeout" },
+  },
+};
+
+describe("amid an answer to a caller of another protocol a provider", () => {
+  const asked = { model: "far", max_tokens: 5, messages: [{ role: "user", content: "hi" }] };
+  for (const [fault, { behave, tuning, audit }] of Object.entries(ACROSS)) {
+    test(`${fault}: a stream ends with one error in the caller's words, and a whole answer is only that`, async () => {
+      const { house } = await houseBefore(behave, tuning);
+      const streamed = await house.send("POST", "/v1/messages", { ...asked, stream: true });
+      const text = await streamed.text();
+      expect([streamed.status, text]).toEqual([200, expect.stringContaining('"text":"Hello"')]);
+      expect(text.match(/event: error\ndata: \{"type":"error","error":\{[^\n]+\}\n\n$/)).not.toBeNull();
+      expect(text).not.toContain("message_stop");
+      const plain = await house.send("POST", "/v1/messages", asked);
+      expect(plain.status).toBeGreaterThanOrEqual(502);
+      expect(await plain.json()).toMatchObject({ type: "error", error: { message: expect.any(String) } });
+      await until(() => house.rows().length === 2);
+      const row = { ...audit, backend: "cloud", dialect: "anthropic", completion_tokens: null };
+      expect(house.rows()).toMatchObject([row, row]);
+      expect(house.bugs).toEqual([]);
+    });
+  }
+});
+
 test("a client that leaves before the answer began ends the request at the provider", async () => {
   const { house, server } = await houseBefore(() => undefined);
   const leave = new AbortController();
@@ -360,6 +485,12 @@ test("five failures open the breaker, one probe closes it, and its state can be 
   await Bun.sleep(220);
   well = true;
   expect((await house.chat(HI)).status).toBe(200);
+  const failed = { status: "error", error_type: "http_500", backend: "cloud", left_machine: true };
+  expect(house.rows()).toMatchObject([
+    ...Array(5).fill(failed),
+    { status: "error", error_type: "upstream", backend: "cloud", left_machine: false },
+    { status: "success", prompt_tokens: 3 },
+  ]);
   expect(await states()).toEqual([{ model: "far", state: "closed" }]);
   well = false;
   for (let index = 0; index < 5; index++) await house.chat(HI);

@@ -131,8 +131,9 @@ test("a model that Ollama runs in its cloud leaves the machine", () => {
   const world = {
     rules: [],
     providers: new Map([["ollama", ollama]]),
-    settings: { enable_cloud_routing: true, default_provider: "ollama", private_hosts: [], default_model: null },
+    settings: { enable_cloud_routing: true, default_provider: "ollama", default_model: null },
     hasModel: () => false,
+    isLocalOnly: () => false,
     local: () => null,
   };
   const ask = (model: string, local_only: string | null) => plan({ model, prompt_tokens_about: 1, local_only }, world);

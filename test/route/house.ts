@@ -2,18 +2,23 @@
 
 import { join } from "node:path";
 import { buildRouting, openCredentials } from "../../src/app.ts";
+import { NO_WISHES } from "../../src/core/generation.ts";
 import type { GivenProvider, Outlook } from "../../src/core/routing.ts";
 import { defaultSettings, type Settings } from "../../src/core/settings.ts";
 import { listen } from "../../src/http/listen.ts";
 import { createServer } from "../../src/http/server.ts";
 import { type GivenToken, Huggingface } from "../../src/huggingface.ts";
+import { Profiles } from "../../src/profiles.ts";
+import { Names } from "../../src/route/names.ts";
 import { TUNING, type Tuning } from "../../src/route/remote/upstream.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
+import { StoredProfiles } from "../../src/store/profiles.ts";
+import { StoredResponses } from "../../src/store/responses.ts";
 import { rotate } from "../../src/store/rotation.ts";
 import { type Script, ScriptedBackend } from "../http/scripted-backend.ts";
-import { ScriptedOwner, ScriptedProfiles } from "../http/scripted-owner.ts";
+import { NO_TOKENS, ScriptedOwner } from "../http/scripted-owner.ts";
 
 const NO_WAITS: Tuning = { ...TUNING, backoff_ms: 1, retries_max: 0 };
 const ANY_QUERY = { model: null, backend: null, status: null, key: null, from_ms: null, to_ms: null };
@@ -38,6 +43,12 @@ const outlook = async (): Promise<Outlook> => ({
   bytes_weights: 100,
 });
 
+const TINY = new Catalog([{ name: "tiny", path: "tiny", changed_s: 0, bytes: 100, sampling: NO_WISHES }]);
+
+function unreadable(): never {
+  throw new Error("There is no file to read");
+}
+
 export function openHouse(wishes: HouseWishes) {
   const store = openStore(wishes.folder);
   const settings: { -readonly [Name in keyof Settings]: Settings[Name] } = {
@@ -50,12 +61,16 @@ export function openHouse(wishes: HouseWishes) {
   const audit = new StoredAudit(store, settings, Date.now, (error) => bugs.push(error));
   const { providers: given = [], hub_token = { token: null, file: join(wishes.folder, "token") } } = wishes;
   const credentials = openCredentials(store, settings, { data_folder: wishes.folder, providers: given });
+  const profiles = new StoredProfiles(store, Date.now);
+  const names = new Names({ models: () => [], card: unreadable, has: (name) => name === "tiny" }, () =>
+    profiles.profiles(),
+  );
   const { router, desk, providers, findDefault } = buildRouting({
     store,
     settings,
     providers: credentials.providers,
     local: backend,
-    names: { has: (name) => name === "tiny" },
+    names,
     outlook,
     tuning: { ...NO_WAITS, ...wishes.tuning },
   });
@@ -67,8 +82,14 @@ export function openHouse(wishes: HouseWishes) {
     models: new Catalog([]),
     outlook,
     owner: new ScriptedOwner(null),
-    profiles: new ScriptedProfiles(),
+    profiles: new Profiles(profiles, TINY, {
+      preload: async () => [],
+      letGo: () => undefined,
+      renew: async () => undefined,
+    }),
     hub: new Huggingface(settings, credentials.hub_token, hub_token, async (values) => Object.assign(settings, values)),
+    responses: new StoredResponses(store, settings, Date.now),
+    tokens: NO_TOKENS,
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },
     version: "1.2.3",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,
@@ -90,6 +111,7 @@ export function openHouse(wishes: HouseWishes) {
     database: join(wishes.folder, "bunsen.db"),
     store,
     backend,
+    audit,
     router,
     providers,
     findDefault,
@@ -102,7 +124,7 @@ export function openHouse(wishes: HouseWishes) {
     rows: () => [...audit.all(ANY_QUERY)].filter(({ dialect }) => dialect !== "http"),
     allRows: () => [...audit.all(ANY_QUERY)],
     async set(path: string, body: object) {
-      const response = await send("POST", `/api/settings/${path}`, body);
+      const response = await send("POST", path === "profiles" ? "/api/profiles" : `/api/settings/${path}`, body);
       if (!response.ok) throw new Error(await response.text());
       return (await response.json()) as Record<string, unknown>;
     },

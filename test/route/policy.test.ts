@@ -33,6 +33,7 @@ const PLAIN: Rule = {
   fallbacks: [],
   priority: 0,
   enabled: true,
+  profile: null,
   privacy: null,
   when: ALWAYS,
 };
@@ -41,8 +42,9 @@ function world(rules: readonly Rule[], changes: Partial<World> = {}): World {
   return {
     rules: rules.map((rule) => ({ rule, matches: compilePattern(rule.pattern_type, rule.model_pattern) })),
     providers: new Map([CLOUD, NEAR, HOUSE].map((provider) => [provider.name, provider])),
-    settings: { enable_cloud_routing: true, default_provider: null, private_hosts: [], default_model: null },
+    settings: { enable_cloud_routing: true, default_provider: null, default_model: null },
     hasModel: (model) => model === "here",
+    isLocalOnly: () => false,
     local: (model) =>
       model === "here"
         ? {
@@ -93,7 +95,7 @@ describe("a pattern", () => {
 
 describe("the order is", () => {
   test("a rule, then this machine, then the provider in the name, then the default", () => {
-    const settings = { enable_cloud_routing: true, default_provider: "near", private_hosts: [], default_model: null };
+    const settings = { enable_cloud_routing: true, default_provider: "near", default_model: null };
     const backends = (of: World, model: string) => ask(model, of).stops.map((stop) => `${stop.backend}:${stop.model}`);
     expect(backends(world([{ ...PLAIN, model_pattern: "here" }]), "here")).toEqual(["cloud:here"]);
     expect(backends(world([]), "here")).toEqual(["local:here"]);
@@ -135,11 +137,12 @@ test(`no plan lets out what must stay, and each keeps its rule's order (seed ${S
       return { ...PLAIN, id, model_pattern: pick(["a", "b", "here"]), target: target(), fallbacks, privacy };
     });
     const enable_cloud_routing = below(2) === 0;
+    const labelled = pick([null, "a", "x"]);
     const of = world(rules, {
+      isLocalOnly: (name) => name === labelled,
       settings: {
         enable_cloud_routing,
         default_provider: pick([null, "cloud", "near"]),
-        private_hosts: [],
         default_model: null,
       },
     });
@@ -148,7 +151,11 @@ test(`no plan lets out what must stay, and each keeps its rule's order (seed ${S
     const rule = rules.find((rule) => rule.model_pattern === model);
     try {
       const made = ask(model, of, 10, local_only);
-      const must_stay = !enable_cloud_routing || local_only !== null || rule?.privacy === "local-only";
+      const must_stay =
+        !enable_cloud_routing ||
+        local_only !== null ||
+        rule?.privacy === "local-only" ||
+        [model, model.split(":")[1]].includes(labelled ?? "-");
       const out = made.stops.filter((stop) => !["local", "near"].includes(stop.backend));
       if (must_stay) expect(out).toEqual([]);
       expect(made.stops.filter((stop) => stop.leaves_machine)).toEqual(out);

@@ -30,6 +30,7 @@ async function houseWith(api_type: "openai" | "anthropic", base_url: string) {
       endpoint: api_type === "openai" ? "messages" : "chat",
       model: "far:m",
       body: "{}",
+      is_whole: true,
       stream: true,
       headers: {},
       local_only: null,
@@ -182,5 +183,47 @@ describe.skipIf(!HAS_SCHEMAS)("a caller of Anthropic's protocol, answered by a p
     });
     const counted = await send("POST", "/v1/messages/count_tokens", { model: "far:gpt", messages: asked.messages });
     expect([counted.status, await counted.text()]).toEqual([400, expect.stringContaining("count_tokens")]);
+  });
+});
+
+test("images go to a provider of the other protocol, in their places", async () => {
+  const url = { kind: "url", url: "https://example.com/a.png" } as const;
+  const data = { kind: "data", media_type: "image/png", base64: "iVBORw0KGgo=" } as const;
+  const images = [
+    { at: 5, source: url },
+    { at: 5, source: data },
+  ];
+  const prompt = { kind: "messages", messages: [{ role: "user", content: "Look: what?", images }] } as const;
+  const anthropic = strictAnthropic(KEY);
+  open.push(anthropic.stop);
+  await (await houseWith("anthropic", anthropic.base_url)).ask({ prompt });
+  expect(anthropic.bodies[0]).toMatchObject({
+    messages: [
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "Look:" },
+          { type: "image", source: { type: "url", url: url.url } },
+          { type: "image", source: { type: "base64", media_type: "image/png", data: data.base64 } },
+          { type: "text", text: " what?" },
+        ],
+      },
+    ],
+  });
+  const openai = strictOpenai(KEY);
+  open.push(openai.stop);
+  await (await houseWith("openai", openai.base_url)).ask({ prompt });
+  expect(JSON.parse(openai.arrived[0]?.body ?? "")).toMatchObject({
+    messages: [
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "Look:" },
+          { type: "image_url", image_url: { url: url.url } },
+          { type: "image_url", image_url: { url: "data:image/png;base64,iVBORw0KGgo=" } },
+          { type: "text", text: " what?" },
+        ],
+      },
+    ],
   });
 });

@@ -8,6 +8,7 @@ import { NO_DEFAULTS } from "../../src/core/routing.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { readEvents } from "../http/scripted-backend.ts";
 import { type House, openHouse, until } from "./house.ts";
+import * as anthropicDouble from "./strict-anthropic.ts";
 import { HAS_SCHEMAS, STREAM, strictOpenai, WHOLE } from "./strict-openai.ts";
 
 const FOLDER = scratchFolder();
@@ -263,6 +264,7 @@ test("a caller of Anthropic's protocol is passed through to a provider of it, wi
     endpoint: "messages",
     model: "claude:opus",
     body,
+    is_whole: true,
     stream: true,
     headers: { "anthropic-version": "2024-01-01", "anthropic-beta": "more" },
     local_only: null,
@@ -277,9 +279,78 @@ test("a caller of Anthropic's protocol is passed through to a provider of it, wi
     text += Buffer.from(next.value).toString();
   }
   expect(text).toBe(ANTHROPIC_STREAM);
-  expect(trace.usage).toEqual({ prompt_tokens: 13, completion_tokens: 6, cached_tokens: 4 });
+  expect(trace.usage).toEqual({ prompt_tokens: 13, completion_tokens: 6, cached_tokens: 4, reasoning_tokens: null });
   const headers = [KEY, "2024-01-01", "more"];
   expect(arrived).toEqual([{ body: body.replace("claude:opus", "opus"), headers }]);
+});
+
+/** Spaces, escapes, an image, a result with one, a cached tool, and a member named model that is not the model. */
+const MESSAGE = `{ "max_tokens":50, "system":[{"type":"text","text":"Be \\u006bind","cache_control":{"type":"ephemeral"}}],
+  "tools":[{"name":"weather","input_schema":{"type":"object","properties":{"model":{"type":"string"}}},"strict":true}],
+  "tool_choice":{"type":"auto","disable_parallel_tool_use":true}, "mod\\u0065l":"far" ,"metadata":{"user_id":"u"},
+  "messages":[{"role":"user","content":[{"type":"text","text":"\\"model\\": wörld"},
+    {"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgo="}}]},
+   {"role":"assistant","content":[{"type":"tool_use","id":"toolu_1","name":"weather","input":{"model": 1.0}}]},
+   {"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":[{"type":"text","text":"see"},
+    {"type":"image","source":{"type":"base64","media_type":"image/gif","data":"R0lGODdh"}}]}]}]STREAM}`;
+
+for (const [form, stream, answer, completion_tokens] of [
+  ["whole", "", anthropicDouble.WHOLE, 6],
+  ["as a stream", ',"stream": true', anthropicDouble.ANSWERS, 6],
+] as const) {
+  test(`a provider of Anthropic's protocol answers its caller ${form}: every byte goes there and back but model and key`, async () => {
+    const server = anthropicDouble.strictAnthropic(KEY);
+    open.push(server.stop);
+    const { set, send, rows } = house();
+    const claude = { name: "claude", api_type: "anthropic", backend_type: "cloud", base_url: server.base_url };
+    await set("providers", { ...claude, api_key: KEY });
+    const rule = { model_pattern: "far", pattern_type: "exact", target: "claude", target_model: "claude-far" };
+    await set("rules", rule);
+    const asked = MESSAGE.replace("STREAM", stream);
+    const headers = { "x-api-key": "callers", authorization: "Bearer callers", "anthropic-version": "2023-06-01" };
+    const response = await send("POST", "/v1/messages", asked, { headers });
+    expect(await response.text()).toBe(answer);
+    expect(server.arrived[0]?.body).toBe(asked.replace('"far"', '"claude-far"'));
+    expect(server.arrived[0]?.headers["x-api-key"]).toBe(KEY);
+    expect(JSON.stringify(server.arrived)).not.toContain("callers");
+    await until(() => rows().length === 1);
+    const prompt_tokens = stream === "" ? 9 + 3 + 4 : 9 + 4;
+    expect(rows()).toMatchObject([{ status: "success", prompt_tokens, completion_tokens, cached_tokens: 4 }]);
+    const refused = await send("POST", "/v1/messages", asked.replace('"max_tokens":50', '"max_tokens":0'), { headers });
+    expect([refused.status, await refused.json()]).toEqual([400, expect.objectContaining({ request_id: "req_far" })]);
+  });
+}
+
+test.skipIf(!HAS_SCHEMAS)("texts to complete and to embed go to a provider as chats do, byte for byte", async () => {
+  const server = double();
+  const { set, send, rows } = house({ settings: { default_provider: "cloud" } });
+  await set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url, api_key: KEY });
+  const rule = { model_pattern: "far", pattern_type: "exact", target: "cloud", target_model: "gpt-far" };
+  await set("rules", rule);
+  for (const [path, body, answer] of [
+    ["/v1/completions", '{ "prompt":["a","\\u0062"],"model" : "far","best_of":2, "n": 2 }', WHOLE],
+    ["/v1/completions", '{ "prompt":"a","model" : "far","stream":true }', STREAM],
+    ["/v1/embeddings", '{ "input":["a","\\u0062"],"model" : "far", "dimensions": 8 }', WHOLE],
+  ] as const) {
+    const response = await send("POST", path, body);
+    expect([response.status, await response.text()]).toEqual([200, answer]);
+    expect(server.arrived.at(-1)).toMatchObject({
+      path,
+      body: body.replace("far", "gpt-far"),
+      authorization: `Bearer ${KEY}`,
+    });
+    const kept = await send("POST", path, body, { headers: { "x-bunsen-privacy": "local-only" } });
+    expect(kept.status).toBe(403);
+  }
+  await until(() => rows().length === 6);
+  expect(rows().filter(({ status }) => status === "success")).toHaveLength(3);
+  const fallback = { ...rule, model_pattern: "near", fallbacks: ["local:tiny"], target_model: "absurd" };
+  await set("rules", fallback);
+  await server.stop();
+  const embedded = await send("POST", "/v1/embeddings", { model: "near", input: "a" });
+  expect(embedded.headers.get("x-bunsen-route")).toBe("local:tiny (rule 2, fallback 1)");
+  const completed = await send("POST", "/v1/completions", { model: "near", prompt: "a" });
+  expect(completed.headers.get("x-bunsen-route")).toBe("local:tiny (rule 2, fallback 1)");
 });
 
 describe("privacy", () => {
@@ -335,6 +406,7 @@ test("a dry run tells where a request would go and why, and asks nobody", async 
   expect(await response.json()).toEqual({
     model: "tin",
     rule_id: 1,
+    profile: null,
     local_only: null,
     stops: [
       { backend: "local", model: "tiny", reason: "rule 1", leaves_machine: false },

@@ -1,7 +1,7 @@
-/** A provider of Anthropic's protocol that takes only what its rules allow: it thinks, calls a tool, and then answers. */
+/** A provider that takes only what Anthropic's protocol and its rules allow, and remembers every byte: it thinks, calls a tool, and then answers. */
 
-import { Value } from "@sinclair/typebox/value";
-import { messageRequestSchema } from "../../src/wire/anthropic-messages.ts";
+import { faultOf } from "./anthropic-schema.ts";
+import type { Arrived } from "./strict-openai.ts";
 
 interface Block {
   readonly type: string;
@@ -13,6 +13,7 @@ interface Block {
 interface Asked {
   readonly messages: readonly { readonly role: string; readonly content: string | readonly Block[] }[];
   readonly max_tokens: number;
+  readonly stream?: boolean;
   readonly thinking?: { readonly type: string; readonly budget_tokens?: number };
 }
 
@@ -39,6 +40,11 @@ function answer(stop_reason: string, stop_sequence: string | null, ...blocks: st
   ].join("");
 }
 
+/** Formatted as no serializer would, so that a byte that was written anew shows. */
+export const WHOLE = `{ "id":"msg_1","type":"message", "role":"assistant","model":"claude-far", "content":[
+  {"type":"text","text":"R\\u0061in"}], "stop_reason":"end_turn","stop_sequence":null,"x_more": 1.0,
+  "usage":{"input_tokens":9,"cache_creation_input_tokens":3,"cache_read_input_tokens":4,"output_tokens":6} }`;
+
 const CALLS = answer(
   "tool_use",
   null,
@@ -58,7 +64,7 @@ const CALLS = answer(
   ),
   block(2, { type: "tool_use", id: "toolu_2", name: "clock", input: {} }),
 );
-const ANSWERS = answer(
+export const ANSWERS = answer(
   "stop_sequence",
   "END",
   block(0, { type: "text", text: "" }, { type: "text_delta", text: "Rain" }),
@@ -66,23 +72,27 @@ const ANSWERS = answer(
 
 export function strictAnthropic(key: string) {
   const bodies: Asked[] = [];
+  const arrived: Arrived[] = [];
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
     async fetch(request) {
+      const text = await request.text();
+      const { pathname } = new URL(request.url);
+      const headers = request.headers.toJSON();
+      arrived.push({ path: pathname, authorization: request.headers.get("authorization"), headers, body: text });
       if (request.headers.get("x-api-key") !== key) return refuse(401, "authentication_error", "invalid x-api-key");
       if (request.headers.get("anthropic-version") === null) return refuse(400, "invalid_request_error", "no version");
-      if (new URL(request.url).pathname !== "/v1/messages") return refuse(404, "not_found_error", "no such path");
-      const body = (await request.json()) as Asked;
-      const fault = Value.Errors(messageRequestSchema, body).First();
-      const wrong = fault === undefined ? broken(body) : `${fault.path} ${fault.message}`;
+      if (pathname !== "/v1/messages") return refuse(404, "not_found_error", "no such path");
+      const body = JSON.parse(text) as Asked;
+      const wrong = faultOf(body) ?? broken(body);
       if (wrong !== null) return refuse(400, "invalid_request_error", wrong);
       bodies.push(body);
-      const text = isAnswered(body) ? ANSWERS : CALLS;
-      return new Response(text, { headers: { "content-type": "text/event-stream" } });
+      if (body.stream !== true) return new Response(WHOLE, { headers: { "content-type": "application/json" } });
+      return new Response(isAnswered(body) ? ANSWERS : CALLS, { headers: { "content-type": "text/event-stream" } });
     },
   });
-  return { base_url: `http://127.0.0.1:${server.port}/v1`, bodies, stop: async () => await server.stop(true) };
+  return { base_url: `http://127.0.0.1:${server.port}/v1`, bodies, arrived, stop: async () => await server.stop(true) };
 }
 
 function isAnswered({ messages }: Asked): boolean {

@@ -19,6 +19,8 @@ export interface Arrived {
 const SCHEMAS: Readonly<Record<string, string>> = {
   "/v1/chat/completions": "CreateChatCompletionRequest",
   "/v1/completions": "CreateCompletionRequest",
+  "/v1/embeddings": "CreateEmbeddingRequest",
+  "/v1/responses": "CreateResponse",
 };
 
 /** Formatted as no serializer would, so that a byte that was written anew shows. */
@@ -41,6 +43,18 @@ export const STREAM = [
   "data: [DONE]\n\n",
 ].join("");
 
+const USAGE =
+  '{"input_tokens":81,"input_tokens_details":{"cached_tokens":64},"output_tokens":17,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":98}';
+
+export const RESPONSE_WHOLE = `{ "id":"resp_far", "object":"response",
+  "output":[], "usage":${USAGE}, "x_more": 1.0 }`;
+
+export const RESPONSE_STREAM = [
+  'event: response.created\ndata: {"type":"response.created","sequence_number":0, "response":{"id":"resp_far","usage":null}}\n\n',
+  'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"h\\u006dm"}\n\n',
+  `event: response.completed\ndata: {"type":"response.completed","sequence_number":9,"response":{"id":"resp_far","usage":${USAGE}}}\n\n`,
+].join("");
+
 export function strictOpenai(key: string) {
   const ajv = new Ajv2020({ strict: false, validateFormats: false });
   if (HAS_SCHEMAS) ajv.addSchema(JSON.parse(readFileSync(FILE, "utf8")), "openai");
@@ -61,8 +75,7 @@ export function strictOpenai(key: string) {
       if (validate === undefined) return refuse(404, `Unknown path ${pathname}`);
       const value: { readonly stream?: boolean } = JSON.parse(body);
       if (!validate(value)) return refuse(400, ajv.errorsText(validate.errors));
-      const type = value.stream === true ? "text/event-stream; charset=utf-8" : "application/json";
-      return new Response(value.stream === true ? STREAM : WHOLE, { headers: { "content-type": type } });
+      return answer(pathname, value.stream === true);
     },
   });
   return {
@@ -70,6 +83,12 @@ export function strictOpenai(key: string) {
     arrived,
     stop: async () => await server.stop(true),
   };
+}
+
+function answer(pathname: string, streams: boolean): Response {
+  const [whole, stream] = pathname === "/v1/responses" ? [RESPONSE_WHOLE, RESPONSE_STREAM] : [WHOLE, STREAM];
+  const type = streams ? "text/event-stream; charset=utf-8" : "application/json";
+  return new Response(streams ? stream : whole, { headers: { "content-type": type } });
 }
 
 function refuse(status: number, message: string): Response {

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { AuditEntry } from "../../src/core/audit.ts";
 import { StoredAudit, verifyAudit } from "../../src/store/audit.ts";
+import { chained } from "../../src/store/audit-chain.ts";
 import { openStore } from "../../src/store/database.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 
@@ -30,6 +31,8 @@ const ENTRY: AuditEntry = {
   error_type: null,
   left_machine: true,
   cost: null,
+  currency: null,
+  steadied_lines: 0,
 };
 
 let homes = 0;
@@ -72,6 +75,12 @@ describe("the chain", () => {
     expect(verifyAudit(again.store)).toEqual({ rows: 1203, fault: null, marks: [], open: true });
   });
 
+  test("has for a row of any version the hash that it was written with", () => {
+    const before = { sequence: 0, hash: "" };
+    expect(chained(ENTRY, before).hash).toBe("b1a9a15f4a71ccfbde6bd729557b53852e3420479f090af942e30c2fdd06c05f");
+    expect(chained({ ...ENTRY, currency: "USD" }, before).hash).not.toBe(chained(ENTRY, before).hash);
+  });
+
   for (const [what, sql, fault] of [
     ["one flipped digit", "UPDATE audit SET prompt_tokens = 4 WHERE sequence = 5", "row 5 was changed"],
     ["a status", "UPDATE audit SET status = 'error' WHERE sequence = 1", "row 1 was changed"],
@@ -86,6 +95,16 @@ describe("the chain", () => {
       expect(verifyAudit(store).fault).toBe(fault);
     });
   }
+
+  test("holds over rows of before steadied lines were counted, and knows when their number was changed", () => {
+    const { home, store, audit, write } = start();
+    write(2);
+    write(1, { steadied_lines: 2 });
+    audit[Symbol.dispose]();
+    expect(verifyAudit(store)).toMatchObject({ rows: 3, fault: null });
+    change(home, "UPDATE audit SET steadied_lines = 0 WHERE sequence = 3");
+    expect(verifyAudit(store).fault).toBe("row 3 was changed");
+  });
 
   test("says itself that a server died, and that a queue was full", () => {
     const { home, write, store } = start();
@@ -103,6 +122,16 @@ describe("the chain", () => {
   });
 });
 
+test("thousands of requests a second are written before the second is over", async () => {
+  const { store, audit } = start();
+  for (let round = 0; round < 60; round++) {
+    for (let index = 0; index < 100; index++) audit.record(ENTRY);
+    await Bun.sleep(1);
+  }
+  await Bun.sleep(600);
+  expect(verifyAudit(store)).toMatchObject({ rows: 6000, fault: null, marks: [] });
+});
+
 describe("retention", () => {
   test("removes what is too old, and the chain holds from where it now begins", () => {
     const { store, audit, write, pass } = start();
@@ -115,6 +144,28 @@ describe("retention", () => {
     audit.retain();
     write(1, { time_ms: 131 * DAY_MS });
     expect(verifyAudit(store)).toMatchObject({ rows: 5, fault: null });
+  });
+
+  test("happens by itself at the start, then once an hour by the clock, of age and of size", async () => {
+    const { home, store, write, pass, limits } = start();
+    const rows = () => verifyAudit(store).rows;
+    const until = async (fact: () => boolean) => {
+      for (let waited_ms = 0; waited_ms < 3000 && !fact(); waited_ms += 20) await Bun.sleep(20);
+      expect(fact()).toBe(true);
+    };
+    write(5, { time_ms: 60 * DAY_MS });
+    await until(() => rows() === 0);
+    write(5, { time_ms: 60 * DAY_MS });
+    write(100);
+    limits.audit_bytes_max = 2000;
+    pass(3_599_000);
+    await Bun.sleep(600);
+    expect(rows()).toBe(105);
+    pass(2000);
+    await until(() => rows() < 20);
+    expect(verifyAudit(store).fault).toBeNull();
+    for (const each of open.splice(0).reverse()) each[Symbol.dispose]();
+    expect(verifyAudit(start(home).store)).toMatchObject({ fault: null, open: true });
   });
 
   test("leaves alone what was written before the clock once went wrong", () => {

@@ -12,12 +12,13 @@ import { openStore } from "../../src/store/database.ts";
 import { MIGRATIONS } from "../../src/store/migrations.ts";
 import { profiles } from "../../src/store/profiles.ts";
 import { providers } from "../../src/store/providers.ts";
+import { responses } from "../../src/store/responses.ts";
 import { rules } from "../../src/store/rules.ts";
 import { StoredSettings, settings } from "../../src/store/settings.ts";
 import { failureOf } from "../formats/scratch.ts";
 
 /** Every table, once: a new group adds its own here. */
-const TABLES: readonly SQLiteTable[] = [settings, providers, rules, audit, auditEnds, profiles];
+const TABLES: readonly SQLiteTable[] = [settings, providers, rules, audit, auditEnds, profiles, responses];
 
 const SCRATCH = mkdtempSync(join(tmpdir(), "bunsen-store-"));
 afterAll(() => rmSync(SCRATCH, { recursive: true }));

@@ -40,7 +40,13 @@ function decode(vocabulary: Vocabulary, ids: readonly number[], at_start = true,
 function table(tokens: readonly (string | Uint8Array)[], strips_leading_space = false): Vocabulary {
   const parts = tokens.map((token) => Buffer.from(token));
   const offsets = Uint32Array.from([0, ...parts.map((_, index) => Buffer.concat(parts.slice(0, index + 1)).length)]);
-  return { bytes: new Uint8Array(Buffer.concat(parts)), offsets, names: new Map(), strips_leading_space };
+  return {
+    bytes: new Uint8Array(Buffer.concat(parts)),
+    offsets,
+    names: new Map(),
+    marks: new Map(),
+    strips_leading_space,
+  };
 }
 
 describe.skipIf(!existsSync(SHARED))("real vocabularies", () => {

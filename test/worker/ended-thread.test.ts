@@ -26,6 +26,8 @@ test.if(process.platform === "linux")("a thread that is ended gives back the mod
     adapter: null,
     adapter_bytes_max: 0,
     grammar: null,
+    thought: null,
+    prompt_logprobs: false,
     tokens: null,
     urgency: AT_ONCE,
   };

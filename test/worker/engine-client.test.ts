@@ -48,6 +48,8 @@ function row(model: string, changes: Partial<RowRequest> = {}): RowRequest {
     adapter: null,
     adapter_bytes_max: 0,
     grammar: null,
+    thought: null,
+    prompt_logprobs: false,
     tokens: null,
   };
   return { model, prompt_ids, sampling: GREEDY, logprobs: null, ...limits, urgency: AT_ONCE, ...changes };

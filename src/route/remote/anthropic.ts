@@ -3,16 +3,18 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
-import type {
-  AssistantMessage,
-  FinishReason,
-  GenerationEvent,
-  GenerationRequest,
-  Message,
-  SamplingWishes,
+import {
+  ALL_TOKENS,
+  type AssistantMessage,
+  type FinishReason,
+  type GenerationEvent,
+  type GenerationRequest,
+  type Message,
+  type SamplingWishes,
 } from "../../core/generation.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
 import { counted, readEvent } from "./event-json.ts";
+import { type Piece, piecesOf } from "./seen-words.ts";
 import { spokenSampling, unspoken } from "./spoken-wishes.ts";
 import { SignedThoughts } from "./thoughts.ts";
 import { faltering } from "./upstream-failure.ts";
@@ -36,7 +38,7 @@ export const anthropicDialect: Dialect = {
     const body = {
       model,
       stream: true,
-      max_tokens: request.tokens_max ?? TOKENS_MAX_DEFAULT + (request.reasoning.tokens_max ?? 0),
+      max_tokens: request.tokens_max ?? TOKENS_MAX_DEFAULT + (thoughtTokens(request) ?? 0),
       ...(system === "" ? {} : { system }),
       messages,
       ...spokenSampling(request, SPOKEN),
@@ -78,14 +80,27 @@ function turnsOf(messages: readonly Message[]): readonly Turn[] {
     const before = turns.at(-1);
     const results = before?.role === "user" && Array.isArray(before.content) ? before.content : null;
     if (results !== null) results.push(...blocksOf(message));
-    else turns.push({ role: "user", content: message.role === "tool" ? blocksOf(message) : message.content });
+    else turns.push({ role: "user", content: isPlain(message) ? message.content : blocksOf(message) });
   }
   return turns;
 }
 
-function blocksOf(message: Exclude<Message, AssistantMessage>): object[] {
-  if (message.role !== "tool") return message.content === "" ? [] : [{ type: "text", text: message.content }];
+type Asked = Extract<Message, { role: "user" | "tool" }>;
+
+function isPlain(message: Asked): boolean {
+  return message.role === "user" && message.images === undefined;
+}
+
+function blocksOf(message: Asked): object[] {
+  if (message.role === "user") return piecesOf(message).map(blockOf);
   return [{ type: "tool_result", tool_use_id: message.tool_call_id, content: message.content }];
+}
+
+function blockOf(piece: Piece): object {
+  if (piece.kind === "text") return { type: "text", text: piece.text };
+  const { source } = piece;
+  if (source.kind === "url") return { type: "image", source: { type: "url", url: source.url } };
+  return { type: "image", source: { type: "base64", media_type: source.media_type, data: source.base64 } };
 }
 
 function assistantTurn({ content, reasoning, tool_calls }: AssistantMessage): Turn {
@@ -128,8 +143,15 @@ function toolsOf({ tools, tool_choice, parallel_tool_calls }: GenerationRequest)
 
 const CHOICES = { auto: "auto", none: "none", required: "any", named: "tool" } as const;
 
-function thinkingOf({ reasoning: { effort, tokens_max } }: GenerationRequest): object {
-  if (effort === "none") return { thinking: { type: "disabled" } };
+/** Of a thought, where the caller bounds it. */
+function thoughtTokens({ reasoning: { tokens_max } }: GenerationRequest): number | null {
+  return tokens_max === ALL_TOKENS ? null : tokens_max;
+}
+
+function thinkingOf(request: GenerationRequest): object {
+  const { effort } = request.reasoning;
+  const tokens_max = thoughtTokens(request);
+  if (effort === "none" || tokens_max === 0) return { thinking: { type: "disabled" } };
   if (effort === null && tokens_max === null) return {};
   const thinking = tokens_max === null ? { type: "adaptive" } : { type: "enabled", budget_tokens: tokens_max };
   // Its least effort is "low".

@@ -16,6 +16,8 @@ export interface UpstreamRequest {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | null;
+  /** Called before anything is sent. */
+  onSend(): void;
 }
 
 type State =
@@ -62,6 +64,7 @@ export class Connection {
     const probe = setTimeout(() => void this.#probe(), connect_ms_max);
     this.#timers.push(probe);
     const { method, url, headers, body } = this.#request;
+    this.#request.onSend();
     const signal = this.#abort.signal;
     // A provider that redirects would be given the key, and the prompt, on behalf of another.
     const response = await fetch(url, { method, headers, body, signal, redirect: "manual" });

@@ -3,12 +3,18 @@
 import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { BackendType, Detection, Provider, ProviderTest } from "../../core/routing.ts";
+import { readUpTo } from "./bounded.ts";
 import { DIALECTS } from "./remote-backend.ts";
 
 /** For an answer; whoever needs longer to list its models does not serve anybody. */
 const TEST_MS_MAX = 10_000;
 /** A server on this machine answers at once or is not there. */
 const LOOK_MS_MAX = 1500;
+
+/** The longest list there is, of a gateway to all clouds, has less than one. */
+const LIST_BYTES_MAX = 8 * 2 ** 20;
+
+const NO_BYTES = Buffer.alloc(0);
 
 const modelList = Type.Object({ data: Type.Array(Type.Object({ id: Type.String() })) });
 
@@ -102,9 +108,10 @@ async function identify(origin: string, signal: AbortSignal): Promise<Identity |
   ) {
     return "llamacpp";
   }
+  // mlx-lm's is Python's own small server, and says so; it has no list where the hub's cache is not there.
+  if (models.server?.startsWith("BaseHTTP/") !== true) return "another server";
   const speaks = models.status === 200 && Value.Check(modelList, models.value);
-  // mlx-lm's is Python's own small server, and says so.
-  return speaks && models.server?.startsWith("BaseHTTP/") === true ? "mlxlm" : "another server";
+  return speaks || (await has("/health", Type.Object({ status: Type.String() }))) ? "mlxlm" : "another server";
 }
 
 type Heard =
@@ -121,8 +128,10 @@ async function ask(
   const signal = AbortSignal.any([client, AbortSignal.timeout(ms_max)]);
   try {
     const response = await fetch(url, { headers, signal, redirect: "manual" });
-    const text = await response.text();
-    return { kind: "answered", status: response.status, value: tryParse(text), server: response.headers.get("server") };
+    const body = response.body === null ? NO_BYTES : await readUpTo(response.body, LIST_BYTES_MAX);
+    if (body === null) return { kind: "unreachable", detail: `its answer exceeds ${LIST_BYTES_MAX} bytes` };
+    const value = tryParse(body.toString());
+    return { kind: "answered", status: response.status, value, server: response.headers.get("server") };
   } catch (error) {
     client.throwIfAborted();
     const code = error instanceof Error && "code" in error ? String(error.code) : "";

@@ -19,11 +19,16 @@ export function readEvent<Schema extends TSchema>(data: string, schema: TypeChec
 
 /** In what counting ends; a provider that told nothing has counted nothing. */
 export function counted(usage: CountedUsage | null): Usage {
-  const { prompt_tokens, completion_tokens, cached_tokens } = usage ?? NOTHING_TOLD;
-  return { prompt_tokens, completion_tokens, cached_tokens: cached_tokens ?? 0 };
+  const said = usage ?? NOTHING_TOLD;
+  return { ...said, cached_tokens: said.cached_tokens ?? 0 };
 }
 
-const NOTHING_TOLD: CountedUsage = { prompt_tokens: 0, completion_tokens: 0, cached_tokens: null };
+const NOTHING_TOLD: CountedUsage = {
+  prompt_tokens: 0,
+  completion_tokens: 0,
+  cached_tokens: null,
+  reasoning_tokens: null,
+};
 
 const told = TypeCompiler.Compile(Type.Object({ error: Type.Object({ message: Type.String() }) }));
 const TOLD_MAX = 500;

@@ -6,6 +6,7 @@ import type { CountedUsage } from "../../core/exchange.ts";
 import type { FinishReason, GenerationEvent, GenerationRequest, Message } from "../../core/generation.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
 import { counted, readEvent } from "./event-json.ts";
+import { type Piece, piecesOf } from "./seen-words.ts";
 import { spokenSampling, unspoken } from "./spoken-wishes.ts";
 import { faltering } from "./upstream-failure.ts";
 import { usageIn } from "./usage.ts";
@@ -27,6 +28,7 @@ export const openaiDialect: Dialect = {
     chat: "/chat/completions",
     completions: "/completions",
     responses: "/responses",
+    input_tokens: "/responses/input_tokens",
     embeddings: "/embeddings",
     rerank: "/rerank",
     score: "/score",
@@ -58,6 +60,8 @@ function promptOf({ prompt }: GenerationRequest): object {
       return { messages: prompt.messages.map(spoken) };
     case "text":
       return { prompt: prompt.text };
+    case "fill":
+      return { prompt: prompt.before, suffix: prompt.behind };
     case "tokens":
       return { prompt: prompt.token_ids };
   }
@@ -65,6 +69,9 @@ function promptOf({ prompt }: GenerationRequest): object {
 
 /** Thoughts by the name that most who think have given them; OpenAI itself tells none, so it is sent none. */
 function spoken(message: Message): object {
+  if (message.role === "user" && message.images !== undefined) {
+    return { role: "user", content: piecesOf(message).map(partOf) };
+  }
   if (message.role !== "assistant") return message;
   const { role, content, reasoning, tool_calls } = message;
   const calls = tool_calls.map(({ id, name, arguments: json }) => {
@@ -76,6 +83,13 @@ function spoken(message: Message): object {
     ...(reasoning === null ? {} : { reasoning_content: reasoning }),
     ...(calls.length === 0 ? {} : { tool_calls: calls }),
   };
+}
+
+function partOf(piece: Piece): object {
+  if (piece.kind === "text") return { type: "text", text: piece.text };
+  const { source } = piece;
+  const url = source.kind === "url" ? source.url : `data:${source.media_type};base64,${source.base64}`;
+  return { type: "image_url", image_url: { url } };
 }
 
 function toolsOf({ tools, tool_choice, parallel_tool_calls }: GenerationRequest): object {

@@ -2,6 +2,7 @@
 
 import type { Reply, Trace } from "../../core/exchange.ts";
 import { begun } from "../begun.ts";
+import { readUpTo } from "./bounded.ts";
 import type { Connection } from "./connection.ts";
 import { keptHeaders } from "./refusal.ts";
 import { broken, faltering } from "./upstream-failure.ts";
@@ -170,17 +171,10 @@ async function readBody(connection: Connection, response: Response): Promise<Buf
     connection.finish();
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   }
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of connection.chunks(response)) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > BODY_BYTES_MAX) {
-      throw broken(`Cannot read ${connection.provider}: its answer exceeds ${BODY_BYTES_MAX} bytes`);
-    }
-  }
+  const body = await readUpTo(connection.chunks(response), BODY_BYTES_MAX);
+  if (body === null) throw broken(`Cannot read ${connection.provider}: its answer exceeds ${BODY_BYTES_MAX} bytes`);
   connection.finish();
-  return Buffer.concat(chunks);
+  return body;
 }
 
 function parsed(connection: Connection, body: Buffer): unknown {

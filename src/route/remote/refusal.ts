@@ -1,5 +1,6 @@
 /** What an answer of a provider that is no success means. */
 
+import { readUpTo } from "./bounded.ts";
 import type { Connection } from "./connection.ts";
 import { type UpstreamAnswer, UpstreamFailure } from "./upstream-failure.ts";
 
@@ -10,10 +11,11 @@ export async function refusal(
   sent: Readonly<Record<string, string>>,
 ): Promise<UpstreamFailure> {
   const { status } = response;
-  const body = await readSome(connection, response);
+  const body = await readUpTo(connection.chunks(response), BODY_BYTES_MAX);
+  connection.close();
   const message = `Cannot use ${connection.provider}: ${wordsOf(status)}`;
-  const repeats_key = secretsOf(sent).some((secret) => body.includes(secret));
-  const answer = repeats_key ? null : answerOf(response, body);
+  const repeats_key = secretsOf(sent).some((secret) => body?.includes(secret));
+  const answer = body === null || repeats_key ? null : answerOf(response, body);
   const retry_after_s = retryAfter(response.headers.get("retry-after"));
   const fault = { message, retryable: false, unhealthy: false, retry_after_s: null, answer };
   // Its words about a key may repeat the key, and a caller would take them for words about its own.
@@ -43,20 +45,7 @@ const KEPT = /^(?:content-type|retry-after|request-id|(?:x-ratelimit|anthropic|o
 // Longer than any error in words.
 const BODY_BYTES_MAX = 2 ** 16;
 
-async function readSome(connection: Connection, response: Response): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of connection.chunks(response)) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > BODY_BYTES_MAX) break;
-  }
-  connection.close();
-  return Buffer.concat(chunks);
-}
-
 function answerOf(response: Response, body: Buffer): UpstreamAnswer | null {
-  if (body.length > BODY_BYTES_MAX) return null;
   try {
     JSON.parse(body.toString());
   } catch {

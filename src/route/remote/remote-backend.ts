@@ -21,6 +21,7 @@ export interface RemoteTarget {
   readonly key: string | null;
   /** The model's name there. */
   readonly model: string;
+  readonly leaves_machine: boolean;
 }
 
 export async function askProvider(
@@ -31,20 +32,25 @@ export async function askProvider(
   signal: AbortSignal,
 ): Promise<Reply> {
   const dialect = DIALECTS[target.provider.api_type];
-  const path = call.protocol === target.provider.api_type ? dialect.paths[call.endpoint] : undefined;
-  if (path !== undefined) return await passThrough(call, { ...target, dialect, path }, upstream, trace, signal);
-  return await throughNeutral(call, { ...target, dialect }, upstream, signal);
+  const onSend = () => {
+    trace.left_machine ||= target.leaves_machine;
+  };
+  const passes = call.is_whole && call.protocol === target.provider.api_type;
+  const path = passes ? dialect.paths[call.endpoint] : undefined;
+  if (path !== undefined) return await passThrough(call, { ...target, dialect, path, onSend }, upstream, trace, signal);
+  return await throughNeutral(call, { ...target, dialect, onSend }, upstream, signal);
 }
 
 export const DIALECTS: Readonly<Record<ApiType, Dialect>> = { openai: openaiDialect, anthropic: anthropicDialect };
 
 interface Spoken extends RemoteTarget {
   readonly dialect: Dialect;
+  onSend(): void;
 }
 
 async function passThrough(
   call: Call,
-  { provider, key, model, dialect, path }: Spoken & { path: string },
+  { provider, key, model, dialect, path, onSend }: Spoken & { path: string },
   upstream: Upstream,
   trace: Trace,
   signal: AbortSignal,
@@ -54,6 +60,7 @@ async function passThrough(
     url: provider.base_url + path,
     headers: { ...headersOf(call.stream), ...dialect.headers(key), ...call.headers },
     body: model === call.model ? call.body : withModel(call.body, model),
+    onSend,
   } as const;
   const pass = call.stream ? passStream : passBody;
   return await upstream.ask(model, request, signal, (connection, response) => pass(connection, response, trace));
@@ -61,7 +68,7 @@ async function passThrough(
 
 async function throughNeutral(
   call: Call,
-  { provider, key, model, dialect }: Spoken,
+  { provider, key, model, dialect, onSend }: Spoken,
   upstream: Upstream,
   signal: AbortSignal,
 ): Promise<Reply> {
@@ -75,6 +82,7 @@ async function throughNeutral(
     url: provider.base_url + path,
     headers: { ...headersOf(true), ...dialect.headers(key) },
     body: JSON.stringify(body),
+    onSend,
   } as const;
   const events = await upstream.ask(model, request, signal, async (connection, response) => {
     const events = await begun(readEvents(connection, response, dialect.reader()));

@@ -1,4 +1,4 @@
-/** Names another model in a JSON body, or adds a number to it, and leaves every other byte as it is. */
+/** Names another model in a JSON body, or adds what it lacks, and leaves every other byte as it is. */
 
 import { assert } from "../../core/assert.ts";
 
@@ -14,12 +14,28 @@ export function withModel(body: string, model: string): string {
   return written + body.slice(copied_to);
 }
 
-/** Adds a number by the first of the names, unless one of them is there. */
-export function withMissing(body: string, names: readonly string[], value: number): string {
+/** Adds a value by the first of the names, unless one of them is there. */
+export function withMissing(body: string, names: readonly string[], value: number | string): string {
   for (const name of names) for (const _ of topLevelValues(body, name)) return body;
   const open = body.indexOf("{") + 1;
   const comma = body[skipSpace(body, open)] === "}" ? "" : ",";
-  return `${body.slice(0, open)}${JSON.stringify(names[0])}:${value}${comma}${body.slice(open)}`;
+  return `${body.slice(0, open)}${JSON.stringify(names[0])}:${JSON.stringify(value)}${comma}${body.slice(open)}`;
+}
+
+/** Begins the messages of a chat with one of the system, unless there is one. */
+export function withSystemMessage(body: string, content: string): string {
+  const messages = Reflect.get(JSON.parse(body), "messages");
+  if (!Array.isArray(messages) || messages.some(isOfSystem)) return body;
+  const written = JSON.stringify({ role: "system", content });
+  const [first] = topLevelValues(body, "messages");
+  assert(first !== undefined, "what was parsed is there");
+  const inside = first.start + 1;
+  return `${body.slice(0, inside)}${written}${messages.length === 0 ? "" : ","}${body.slice(inside)}`;
+}
+
+function isOfSystem(message: unknown): boolean {
+  const role = typeof message === "object" && message !== null ? Reflect.get(message, "role") : null;
+  return role === "system" || role === "developer";
 }
 
 interface Span {

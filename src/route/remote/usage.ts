@@ -9,13 +9,19 @@ const TOKENS_MAX = 1e12;
 const count = Type.Optional(Type.Union([Type.Integer({ minimum: 0, maximum: TOKENS_MAX }), Type.Null()]));
 const details = Type.Optional(Type.Union([Type.Object({ cached_tokens: count }), Type.Null()]));
 
+const thought = Type.Optional(
+  Type.Union([Type.Object({ reasoning_tokens: count, thinking_tokens: count }), Type.Null()]),
+);
+
 const usage = Type.Object({
   prompt_tokens: count,
   completion_tokens: count,
   prompt_tokens_details: details,
+  completion_tokens_details: thought,
   input_tokens: count,
   output_tokens: count,
   input_tokens_details: details,
+  output_tokens_details: thought,
   cache_read_input_tokens: count,
   cache_creation_input_tokens: count,
 });
@@ -35,10 +41,12 @@ export function usageIn(value: unknown, before: CountedUsage | null): CountedUsa
 
 function merged(found: Static<typeof usage>, before: CountedUsage | null): CountedUsage {
   const cached = found.prompt_tokens_details?.cached_tokens ?? found.input_tokens_details?.cached_tokens;
+  const thought = found.completion_tokens_details ?? found.output_tokens_details;
   return {
     prompt_tokens: found.prompt_tokens ?? promptOf(found) ?? before?.prompt_tokens ?? 0,
     completion_tokens: found.completion_tokens ?? found.output_tokens ?? before?.completion_tokens ?? 0,
     cached_tokens: cached ?? found.cache_read_input_tokens ?? before?.cached_tokens ?? null,
+    reasoning_tokens: thought?.reasoning_tokens ?? thought?.thinking_tokens ?? before?.reasoning_tokens ?? null,
   };
 }
 

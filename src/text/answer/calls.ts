@@ -2,7 +2,7 @@
 
 import type { ToolDefinition } from "../../core/generation.ts";
 import type { CallWriter } from "./call-writer.ts";
-import type { CallMarks } from "./formats.ts";
+import { type CallMarks, HEADER_MARKS } from "./formats.ts";
 import { type Input, malformed, NotACall, type Parse, unfinished } from "./input.ts";
 import { readPairs, readTagCall, typesOf } from "./tags.ts";
 import { readItems, readKey, readObject, readSeparator, readValue, toJson } from "./value.ts";
@@ -120,6 +120,7 @@ function* takeBetween(input: Input, marks: CallMarks): Parse<boolean> {
 const SEPARATORS = ",;";
 /** Models put their JSON into code blocks. */
 const FENCES = ["```json", "```"];
+const HEADER_PARTS = [...HEADER_MARKS, ...FENCES];
 
 /** A call may follow another without a mark: objects and tags cannot be mistaken for content. */
 function* beginsCall(input: Input): Parse<boolean> {
@@ -280,7 +281,7 @@ function* readHeader(input: Input): Parse<Header> {
   let id: string | null = null;
   for (;;) {
     yield* input.space();
-    const mark = yield* input.takeAny(HEADER_MARKS);
+    const mark = yield* input.takeAny(HEADER_PARTS);
     if (mark === null) break;
     if (mark === "[CALL_ID]") id = yield* readName(input);
     else if (mark === "<|tool_call:name|>") [id, name] = [name, yield* readName(input)];
@@ -290,17 +291,6 @@ function* readHeader(input: Input): Parse<Header> {
   if (numbered !== undefined) return { name: numbered, id: name };
   return { name: name.replace(/^call:|^functions\.|\.call$/gu, ""), id };
 }
-
-const HEADER_MARKS = [
-  "[CALL_ID]",
-  "[ARGS]",
-  "<|tool_call_argument_begin|>",
-  "<｜tool▁sep｜>",
-  "<|tool_call:name|>",
-  "<|tool_call:args|>",
-  "```json",
-  "```",
-];
 
 function* readName(input: Input): Parse<string> {
   yield* input.space();

@@ -1,6 +1,7 @@
-/** How the families of models write thoughts and tool calls: the marks around them. A chat template's own text tells which. */
+/** How the families of models write their answers: the marks around calls and content. A chat template's own text tells which. */
 
 import { Failure } from "../../core/failure.ts";
+import type { CallStyle, FieldStyle } from "../../core/grammar.ts";
 
 export interface Marks {
   readonly open: string;
@@ -31,6 +32,10 @@ export interface AnswerFormat {
   readonly calls_end_thoughts: boolean;
   /** Marks around the content, which are not part of it. */
   readonly around_content: readonly string[];
+  /** What content that is nothing else stands within, where the model is used to it. */
+  readonly content: Marks | null;
+  /** How the model itself writes calls; null: they cannot be enforced. */
+  readonly writes: CallStyle | null;
 }
 
 /** A template that says nothing of calls is given the tools as text, in the form that most models have seen. */
@@ -48,27 +53,6 @@ export function formatNamed(name: string): AnswerFormat {
   throw new Failure("invalid_request", `Cannot use the answer format: ${state}`, "answer_format");
 }
 
-/** The thoughts that `template` speaks of; `<think>` always: models use it that learned it from others. */
-export function thoughtMarksOf(template: string): readonly Marks[] {
-  return THOUGHTS.filter(({ open, close }) => {
-    return open === "<think>" || template.includes(open.slice(1)) || template.includes(close);
-  });
-}
-
-/** Whether a model with this template may think where it is not told to. */
-export function mentionsThoughts(template: string): boolean {
-  // <|end|> ends turns elsewhere.
-  return THOUGHTS.some(({ open, close }) =>
-    [open, close].some((mark) => mark !== "<|end|>" && template.includes(mark)),
-  );
-}
-
-/** The thought that `prompt` has begun for the answer. */
-export function openThought(prompt: string, marks: readonly Marks[]): Marks | null {
-  const end = prompt.trimEnd();
-  return marks.find(({ open }) => end.endsWith(open)) ?? null;
-}
-
 /** Every mark of an answer: a tokenizer may hold it as a control token, which otherwise has no text. */
 export function marksOf(format: AnswerFormat, thoughts: readonly Marks[]): readonly string[] {
   const calls = format.calls.flatMap(({ opens, between, closes }) => [...opens, ...between, ...closes]);
@@ -78,13 +62,18 @@ export function marksOf(format: AnswerFormat, thoughts: readonly Marks[]): reado
 }
 
 /** Between a call's name, its id and its arguments. */
-const INNER_MARKS = [
+export const HEADER_MARKS = [
   "[CALL_ID]",
   "[ARGS]",
   "<|tool_call_argument_begin|>",
   "<｜tool▁sep｜>",
   "<|tool_call:name|>",
   "<|tool_call:args|>",
+];
+
+/** Within a call. */
+const INNER_MARKS = [
+  ...HEADER_MARKS,
   '<|"|>',
   "<escape>",
   "<arg_key>",
@@ -96,17 +85,11 @@ const INNER_MARKS = [
 
 const HARMONY_MARKS = ["<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|eom|>"];
 
-const THOUGHTS: readonly Marks[] = [
-  { open: "<think>", close: "</think>" },
-  { open: "<thinking>", close: "</thinking>" },
-  { open: "<seed:think>", close: "</seed:think>" },
-  { open: "[THINK]", close: "[/THINK]" },
-  { open: "<|START_THINKING|>", close: "<|END_THINKING|>" },
-  { open: "<|inner_prefix|>", close: "<|inner_suffix|>" },
-  { open: "<|channel>thought", close: "<channel|>" },
-  { open: "<|think|>", close: "<|end|>" },
-  { open: "Here are my reasoning steps:", close: "[BEGIN FINAL RESPONSE]" },
-];
+const DEEPSEEK_MARKS: CallMarks = {
+  opens: ["<｜tool▁calls▁begin｜>", "<｜tool▁calls｜>", "<｜tool▁call▁begin｜>"],
+  between: ["<｜tool▁call▁end｜>"],
+  closes: ["<｜tool▁calls▁end｜>"],
+};
 
 const PLAIN = {
   calls: [],
@@ -115,13 +98,61 @@ const PLAIN = {
   names_are_keys: false,
   calls_end_thoughts: false,
   around_content: [],
+  content: null,
+  writes: null,
 } as const;
 
+const NAMED_OBJECT = '{"name": "%name%", "arguments": ';
+
+/** Each value between tags; a string as it stands. `stops`: tags that its reader takes for an end. */
+function tagged(open: string, close: string, stops: readonly string[]): FieldStyle {
+  return { kind: "fields", value: [open, close], text: [open, close], stops, between: "" };
+}
+
+/** `key: value` or `key=value`; strings between quotes of their own, or as in JSON. */
+function listed(sign: string, between: string, quote: string | null): FieldStyle {
+  const text = quote === null ? null : ([`%key%${sign}${quote}`, quote] as const);
+  return { kind: "fields", value: [`%key%${sign}`, ""], text, stops: quote === null ? [] : [quote], between };
+}
+
+const PARAMETERS = tagged("<parameter=%key%>\n", "\n</parameter>\n", [
+  "</parameter>",
+  "<parameter=",
+  "<parameter name=",
+  "</function>",
+]);
+const SEED_PARAMETERS = tagged("<parameter=%key%>", "</parameter>\n", PARAMETERS.stops);
+const MINIMAX_PARAMETERS = tagged('<parameter name="%key%">', "</parameter>\n", [
+  "</parameter>",
+  "<parameter=",
+  "<parameter name=",
+  "</invoke>",
+]);
+const PAIRS = tagged("<arg_key>%key%</arg_key>\n<arg_value>", "</arg_value>\n", ["</arg_value>"]);
+const DSML_PARAMETERS: FieldStyle = {
+  kind: "fields",
+  value: ['<｜DSML｜parameter name="%key%" string="false">', "</｜DSML｜parameter>\n"],
+  text: ['<｜DSML｜parameter name="%key%" string="true">', "</｜DSML｜parameter>\n"],
+  stops: ["</｜DSML｜parameter>", "<｜DSML｜parameter=", "<｜DSML｜parameter name=", "</｜DSML｜invoke>"],
+  between: "",
+};
+
 /** The most telling evidence first. */
-const ANSWER_FORMATS: readonly AnswerFormat[] = [
-  format("harmony", ["<|channel|>"], { channels: "harmony" }),
+export const ANSWER_FORMATS: readonly AnswerFormat[] = [
+  format("harmony", ["<|channel|>"], {
+    channels: "harmony",
+    content: { open: "<|channel|>final<|message|>", close: "" },
+    writes: writing({
+      before: "<|channel|>commentary to=functions.%name% <|constrain|>json<|message|>",
+      between: null,
+    }),
+  }),
   format("glimmer", ["atem:function_calls"], { calls: [tags("atem:function_calls")], channels: "harmony" }),
-  format("functionary", [">>>all"], { channels: "recipients" }),
+  format("functionary", [">>>all"], {
+    channels: "recipients",
+    content: { open: "all\n", close: "" },
+    writes: writing({ before: "%name%\n", between: ">>>" }),
+  }),
   format("kimi", ["<|tool_call_begin|>"], {
     calls: [
       {
@@ -131,22 +162,71 @@ const ANSWER_FORMATS: readonly AnswerFormat[] = [
       },
     ],
     calls_end_thoughts: true,
+    // Calls are numbered: more than one would need a count.
+    writes: writing({
+      before: "<|tool_calls_section_begin|><|tool_call_begin|>functions.%name%:0<|tool_call_argument_begin|>",
+      after: "<|tool_call_end|><|tool_calls_section_end|>",
+      between: null,
+    }),
   }),
-  format("deepseek-tags", ["｜DSML｜"], { calls: [tags("｜DSML｜function_calls"), tags("｜DSML｜tool_calls")] }),
+  format("deepseek-tags", ["｜DSML｜"], {
+    calls: [tags("｜DSML｜function_calls"), tags("｜DSML｜tool_calls")],
+    writes: writing({
+      begin: "<｜DSML｜function_calls>\n",
+      before: '<｜DSML｜invoke name="%name%">\n',
+      arguments: DSML_PARAMETERS,
+      after: "</｜DSML｜invoke>\n",
+      end: "</｜DSML｜function_calls>",
+    }),
+  }),
+  format("deepseek-r1", ["tool['type'] + '<｜tool▁sep｜>'", "function<｜tool▁sep｜>"], {
+    calls: [DEEPSEEK_MARKS],
+    writes: writing({
+      begin: "<｜tool▁calls▁begin｜>",
+      before: "<｜tool▁call▁begin｜>function<｜tool▁sep｜>%name%\n```json\n",
+      after: "\n```<｜tool▁call▁end｜>",
+      between: "\n",
+      end: "<｜tool▁calls▁end｜>",
+    }),
+  }),
   format("deepseek", ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"], {
-    calls: [
-      {
-        opens: ["<｜tool▁calls▁begin｜>", "<｜tool▁calls｜>", "<｜tool▁call▁begin｜>"],
-        between: ["<｜tool▁call▁end｜>"],
-        closes: ["<｜tool▁calls▁end｜>"],
-      },
-    ],
+    calls: [DEEPSEEK_MARKS],
+    writes: writing({
+      begin: "<｜tool▁calls▁begin｜>",
+      before: "<｜tool▁call▁begin｜>%name%<｜tool▁sep｜>",
+      after: "<｜tool▁call▁end｜>",
+      end: "<｜tool▁calls▁end｜>",
+    }),
   }),
-  format("minimax", ["minimax:tool_call"], { calls: [tags("minimax:tool_call")] }),
-  format("seed", ["seed:tool_call"], { calls: [tags("seed:tool_call")] }),
+  format("minimax", ["minimax:tool_call"], {
+    calls: [tags("minimax:tool_call")],
+    writes: writing({
+      begin: "<minimax:tool_call>\n",
+      before: '<invoke name="%name%">\n',
+      arguments: MINIMAX_PARAMETERS,
+      after: "</invoke>\n",
+      end: "</minimax:tool_call>",
+    }),
+  }),
+  format("seed", ["seed:tool_call"], {
+    calls: [tags("seed:tool_call")],
+    writes: writing({
+      before: "<seed:tool_call>\n<function=%name%>\n",
+      arguments: SEED_PARAMETERS,
+      after: "</function>\n</seed:tool_call>",
+      between: "\n",
+    }),
+  }),
   format("cohere", ["<|START_ACTION|>"], {
     calls: [within("<|START_ACTION|>", "<|END_ACTION|>")],
     around_content: ["<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"],
+    content: { open: "<|START_RESPONSE|>", close: "<|END_RESPONSE|>" },
+    // Calls are numbered, as Kimi's.
+    writes: writing({
+      before: '<|START_ACTION|>[\n    {"tool_call_id": "0", "tool_name": "%name%", "parameters": ',
+      after: "}\n]<|END_ACTION|>",
+      between: null,
+    }),
   }),
   format("command-r", ["Action:"], {
     calls: [
@@ -157,43 +237,116 @@ const ANSWER_FORMATS: readonly AnswerFormat[] = [
       },
     ],
     around_content: ["<|CHATBOT_TOKEN|>", "<|END_OF_TURN_TOKEN|>"],
+    writes: writing({
+      begin: "Action: ```json\n[\n    ",
+      before: '{\n        "tool_name": "%name%",\n        "parameters": ',
+      after: "\n    }",
+      between: ",\n    ",
+      end: "\n]```",
+    }),
   }),
-  format("mistral", ["[TOOL_CALLS]"], { calls: [from("[TOOL_CALLS]")] }),
+  format("mistral-11", ["[ARGS]"], {
+    calls: [from("[TOOL_CALLS]")],
+    writes: writing({ before: "[TOOL_CALLS]%name%[ARGS]" }),
+  }),
+  format("mistral-3", ["[TOOL_CALLS] ["], {
+    calls: [from("[TOOL_CALLS]")],
+    writes: list("[TOOL_CALLS] [", "]"),
+  }),
+  format("mistral", ["[TOOL_CALLS]"], {
+    calls: [from("[TOOL_CALLS]")],
+    writes: list("[TOOL_CALLS][", "]"),
+  }),
   format("apertus", ["<|tools_prefix|>"], {
     calls: [within("<|tools_prefix|>", "<|tools_suffix|>")],
     names_are_keys: true,
+    writes: { ...list("<|tools_prefix|>[", "]<|tools_suffix|>"), before: '{"%name%": ' },
   }),
   format("solar", ["<|tool_calls|>"], {
     calls: [{ opens: ["<|tool_calls|>", "<|tool_call:begin|>"], between: ["<|tool_call:end|>"], closes: [] }],
     around_content: ["<|begin|>assistant", "<|content|>", "<|end|>"],
   }),
-  format("gigachat", ["<|function_call|>"], { calls: [from("<|function_call|>")] }),
+  format("gigachat", ["<|function_call|>"], {
+    calls: [from("<|function_call|>")],
+    writes: writing({ begin: "<|function_call|>", before: NAMED_OBJECT, after: "}", between: null }),
+  }),
   format("gigachat-3", ["<|message_sep|>"], { calls: [from("<|message_sep|>\n\nfunction call<|role_sep|>")] }),
-  format("gemma-4", ["<|tool_call>"], { calls: [within("<|tool_call>", "<tool_call|>")] }),
+  format("gemma-4", ["<|tool_call>"], {
+    calls: [within("<|tool_call>", "<tool_call|>")],
+    writes: writing({
+      before: "<|tool_call>call:%name%{",
+      arguments: listed(":", ",", '<|"|>'),
+      after: "}<tool_call|>",
+    }),
+  }),
   format("functiongemma", ["<start_function_call>"], {
     calls: [within("<start_function_call>", "<end_function_call>")],
+    writes: writing({
+      before: "<start_function_call>call:%name%{",
+      arguments: listed(":", ",", "<escape>"),
+      after: "}<end_function_call>",
+    }),
   }),
-  format("nemotron", ["<TOOLCALL>"], { calls: [within("<TOOLCALL>", "</TOOLCALL>")] }),
+  format("nemotron", ["<TOOLCALL>"], {
+    calls: [within("<TOOLCALL>", "</TOOLCALL>")],
+    writes: list("<TOOLCALL>[", "]</TOOLCALL>"),
+  }),
   format("liquid", ["List of tools: "], {
     calls: [within("<|tool_call_start|>", "<|tool_call_end|>")],
     bare: "python",
+    writes: writing({
+      begin: "<|tool_call_start|>[",
+      before: "%name%(",
+      arguments: listed("=", ", ", null),
+      after: ")",
+      between: ", ",
+      end: "]<|tool_call_end|>",
+    }),
   }),
   format("list", ["<|tool_call|>", "<|tool|>"], {
     calls: [{ opens: ["<|tool_call|>"], between: [], closes: ["<|/tool_call|>", "</|tool_call|>"] }],
     around_content: ["<response>", "</response>"],
+    writes: list("<|tool_call|>[", "]"),
   }),
-  format("firefunction", ["functools["], { calls: [from("functools[")] }),
+  format("firefunction", ["functools["], { calls: [from("functools[")], writes: list("functools[", "]") }),
   format("apriel", ["<tool_calls>"], {
     calls: [within("<tool_calls>", "</tool_calls>")],
     around_content: ["[BEGIN FINAL RESPONSE]", "[END FINAL RESPONSE]"],
+    writes: list("<tool_calls>[", "]</tool_calls>"),
   }),
-  format("olmo", ["<function_calls>"], { calls: [within("<function_calls>", "</function_calls>")] }),
+  format("olmo", ["<function_calls>"], {
+    calls: [within("<function_calls>", "</function_calls>")],
+    writes: writing({
+      begin: "<function_calls>",
+      before: "%name%(",
+      arguments: listed("=", ", ", null),
+      after: ")",
+      between: "\n",
+      end: "</function_calls>",
+    }),
+  }),
   format("qwen-coder", ["<function="], {
     calls: [{ opens: ["<tool_call>", "<function="], between: [], closes: ["</tool_call>"] }],
+    writes: writing({
+      before: "<tool_call>\n<function=%name%>\n",
+      arguments: PARAMETERS,
+      after: "</function>\n</tool_call>",
+      between: "\n",
+    }),
   }),
-  format("glm", ["<arg_key>"], { calls: [tags("tool_call")] }),
-  format("hermes", ["<tool_call>"], { calls: [tags("tool_call")] }),
-  format("llama", ["<|python_tag|>", '"parameters": dictionary'], { calls: [from("<|python_tag|>")], bare: "json" }),
+  format("glm", ["<arg_key>"], {
+    calls: [tags("tool_call")],
+    writes: writing({ before: "<tool_call>%name%\n", arguments: PAIRS, after: "</tool_call>", between: "\n" }),
+  }),
+  format("hermes", ["<tool_call>"], {
+    calls: [tags("tool_call")],
+    writes: writing({ before: `<tool_call>\n${NAMED_OBJECT}`, after: "}\n</tool_call>", between: "\n" }),
+  }),
+  format("llama", ["<|python_tag|>", '"parameters": dictionary'], {
+    calls: [from("<|python_tag|>")],
+    bare: "json",
+    writes: writing({ before: '{"name": "%name%", "parameters": ', after: "}", between: "; " }),
+  }),
 ];
 
 function format(
@@ -214,4 +367,13 @@ function within(open: string, close: string): CallMarks {
 
 function from(open: string): CallMarks {
   return { opens: [open], between: [], closes: [] };
+}
+
+function writing(parts: Partial<CallStyle>): CallStyle {
+  return { begin: "", before: "", arguments: { kind: "json" }, after: "", between: "", end: "", ...parts };
+}
+
+/** Objects in a list. */
+function list(begin: string, end: string): CallStyle {
+  return writing({ begin, before: NAMED_OBJECT, after: "}", between: ", ", end });
 }

@@ -27,6 +27,7 @@ export class Segments {
   readonly options: AnswerOptions;
   readonly #events: EventList;
   readonly #marks: ReadonlyMap<string, Mark>;
+  readonly #thoughts: { readonly from: number; readonly to: number }[] = [];
   /** Nothing but thoughts was said yet, or since the last call. */
   #is_start = true;
 
@@ -45,6 +46,11 @@ export class Segments {
       if (event.kind === "call") this.#separate();
       events.add(event);
     });
+  }
+
+  /** Whether the unit of the model's text at this place is a thought's. */
+  isThought(at: number): boolean {
+    return this.#thoughts.some(({ from, to }) => from <= at && at < to);
   }
 
   *answer(): Parse {
@@ -68,9 +74,12 @@ export class Segments {
 
   /** Text up to one of `stops`, as a thought. */
   *reasoning(stops: readonly string[]): Parse<string | null> {
+    const from = this.input.position;
+    this.#thoughts.push({ from, to: Number.POSITIVE_INFINITY });
     const thought = new TrimmedText(this.input, true, (text) => this.#events.add({ kind: "reasoning", text }));
     thought.drop();
     const stop = yield* this.input.until(stops, (text) => thought.push(text));
+    this.#thoughts.splice(-1, 1, { from, to: this.input.position });
     if (stop === null) thought.end();
     this.#separate();
     return stop;

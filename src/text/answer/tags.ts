@@ -194,7 +194,8 @@ function jsonOf(text: string, kind: ValueKind): string {
   return json ?? JSON.stringify(text);
 }
 
-function typesIn(schema: Readonly<Record<string, unknown>>): readonly string[] {
+/** The types that a schema names, as far as it names any. */
+export function typesIn(schema: Readonly<Record<string, unknown>>): readonly string[] {
   const { type, anyOf, oneOf } = schema;
   if (typeof type === "string") return [type];
   if (Array.isArray(type)) return type.filter((each) => typeof each === "string");

@@ -2,15 +2,15 @@
 
 import { Failure } from "../../core/failure.ts";
 import type { Budget } from "./budget.ts";
-import { type Grammar, GrammarBuilder } from "./builder.ts";
+import type { GrammarBuilder } from "./builder.ts";
 import { ANY_CHARACTER, type Expression, literal, outside, type Ranges, united } from "./expression.ts";
 import { matching } from "./language.ts";
 import { type Alphabet, plainTerminal } from "./terminals.ts";
 
 /** `root` is where a text begins. */
-export function gbnfGrammar(source: string, alphabet: Alphabet, budget: Budget): Grammar {
+export function gbnfNode(source: string, builder: GrammarBuilder, alphabet: Alphabet, budget: Budget): number {
   const rules = new Reader(source).rules();
-  return new Writer(rules, alphabet, budget).write();
+  return new Writer(rules, builder, alphabet, budget).write();
 }
 
 type Rule =
@@ -187,20 +187,18 @@ class Writer {
   readonly #nodes = new Map<string, number>();
   readonly #recursive: ReadonlySet<string>;
 
-  constructor(rules: ReadonlyMap<string, Rule>, alphabet: Alphabet, budget: Budget) {
+  constructor(rules: ReadonlyMap<string, Rule>, builder: GrammarBuilder, alphabet: Alphabet, budget: Budget) {
     this.#rules = rules;
     this.#alphabet = alphabet;
     this.#budget = budget;
-    this.#builder = new GrammarBuilder(budget);
+    this.#builder = builder;
     this.#recursive = recursiveRules(rules);
     refuseLeftRecursion(rules);
   }
 
-  write(): Grammar {
+  write(): number {
     if (!this.#rules.has("root")) throw refuse('it has no rule "root"');
-    const grammar = this.#builder.finish(this.#node({ kind: "name", name: "root" }));
-    if (grammar === null) throw refuse("no text that the model can write follows it");
-    return grammar;
+    return this.#node({ kind: "name", name: "root" });
   }
 
   #node(rule: Rule): number {

@@ -2,7 +2,7 @@
 
 import { Failure } from "../../core/failure.ts";
 import type { Budget } from "./budget.ts";
-import { type Grammar, GrammarBuilder } from "./builder.ts";
+import type { GrammarBuilder } from "./builder.ts";
 import { ANY_TEXT, difference, isEmpty, type Language, matching, ofLength, texts } from "./language.ts";
 import { parseRegex } from "./regex.ts";
 import type { Json } from "./schema-document.ts";
@@ -19,14 +19,7 @@ import {
 } from "./shapes.ts";
 import { type Alphabet, characterTerminal, plainTerminal, stringTerminal } from "./terminals.ts";
 
-export function jsonGrammar(schema: Json, alphabet: Alphabet, budget: Budget): Grammar {
-  const builder = new GrammarBuilder(budget);
-  const grammar = builder.finish(jsonNode(schema, builder, alphabet, budget));
-  if (grammar !== null) return grammar;
-  throw new Failure("invalid_request", "Cannot enforce the schema: no value that the model can write satisfies it");
-}
-
-/** A value's text as a part of a larger grammar. */
+/** A value's text. */
 export function jsonNode(schema: Json, builder: GrammarBuilder, alphabet: Alphabet, budget: Budget): number {
   return new JsonGrammar(schema, builder, alphabet, budget).write();
 }

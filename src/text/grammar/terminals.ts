@@ -98,6 +98,12 @@ function addEscaped(addBytes: AddBytes, low: number, high: number, next: number)
   return begins;
 }
 
+/** One text of bytes, whatever the tokens can spell. */
+export function bytesTerminal(bytes: readonly number[], budget: Budget): Terminal | null {
+  const edges = bytes.map((byte, place): Edge[] => [{ low: byte, high: byte, to: place + 1 }]);
+  return terminal({ edges: [...edges, []], accepting: [...edges.map(() => false), true] }, budget);
+}
+
 type ByteRange = readonly [low: number, high: number];
 
 /** Where UTF-8 takes a byte more, and where surrogates leave a gap. */

@@ -5,9 +5,10 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ToolDefinition } from "../../../src/core/generation.ts";
 import { type AnswerEvent, collectAnswer } from "../../../src/text/answer/events.ts";
-import { formatOf, openThought, thoughtMarksOf } from "../../../src/text/answer/formats.ts";
+import { formatOf } from "../../../src/text/answer/formats.ts";
 import { AnswerParser } from "../../../src/text/answer/parser.ts";
 import type { AnswerOptions } from "../../../src/text/answer/segments.ts";
+import { openThought, thoughtMarksOf } from "../../../src/text/answer/thoughts.ts";
 import { ChatTemplate } from "../../../src/text/chat-template.ts";
 
 const SHARED = join(import.meta.dir, "../../../../shared/data");

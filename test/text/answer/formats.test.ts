@@ -5,9 +5,10 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ToolDefinition } from "../../../src/core/generation.ts";
 import { type AnswerEvent, collectAnswer } from "../../../src/text/answer/events.ts";
-import { formatNamed, formatOf, type Marks, marksOf, thoughtMarksOf } from "../../../src/text/answer/formats.ts";
+import { formatNamed, formatOf, type Marks, marksOf } from "../../../src/text/answer/formats.ts";
 import { AnswerParser } from "../../../src/text/answer/parser.ts";
 import type { AnswerOptions } from "../../../src/text/answer/segments.ts";
+import { thoughtMarksOf } from "../../../src/text/answer/thoughts.ts";
 import { failureOf } from "../../formats/scratch.ts";
 import { integer, seeded } from "../../random.ts";
 
@@ -356,7 +357,7 @@ describe.skipIf(!existsSync(TEMPLATES))("real templates", () => {
       "Qwen2.5": "hermes",
       "Qwen3-Coder": "qwen-coder",
       "Mistral-Nemo": "mistral",
-      "072_v15": "mistral",
+      "072_v15": "mistral-11",
       Apertus: "apertus",
       "Apriel-1.6": "apriel",
       "GLM-5": "glm",

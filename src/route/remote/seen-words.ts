@@ -1,0 +1,21 @@
+/** What a user says and shows, piece by piece in its order, for protocols whose content is a list of parts. */
+
+import type { PlacedImage, UserMessage } from "../../core/generation.ts";
+
+export type Piece =
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "image"; readonly source: PlacedImage["source"] };
+
+export function piecesOf({ content, images = [] }: UserMessage): readonly Piece[] {
+  let from = 0;
+  const pieces = images.flatMap(({ at, source }): Piece[] => {
+    const text = content.slice(from, at);
+    from = at;
+    return [
+      { kind: "text", text },
+      { kind: "image", source },
+    ];
+  });
+  const all: readonly Piece[] = [...pieces, { kind: "text", text: content.slice(from) }];
+  return all.filter((piece) => piece.kind === "image" || piece.text !== "");
+}

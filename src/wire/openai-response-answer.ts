@@ -1,0 +1,391 @@
+/** OpenAI's responses: their answer, whole and as events. Knows no HTTP. */
+
+import { Type } from "@sinclair/typebox";
+import { assert } from "../core/assert.ts";
+import type { DrawnReport, GenerationEvent, Usage } from "../core/generation.ts";
+import type { KeptResponse } from "../core/responses.ts";
+import { signatureOf } from "./anthropic-signature.ts";
+import type { Answer, AnswerWriter } from "./openai-answer.ts";
+import { chatLogprobs } from "./openai-logprobs.ts";
+import { calledAs, toolInFull } from "./openai-response-tools.ts";
+import { type AskedResponse, type ResponseRequest, responseId, tellsHidden } from "./openai-responses.ts";
+import { statement } from "./problem.ts";
+
+type Status = "queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled";
+
+/** The item that is being written. */
+interface OpenItem {
+  readonly kind: "message" | "reasoning" | "function_call";
+  readonly id: string;
+  /** What it says, so far; of a call its arguments. */
+  text: string;
+  readonly tokens: DrawnReport[];
+  /** Of a call. */
+  readonly call: { readonly call_id: string; readonly name: string; readonly namespace?: string } | null;
+}
+
+export interface ResponseParts {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Called with an answer that has ended, before its caller knows. */
+  readonly keep: (response: KeptResponse) => void;
+}
+
+export class ResponseWriter implements AnswerWriter {
+  readonly #asked: AskedResponse;
+  readonly #parts: ResponseParts;
+  readonly #created_at: number;
+  readonly #output: object[] = [];
+  #open: OpenItem | null = null;
+  #is_cut = false;
+  #has_ended = false;
+  /** As far as anybody has counted. */
+  #usage: Usage = { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0, reasoning_tokens: null };
+  #sequence = 0;
+
+  constructor(asked: AskedResponse, parts: ResponseParts) {
+    this.#asked = asked;
+    this.#parts = parts;
+    this.#created_at = secondsOf(parts.now());
+  }
+
+  /** The events of the whole, of which only the last counts. */
+  body({ choices, usage }: Answer): object {
+    const [choice] = choices;
+    assert(choice !== undefined, "an answer has a choice");
+    const { reasoning, text, tokens, tool_calls, reason, stop_text } = choice;
+    if (reasoning !== "") this.#think(reasoning);
+    this.#say(text, tokens);
+    for (const { id, name, arguments: json } of tool_calls) {
+      this.#call(id, name);
+      this.#argue(json);
+    }
+    this.#finish({ kind: "finish", choice: 0, reason, stop_text });
+    return this.#end(usage);
+  }
+
+  chunks(event: GenerationEvent): readonly object[] {
+    switch (event.kind) {
+      case "start": {
+        this.#usage = { ...this.#usage, prompt_tokens: event.prompt_tokens };
+        const response = this.#response("in_progress");
+        return [this.#event("response.created", { response }), this.#event("response.in_progress", { response })];
+      }
+      case "reasoning":
+        return this.#think(event.text);
+      case "text":
+        return this.#say(event.text, event.tokens);
+      case "call":
+        return this.#call(event.id, event.name);
+      case "arguments":
+        return this.#argue(event.text);
+      case "finish":
+        return this.#finish(event);
+      case "end": {
+        const response = this.#end(event.usage);
+        return [this.#event(this.#is_cut ? "response.incomplete" : "response.completed", { response })];
+      }
+    }
+  }
+
+  /** The last event of an answer that had begun well. */
+  failed(error: unknown): object {
+    const response = this.broken(error);
+    return this.#event("response.failed", { response });
+  }
+
+  /** The answer as far as it came. */
+  broken(error: unknown): object {
+    const { kind, message } = statement(error, `req_${this.#asked.mark}`);
+    if (this.#open !== null) this.#output.push(this.#item(this.#open, "incomplete"));
+    this.#open = null;
+    const told = kind === "cancelled" ? null : { code: CODES[kind] ?? "server_error", message };
+    const response = { ...this.#response(told === null ? "cancelled" : "failed"), error: told };
+    this.#keep(response);
+    return response;
+  }
+
+  /** An answer that nobody waits for, before anything of it has come. */
+  queued(): object {
+    const response = this.#response("queued");
+    this.#parts.keep(this.#record(response));
+    return response;
+  }
+
+  #think(text: string): object[] {
+    const events = this.#in("reasoning");
+    const told = this.#tellsSummary ? "response.reasoning_summary_text.delta" : "response.reasoning_text.delta";
+    return [...events, this.#event(told, { ...this.#place(), delta: this.#add(text) })];
+  }
+
+  #say(text: string, tokens: readonly DrawnReport[]): object[] {
+    if (text === "" && tokens.length === 0) return [];
+    const events = this.#in("message");
+    this.#open?.tokens.push(...tokens);
+    const delta = { ...this.#place(), delta: this.#add(text), logprobs: logprobs(tokens) };
+    return [...events, this.#event("response.output_text.delta", delta)];
+  }
+
+  #call(call_id: string, name: string): object[] {
+    return [
+      ...this.#close("completed"),
+      ...this.#begin("function_call", { call_id, ...calledAs(this.#asked.wishes.tools ?? [], name) }),
+    ];
+  }
+
+  #argue(text: string): object[] {
+    if (text === "") return [];
+    return [this.#event("response.function_call_arguments.delta", { ...this.#place(), delta: this.#add(text) })];
+  }
+
+  #finish({ reason }: Extract<GenerationEvent, { kind: "finish" }>): object[] {
+    this.#is_cut = reason === "length";
+    // An answer without a word is an empty message, so that its turn in the talk is there.
+    const empty = this.#open === null && this.#output.length === 0 ? this.#in("message") : [];
+    return [...empty, ...this.#close(this.#is_cut ? "incomplete" : "completed")];
+  }
+
+  #end(usage: Usage): object {
+    this.#usage = usage;
+    const response = this.#response(this.#is_cut ? "incomplete" : "completed");
+    this.#keep(response);
+    return response;
+  }
+
+  /** Once: where it cannot be kept, it fails, and neither can that be kept. */
+  #keep(body: object): void {
+    if (!this.#asked.is_kept || this.#has_ended) return;
+    this.#has_ended = true;
+    this.#parts.keep(this.#record(body));
+  }
+
+  #record(body: object): KeptResponse {
+    const { mark, input, wishes } = this.#asked;
+    return { id: responseId(mark), previous_id: wishes.previous_response_id ?? null, input, body };
+  }
+
+  #in(kind: "message" | "reasoning"): object[] {
+    if (this.#open?.kind === kind) return [];
+    return [...this.#close("completed"), ...this.#begin(kind, null)];
+  }
+
+  #begin(kind: OpenItem["kind"], call: OpenItem["call"]): object[] {
+    const id = `${PREFIXES[kind]}_${this.#asked.mark}_${this.#output.length}`;
+    this.#open = { kind, id, text: "", tokens: [], call };
+    const item = this.#item(this.#open, "in_progress");
+    const added = this.#event("response.output_item.added", { output_index: this.#output.length, item });
+    if (kind === "function_call") return [added];
+    const name = this.#tellsSummary && kind === "reasoning" ? "reasoning_summary_part" : "content_part";
+    return [added, this.#event(`response.${name}.added`, { ...this.#place(), part: this.#part(this.#open) })];
+  }
+
+  #close(status: Status): object[] {
+    const open = this.#open;
+    if (open === null) return [];
+    const item = this.#item(open, status);
+    const output_index = this.#output.length;
+    const events = [...this.#done(open), this.#event("response.output_item.done", { output_index, item })];
+    this.#output.push(item);
+    this.#open = null;
+    return events;
+  }
+
+  #done(open: OpenItem): object[] {
+    const place = this.#place();
+    const { text } = open;
+    const done = (type: string, fields: object) => this.#event(`response.${type}.done`, { ...place, ...fields });
+    const part = this.#part(open);
+    switch (open.kind) {
+      case "function_call":
+        return [done("function_call_arguments", { name: open.call?.name, arguments: text })];
+      case "message":
+        return [done("output_text", { text, logprobs: logprobs(open.tokens) }), done("content_part", { part })];
+      case "reasoning":
+        if (!this.#tellsSummary) return [done("reasoning_text", { text }), done("content_part", { part })];
+        return [done("reasoning_summary_text", { text }), done("reasoning_summary_part", { part })];
+    }
+  }
+
+  /** `in_progress`: as it is when nothing has come of it. */
+  #item({ kind, id, text, tokens, call }: OpenItem, status: Status): object {
+    const open = { kind, id, text, tokens, call };
+    const parts = status === "in_progress" ? [] : [this.#part(open)];
+    switch (kind) {
+      case "function_call":
+        return { type: kind, id, ...call, arguments: text, status };
+      case "message":
+        return { type: kind, id, status, role: "assistant", content: parts };
+      case "reasoning": {
+        const hidden = tellsHidden(this.#asked.wishes) && status !== "in_progress";
+        const told = this.#tellsSummary ? { summary: parts } : { summary: [], content: parts };
+        return { type: kind, id, ...told, ...(hidden ? { encrypted_content: signatureOf(text) } : {}), status };
+      }
+    }
+  }
+
+  #part({ kind, text, tokens }: OpenItem): object {
+    if (kind === "message") return { type: "output_text", text, annotations: [], logprobs: logprobs(tokens) };
+    return { type: this.#tellsSummary ? "summary_text" : "reasoning_text", text };
+  }
+
+  /** Of the open item, where a delta belongs. */
+  #place(): object {
+    assert(this.#open !== null, "what is said is said in an item");
+    const { kind, id } = this.#open;
+    const place = { item_id: id, output_index: this.#output.length };
+    if (kind === "function_call") return place;
+    return this.#tellsSummary && kind === "reasoning" ? { ...place, summary_index: 0 } : { ...place, content_index: 0 };
+  }
+
+  #add(text: string): string {
+    assert(this.#open !== null, "what is said is said in an item");
+    this.#open.text += text;
+    return text;
+  }
+
+  get #tellsSummary(): boolean {
+    return Boolean(this.#asked.wishes.reasoning?.summary);
+  }
+
+  #event(type: string, fields: object): object {
+    return { type, sequence_number: this.#sequence++, ...fields };
+  }
+
+  #response(status: Status): object {
+    const { mark, wishes, is_kept } = this.#asked;
+    return {
+      id: responseId(mark),
+      object: "response",
+      created_at: this.#created_at,
+      completed_at: status === "completed" ? secondsOf(this.#parts.now()) : null,
+      status,
+      error: null,
+      incomplete_details: status === "incomplete" ? { reason: "max_output_tokens" } : null,
+      output: [...this.#output],
+      usage: usageBody(this.#usage),
+      store: is_kept,
+      ...echo(wishes),
+    };
+  }
+}
+
+const PREFIXES = { message: "msg", reasoning: "rs", function_call: "fc" } as const;
+
+const CODES: Readonly<Partial<Record<string, string>>> = {
+  overloaded: "rate_limit_exceeded",
+  invalid_request: "invalid_prompt",
+  context_overflow: "invalid_prompt",
+};
+
+function secondsOf(time_ms: number): number {
+  return Math.floor(time_ms / 1000);
+}
+
+/** The protocol has no null for the bytes of a token without text. */
+function logprobs(tokens: readonly DrawnReport[]): object[] {
+  const bytesOf = <Token extends { readonly bytes: readonly number[] | null }>(token: Token) => {
+    return { ...token, bytes: token.bytes ?? [] };
+  };
+  return chatLogprobs(tokens).content.map((token) => {
+    return { ...bytesOf(token), top_logprobs: token.top_logprobs.map(bytesOf) };
+  });
+}
+
+/** A kept answer that was to run on, and of which only its beginning is there: the server was stopped. */
+export function cutShort(body: object): object {
+  const message = "Cannot finish the answer: the server was stopped before it had ended";
+  return { ...body, status: "failed", error: { code: "server_error", message } };
+}
+
+/** What was asked, and what holds where nothing was; null: it was left to the model. */
+function echo(wishes: ResponseRequest): object {
+  const { model, tools, text, reasoning } = wishes;
+  const names = Object.keys(UNSAID) as (keyof typeof UNSAID)[];
+  const said = names.flatMap((name) => (wishes[name] === undefined || wishes[name] === null ? [] : [name]));
+  return {
+    model,
+    tools: (tools ?? []).map(toolInFull),
+    text: { format: formatOf(text?.format) },
+    reasoning: { effort: reasoning?.effort ?? null, summary: reasoning?.summary ?? null },
+    ...UNSAID,
+    ...Object.fromEntries(said.map((name) => [name, wishes[name]])),
+    max_tool_calls: null,
+    ...(wishes.user ? { user: wishes.user } : {}),
+  };
+}
+
+const UNSAID = {
+  previous_response_id: null,
+  instructions: null,
+  tool_choice: "auto",
+  parallel_tool_calls: true,
+  temperature: null,
+  top_p: null,
+  presence_penalty: 0,
+  frequency_penalty: 0,
+  top_logprobs: 0,
+  max_output_tokens: null,
+  truncation: "disabled",
+  background: false,
+  service_tier: "default",
+  metadata: {},
+  safety_identifier: null,
+  prompt_cache_key: null,
+} as const;
+
+function formatOf(format: NonNullable<ResponseRequest["text"]>["format"]): object {
+  if (format?.type !== "json_schema") return format ?? { type: "text" };
+  return { ...format, strict: format.strict ?? false };
+}
+
+/** Nothing is counted apart for having been put into the cache: that is where every prompt goes. */
+function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens }: Usage) {
+  return {
+    input_tokens: prompt_tokens,
+    input_tokens_details: { cached_tokens, cache_write_tokens: 0 },
+    output_tokens: completion_tokens,
+    output_tokens_details: { reasoning_tokens: reasoning_tokens ?? 0 },
+    total_tokens: prompt_tokens + completion_tokens,
+  };
+}
+
+const nullableText = Type.Union([Type.String(), Type.Null()]);
+const nullableInteger = Type.Union([Type.Integer(), Type.Null()]);
+
+const usageSchema = Type.Object({
+  input_tokens: Type.Integer(),
+  input_tokens_details: Type.Object({
+    cached_tokens: Type.Integer({ description: "Prompt tokens that needed not be computed." }),
+    cache_write_tokens: Type.Integer(),
+  }),
+  output_tokens: Type.Integer(),
+  output_tokens_details: Type.Object({ reasoning_tokens: Type.Integer() }),
+  total_tokens: Type.Integer(),
+});
+
+export const outputItemSchema = Type.Object({ type: Type.String(), id: Type.String() });
+
+export const responseSchema = Type.Object({
+  id: Type.String(),
+  object: Type.Literal("response"),
+  created_at: Type.Integer({ description: "Seconds since the epoch." }),
+  completed_at: nullableInteger,
+  status: Type.Union(
+    (["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"] satisfies Status[]).map((status) =>
+      Type.Literal(status),
+    ),
+  ),
+  error: Type.Union([Type.Object({ code: Type.String(), message: Type.String() }), Type.Null()]),
+  incomplete_details: Type.Union([Type.Object({ reason: Type.Literal("max_output_tokens") }), Type.Null()]),
+  output: Type.Array(outputItemSchema, { description: "Messages, thoughts (`reasoning`) and calls, in their order." }),
+  usage: usageSchema,
+  store: Type.Boolean({ description: "Whether it is kept." }),
+  model: Type.String(),
+  previous_response_id: nullableText,
+  instructions: nullableText,
+});
+
+export const responseEventSchema = Type.Object({
+  type: Type.String({ description: "`response.created` and the other names of OpenAI's events." }),
+  sequence_number: Type.Integer(),
+});
