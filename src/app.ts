@@ -48,7 +48,7 @@ import { StoredRules } from "./store/rules.ts";
 import { Sealing } from "./store/sealing.ts";
 import { keychain, secretFile } from "./store/secret.ts";
 import { StoredSettings } from "./store/settings.ts";
-import { startTextWorker } from "./text/client.ts";
+import { startTextWorker, type TextClient } from "./text/client.ts";
 import { EngineClient } from "./worker/client.ts";
 import { ENGINE_COMMAND, type EnginePort } from "./worker/messages.ts";
 import { EngineProcess } from "./worker/process.ts";
@@ -110,28 +110,15 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     settings,
     blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
   });
-  const startText = (silence_ms_max?: number) =>
-    startTextWorker(new URL("./text/main.ts", import.meta.url).href, silence_ms_max);
   const text = startText();
   const grammars = startText(COMPILE_MS_MAX);
-  const host: ModelHost = {
-    measure: (path) => engine.measure(path, kvBits(path)),
-    load: (model, path, kv_bytes_max, told) => engine.load(model, path, kv_bytes_max, told, kvBits(path)),
-    unload: (model) => engine.unload(model),
-    prepare: async (path) => void (await text.load(path)),
-    forget: (path) => text.forget(path),
-  };
-  const pool = new ModelPool(host, settings, totalmem(), Date.now);
+  const pool = new ModelPool(hostOf(engine, text, kvBits), settings, totalmem(), Date.now);
   engine.limitMemory(pool.ledger.limit_bytes);
   engine.watchAdapters((model, bytes) => pool.ledger.adapt(model, bytes));
   const queue = new RequestQueue(settings, () => performance.now());
   const sweeps = setInterval(() => void pool.sweep(), SWEEP_MS);
-  const random = {
-    seed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
-    callId: () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => LETTERS[byte % 32]).join(""),
-  };
   const scheduler = new Scheduler(engine, queue, pool);
-  const local = new LocalBackend(catalog, { text, grammars }, scheduler, random, settings);
+  const local = new LocalBackend(catalog, { text, grammars }, scheduler, RANDOM, settings);
   const running = new RunningRequests(local, settings, Date.now);
   const responses = new StoredResponses(store, settings, Date.now);
   const names = new Names(catalog, () => stored_profiles.profiles());
@@ -179,6 +166,25 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     },
   };
 }
+
+function startText(silence_ms_max?: number) {
+  return startTextWorker(new URL("./text/main.ts", import.meta.url).href, silence_ms_max);
+}
+
+function hostOf(engine: EngineClient, text: TextClient, kvBits: (path: string) => KvBits): ModelHost {
+  return {
+    measure: (path) => engine.measure(path, kvBits(path)),
+    load: (model, path, kv_bytes_max, told) => engine.load(model, path, kv_bytes_max, told, kvBits(path)),
+    unload: (model) => engine.unload(model),
+    prepare: async (path) => void (await text.load(path)),
+    forget: (path) => text.forget(path),
+  };
+}
+
+const RANDOM = {
+  seed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+  callId: () => Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => LETTERS[byte % 32]).join(""),
+};
 
 /** `live` stores what is changed of it. */
 export function openHub(

@@ -4,18 +4,12 @@ import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { Failure } from "./core/failure.ts";
+import { checkSetting, parseSetting, unknownSetting } from "./core/given-settings.ts";
 import { KNOWN_PROVIDERS } from "./core/known-providers.ts";
 import { nearest } from "./core/nearest.ts";
 import type { GivenProvider } from "./core/routing.ts";
 import type { SettingLayer } from "./core/setting-layers.ts";
-import {
-  checkSetting,
-  parseSetting,
-  SETTING_NAMES,
-  type SettingName,
-  type Settings,
-  unknownSetting,
-} from "./core/settings.ts";
+import { SETTING_NAMES, type SettingName, type Settings } from "./core/settings.ts";
 import type { ProgramFolders } from "./hub/programs.ts";
 import type { GivenToken } from "./huggingface.ts";
 

@@ -2,15 +2,9 @@
 
 import { parseArgs } from "node:util";
 import { optionOf, PLACES } from "../config.ts";
+import { parseSetting } from "../core/given-settings.ts";
 import { nearest } from "../core/nearest.ts";
-import {
-  parseSetting,
-  SETTING_NAMES,
-  SETTINGS,
-  type SettingName,
-  type Settings,
-  settingsOf,
-} from "../core/settings.ts";
+import { SETTING_NAMES, SETTINGS, type SettingName, type Settings, settingsOf } from "../core/settings.ts";
 import type { Quantization } from "../mlx/ops.ts";
 import { formOfMode, MODES } from "../models/quantization.ts";
 

@@ -74,12 +74,8 @@ export function openDoor<Schema extends TSchema>(
       const value = parseJson(body);
       const asked = once(() => read(value, exchange.request_id));
       const call = { ...callOf(door, request, exchange, value, asked), body };
-      const kept = door.protocol === "ollama" ? asked() : null; // no provider is asked in it: all of it is understood here
-      if (kept?.kind === "keep") return await keep(parts, exchange, kept);
-      if (!call.is_whole) {
-        const wanted = asked();
-        if (wanted.kind === "generation" && wanted.background) return begin(parts, exchange, call, wanted);
-      }
+      const unrouted = await answerHere(parts, exchange, call, asked);
+      if (unrouted !== null) return unrouted;
       const opening = parts.gateway.open(call, exchange.trace, exchange.signal);
       const words = call.stream ? wordsOf(parts, door, exchange) : null;
       if (words === null || (await settlesWithin(parts.silence_ms(), opening))) {
@@ -95,6 +91,21 @@ export function openDoor<Schema extends TSchema>(
       throw error;
     }
   };
+}
+
+/** What keeps a model, or is not waited for; null: it is for a gateway. */
+async function answerHere(
+  parts: RouteParts,
+  exchange: Exchange,
+  call: Call,
+  asked: () => Asked,
+): Promise<Response | null> {
+  // No provider is asked in Ollama's protocol: all of it is understood here.
+  if (call.protocol !== "ollama" && call.is_whole) return null;
+  const wanted = asked();
+  if (wanted.kind === "keep") return await keep(parts, exchange, wanted);
+  const is_waited_for = wanted.kind !== "generation" || !wanted.background;
+  return is_waited_for ? null : begin(parts, exchange, call, wanted);
 }
 
 function callOf(

@@ -2,8 +2,9 @@
 
 import { Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
+import { checkSetting } from "../core/given-settings.ts";
 import { type ResolvedSettings, resolveSettings, type SettingLayer } from "../core/setting-layers.ts";
-import { checkSetting, SETTING_NAMES, type SettingName, type Settings } from "../core/settings.ts";
+import { SETTING_NAMES, type SettingName, type Settings } from "../core/settings.ts";
 import type { StoredSettings } from "./settings.ts";
 
 export class LiveSettings {
