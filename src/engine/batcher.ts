@@ -244,7 +244,7 @@ export class Batcher {
   #begins(row: Row, plan: OpenPlan): boolean {
     this.#reuse(row, plan);
     if (this.#hasRestoredEnough(plan) || !this.#settle(row, plan) || !this.#goesOn(row)) return false;
-    if (this.#isFollowing(row)) return false;
+    if (this.#recurrence?.isFollowing(row, this.#active) ?? isFollowing(row, this.#active)) return false;
     if (this.#recurrence === null) this.#copyTail(row, plan);
     return true;
   }
@@ -293,12 +293,6 @@ export class Batcher {
 
   #hasRestoredEnough({ decode_rows, restored_blocks }: OpenPlan): boolean {
     return decode_rows > 0 && restored_blocks >= this.#settings.restored_blocks_max;
-  }
-
-  /** Whether to wait: a more urgent row computes this row's next block, or all that is left of its prompt. */
-  #isFollowing(row: Row): boolean {
-    if (this.#recurrence !== null) return this.#recurrence.isFollowing(row, this.#active);
-    return isFollowing(row, this.#active);
   }
 
   /** Goes on in a copy of a block that begins as this row's next: another row's, or one that is published. */
