@@ -199,12 +199,12 @@ describe("an answer", () => {
     const parsed = await client.responses.parse({ ...HI, text });
     expect(parsed.output_parsed).toEqual({ a: 5 });
     expect(parsed.text?.format).toEqual({ ...text.format, strict: false });
-    // The scripted model is not held to a grammar: what it says is looked at again, and refused.
-    model.answers.push('{"a": "x"}', "[]");
-    expect((await errorOf(client.responses.create({ ...HI, text }))).status).toBe(500);
-    expect((await errorOf(client.responses.create({ ...HI, text: { format: { type: "json_object" } } }))).status).toBe(
-      500,
-    );
+    // What the model would say otherwise is not drawn.
+    model.answers.push('{"a": "x"}', '{"b": [1]}');
+    const held = await client.responses.parse({ ...HI, text });
+    expect(held.output_parsed).toEqual({ a: expect.any(Number) });
+    const object = await client.responses.create({ ...HI, text: { format: { type: "json_object" } } });
+    expect(JSON.parse(object.output_text)).toEqual({ b: [1] });
     const wrong = { format: { ...text.format, schema: { unevaluatedProperties: false, type: "object" } } };
     expect(await refusal({ ...HI, text: wrong })).toMatchObject({ param: "text.format.schema", status: 400 });
   });
@@ -585,7 +585,6 @@ describe("is refused by name:", () => {
     [{ input: [{ role: "tool", content: "x" }] }, "input[0].role"],
     [{ input: [{ type: "web_search_call", id: "x" }] }, "input[0].type"],
     [{ input: [{ type: "function_call_output", call_id: "c", output: "x" }] }, "input[0].call_id"],
-    [{ input: [{ type: "function_call", call_id: "c", name: "f", arguments: "{" }] }, "input[0].arguments"],
     [{ input: [{ role: "user", content: "x", name: "ada" }] }, "input[0].name"],
     [{ metadata: { a: "x".repeat(513) } }, "metadata.a"],
     [{ warmth: 1 }, "warmth"],
