@@ -233,6 +233,18 @@ describe("effort", () => {
     expect((await whole({ ...ASK, reasoning_effort: "none" }, mistral)).choices[0]?.finish_reason).toBe("stop");
   });
 
+  test("and a budget are hints to Anthropic's clients, who ask every model alike", async () => {
+    const ask = { model: "tiny", max_tokens: 8, messages: ASK.messages };
+    const told = { thinking: { type: "enabled", budget_tokens: 2048 }, output_config: { effort: "xhigh" } };
+    expect((await mistral.server.post("/v1/messages", { ...ask, ...told })).status).toBe(200);
+    const count = await mistral.server.post("/v1/messages/count_tokens", {
+      model: "tiny",
+      messages: ask.messages,
+      ...told,
+    });
+    expect(count.status).toBe(200);
+  });
+
   test("and other variables of the template can be given by name", async () => {
     await whole({ ...ASK, tools: [], chat_template_kwargs: { tone: "!" } });
     expect(hermes.prompts[0]).toEndWith("<assistant>!");
