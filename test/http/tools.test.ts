@@ -323,6 +323,17 @@ describe("a choice of tools", () => {
     expect(choice?.message).toMatchObject({ reasoning_content: "Hm", content: null, tool_calls: [{}] });
   });
 
+  test("is of one call where it names the tool, and of some even if the model never ends", async () => {
+    const forced = async (tool_choice: unknown) => {
+      thinker.answers.push(`<think>Hm</think>${TIME.repeat(30)}`);
+      const [choice] = (await whole({ ...ASK, tool_choice }, thinker)).choices;
+      expect(choice?.finish_reason).toBe("tool_calls");
+      return choice?.message["tool_calls"];
+    };
+    expect(await forced({ type: "function", function: { name: "clock" } })).toHaveLength(1);
+    expect(await forced("required")).toHaveLength(16);
+  });
+
   test("that cannot be enforced in the model's form is refused", async () => {
     const state = 'calls in this model\'s form, "solar", cannot be enforced';
     expect(await refusal({ ...ASK, tool_choice: "required" }, solar)).toBe(`Cannot use "tool_choice": ${state}`);
