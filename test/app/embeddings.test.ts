@@ -114,6 +114,11 @@ test("a text that is too long is refused where it must not be cut", async () => 
   );
 });
 
+test("a caller may have less of a text read", async () => {
+  const { prompt_tokens } = await app.backend.embed(embedding(["word ".repeat(90)], { tokens_max: 8 }), NEVER);
+  expect(prompt_tokens).toBe(8);
+});
+
 test("vectors are cut only where the model's files allow it", async () => {
   const { vectors } = await app.backend.embed(embedding(["a"], { dimensions: 384 }), NEVER);
   expect(vectors[0]?.length).toBe(384);
