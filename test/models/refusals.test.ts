@@ -81,7 +81,19 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
     { hidden_act: "gelu" },
     'hidden_act must be "gelu_pytorch_tanh", found "gelu"',
   ],
-  ["a norm with a bias", "family-cohere2", { layer_norm_bias: true }, "layer_norm_bias must be false, found true"],
+  [
+    "a norm with a bias that is not there",
+    "family-cohere2",
+    { layer_norm_bias: true },
+    'tensor "model.norm.bias" must have shape [64], found no such tensor',
+  ],
+  [
+    "a bias the config is silent of",
+    "biases",
+    { attention_bias: null },
+    'nothing its config says asks for tensor "model.layers.0.self_attn.k_proj.bias", which would be left out',
+  ],
+  ["another steepness of gates", "family-gpt_oss", { swiglu_alpha: 1.5 }, "swiglu_alpha must be 1.702, found 1.5"],
   [
     "attention in both directions",
     "family-gemma3_text",
