@@ -85,7 +85,7 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
     "a norm with a bias that is not there",
     "family-cohere2",
     { layer_norm_bias: true },
-    'tensor "model.norm.bias" must have shape [64], found no such tensor',
+    'tensor "model.layers.0.input_layernorm.bias" must have shape [64], found no such tensor',
   ],
   [
     "a bias the config is silent of",

@@ -1,7 +1,7 @@
 """Writes tiny models whose configs say what is rare: as mlx-lm reads it, and as others put the same.
 
 Usage: unusual.py OUT_FOLDER
-Each is a folder with `expected.json` beside it: what mlx-lm draws after one prompt, in float32.
+Each is a folder, or a GGUF file in one, with `expected.json` beside it: what mlx-lm draws after one prompt, in float32.
 """
 
 import importlib
@@ -10,7 +10,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import gguf
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten
 from mlx_lm.utils import save_model
@@ -40,6 +42,16 @@ ABSENT = None
 
 # By name: the family, what mlx-lm is told, and what the file says otherwise. ABSENT fields are left out of both.
 CASES = {
+    "keys-of-olmo3-gguf": (
+        "olmo3",
+        {
+            "layer_types": [FULL, SLIDING, SLIDING, FULL], "sliding_window": WINDOW,
+            "rope_scaling": {**YARN, "beta_fast": 8.0, "beta_slow": 2.0},
+        },
+        lambda writer, config: windows_and_yarn(writer, config),
+    ),
+    "keys-of-smollm3-gguf": ("smollm3", {"num_key_value_heads": 6}, lambda writer, config: None),
+    "keys-of-qwen2-gguf": ("qwen2", {"num_key_value_heads": 6}, lambda writer, config: None),
     "sizes": ("llama", {}, {}),
     "one-key-head": ("olmo2", {"num_key_value_heads": 1}, {}),
     "windows-of-llama": (
@@ -118,14 +130,59 @@ def write(seed, name, model_type, told, stored):
     model.load_weights([(key, initial(model_type, key, value)) for key, value in tree_flatten(model.parameters())])
     folder = OUT / name
     folder.mkdir(parents=True)
-    save_model(folder, model, donate_model=False)
-    (folder / "config.json").write_text(json.dumps(without_absent({**config, **stored})))
+    if callable(stored):
+        write_gguf(folder / "model.gguf", model, config, stored)
+    else:
+        save_model(folder, model, donate_model=False)
+        (folder / "config.json").write_text(json.dumps(without_absent({**config, **stored})))
     (folder / "expected.json").write_text(json.dumps([greedy(model, PROMPT, STEPS)]))
 
 
-mx.disable_compile()  # on the CPU it calls a C++ compiler
-import mlx.nn as nn
+def write_gguf(path, model, config, more):
+    """With no key that llama.cpp has a default for, but those of `more`."""
+    own_name = {"olmo3": "olmo2"}.get(config["model_type"], config["model_type"])
+    writer = gguf.GGUFWriter(str(path), own_name)
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_token_list([str(number).encode() for number in range(config["vocab_size"])])
+    more(writer, config)
+    arch = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == own_name)
+    names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
+    for key, value in tree_flatten(model.parameters()):
+        dense = np.array(value)
+        if own_name == "smollm3" and ("q_proj" in key or "k_proj" in key):
+            dense = paired(dense, config["head_dim"])
+        writer.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), dense)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
+
+def paired(rows, head_dim):
+    return rows.reshape(-1, 2, head_dim // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def windows_and_yarn(writer, config):
+    scaling = config["rope_scaling"]
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_sliding_window(config["sliding_window"])
+    writer.add_sliding_window_pattern([each == SLIDING for each in config["layer_types"]])
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(scaling["factor"])
+    writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
+    writer.add_rope_scaling_yarn_beta_fast(scaling["beta_fast"])
+    writer.add_rope_scaling_yarn_beta_slow(scaling["beta_slow"])
+
+
+
+
+mx.disable_compile()  # on the CPU it calls a C++ compiler
 nn.gelu = nn.gelu_approx  # mlx-lm takes erf for gemma and starcoder2
 shutil.rmtree(OUT, ignore_errors=True)
 for seed, (name, case) in enumerate(CASES.items(), 300):
