@@ -128,10 +128,7 @@ export function blocksOf({ layers }: Sizes, build: (layer: number, prefix: strin
 }
 
 /** What every config calls by the same names; `head_dim` where it is not the hidden size over the heads. */
-export function readSizes(
-  reader: ConfigReader,
-  otherwise: Otherwise = {},
-): Sizes {
+export function readSizes(reader: ConfigReader, otherwise: Otherwise = {}): Sizes {
   const hidden_size = reader.dimension("hidden_size");
   const heads = reader.dimension("num_attention_heads");
   const kv_heads = reader.dimensionOr("num_key_value_heads", heads);

@@ -70,6 +70,15 @@ CASES = {
     "head-of-gpt_oss": (
         "gpt_oss", {"num_local_experts": 3, "num_experts_per_tok": 2, "sliding_window": WINDOW, "intermediate_size": 72}, {},
     ),
+    "head-of-lfm2": (
+        "lfm2",
+        {
+            "norm_eps": 1e-5, "conv_bias": False, "conv_L_cache": 3, "full_attn_idxs": [1], "block_dim": 72,
+            "block_multiple_of": 4, "block_ffn_dim_multiplier": 1.0, "block_auto_adjust_ff_dim": False,
+            "tie_word_embeddings": False,
+        },
+        {},
+    ),
     "head-of-gemma": ("gemma", {**GEMMA, "tie_word_embeddings": False}, {}),
     "biases-of-cohere2": ("cohere2", {"layer_norm_bias": True, "sliding_window": WINDOW}, {}),
     "windows-of-smollm3": (
