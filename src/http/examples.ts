@@ -23,6 +23,8 @@ const PAIR = { query: "What is a panda?", documents: ["A bear of China", "A city
 const REQUESTS: Readonly<Record<string, object>> = {
   "/v1/chat/completions": { model: MODEL, messages: MESSAGES },
   "/v1/completions": { model: MODEL, prompt: "The capital of France is", max_tokens: 16 },
+  "/v1/responses/input_tokens": { model: MODEL, input: "What is the capital of France?" },
+  "/apply-template": { model: MODEL, messages: MESSAGES },
   "/v1/messages": { model: MODEL, messages: MESSAGES, max_tokens: 64 },
   "/v1/messages/count_tokens": { model: MODEL, messages: MESSAGES },
   "/v1/embeddings": { model: "all-MiniLM-L6-v2", input: ["A bear of China", "A city of France"] },
@@ -38,11 +40,13 @@ const REQUESTS: Readonly<Record<string, object>> = {
   "/api/settings/providers": { name: "openai", api_type: "openai", api_key: "sk-yourKey" },
   "/api/settings/rules": RULE,
   "/api/settings/rules/{id}": RULE,
-  "/api/settings/rules/test-pattern": { pattern_type: "glob", pattern: "gpt-*", names: ["gpt-4o", "llama"] },
+  "/api/settings/rules/test": { pattern_type: "glob", model_pattern: "gpt-*", models: ["gpt-4o", "llama"] },
   "/api/settings/pool": { memory_limit_mode: "gb", memory_limit_value: 16, contention: "wait" },
   "/api/settings/engine": { rows_max: 8 },
   "/api/settings/timeouts": { chat_timeout_s: 300 },
   "/api/settings/routing": { enable_cloud_routing: "off" },
+  "/api/settings/prompts": { volatile_lines: "times" },
+  "/api/settings/responses": { responses_days: 7 },
   "/api/settings/audit": { audit_days: 7 },
   "/api/settings/server": { port: 8080 },
   "/api/settings/huggingface": { token: "hf_yourToken" },
@@ -53,6 +57,7 @@ const REQUESTS: Readonly<Record<string, object>> = {
 
 /** Of a path's parts, by the path's beginning. */
 const PARTS: readonly (readonly [prefix: string, value: string])[] = [
+  ["/v1/responses/", "resp_0123456789ab"],
   ["/admin/requests/", "req_0123456789ab"],
   ["/api/profiles/", "1"],
   ["/api/settings/rules/", "1"],
