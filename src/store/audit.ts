@@ -234,8 +234,11 @@ export class StoredAudit implements AuditLog, Disposable {
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
-    this.flush();
-    this.#setEnds({ open: false });
+    // Where the last rows cannot be written it stays open, which the next start tells.
+    this.#attempt(() => {
+      this.flush();
+      this.#setEnds({ open: false });
+    });
   }
 
   /** What is on the disk can be read though it is full. */

@@ -80,8 +80,7 @@ describe("what is documented", () => {
   /** The example as a caller here would send it. */
   const sent = ({ method, path, operation }: (typeof OPERATIONS)[number]): [string, RequestInit] => {
     const [body] = Object.values(operation.requestBody?.content ?? {});
-    const response = path.startsWith("/v1/responses/") ? kept : null;
-    const own = path.includes("models") ? "tiny" : response;
+    const own = ownName(path, kept);
     const place = path.replace(/\{(\w+)\}/, (_, part) => {
       return own ?? String(operation.parameters?.find(({ name }) => name === part)?.example);
     });
@@ -128,6 +127,12 @@ describe("what is documented", () => {
     expect(missing).toEqual(REFUSED);
   });
 });
+
+/** What there is here of what a path names; null: what its example says. */
+function ownName(path: string, response: string): string | null {
+  if (path.startsWith("/v1/responses/")) return response;
+  return path.includes("models") ? "tiny" : null;
+}
 
 /** Of a stream its first item. */
 async function firstOf(response: Response, type: string): Promise<unknown> {
