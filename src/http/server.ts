@@ -88,6 +88,8 @@ export function createServer(given: ServerParts): Server {
     const response = await admitted(request, app.handle, explain);
     const request_id = parts.ids.of(request);
     response.headers.set("x-request-id", request_id);
+    const failed_route = parts.ids.failedRouteOf(request);
+    if (failed_route !== null) response.headers.set("x-bunsen-route", failed_route);
     if (speaksAnthropic(request)) response.headers.set("request-id", request_id);
     return response;
   };

@@ -354,6 +354,19 @@ test.skipIf(!HAS_SCHEMAS)("texts to complete and to embed go to a provider as ch
   expect(completed.headers.get("x-bunsen-route")).toBe("local:tiny (rule 2, fallback 1)");
 });
 
+test("an error tells by whom and why, where somebody was asked, and nobody where none was", async () => {
+  const { chat, set } = house();
+  await set("providers", { name: "cloud", api_type: "openai", base_url: "http://127.0.0.1:9" });
+  const hi = { messages: [{ role: "user", content: "hi" }] };
+  const failed = await chat({ ...hi, model: "cloud:gpt" });
+  expect([failed.status, failed.headers.get("x-bunsen-route")]).toEqual([
+    502,
+    "cloud:gpt (provider named by the model)",
+  ]);
+  const unknown = await chat({ ...hi, model: "nowhere" });
+  expect([unknown.status, unknown.headers.get("x-bunsen-route")]).toEqual([404, null]);
+});
+
 test("a key that no header can carry is refused when it is entered, and not shown", async () => {
   const { send } = house();
   for (const api_key of [`${KEY}\r\nx-evil: 1`, `\u201c${KEY}\u201d`, `${KEY}\n`]) {
