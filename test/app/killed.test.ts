@@ -1,19 +1,16 @@
 /** A server that is killed while it loads a model, and the one that is started after it. */
 
 import { expect, test } from "bun:test";
-import { join } from "node:path";
 import { engineOf } from "../chaos/load.ts";
 import { scratchFolder } from "../formats/scratch.ts";
-import { runCommand, Served } from "./served.ts";
-
-const MODEL = "SmolLM2-135M-Instruct";
+import { MODEL, runToEnd, Served } from "../served.ts";
 
 test.each(["worker", "process"])(
   "killed amid a load with its engine as a %s, it leaves nothing that the next one would trip over",
   async (isolation) => {
-    const home = join(scratchFolder(), "home");
-    const words = ["--port", "0", "--isolation", isolation, "--preload-models", "none"];
-    const first = await Served.start(home, words);
+    const home = scratchFolder();
+    const words = ["--isolation", isolation, "--preload-models", "none"];
+    const first = await Served.start(words, { home });
     const load = first.ask("POST", `/admin/models/load/${MODEL}`).catch(() => null);
     const state = async () => (await first.ask("GET", "/admin/models/status")).body.loaded_models[0]?.state;
     while ((await state()) !== "loading") await Bun.sleep(1);
@@ -21,15 +18,15 @@ test.each(["worker", "process"])(
     await first.stop("SIGKILL");
     expect(await load).toBeNull();
 
-    await using second = await Served.start(home, words);
+    await using second = await Served.start(words, { home });
     expect((await second.ask("GET", "/admin/ledger")).body).toMatchObject({ taken_bytes: 0, entries: [] });
     expect((await second.ask("GET", "/admin/queue")).body).toMatchObject({ waiting: 0, requests: [] });
     const chat = { model: MODEL, messages: [{ role: "user", content: "What is the capital of France?" }] };
     expect((await second.ask("POST", "/v1/chat/completions", chat)).text).toContain("Paris");
     if (isolation === "process") expect(isAlive(engine?.pid ?? 0)).toBe(false);
     expect(await second.stop()).toBe(0);
-    const verified = runCommand(home, ["audit", "verify"]);
-    expect([verified.exitCode, verified.stdout.toString()]).toEqual([0, expect.stringContaining("unclean_stop")]);
+    const verified = await runToEnd(["audit", "verify"], { home });
+    expect(verified).toMatchObject({ code: 0, output: expect.stringContaining("unclean_stop") });
   },
   60_000,
 );

@@ -8,20 +8,20 @@ import { type Listening, listen } from "../../src/http/listen.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { type ScriptedModel, scriptedModel } from "../http/scripted-model.ts";
 import { minilm } from "../models/encoder-files.ts";
+import { MODEL, Served } from "../served.ts";
 import { ANSWER, TEMPLATE, TURNS } from "./conversation.ts";
-import { MODEL, type Server, serve } from "./serve.ts";
 
 const CAPITAL = "What is the capital of France?";
 const FOLDER = scratchFolder();
 
 let scripted: ScriptedModel;
 let listening: Listening;
-let real: Server;
+let real: Served;
 
 beforeAll(async () => {
   scripted = scriptedModel(FOLDER, TEMPLATE);
   listening = listen(scripted.server.app, { host: "127.0.0.1", port: 0 });
-  real = await serve(MODEL, minilm());
+  real = await Served.start(["--model", MODEL, "--model", minilm()]);
 }, 120_000);
 
 afterAll(async () => {
