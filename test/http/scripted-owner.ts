@@ -60,7 +60,14 @@ export class ScriptedOwner implements OwnerDesk {
 
   async describe(model: string) {
     this.asked.push(["describe", model]);
-    const kv = { kv_bytes_max: 90, kv_bytes_min: 10, kv_block_tokens: 32, kv_block_bytes: 10 };
+    const kv = {
+      kv_bytes_max: 90,
+      kv_bytes_min: 10,
+      kv_block_tokens: 32,
+      kv_block_bytes: 10,
+      kv_state_bytes: 0,
+      rows_max: 1,
+    };
     return { purpose: "chat", weights_bytes: 300, step_bytes: 10, context_length: 512, ...kv } as const;
   }
 
