@@ -48,9 +48,12 @@ describe.if(process.platform === "linux")("with the kernels named by BUNSEN_KERN
 
 /** In a process of its own, because a process chooses its kernels once. */
 function runTests(files: readonly string[], set: string): { exitCode: number | null; output: string } {
-  const run = Bun.spawnSync([process.execPath, "test", ...files.map((file) => `./test/native/${file}.test.ts`)], {
-    cwd: ROOT,
-    env: { ...process.env, BUNSEN_KERNELS: set },
-  });
+  const run = Bun.spawnSync(
+    [process.execPath, "test", "--timeout=60000", ...files.map((file) => `./test/native/${file}.test.ts`)],
+    {
+      cwd: ROOT,
+      env: { ...process.env, BUNSEN_KERNELS: set },
+    },
+  );
   return { exitCode: run.exitCode, output: `${run.stdout}${run.stderr}` };
 }
