@@ -1,4 +1,7 @@
-/** Bunsen as its owner runs it, each time with a home of its own: commands to their end, and servers with what is asked of them. */
+/**
+ * Bunsen as its owner runs it, each time with a home of its own: commands to their end, and servers with what is asked
+ * of them.
+ */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** The audit as it comes, as server-sent events or by a web socket: the last rows first. Whoever reads too slowly is cut, so that what is read has no gap. */
+/**
+ * The audit as it comes, as server-sent events or by a web socket: the last rows first. Whoever reads too slowly is
+ * cut, so that what is read has no gap.
+ */
 
 import { type AuditQuery, isMeant } from "../core/audit.ts";
 import { Inbox } from "../core/inbox.ts";

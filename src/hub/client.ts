@@ -1,4 +1,7 @@
-/** Asks the hub who a token belongs to, and what a repository holds. Knows neither where the token lies nor what the files mean. */
+/**
+ * Asks the hub who a token belongs to, and what a repository holds. Knows neither where the token lies nor what the
+ * files mean.
+ */
 
 import { readUpTo } from "../core/bounded.ts";
 import { Failure } from "../core/failure.ts";

@@ -1,4 +1,7 @@
-/** A real second Bunsen as a provider, once as OpenAI and once as Anthropic: official clients get from it through the first what it says itself. */
+/**
+ * A real second Bunsen as a provider, once as OpenAI and once as Anthropic: official clients get from it through the
+ * first what it says itself.
+ */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** Every setting there is, changed over HTTP in a running server: what can be seen of it before and after, and after a restart. */
+/**
+ * Every setting there is, changed over HTTP in a running server: what can be seen of it before and after, and after a
+ * restart.
+ */
 
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";

@@ -1,4 +1,7 @@
-/** Three real models where two fit, and clients that switch between them at random; `scripts/soak.ts` does it a thousand times. */
+/**
+ * Three real models where two fit, and clients that switch between them at random; `scripts/soak.ts` does it a thousand
+ * times.
+ */
 
 import { expect, test } from "bun:test";
 import { minilm } from "../models/encoder-files.ts";

@@ -1,4 +1,7 @@
-/** Clients that read, cancel and disconnect at random while the engine is killed under them. Speaks to the server by HTTP only. */
+/**
+ * Clients that read, cancel and disconnect at random while the engine is killed under them. Speaks to the server by
+ * HTTP only.
+ */
 
 import { integer } from "../random.ts";
 import { MODEL, Served } from "../served.ts";
