@@ -174,7 +174,7 @@ async function read(reply: Response): Promise<Answer> {
     const { error } = (await reply.json()) as { error: { code: string | null } };
     return { text: "", error: error.code ?? String(reply.status), is_done: true };
   }
-  const lines = (await reply.text()).split("\n\n").filter((line) => line !== "");
+  const lines = (await reply.text()).split("\n\n").filter((line) => line.startsWith("data: "));
   let [text, error]: [string, string | null] = ["", null];
   for (const line of lines) {
     if (line === "data: [DONE]") continue;
