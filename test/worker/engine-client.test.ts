@@ -1,6 +1,6 @@
 /** The engine behind its thread boundary: real worker or process, real MLX, small models. */
 
-import { afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startEngine } from "../../src/app.ts";
@@ -13,6 +13,9 @@ import { scratchFolder } from "../formats/scratch.ts";
 import { familyFixture, fixture, prepareFixtures } from "../models/fixtures.ts";
 import { engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
+
+// Processes begin and end here, on machines that do other things too.
+setDefaultTimeout(30_000);
 
 const FOLDER = scratchFolder();
 const NEVER = new AbortController().signal;
