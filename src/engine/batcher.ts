@@ -14,7 +14,7 @@ import { StepCost } from "./step-cost.ts";
 // Copying a block costs about as much as computing a few tokens.
 const COPY_TOKENS_MIN = 8;
 
-// Each takes a vocabulary of logits: together they stay below a hundred MB.
+// Of all rows in one step. Each takes a vocabulary of logits: together they stay near a hundred MB.
 const SCORED_TOKENS_MAX = 128;
 
 interface OpenPlan extends Plan {
@@ -23,6 +23,7 @@ interface OpenPlan extends Plan {
   decode_rows: number;
   extra_tokens: number;
   restored_blocks: number;
+  scored_tokens: number;
 }
 
 export interface BatcherSettings {
@@ -103,7 +104,14 @@ export class Batcher {
 
   /** The next step: every row that decodes by one token and its drafts, then prompts by as much as the gap allows. */
   next(): Plan {
-    const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0 };
+    const plan: OpenPlan = {
+      parts: [],
+      copies: [],
+      decode_rows: 0,
+      extra_tokens: 0,
+      restored_blocks: 0,
+      scored_tokens: 0,
+    };
     this.#store.trim(this.#settings.restored_blocks_max);
     this.#windows?.trim(this.#settings.restored_blocks_max);
     this.#admit();
@@ -238,12 +246,15 @@ export class Batcher {
       if (this.#isFollowing(row)) return 0;
       this.#copyTail(row, plan);
     }
-    const end = row.chunkEnd(row.limits.scores_prompt ? Math.min(budget, SCORED_TOKENS_MAX) : budget);
+    const scored_max = SCORED_TOKENS_MAX - plan.scored_tokens;
+    const end = row.chunkEnd(row.limits.scores_prompt ? Math.min(budget, scored_max) : budget);
     if (end <= row.length) return 0;
     this.#cover(row, end);
     const token_ids = row.token_ids.slice(row.length, end);
-    plan.parts.push(this.#partOf(row, token_ids, end === row.token_ids.length ? 1 : 0));
+    const part = this.#partOf(row, token_ids, end === row.token_ids.length ? 1 : 0);
+    plan.parts.push(part);
     plan.extra_tokens += token_ids.length;
+    plan.scored_tokens += part.scored?.token_ids.length ?? 0;
     return token_ids.length;
   }
 

@@ -128,3 +128,19 @@ test.each([1, 2])(
   },
   30_000,
 );
+
+test("a model may go while its cache is brought to the disk", async () => {
+  const before = arrayCounts();
+  {
+    using model = loadModel(fixture("untied").path);
+    const files = new BlockFiles(mkdtempSync(join(SCRATCH, "going-")), 2 ** 20, Date.now);
+    using engine = new Engine(model, ENGINE_SETTINGS, () => performance.now(), { files, key: "going" });
+    const prompt_ids = Array.from({ length: 100 }, (_, index) => index);
+    engine.add({ ...GREEDY_ROW, id: 1, prompt_ids, tokens_max: 1 });
+    while (engine.rows > 0) engine.step();
+    const kept = engine.keepCached();
+    engine[Symbol.dispose]();
+    await kept;
+  }
+  expect(arrayCounts()).toEqual(before);
+});
