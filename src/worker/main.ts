@@ -160,7 +160,7 @@ function open(name: string, path: string, own: Pick<EngineSettings, "kv_bytes_ma
   try {
     if (opened.kind === "answers") {
       const { model } = opened;
-      const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape, own.kv_bits);
+      const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape, settings);
       const engine = new Engine(model, settings, nowMs, { files, key });
       return { kind: "engine", model, engine, adapter_bytes_told: 0 };
     }
