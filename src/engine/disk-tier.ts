@@ -4,10 +4,10 @@
  */
 
 import { hash } from "node:crypto";
-import { readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { statSync } from "node:fs";
 import type { EngineSettings } from "../core/settings.ts";
 import type { CacheShape } from "../models/family.ts";
+import { modelFiles } from "../models/model-files.ts";
 import type { BlockFiles } from "./block-files.ts";
 import type { BlockContent, BlockTier } from "./block-store.ts";
 
@@ -95,9 +95,8 @@ export function blockKey(
   shape: CacheShape,
   { kv_bits, precision }: Pick<EngineSettings, "kv_bits" | "precision">,
 ): string {
-  const files = statSync(model).isDirectory() ? modelFiles(model) : [model];
   const sizes = [shape.layers, shape.kv_heads, shape.head_dim];
-  const facts = [version, ...[library, ...files].map(identity), ...sizes, kv_bits, precision];
+  const facts = [version, ...[library, ...modelFiles(model)].map(identity), ...sizes, kv_bits, precision];
   return hash("sha256", facts.join("\n"), "hex").slice(0, KEY_LENGTH);
 }
 
@@ -138,11 +137,6 @@ function checksum(file: Uint8Array): bigint {
 
 function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, byteLength);
-}
-
-function modelFiles(folder: string): string[] {
-  const names = readdirSync(folder).filter((name) => /\.(?:json|safetensors)$/.test(name));
-  return names.sort().map((name) => join(folder, name));
 }
 
 function identity(path: string): string {
