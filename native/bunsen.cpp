@@ -18,6 +18,7 @@
 #include "mlp.h"
 #include "primitive.h"
 #include "product.h"
+#include "recurrent.h"
 #include "repack.h"
 #include "threads.h"
 
@@ -232,6 +233,26 @@ int bunsen_gelu(mlx_array* res, const mlx_array x, const mlx_stream s) {
             });
           };
         });
+  });
+}
+
+int bunsen_convolve(
+    mlx_vector_array* res, const mlx_array x, const mlx_array taps, const mlx_array bias, const int* stretches,
+    size_t count, const mlx_vector_array befores, const mlx_stream s) {
+  return forward(res, [&] {
+    const auto list = bunsen::readStretches(stretches, count, get(x).shape(0), get(befores).size());
+    return bunsen::convolve(get(x), get(taps), optional(bias), list, get(befores), get(s));
+  });
+}
+
+int bunsen_delta_rule(
+    mlx_vector_array* res, const mlx_array queries, const mlx_array keys, const mlx_array values,
+    const mlx_array log_decays, const mlx_array rates, const int* stretches, size_t count,
+    const mlx_vector_array befores, const mlx_stream s) {
+  return forward(res, [&] {
+    const auto list = bunsen::readStretches(stretches, count, get(values).shape(0), get(befores).size());
+    return bunsen::deltaRule(
+        get(queries), get(keys), get(values), get(log_decays), get(rates), list, get(befores), get(s));
   });
 }
 

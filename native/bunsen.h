@@ -48,6 +48,12 @@ int bunsen_rope_angles(mlx_array* res, const mlx_array positions, const mlx_arra
 /* x (rows, columns) by the error function, without a change of shape. */
 int bunsen_gelu(mlx_array* res, const mlx_array x, const mlx_stream s);
 
+/* Recurrent layers over several sequences: stretches are three numbers each, the first of its tokens, their count, and which of befores was kept of it (-1: it starts here, from zeros). res gets what comes out, then what is to be kept of each. */
+/* A causal convolution of each channel: x (tokens, channels), taps (length, channels), bias (channels) or a null ctx; kept are the last inputs (length - 1, channels). */
+int bunsen_convolve(mlx_vector_array* res, const mlx_array x, const mlx_array taps, const mlx_array bias, const int* stretches, size_t count, const mlx_vector_array befores, const mlx_stream s);
+/* The gated delta rule: queries and keys (tokens, key_heads, key_dim), values (tokens, heads, value_dim), logarithms of decays and rates (tokens, heads); kept is the state (heads, key_dim, value_dim). */
+int bunsen_delta_rule(mlx_vector_array* res, const mlx_array queries, const mlx_array keys, const mlx_array values, const mlx_array log_decays, const mlx_array rates, const int* stretches, size_t count, const mlx_vector_array befores, const mlx_stream s);
+
 /* The weights of one attention layer, in the order of attention.h; an absent one has a null ctx. Null after an error. */
 bunsen_attention bunsen_attention_new(const mlx_array* weights, const int* numbers, const float* factors, const mlx_stream s);
 int bunsen_attention_free(bunsen_attention layer);

@@ -900,6 +900,61 @@ void hide(float* scores, const std::uint8_t* mask, int size) {
   });
 }
 
+void convolve(const float* const* rows, const float* taps, const float* bias, int count, int size, float* y) {
+  each(size, [&](int at, int some) {
+    Floats sum = bias == nullptr ? spread(0) : loadSome(bias + at, some);
+    for (int tap = 0; tap < count; tap++) {
+      if (rows[tap] == nullptr) continue;
+      sum = multiplyAdd(loadSome(rows[tap] + at, some), loadSome(taps + std::size_t(tap) * size + at, some), sum);
+    }
+    storeSome(y + at, sum, some);
+  });
+}
+
+/** The sum of work(key, sum) over all keys, in chains that do not wait for each other. */
+template <class Work>
+inline Floats sumOverKeys(int key_dim, Work work) {
+  Floats a = spread(0), b = a, c = a, d = a;
+  int key = 0;
+  for (; key + 4 <= key_dim; key += 4) {
+    a = work(key, a);
+    b = work(key + 1, b);
+    c = work(key + 2, c);
+    d = work(key + 3, d);
+  }
+  for (; key < key_dim; key++) a = work(key, a);
+  return add(add(a, b), add(c, d));
+}
+
+void deltaRule(const DeltaColumns& all) {
+  float state[DELTA_KEY_DIM_MAX * LANES];
+  for (int key = 0; key < all.key_dim; key++) {
+    const float* from = all.before + key * all.state_stride;
+    store(state + key * LANES, all.before == nullptr ? spread(0) : loadSome(from, all.columns));
+  }
+  for (int token = 0; token < all.tokens; token++) {
+    const float* key_of = all.keys + token * all.key_stride;
+    const float* query_of = all.queries + token * all.key_stride;
+    const std::size_t at = token * all.value_stride;
+    const Floats decay = spread(all.decays[token * all.rate_stride]);
+    const Floats held = sumOverKeys(all.key_dim, [&](int key, Floats sum) {
+      return multiplyAdd(load(state + key * LANES), spread(key_of[key]), sum);
+    });
+    const Floats missing = subtract(loadSome(all.values + at, all.columns), multiply(decay, held));
+    const Floats change = multiply(spread(all.rates[token * all.rate_stride]), missing);
+    const Floats given = sumOverKeys(all.key_dim, [&](int key, Floats sum) {
+      float* row = state + key * LANES;
+      const Floats now = multiplyAdd(spread(key_of[key]), change, multiply(decay, load(row)));
+      store(row, now);
+      return multiplyAdd(now, spread(query_of[key]), sum);
+    });
+    storeSome(all.y + at, given, all.columns);
+  }
+  for (int key = 0; key < all.key_dim; key++) {
+    storeSome(all.after + key * all.state_stride, load(state + key * LANES), all.columns);
+  }
+}
+
 } // namespace
 } // namespace bunsen
 
@@ -913,4 +968,4 @@ void hide(float* scores, const std::uint8_t* mask, int size) {
   const bunsen::Kernels bunsen::NAME##_kernels = {                                                         \
       #NAME, unpack, multiply, BUNSEN_BYTE_PRODUCTS, rmsNorm, layerNorm, softmax, siluMultiply,            \
       geluMultiply, add, scale, softCap, rotateHalves, soften, turn, unpackRow, argmax, sigmoid, rotatePairs, hide, \
-      skipBelow, gelu, unpackGroups, quantizeGroup}
+      skipBelow, gelu, convolve, deltaRule, unpackGroups, quantizeGroup}

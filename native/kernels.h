@@ -78,6 +78,31 @@ struct Tile {
   bool adds;
 };
 
+constexpr int CONVOLUTION_TAPS_MAX = 32; // of models 3 and 4
+constexpr int DELTA_KEY_DIM_MAX = 1024; // of models 128; more would leave the first-level cache
+
+/**
+ * The gated delta rule over up to sixteen columns of one head's state (keys, columns): each token lets the state decay,
+ * and then brings what it gives for the token's key nearer to the token's value. y is what it gives for the query.
+ */
+struct DeltaColumns {
+  const float* queries; // of `key_dim` floats each
+  const float* keys;
+  std::size_t key_stride; // from token to token, of queries and keys
+  const float* values;
+  float* y;
+  std::size_t value_stride; // of values and y
+  const float* decays; // from 0 to 1
+  const float* rates; // how near
+  std::size_t rate_stride; // of decays and rates
+  int tokens;
+  int key_dim;
+  int columns;
+  const float* before; // may be null: zeros
+  float* after;
+  std::size_t state_stride; // from key to key
+};
+
 /** Elements in a group of a quantised cache. */
 constexpr int PACKED_GROUP = 32;
 
@@ -138,6 +163,9 @@ struct Kernels {
   int (*skipBelow)(const float* x, int size, float bound);
   /** GELU by the error function. */
   void (*gelu)(const float* x, int size, float* y);
+  /** y is the bias and the sum of rows times taps (count, size); a null row is zeros. */
+  void (*convolve)(const float* const* rows, const float* taps, const float* bias, int count, int size, float* y);
+  void (*deltaRule)(const DeltaColumns& columns);
 
   void (*unpackGroups)(const PackedGroups& groups, float* y);
   /** One group of finite floats in 4 or 8 bits, as MLX's affine quantisation does it. */

@@ -93,6 +93,7 @@ int mlx_erf(mlx_array* res, const mlx_array a, const mlx_stream s);
 int mlx_exp(mlx_array* res, const mlx_array a, const mlx_stream s);
 int mlx_gather_mm(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_array lhs_indices, const mlx_array rhs_indices, bool sorted_indices, const mlx_stream s);
 int mlx_gather_qmm(mlx_array* res, const mlx_array x, const mlx_array w, const mlx_array scales, const mlx_array biases, const mlx_array lhs_indices, const mlx_array rhs_indices, bool transpose, mlx_optional_int group_size, mlx_optional_int bits, const char* mode, bool sorted_indices, const mlx_stream s);
+int mlx_logaddexp(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
 int mlx_matmul(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
 int mlx_maximum(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);
 int mlx_minimum(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s);

@@ -137,6 +137,10 @@ int mlx_gather_qmm(
   });
 }
 
+int mlx_logaddexp(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
+  return forward(res, [&] { return mx::logaddexp(get(a), get(b), get(s)); });
+}
+
 int mlx_matmul(mlx_array* res, const mlx_array a, const mlx_array b, const mlx_stream s) {
   return forward(res, [&] {
     auto product = bunsen::denseProduct(get(a), get(b), get(s));

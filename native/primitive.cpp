@@ -21,15 +21,14 @@ namespace {
 
 class Operation : public mx::Primitive {
  public:
-  using Plan = std::function<Task(const std::vector<mx::array>&, mx::array&)>;
+  using Plan = std::function<Task(const std::vector<mx::array>&, std::vector<mx::array>&)>;
 
   Operation(mx::Stream stream, const char* name, Plan plan)
       : mx::Primitive(stream), name_(name), plan_(std::move(plan)) {}
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
-    mx::array& out = outputs[0];
-    out.set_data(allocate(out.nbytes()));
-    mx::cpu::get_command_encoder(stream()).dispatch(plan_(inputs, out));
+    for (mx::array& out : outputs) out.set_data(allocate(out.nbytes()));
+    mx::cpu::get_command_encoder(stream()).dispatch(plan_(inputs, outputs));
   }
 
   void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
@@ -64,8 +63,23 @@ mx::array operation(
     std::vector<mx::array> inputs,
     mx::Stream stream,
     std::function<Task(const std::vector<mx::array>&, mx::array&)> plan) {
+  auto all = [plan = std::move(plan)](const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) {
+    return plan(inputs, outputs[0]);
+  };
   return mx::array(
-      std::move(shape), dtype, std::make_shared<Operation>(stream, name, std::move(plan)), std::move(inputs));
+      std::move(shape), dtype, std::make_shared<Operation>(stream, name, std::move(all)), std::move(inputs));
+}
+
+std::vector<mx::array> operation(
+    const char* name,
+    std::vector<mx::Shape> shapes,
+    mx::Dtype dtype,
+    std::vector<mx::array> inputs,
+    mx::Stream stream,
+    std::function<Task(const std::vector<mx::array>&, std::vector<mx::array>&)> plan) {
+  const std::vector<mx::Dtype> dtypes(shapes.size(), dtype);
+  return mx::array::make_arrays(
+      std::move(shapes), dtypes, std::make_shared<Operation>(stream, name, std::move(plan)), inputs);
 }
 
 std::size_t byteCount(const mx::Shape& shape, mx::Dtype dtype) {

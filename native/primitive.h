@@ -30,6 +30,15 @@ mx::array operation(
     mx::Stream stream,
     std::function<Task(const std::vector<mx::array>& inputs, mx::array& out)> plan);
 
+/** The same with several results of one dtype. */
+std::vector<mx::array> operation(
+    const char* name,
+    std::vector<mx::Shape> shapes,
+    mx::Dtype dtype,
+    std::vector<mx::array> inputs,
+    mx::Stream stream,
+    std::function<Task(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs)> plan);
+
 /** Of an array; throws std::invalid_argument when a dimension is negative or the product overflows. */
 std::size_t byteCount(const mx::Shape& shape, mx::Dtype dtype);
 

@@ -12,7 +12,7 @@ import { asObject, readJson } from "./formats/json.ts";
 import { purposeOf } from "./formats/purpose.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "./formats/safetensors.ts";
 import type { ModelConfig } from "./models/config.ts";
-import { textConfig, tokenBytes } from "./models/estimate.ts";
+import { stateBytes, textConfig, tokenBytes } from "./models/estimate.ts";
 import { architectureOf } from "./models/gguf-architectures.ts";
 import { isReadType } from "./models/gguf-weights.ts";
 import { isFamily } from "./models/load.ts";
@@ -49,11 +49,9 @@ export function readCard(path: string, bits: KvBits): ModelCard {
   const text = textConfig(config);
   const purpose = told(troubles, () => purposeOf(path).kind);
   const context = text["max_position_embeddings"];
-  const window = text["sliding_window"];
-  const is_windowed = typeof window === "number" && window > 0 && text["use_sliding_window"] !== false;
   const source = told(troubles, () => readSource(path));
   const template = source?.chat_template ?? null;
-  const bytes_per_token = tokenBytes(text, tensors, bits);
+  const cache = purpose === "chat" ? cacheOf(text, tensors, bits) : NO_CACHE;
   return {
     family: String(config["model_type"] ?? "unnamed"),
     purpose,
@@ -63,17 +61,14 @@ export function readCard(path: string, bits: KvBits): ModelCard {
     context_length: numberOf(context),
     layers: numberOf(text["num_hidden_layers"]),
     hidden_size: numberOf(text["hidden_size"]),
-    cache:
-      purpose === "chat"
-        ? { kind: is_windowed ? "windowed" : "full", window: is_windowed ? window : null, bits, bytes_per_token }
-        : NO_CACHE,
+    cache,
     bytes_weights: tensors.reduce((sum, { bytes }) => sum + bytes, 0),
     chat_template: template,
     thinks: template !== null && mentionsThoughts(template),
     sampling: source?.sampling ?? NO_SAMPLING,
     chat_template_options: template === null ? null : templateOptions(template),
     not_supported: [...new Set(troubles)],
-    notes: [...notes, ...remarks(config)],
+    notes: [...notes, ...remarks(config), ...(cache.kind === "recurrent" ? [NOT_GUESSED] : [])],
   };
 }
 
@@ -82,7 +77,18 @@ function numberOf(value: unknown): number | null {
 }
 
 const NO_SAMPLING = { temperature: null, top_k: null, top_p: null, min_p: null };
-const NO_CACHE = { kind: "none", window: null, bits: 32, bytes_per_token: 0 } as const;
+const NOT_GUESSED = "its tokens are not guessed ahead: what its recurrent layers keep is not taken back";
+
+const NO_CACHE = { kind: "none", window: null, bits: 32, bytes_per_token: 0, bytes_per_text: 0 } as const;
+
+function cacheOf(text: ModelConfig, tensors: Headers["tensors"], bits: KvBits): ModelCard["cache"] {
+  const window = text["sliding_window"];
+  const is_windowed = typeof window === "number" && window > 0 && text["use_sliding_window"] !== false;
+  const bytes_per_text = stateBytes(text, tensors);
+  const kind = bytes_per_text > 0 ? "recurrent" : is_windowed ? "windowed" : "full";
+  const bytes_per_token = tokenBytes(text, tensors, bits);
+  return { kind, window: is_windowed ? window : null, bits, bytes_per_token, bytes_per_text };
+}
 
 interface Form {
   readonly form: string;

@@ -5,6 +5,7 @@ import { totalmem } from "node:os";
 import { openHub } from "../app.ts";
 import { readCard } from "../card.ts";
 import type { Config } from "../config.ts";
+import { STATES_OF_ROW } from "../core/cache-shares.ts";
 import { Failure } from "../core/failure.ts";
 import type { Settings } from "../core/settings.ts";
 import { purposeOfConfig } from "../formats/purpose.ts";
@@ -28,6 +29,8 @@ interface Needs {
   readonly weights_bytes: number;
   readonly step_bytes: number;
   readonly token_bytes: number;
+  /** Of a text, however long. */
+  readonly text_bytes: number;
   readonly context_length: number;
   readonly not_supported: readonly string[];
 }
@@ -64,7 +67,17 @@ function needsHere({ name, path, values }: ModelHere): Needs {
   const { not_supported, cache } = card;
   const context_length = card.context_length ?? 0;
   const token_bytes = cache.bytes_per_token;
-  return { name, download_bytes: null, weights_bytes, step_bytes, token_bytes, context_length, not_supported };
+  const text_bytes = STATES_OF_ROW * cache.bytes_per_text;
+  return {
+    name,
+    download_bytes: null,
+    weights_bytes,
+    step_bytes,
+    token_bytes,
+    text_bytes,
+    context_length,
+    not_supported,
+  };
 }
 
 /** By its config and the sizes of its files: what the load would read. */
@@ -89,7 +102,8 @@ function needsOnHub({ name, files, config: whole }: HubModel, settings: Settings
   const token_bytes = purpose === "chat" ? tokenBytes(config, [], settings.kv_bits) : 0;
   const download_bytes = sum(files.filter(({ path }) => weights.some((file) => file.path === path) || isSmall(path)));
   const not_supported = troubles(whole, name);
-  return { name, download_bytes, weights_bytes, step_bytes, token_bytes, context_length, not_supported };
+  const text_bytes = 0; // of recurrent layers, which headers tell
+  return { name, download_bytes, weights_bytes, step_bytes, token_bytes, text_bytes, context_length, not_supported };
 }
 
 /** As the loader names them: one file, or shards; other safetensors beside them are copies in other forms. */
@@ -121,9 +135,9 @@ function sum(files: readonly HubFile[]): number {
 }
 
 function tell(needs: Needs, { context, json }: Pick<Options, "json" | "context">, limit_bytes: number): void {
-  const { name, download_bytes, weights_bytes, step_bytes, token_bytes, not_supported } = needs;
+  const { name, download_bytes, weights_bytes, step_bytes, token_bytes, text_bytes, not_supported } = needs;
   const context_length = context ?? needs.context_length;
-  const kv_bytes = token_bytes * context_length;
+  const kv_bytes = token_bytes * context_length + text_bytes;
   const needed_bytes = weights_bytes + kv_bytes + step_bytes;
   const fits = needed_bytes <= limit_bytes && not_supported.length === 0;
   if (!fits) process.exitCode = EXIT_DOES_NOT_FIT;

@@ -39,13 +39,17 @@ function cardLines(card: ModelCard): readonly Line[] {
   const forms = card.quantization.map(({ form, parameters: part }) => `${form} (${share(part)})`);
   const bits = cache.bits === 32 ? "" : ` in ${cache.bits} bits`;
   const window = cache.window === null ? "" : `, windows of ${cache.window} tokens`;
+  const text = cache.bytes_per_text === 0 ? "" : `, ${cache.bytes_per_text} bytes a text`;
   return [
     ["family", card.family],
     ["purpose", card.purpose ?? "unknown"],
     ["parameters", `${(parameters / 1e6).toFixed(1)} million`],
     ["weights", `${gigabytes(card.bytes_weights)}: ${forms.join(", ")}`],
     ["context", card.context_length === null ? "unknown" : `${card.context_length} tokens`],
-    ["cache", cache.kind === "none" ? "none" : `${cache.kind}, ${cache.bytes_per_token} bytes a token${bits}${window}`],
+    [
+      "cache",
+      cache.kind === "none" ? "none" : `${cache.kind}, ${cache.bytes_per_token} bytes a token${bits}${window}${text}`,
+    ],
     [
       "chat template",
       chat_template_options === null ? "none" : `takes ${chat_template_options.join(", ") || "messages only"}`,

@@ -36,9 +36,9 @@ export interface ModelList {
 export interface ModelEstimate {
   readonly purpose: Purpose["kind"];
   readonly weights_bytes: number;
-  /** Keys and values of as many rows as may run, each with a full context, within what the owner allows. */
+  /** Keys, values and states of as many rows as may run, each with a full context, within what the owner allows. */
   readonly kv_bytes_max: number;
-  /** Keys and values without which it is of no use. */
+  /** Those without which it is of no use. */
   readonly kv_bytes_min: number;
   /** What its largest step takes beside. */
   readonly step_bytes: number;
@@ -47,6 +47,10 @@ export interface ModelEstimate {
   /** Keys and values are held in blocks. */
   readonly kv_block_tokens: number;
   readonly kv_block_bytes: number;
+  /** What recurrent layers keep of one sequence; 0: there are none. */
+  readonly kv_state_bytes: number;
+  /** Sequences that may run at once. */
+  readonly rows_max: number;
 }
 
 /** A model the engine holds in memory. */

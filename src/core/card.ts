@@ -19,12 +19,15 @@ export interface ModelCard {
   /** Numbers of a position between two layers. */
   readonly hidden_size: number | null;
   readonly cache: {
-    readonly kind: "full" | "windowed" | "none";
+    /** Of all layers but those that keep less; "recurrent" where some keep the same however long the text. */
+    readonly kind: "full" | "windowed" | "recurrent" | "none";
     /** How many positions its windowed layers see. */
     readonly window: number | null;
     /** Of each number. */
     readonly bits: KvBits;
     readonly bytes_per_token: number;
+    /** What recurrent layers keep of a text, however long. */
+    readonly bytes_per_text: number;
   };
   /** On disk. */
   readonly bytes_weights: number;

@@ -5,14 +5,14 @@ import { Failure } from "../core/failure.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
-import { type BlockContent, BlockStore, type BlockTier, equalTokens, NO_TIER } from "./block-store.ts";
+import type { BatcherSettings } from "./batcher-settings.ts";
+import { type BlockContent, BlockStore, type BlockTier, NO_TIER } from "./block-store.ts";
 import type { Copy, Part, Plan } from "./plan.ts";
-import { blocksFor, type Drawn, insertByRank, isMoreUrgent, Row, type RowLimits } from "./row.ts";
-import { RowWindows, tellingWindows, type WindowSettings } from "./row-windows.ts";
+import { Recurrence, tellingStates } from "./recurrence.ts";
+import { blocksFor, type Drawn, insertByRank, Row, type RowLimits } from "./row.ts";
+import { RowWindows, tellingWindows } from "./row-windows.ts";
+import { isFollowing, nearestTail } from "./shared-tails.ts";
 import { StepCost } from "./step-cost.ts";
-
-// Copying a block costs about as much as computing a few tokens.
-const COPY_TOKENS_MIN = 8;
 
 // Of all rows in one step. Each takes a vocabulary of logits: together they stay near a hundred MB.
 const SCORED_TOKENS_MAX = 128;
@@ -26,28 +26,11 @@ interface OpenPlan extends Plan {
   scored_tokens: number;
 }
 
-export interface BatcherSettings {
-  readonly blocks_max: number;
-  /** Blocks kept for what they contain while no row holds them. */
-  readonly cached_blocks_max: number;
-  /** Rows that step together; the others wait. */
-  readonly rows_max: number;
-  /** How long a step may take while rows decode: prompts get what that leaves. */
-  readonly decode_gap_ms_target: number;
-  /** Prompt tokens in a step while no row decodes. */
-  readonly chunk_tokens_max: number;
-  /** Blocks that the tier fills, or is given, in a step while rows decode. */
-  readonly restored_blocks_max: number;
-  /** Tokens guessed for a row in one step; 0: none. */
-  readonly draft_tokens_max: number;
-  /** Of the layers that see a window; absent: none do. */
-  readonly windows?: WindowSettings | undefined;
-}
-
 export class Batcher {
   readonly #settings: BatcherSettings;
   readonly #store: BlockStore;
   readonly #windows: RowWindows | null;
+  readonly #recurrence: Recurrence | null;
   readonly #cost: StepCost;
   #joined = 0;
   readonly #rows = new Map<number, Row>();
@@ -55,14 +38,22 @@ export class Batcher {
   readonly #waiting: Row[] = [];
   readonly #active: Row[] = [];
 
-  /** `window_tier` keeps the parts of blocks in layers that see a window: slots in place of blocks. */
-  constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER, window_tier: BlockTier = NO_TIER) {
+  /** `slot_tier` keeps what layers that see a window, or recurrent ones, keep: slots in place of blocks. */
+  constructor(settings: BatcherSettings, tier: BlockTier = NO_TIER, slot_tier: BlockTier = NO_TIER) {
     assert(settings.chunk_tokens_max >= BLOCK_TOKENS, "a chunk holds a block");
+    const { windows, states, chunk_tokens_max } = settings;
+    assert(
+      states === undefined || states.slots_max >= 2 * settings.rows_max,
+      "each row has a state to step from and to",
+    );
     this.#settings = settings;
-    const { windows, chunk_tokens_max } = settings;
-    const telling = tellingWindows(tier, () => this.#windows);
+    const telling = tellingWindows(
+      tellingStates(tier, () => this.#recurrence),
+      () => this.#windows,
+    );
     this.#store = new BlockStore(settings.blocks_max, telling, settings.cached_blocks_max);
-    this.#windows = windows ? new RowWindows(windows, chunk_tokens_max, this.#store, window_tier) : null;
+    this.#windows = windows ? new RowWindows(windows, chunk_tokens_max, this.#store, slot_tier) : null;
+    this.#recurrence = states ? new Recurrence(states, this.#store, slot_tier) : null;
     this.#cost = new StepCost(settings.decode_gap_ms_target, settings.chunk_tokens_max);
   }
 
@@ -88,7 +79,9 @@ export class Batcher {
       const held = `the cache holds ${blocks_max * BLOCK_TOKENS} tokens`;
       throw new Failure("context_overflow", `Cannot start the request: ${asked}, ${held}`);
     }
-    const row = new Row(id, prompt_ids, limits, { ms: rankMs(limits.urgency, now_ms), order: this.#joined++ });
+    const drafts = limits.drafts && this.#recurrence === null; // what recurrent layers keep is not taken back
+    const rank = { ms: rankMs(limits.urgency, now_ms), order: this.#joined++ };
+    const row = new Row(id, prompt_ids, { ...limits, drafts }, rank);
     this.#rows.set(id, row);
     insertByRank(this.#waiting, row);
   }
@@ -115,7 +108,7 @@ export class Batcher {
     this.#store.trim(this.#settings.restored_blocks_max);
     this.#windows?.trim(this.#settings.restored_blocks_max);
     this.#admit();
-    const decoding = this.#active.filter((row) => row.pending === 1 && (this.#windows?.isSettled(row) ?? true));
+    const decoding = this.#active.filter((row) => row.pending === 1 && this.#hasAll(row));
     const reading = this.#active.filter((row) => !decoding.includes(row));
     for (const row of decoding) this.#decode(row, decoding.length, plan);
     let budget = this.#cost.chunkTokens(decoding.length > 0);
@@ -145,6 +138,7 @@ export class Batcher {
     row.length = Math.min(length, row.token_ids.length);
     this.#publish(row, part.start);
     this.#windows?.pass(row);
+    this.#recurrence?.settle(row, part.start + part.token_ids.length, this.#active);
     return { token_ids, finish };
   }
 
@@ -164,7 +158,9 @@ export class Batcher {
   }
 
   explain(prompt_ids: readonly number[], root: string): PrefixMatch {
-    return this.#store.explain(prompt_ids, root, (contents) => this.#windows?.mayEnd(contents) ?? true);
+    return this.#store.explain(prompt_ids, root, (contents) => {
+      return (this.#windows?.mayEnd(contents) ?? true) && (this.#recurrence?.mayEnd(contents) ?? true);
+    });
   }
 
   /** What blocks nobody reads hold, the last used first. */
@@ -176,13 +172,13 @@ export class Batcher {
     return this.#store.free;
   }
 
-  /** What no row sees in layers with a window, the last used first: slots in place of blocks. */
+  /** What no row sees in layers with a window, or what recurrent ones keep; the last used first, slots in place of blocks. */
   cachedSlots(): ReturnType<BlockStore["cached"]> {
-    return this.#windows?.cached() ?? [];
+    return this.#windows?.cached() ?? this.#recurrence?.cached() ?? [];
   }
 
   get freeSlots(): readonly number[] {
-    return this.#windows?.free ?? [];
+    return this.#windows?.free ?? this.#recurrence?.free ?? [];
   }
 
   /** Gives up at once what is cached beyond what may be. */
@@ -199,6 +195,7 @@ export class Batcher {
   checkIntegrity(): void {
     this.#store.checkIntegrity(this.#active.map((row) => row.blocks));
     this.#windows?.checkIntegrity(this.#active);
+    this.#recurrence?.checkIntegrity(this.#active);
     assert(this.#spare() >= 0, "every promised block can be taken");
     assert(this.#rows.size === this.#active.length + this.#waiting.length, "a row waits or is active");
     for (const row of this.#waiting) assert(row.length + row.blocks.length === 0, "a waiting row holds no block");
@@ -209,8 +206,9 @@ export class Batcher {
   #admit(): void {
     for (let row = this.#waiting[0]; row !== undefined; row = this.#waiting[0]) {
       if (this.#active.length >= this.#settings.rows_max) return;
-      if (!row.limits.scores_prompt) this.#reuse(row, (content) => this.#store.hold(content));
+      if (!row.limits.scores_prompt) this.#reuse(row, null);
       this.#windows?.settle(row, 0);
+      if (this.#recurrence?.isFetching(row)) this.#recurrence.fallBack(row);
       row.blocks_promised = blocksFor(row.token_ids.length);
       this.#windows?.promise(row);
       const owed = Math.max(row.blocks_owed - this.#spareBlocks(), row.slots_owed - this.#spareSlots());
@@ -239,15 +237,10 @@ export class Batcher {
   /** Plans a chunk of the row's prompt, less what others have computed or are about to; returns its tokens. */
   #read(row: Row, budget: number, plan: OpenPlan): number {
     if (!this.#active.includes(row)) return 0;
-    if (row.atBlockStart && !row.limits.scores_prompt) {
-      this.#reuse(row, (content) => this.#store.hold(content) ?? this.#restore(content, plan));
-      if (this.#hasRestoredEnough(plan)) return 0; // more may be there: it is not to be computed
-      if (!this.#settle(row, plan)) return 0;
-      if (this.#isFollowing(row)) return 0;
-      this.#copyTail(row, plan);
-    }
+    if (row.atBlockStart && !row.limits.scores_prompt && !this.#begins(row, plan)) return 0;
     const scored_max = SCORED_TOKENS_MAX - plan.scored_tokens;
-    const end = row.chunkEnd(row.limits.scores_prompt ? Math.min(budget, scored_max) : budget);
+    const most = row.chunkEnd(row.limits.scores_prompt ? Math.min(budget, scored_max) : budget);
+    const end = this.#recurrence?.stopBefore(row, most, this.#active) ?? most;
     if (end <= row.length) return 0;
     this.#cover(row, end);
     const token_ids = row.token_ids.slice(row.length, end);
@@ -258,15 +251,41 @@ export class Batcher {
     return token_ids.length;
   }
 
-  /** Takes over the blocks that hold what comes next. One token at least is left to compute: its logits are wanted. */
-  #reuse(row: Row, hold: (content: BlockContent) => number | null): void {
-    while (row.pending > BLOCK_TOKENS) {
+  /** Takes over what others have computed; false when the row does not step now: more may be there, or is about to. */
+  #begins(row: Row, plan: OpenPlan): boolean {
+    this.#reuse(row, plan);
+    if (this.#hasRestoredEnough(plan) || !this.#settle(row, plan) || !this.#goesOn(row)) return false;
+    if (this.#recurrence?.isFollowing(row, this.#active) ?? isFollowing(row, this.#active)) return false;
+    if (this.#recurrence === null) this.#copyTail(row, plan);
+    return true;
+  }
+
+  /**
+   * Takes over the blocks that hold what comes next, in memory only where `plan` is null. One token at least is left to
+   * compute: its logits are wanted.
+   */
+  #reuse(row: Row, plan: OpenPlan | null): void {
+    const end = this.#recurrence?.reach(row) ?? row.last_boundary;
+    while (row.length < end) {
       const content = row.content(row.blocks.length);
-      const block = content === null ? null : hold(content);
+      const block = content && (this.#store.hold(content) ?? (plan && this.#restore(content, plan)));
       if (block === null) return;
       row.blocks.push(block);
       row.length += BLOCK_TOKENS;
     }
+    if (!this.#recurrence?.isFetching(row) || row.length > end || (plan && this.#hasRestoredEnough(plan))) return;
+    const was_restored = this.#recurrence.resume(row, plan !== null);
+    if (plan && was_restored) plan.restored_blocks += this.#recurrence.blocks_per_state;
+  }
+
+  /** Computes what was not there after all; false when the row has to wait, as what others hold is not there to be promised anew. */
+  #goesOn(row: Row): boolean {
+    if (!this.#recurrence?.isFetching(row)) return true;
+    this.#recurrence.fallBack(row);
+    if (this.#spare() >= 0) return true;
+    this.#active.splice(this.#active.indexOf(row), 1);
+    this.#waitAgain(row);
+    return false;
   }
 
   #restore(content: BlockContent, plan: OpenPlan): number | null {
@@ -287,35 +306,18 @@ export class Batcher {
     return decode_rows > 0 && restored_blocks >= this.#settings.restored_blocks_max;
   }
 
-  /** Whether to wait: a more urgent row computes this row's next block, or all that is left of its prompt. */
-  #isFollowing(row: Row): boolean {
-    const tokens = Math.min(BLOCK_TOKENS, row.pending - 1);
-    const alike = this.#active.filter((other) => sharedTokens(row, other) >= tokens);
-    const computed = alike.some((other) => other.length >= row.length + tokens);
-    return !computed && tokens >= COPY_TOKENS_MIN && alike.some((other) => isMoreUrgent(other, row));
-  }
-
   /** Goes on in a copy of a block that begins as this row's next: another row's, or one that is published. */
   #copyTail(row: Row, plan: OpenPlan): void {
-    const index = row.blocks.length;
-    const known = this.#store.nearest(row.blocks[index - 1] ?? null, row.limits.root, row.tokensOf(index));
     const has = (block: number) => this.#windows?.has(block) ?? true;
-    let best =
-      known !== null && has(known.block) ? { from: known.block, tokens: known.tokens } : { from: 0, tokens: 0 };
-    for (const other of this.#active) {
-      const from = other.blocks[index];
-      const tokens = Math.min(sharedTokens(row, other), other.length - row.length);
-      const settled = plan.copies.every((copy) => copy.to !== from); // so that copies may be done in any order
-      if (from !== undefined && settled && tokens > best.tokens && has(from)) best = { from, tokens };
-    }
-    const tokens = Math.min(best.tokens, row.pending - 1);
-    if (tokens < COPY_TOKENS_MIN || this.#spare() < 1) return;
+    const isSettled = (block: number) => plan.copies.every((copy) => copy.to !== block); // so that copies may be done in any order
+    const best = nearestTail(row, this.#active, this.#store, (block) => has(block) && isSettled(block));
+    if (best === null || this.#spare() < 1) return;
     this.#store.share(best.from); // until the plan is complete, so that nobody is given it meanwhile
     this.#windows?.hold(best.from);
     const to = this.#takeBlock(row);
     const slots = this.#windows && { from: this.#windows.slotOf(best.from), to: this.#windows.slotOf(to) };
     plan.copies.push({ id: row.id, from: best.from, to, ...(slots && { slots }) });
-    row.length += tokens;
+    row.length += best.tokens;
   }
 
   /** Gives the row blocks up to `end`, those of the least urgent rows if need be; false when that was the row itself. */
@@ -340,9 +342,13 @@ export class Batcher {
   #preempt(): Row {
     const row = this.#active.pop();
     assert(row !== undefined, "a row alone has room");
+    this.#waitAgain(row);
+    return row;
+  }
+
+  #waitAgain(row: Row): void {
     this.#giveBack(row);
     insertByRank(this.#waiting, row);
-    return row;
   }
 
   #publish(row: Row, from: number): void {
@@ -358,6 +364,7 @@ export class Batcher {
 
   #giveBack(row: Row): void {
     this.#windows?.leave(row);
+    this.#recurrence?.leave(row);
     for (const block of row.blocks.toReversed()) this.#store.release(block);
     row.blocks = [];
     row.length = 0;
@@ -368,7 +375,9 @@ export class Batcher {
     const count = blocksFor(row.length + token_ids.length);
     const slots = this.#windows?.table(row, count);
     const scored = row.scoredBy(token_ids.length);
-    return { id: row.id, token_ids, start: row.length, blocks: row.blocks.slice(0, count), slots, outputs, scored };
+    const state = this.#recurrence?.move(row);
+    const blocks = row.blocks.slice(0, count);
+    return { id: row.id, token_ids, start: row.length, blocks, slots, outputs, scored, state };
   }
 
   /** Blocks, with their slots, that are available and promised to nobody. */
@@ -384,17 +393,14 @@ export class Batcher {
     return this.#windows?.spare(this.#active) ?? Number.POSITIVE_INFINITY;
   }
 
+  /** Whether it holds all that its next token needs of those before. */
+  #hasAll(row: Row): boolean {
+    return (this.#windows?.isSettled(row) ?? true) && !this.#recurrence?.isFetching(row);
+  }
+
   #row(id: number): Row {
     const row = this.#rows.get(id);
     assert(row !== undefined, "a row that steps has joined and not left");
     return row;
   }
-}
-
-/** How many tokens of the row's next block are another's too. Up to there both have the same blocks, or nothing is shared. */
-function sharedTokens(row: Row, other: Row): number {
-  const index = row.blocks.length;
-  if (other === row || other.limits.root !== row.limits.root || other.blocks[index - 1] !== row.blocks[index - 1])
-    return 0;
-  return equalTokens(row.tokensOf(index), other.tokensOf(index));
 }

@@ -70,7 +70,8 @@ export class BlockFiles {
   /** Whether a file of so many bytes would be taken now. */
   takes(bytes: number): boolean {
     const waiting_bytes = this.#waiting.values().reduce((sum, { contents }) => sum + contents.byteLength, bytes);
-    return bytes <= this.bytes_max && waiting_bytes <= WAITING_BYTES_MAX && this.now() >= this.#paused_until_ms;
+    const fits = waiting_bytes <= WAITING_BYTES_MAX || this.#waiting.size === 0; // a file larger than that waits alone
+    return bytes <= this.bytes_max && fits && this.now() >= this.#paused_until_ms;
   }
 
   /** Keeps a file that has not been there, written behind; `contents` are no longer the caller's. */

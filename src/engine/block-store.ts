@@ -168,6 +168,15 @@ export class BlockStore {
     while (this.#cached.size > 0) this.#evict();
   }
 
+  /** Whether the content is published, or the tier says that it has it. */
+  has(content: BlockContent): boolean {
+    return this.#published.has(content.chain_hash) || this.#tier.has(content);
+  }
+
+  isPublished({ chain_hash }: BlockContent): boolean {
+    return this.#published.has(chain_hash);
+  }
+
   /** Why a prompt was, or was not, found; `mayEnd`: whether who finds this much can go on from there. */
   explain(
     token_ids: readonly number[],

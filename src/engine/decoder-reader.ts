@@ -8,9 +8,10 @@ import { evaluate, fromTokens, type MlxArray, toFloat32 } from "../mlx/array.ts"
 import { astype, slice } from "../mlx/ops.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { Model } from "../models/family.ts";
-import { Step } from "../models/step.ts";
+import { type StateMove, Step } from "../models/step.ts";
 import { blockBytes, KvPool } from "./kv-pool.ts";
 import { Pooler } from "./pooling.ts";
+import { StatePool } from "./state-pool.ts";
 import type { Pieces, TextReader } from "./text-reader.ts";
 
 // Each has blocks of its own, however short it is.
@@ -19,8 +20,16 @@ const TEXTS_MAX = 32;
 /** A text on its way. */
 interface Place {
   readonly token_ids: readonly number[];
+  readonly number: number;
   readonly blocks: readonly number[];
   done: number;
+  /** The slot with what recurrent layers keep of what is done. */
+  state: number | null;
+}
+
+interface Cache {
+  readonly pool: KvPool;
+  readonly states: StatePool;
 }
 
 interface Chunk {
@@ -40,6 +49,7 @@ export function decoderReader(model: Model, purpose: ReadingPurpose, kv_bytes_ma
   const blocks_max = Math.max(1, Math.floor(kv_bytes_max / blockBytes(model.cache_shape)));
   const context_length = Math.min(model.context_length, blocks_max * BLOCK_TOKENS);
   const pool = new KvPool(model.cache_shape, Math.ceil(context_length / BLOCK_TOKENS) + TEXTS_MAX);
+  const states = new StatePool(model.state_shapes);
   const newTaker = takers(model, purpose);
   return {
     context_length,
@@ -54,13 +64,14 @@ export function decoderReader(model: Model, purpose: ReadingPurpose, kv_bytes_ma
         chunks.length > 0;
         chunks = nextChunks(places, piece_tokens)
       ) {
-        forward(model, pool, chunks, found);
+        forward(model, { pool, states }, chunks, found);
         yield;
       }
       return [...found.values()].map((taker) => taker.result());
     },
     [Symbol.dispose]() {
       pool[Symbol.dispose]();
+      states[Symbol.dispose]();
       model[Symbol.dispose]();
     },
   };
@@ -69,10 +80,10 @@ export function decoderReader(model: Model, purpose: ReadingPurpose, kv_bytes_ma
 /** Blocks one text after another. */
 function placesOf(texts: readonly EncoderText[]): Place[] {
   let next = 0;
-  return texts.map(({ token_ids }) => {
+  return texts.map(({ token_ids }, number) => {
     const blocks = Array.from({ length: Math.ceil(token_ids.length / BLOCK_TOKENS) }, (_, index) => next + index);
     next += blocks.length;
-    return { token_ids, blocks, done: 0 };
+    return { token_ids, number, blocks, done: 0, state: null };
   });
 }
 
@@ -89,15 +100,28 @@ function nextChunks(places: readonly Place[], piece_tokens: number): Chunk[] {
   });
 }
 
-function forward(model: Model, pool: KvPool, chunks: readonly Chunk[], found: ReadonlyMap<Place, Taker>): void {
+/** From one of the text's two slots to the other. */
+function moved(place: Place): StateMove {
+  const from = place.state;
+  place.state = from === null || from % 2 === 1 ? 2 * place.number : 2 * place.number + 1;
+  return { from, to: place.state };
+}
+
+function forward(
+  model: Model,
+  { pool, states }: Cache,
+  chunks: readonly Chunk[],
+  found: ReadonlyMap<Place, Taker>,
+): void {
   pool.cover(Math.max(...chunks.flatMap(({ place }) => place.blocks)));
   const spans = chunks.map(({ place, start, count }) => {
-    return { start, count, blocks: place.blocks.slice(0, Math.ceil((start + count) / BLOCK_TOKENS)) };
+    const blocks = place.blocks.slice(0, Math.ceil((start + count) / BLOCK_TOKENS));
+    return { start, count, blocks, state: moved(place) };
   });
-  using step = new Step(spans, pool.layers);
+  using step = new Step(spans, pool.layers, states);
   using tokens = fromTokens(chunks.flatMap(({ place, start, count }) => place.token_ids.slice(start, start + count)));
   using hidden = model.forward(tokens, step);
-  evaluate(hidden);
+  evaluate(hidden, ...step.kept);
   const width = hidden.shape[1] ?? 0;
   for (const [index, { place, count }] of chunks.entries()) {
     const first = step.spans[index]?.first ?? 0;

@@ -5,6 +5,7 @@
 
 import type { AdapterFiles } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
+import { divideCache } from "../core/cache-shares.ts";
 import { type FailureRecord, toRecord } from "../core/failure.ts";
 import type { DrawnLogprob, RowStep } from "../core/generation.ts";
 import type { CompiledGrammar, ThoughtBound, TokenBytes } from "../core/grammar.ts";
@@ -22,10 +23,12 @@ import { Batcher } from "./batcher.ts";
 import type { BlockFiles } from "./block-files.ts";
 import { NO_TIER } from "./block-store.ts";
 import { DiskTier } from "./disk-tier.ts";
+import { blockBytes } from "./kv-pool.ts";
 import { LayerPools, roomFor } from "./layer-pools.ts";
 import type { Part } from "./plan.ts";
 import { ModelGrammars } from "./row-grammar.ts";
 import { type Draw, type RowText, type SampledRow, Sampler, SamplerMemory } from "./sampler.ts";
+import { StatePool, stateBytes } from "./state-pool.ts";
 import { StepLogits } from "./step-logits.ts";
 import { ThoughtBudget } from "./thought-budget.ts";
 
@@ -67,8 +70,9 @@ export class Engine implements Disposable {
   readonly #model: Model;
   readonly #batcher: Batcher;
   readonly #pools: LayerPools;
+  readonly #states: StatePool;
   readonly #disk: DiskTier | null;
-  /** Of the layers that see a window. */
+  /** Of the layers that see a window, or of recurrent ones. */
   readonly #slot_disk: DiskTier | null;
   readonly #drafts: boolean;
   #steps = 0;
@@ -83,21 +87,26 @@ export class Engine implements Disposable {
 
   /** `now` tells milliseconds. */
   constructor(model: Model, settings: EngineSettings, now: () => number, disk: Disk | null = null) {
-    const room = roomFor(model.cache_shape, model.context_length, settings);
+    const state_bytes = stateBytes(model.state_shapes);
+    const { room, rows_max, states } = cacheRoom(model, settings);
     const { blocks_max, block_bytes, slot_bytes } = room;
     const both_bytes = block_bytes + slot_bytes;
     const restored_blocks_max = Math.max(1, Math.floor(RESTORED_BYTES_MAX / both_bytes));
     this.#model = model;
     this.#drafts = settings.draft_tokens_max > 0;
     this.#pools = new LayerPools(model.cache_shape, room, settings.kv_bits);
+    this.#states = new StatePool(model.state_shapes);
     const { blocks, slots } = this.#pools;
     this.#disk = disk && new DiskTier(disk.files, disk.key, blocks, block_bytes);
-    this.#slot_disk = disk && slots && new DiskTier(disk.files, `${disk.key}w`, slots, slot_bytes);
+    this.#slot_disk =
+      disk && state_bytes > 0
+        ? new DiskTier(disk.files, `${disk.key}s`, this.#states, state_bytes)
+        : disk && slots && new DiskTier(disk.files, `${disk.key}w`, slots, slot_bytes);
     const cached_bytes_max = Math.max(CACHED_BYTES_MIN, CACHED_SHARE_OF_WEIGHTS * model.bytes_resident);
     const cached_max = Math.floor(cached_bytes_max / both_bytes);
     const windows = room.windows === null ? undefined : { ...room.windows, cached_slots_max: cached_max };
     const cached_blocks_max = block_bytes === 0 ? blocks_max : cached_max;
-    const limits = { blocks_max, cached_blocks_max, restored_blocks_max, windows };
+    const limits = { rows_max, blocks_max, cached_blocks_max, restored_blocks_max, windows, states };
     this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER, this.#slot_disk ?? NO_TIER);
     this.#adapters = new AdapterShelf({
       measure: adapterBytes,
@@ -191,6 +200,7 @@ export class Engine implements Disposable {
       this.#batcher.trim();
       this.#pools.blocks.forget(this.#batcher.freeBlocks);
       this.#pools.slots?.forget(this.#batcher.freeSlots);
+      this.#states.forget(this.#batcher.freeSlots);
     }
     const isIdle = () => this.#steps === steps && !this.#is_disposed;
     await this.#slot_disk?.keep(this.#batcher.cachedSlots(), isIdle);
@@ -204,6 +214,7 @@ export class Engine implements Disposable {
   [Symbol.dispose](): void {
     this.#is_disposed = true;
     this.#pools[Symbol.dispose]();
+    this.#states[Symbol.dispose]();
     this.#adapters[Symbol.dispose]();
   }
 
@@ -227,22 +238,23 @@ export class Engine implements Disposable {
   /** The logits of all outputs, part by part, or null when no part has one. */
   #forward(parts: readonly Part[]): StepLogits | null {
     using step = new Step(
-      parts.map(({ id, start, blocks, slots, token_ids }) => {
-        return { start, blocks, slots, count: token_ids.length, adapter: this.#adapters.of(id) };
+      parts.map(({ id, start, blocks, slots, token_ids, state }) => {
+        return { start, blocks, slots, count: token_ids.length, adapter: this.#adapters.of(id), state };
       }),
       this.#pools.layers,
+      this.#states,
     );
     using tokens = fromTokens(parts.flatMap((part) => part.token_ids));
     using hidden = this.#model.forward(tokens, step);
     const places = outputPlaces(parts);
     if (places.length === 0) {
-      evaluate(hidden);
+      evaluate(hidden, ...step.kept);
       return null;
     }
     using numbers = fromBytes(Int32Array.from(places), [places.length], "int32");
     using wanted = take(hidden, numbers, 0);
     const logits = this.#model.logits(wanted);
-    evaluate(logits, hidden);
+    evaluate(logits, hidden, ...step.kept);
     return new StepLogits(logits, this.#logits);
   }
 
@@ -311,6 +323,22 @@ export class Engine implements Disposable {
     this.remove(id);
     return { kind: "failed", id, failure: toRecord(error, "engine") };
   }
+}
+
+/** How the memory of a cache is divided: blocks, slots of windows, states of recurrent layers. */
+function cacheRoom(model: Model, settings: EngineSettings) {
+  const { cache_shape, context_length } = model;
+  const { kv_bits, kv_bytes_max } = settings;
+  const state_bytes = stateBytes(model.state_shapes);
+  if (state_bytes === 0) {
+    return { room: roomFor(cache_shape, context_length, settings), rows_max: settings.rows_max, states: undefined };
+  }
+  const block_bytes = blockBytes(cache_shape, kv_bits);
+  const shares = divideCache(kv_bytes_max, { block_bytes, state_bytes }, settings.rows_max);
+  const { rows_max, blocks_max, states_max, blocks_per_state } = shares;
+  const left = { ...settings, rows_max, kv_bytes_max: blocks_max * block_bytes };
+  const room = roomFor(cache_shape, context_length, left);
+  return { room, rows_max, states: { slots_max: states_max, blocks_per_state } };
 }
 
 function scoredIds({ scored }: Part): readonly number[] {

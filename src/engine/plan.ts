@@ -1,5 +1,6 @@
 /** What one forward pass is to do, in integers. Knows not how it was decided. */
 
+import type { StateMove } from "../models/step.ts";
 import type { StepLoad } from "./step-cost.ts";
 
 /** Tokens of one row that go through the model in this step. */
@@ -14,6 +15,8 @@ export interface Part {
   readonly slots?: readonly number[] | undefined;
   /** How many of the last positions' logits are wanted: 0, or 1 and one for each draft. */
   readonly outputs: number;
+  /** Where the row's recurrent layers step from and to, for models that have such layers. */
+  readonly state?: StateMove | undefined;
   /** Prompt tokens whose likelihood is wanted: they stand behind the positions from `from` on. Absent: none is. */
   readonly scored?: { readonly from: number; readonly token_ids: readonly number[] } | undefined;
 }

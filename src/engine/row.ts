@@ -71,6 +71,16 @@ export class Row {
     return Math.max(0, this.blocks_promised - this.blocks.length);
   }
 
+  /** The end of the last whole block that others with the same text could go on from: one token is left to compute. */
+  get last_boundary(): number {
+    return wholeBlocks(this.token_ids.length - 1);
+  }
+
+  /** The same of its prompt alone: the next prompt of a talk begins with this one. */
+  get prompt_boundary(): number {
+    return wholeBlocks(this.prompt_tokens - 1);
+  }
+
   get slots_owed(): number {
     return Math.max(0, this.slots_promised - (this.seen.end - this.seen.start));
   }
@@ -126,7 +136,7 @@ export class Row {
 }
 
 /** So many of the tokens as fill blocks. */
-function wholeBlocks(tokens: number): number {
+export function wholeBlocks(tokens: number): number {
   return tokens - (tokens % BLOCK_TOKENS);
 }
 

@@ -111,6 +111,19 @@ export function fromSlot(operation: string, code: number): MlxArray {
   return new MlxArray(slotHandle());
 }
 
+/** The `count` arrays of the vector that the last operation wrote to the out-slot. */
+export function fromVectorSlot(count: number): MlxArray[] {
+  const { native } = library();
+  const vector = slotHandle();
+  try {
+    return Array.from({ length: count }, (_, place) =>
+      fromSlot("mlx_vector_array_get", native.mlx_vector_array_get(emptySlot(), vector, place)),
+    );
+  } finally {
+    native.mlx_vector_array_free(vector);
+  }
+}
+
 /** Computes the arrays and waits for them. */
 export function evaluate(...arrays: readonly MlxArray[]): void {
   withVector(arrays, (vector) => check("mlx_eval", library().native.mlx_eval(vector)));
@@ -162,8 +175,8 @@ function copyOf(array: MlxArray): ArrayBuffer {
   return bytes === 0 ? new ArrayBuffer(0) : toArrayBuffer(addressOf(rows), 0, bytes).slice(0);
 }
 
-/** The same values row-major. */
-function inRows(array: MlxArray): MlxArray {
+/** The same values row-major, in memory of their own where they are but a part of a larger array. */
+export function inRows(array: MlxArray): MlxArray {
   const { native, stream } = library();
   return fromSlot("mlx_contiguous", native.mlx_contiguous(emptySlot(), array.handle, false, stream));
 }

@@ -5,7 +5,7 @@
 
 import { dlopen, ptr, read } from "bun:ffi";
 import { assert } from "../core/assert.ts";
-import { type Dtype, dtypes, fromSlot, MlxArray } from "./array.ts";
+import { type Dtype, dtypes, fromSlot, fromVectorSlot, MlxArray, withVector } from "./array.ts";
 import { check, emptySlot, type Handle, library, MlxError, takeError } from "./library.ts";
 import { extra_symbols } from "./symbols.ts";
 
@@ -213,6 +213,63 @@ export function ropeAngles(positions: MlxArray, wavelengths: MlxArray, scale: nu
     library().stream,
   );
   return fromSlot("bunsen_rope_angles", code);
+}
+
+/** The sequences that tokens belong to, as native/bunsen.h has them, and what was kept of those that are not at their start. */
+export interface Sequences {
+  /** Of each its first token, their count, and its place among `befores`, or -1. */
+  readonly stretches: Int32Array;
+  readonly befores: readonly MlxArray[];
+}
+
+/** A causal convolution of each channel; what comes out, and then what is to be kept of each sequence. */
+export function applyConvolution(
+  x: MlxArray,
+  taps: MlxArray,
+  bias: MlxArray | null,
+  { stretches, befores }: Sequences,
+): MlxArray[] {
+  const code = withVector(befores, (vector) =>
+    extras().bunsen_convolve(
+      emptySlot(),
+      x.handle,
+      taps.handle,
+      bias?.handle ?? null,
+      stretches,
+      stretches.length / 3,
+      vector,
+      library().stream,
+    ),
+  );
+  check("bunsen_convolve", code);
+  return fromVectorSlot(1 + stretches.length / 3);
+}
+
+/** The gated delta rule; the same. */
+export function applyDeltaRule(
+  queries: MlxArray,
+  keys: MlxArray,
+  values: MlxArray,
+  log_decays: MlxArray,
+  rates: MlxArray,
+  { stretches, befores }: Sequences,
+): MlxArray[] {
+  const code = withVector(befores, (vector) =>
+    extras().bunsen_delta_rule(
+      emptySlot(),
+      queries.handle,
+      keys.handle,
+      values.handle,
+      log_decays.handle,
+      rates.handle,
+      stretches,
+      stretches.length / 3,
+      vector,
+      library().stream,
+    ),
+  );
+  check("bunsen_delta_rule", code);
+  return fromVectorSlot(1 + stretches.length / 3);
 }
 
 /** `x` (tokens, columns) by the error function. */

@@ -1,7 +1,7 @@
 /** The operations of mlx-c by their own names. Each returns a new array that the caller owns. */
 
-import { type Dtype, dtypes, fromSlot, type MlxArray, withVector } from "./array.ts";
-import { check, emptySlot, library, slotHandle } from "./library.ts";
+import { type Dtype, dtypes, fromSlot, fromVectorSlot, type MlxArray, withVector } from "./array.ts";
+import { check, emptySlot, library } from "./library.ts";
 
 /** As bytes that stay where they are: mlx-c reads the mode as a C string. */
 const modes = { affine: text("affine"), mxfp4: text("mxfp4"), mxfp8: text("mxfp8"), nvfp4: text("nvfp4") };
@@ -14,12 +14,16 @@ export interface Quantization {
 }
 
 export const add = binary("mlx_add");
+export const divide = binary("mlx_divide");
+/** log(e^a + e^b) */
+export const logAddExp = binary("mlx_logaddexp");
 export const matmul = binary("mlx_matmul");
 export const maximum = binary("mlx_maximum");
 export const minimum = binary("mlx_minimum");
 export const multiply = binary("mlx_multiply");
 
 export const erf = unary("mlx_erf");
+export const exp = unary("mlx_exp");
 export const sigmoid = unary("mlx_sigmoid");
 export const tanh = unary("mlx_tanh");
 
@@ -145,15 +149,7 @@ export function quantize(weight: MlxArray, { mode, group_size, bits }: Quantizat
   const name = modes[mode];
   const code = native.mlx_quantize(emptySlot(), weight.handle, present(group_size), present(bits), name, null, stream);
   check("mlx_quantize", code);
-  const vector = slotHandle();
-  try {
-    const parts = mode === "affine" ? 3 : 2;
-    return Array.from({ length: parts }, (_, part) =>
-      fromSlot("mlx_vector_array_get", native.mlx_vector_array_get(emptySlot(), vector, part)),
-    );
-  } finally {
-    native.mlx_vector_array_free(vector);
-  }
+  return fromVectorSlot(mode === "affine" ? 3 : 2);
 }
 
 /** The same bytes as items of another size, more or fewer along the last axis. */
@@ -278,7 +274,14 @@ function integers(values: readonly number[]): Int32Array {
   return Int32Array.from(values);
 }
 
-type BinaryOperation = "mlx_add" | "mlx_matmul" | "mlx_maximum" | "mlx_minimum" | "mlx_multiply";
+type BinaryOperation =
+  | "mlx_add"
+  | "mlx_divide"
+  | "mlx_logaddexp"
+  | "mlx_matmul"
+  | "mlx_maximum"
+  | "mlx_minimum"
+  | "mlx_multiply";
 
 /** An operation on two arrays whose shapes agree or broadcast. */
 function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxArray {
@@ -288,7 +291,7 @@ function binary(operation: BinaryOperation): (a: MlxArray, b: MlxArray) => MlxAr
   };
 }
 
-function unary(operation: "mlx_erf" | "mlx_sigmoid" | "mlx_tanh"): (a: MlxArray) => MlxArray {
+function unary(operation: "mlx_erf" | "mlx_exp" | "mlx_sigmoid" | "mlx_tanh"): (a: MlxArray) => MlxArray {
   return (a) => {
     const { native, stream } = library();
     return fromSlot(operation, native[operation](emptySlot(), a.handle, stream));

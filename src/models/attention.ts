@@ -4,7 +4,7 @@ import { assert } from "../core/assert.ts";
 import { evaluate, fromBytes, type MlxArray } from "../mlx/array.ts";
 import { applyAttention, hasExtras, mixAttention, type NativeLayer, newLayer, projectionOf } from "../mlx/extras.ts";
 import { attend, type Mask } from "../mlx/fast.ts";
-import { concatenate, reshape, slice, sliceUpdate, take, transpose } from "../mlx/ops.ts";
+import { concatenate, multiply, reshape, sigmoid, slice, sliceUpdate, take, transpose } from "../mlx/ops.ts";
 import { adapted } from "./adapted.ts";
 import { BLOCK_TOKENS } from "./block.ts";
 import {
@@ -12,6 +12,7 @@ import {
   formOf,
   giveUp,
   type Linear,
+  linear,
   type NativeLinear,
   type Norm,
   normalize,
@@ -20,6 +21,7 @@ import {
   weightsOf,
 } from "./layers.ts";
 import { isPacked, unpackBlocks, writePacked } from "./packed-cache.ts";
+import { inOwnForm } from "./projection.ts";
 import { type Rope, rotate } from "./rope.ts";
 import { attendCapped } from "./soft-cap.ts";
 import type { LayerCache, Span, Step } from "./step.ts";
@@ -48,6 +50,8 @@ export interface AttentionParts {
   readonly soft_cap?: number | undefined;
   /** A score of each head (heads) that takes its share of the softmax and gives nothing. */
   readonly sinks?: MlxArray | undefined;
+  /** As wide as the queries: a sigmoid of it says how much of what was attended counts. */
+  readonly gate?: Linear | undefined;
   /** Of what comes out, before it is added. */
   readonly post_norm?: Norm | undefined;
   readonly residual_factor?: number | undefined;
@@ -65,7 +69,8 @@ export interface Attention extends Disposable {
 
 /** In one operation where the library has it, which then keeps the projections in a form of its own; else composed. */
 export function attention(parts: AttentionParts): Attention {
-  const targets = [parts.q, parts.k, parts.v, parts.o].map(({ target }) => target);
+  const queries = parts.gate === undefined ? [parts.q] : []; // in files one matrix with the gate
+  const targets = [...queries, parts.k, parts.v, parts.o].map(({ target }) => target);
   const { window } = parts;
   if (hasExtras()) return { ...fused(parts), targets, window };
   return {
@@ -103,10 +108,11 @@ function fused(parts: AttentionParts): Omit<Attention, "targets" | "window"> {
     return { kind: "native", layer: stack.use(projectionOf(layer, number)), target };
   });
   giveUp(q, k, v, o);
+  const gate = parts.gate && inOwnForm(parts.gate, stack);
   const owned = stack.move();
   return {
     apply(x, step, residual = x) {
-      if (step.adapted.length > 0) return fusedAround(x, residual, parts, layer, alone, step);
+      if (step.adapted.length > 0 || gate) return fusedAround(x, residual, parts, layer, alone, step, gate);
       using normed = norm === undefined || norm === own ? null : normalize(x, norm);
       const cache = step.cache(parts.layer);
       return applyAttention(layer, normed ?? x, residual, cache, layoutOf(parts, step), step.angles(rope));
@@ -115,7 +121,7 @@ function fused(parts: AttentionParts): Omit<Attention, "targets" | "window"> {
   };
 }
 
-/** The same with room for what adapters add to each of the projections, q, k, v and o. */
+/** The same with room for what adapters add to each of the projections, q, k, v and o, and for a gate. */
 function fusedAround(
   x: MlxArray,
   residual: MlxArray,
@@ -123,6 +129,7 @@ function fusedAround(
   layer: NativeLayer,
   alone: readonly NativeLinear[],
   step: Step,
+  gate: Linear | NativeLinear | undefined,
 ): MlxArray {
   const { norm, layer: number, rope, post_norm, residual_factor } = parts;
   const [q, k, v, o] = alone;
@@ -133,8 +140,15 @@ function fusedAround(
   using values = adapted(normed ?? x, v, step);
   using projected = concatenate([queries, keys, values], 1);
   using mixed = mixAttention(layer, projected, step.cache(number), layoutOf(parts, step), step.angles(rope));
-  using out = adapted(mixed, o, step);
+  using gated = gate === undefined ? null : throughGate(mixed, normed ?? x, gate);
+  using out = adapted(gated ?? mixed, o, step);
   return close(out, residual, post_norm, residual_factor ?? 1);
+}
+
+function throughGate(attended: MlxArray, x: MlxArray, gate: Linear | NativeLinear): MlxArray {
+  using wanted = linear(x, gate);
+  using share = sigmoid(wanted);
+  return multiply(attended, share);
 }
 
 function layoutOf({ window }: AttentionParts, step: Step): MlxArray {
@@ -152,7 +166,8 @@ function compose(x: MlxArray, residual: MlxArray, parts: AttentionParts, step: S
   const all = { queries: normed_queries ?? queries, keys: normed_keys ?? keys, values };
   const mixed = step.spans.map((span) => stack.use(attendSpan(all, span, parts, step)));
   using joined = concatenate(mixed, 0);
-  using projected = adapted(joined, parts.o, step);
+  using gated = parts.gate === undefined ? null : throughGate(joined, normed ?? x, parts.gate);
+  using projected = adapted(gated ?? joined, parts.o, step);
   return close(projected, residual, parts.post_norm, parts.residual_factor ?? 1);
 }
 

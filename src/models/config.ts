@@ -30,6 +30,13 @@ export class ConfigReader {
     return this.#absent(name) ? otherwise : this.dimension(name);
   }
 
+  /** A whole number from `least` to `most`. */
+  dimensionWithin(name: string, least: number, most: number, otherwise?: number): number {
+    const value = otherwise === undefined ? this.dimension(name) : this.dimensionOr(name, otherwise);
+    if (value >= least && value <= most) return value;
+    throw this.#refusal(name, `a whole number from ${least} to ${most}`);
+  }
+
   optionalDimension(name: string): number | undefined {
     return this.#absent(name) ? undefined : this.dimension(name);
   }

@@ -5,7 +5,7 @@ import { Failure } from "../core/failure.ts";
 import type { MlxArray } from "../mlx/array.ts";
 import type { Attention } from "./attention.ts";
 import type { ConfigReader } from "./config.ts";
-import type { Model } from "./family.ts";
+import type { Model, StateShape } from "./family.ts";
 import { type Linear, type Norm, normalize, softCap, type Target, times } from "./layers.ts";
 import type { Mlp } from "./mlp.ts";
 import { projection } from "./projection.ts";
@@ -34,6 +34,10 @@ export interface Block {
 
 export interface DecoderParts {
   readonly blocks: readonly Block[];
+  /** How many layers have keys and values, where not all do. */
+  readonly attention_layers?: number | undefined;
+  /** What the other layers keep of a sequence. */
+  readonly state_shapes?: readonly StateShape[] | undefined;
   readonly norm: Norm;
   /** Beyond as many positions the family would have to compute otherwise. */
   readonly positions_max?: number | undefined;
@@ -46,7 +50,7 @@ export interface DecoderParts {
 export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableStack) => DecoderParts): Model {
   using stack = new DisposableStack();
   stack.use(weights);
-  const { vocabulary_size, hidden_size } = sizes;
+  const { vocabulary_size, hidden_size, kv_heads, head_dim } = sizes;
   const table = (name: string) =>
     stack.use(projection(weights.linear(name, vocabulary_size, hidden_size, false), hidden_size));
   const embedding = table("model.embed_tokens");
@@ -58,7 +62,8 @@ export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableS
   const windows = parts.blocks.map(({ window }) => window ?? null);
 
   return {
-    cache_shape: { layers: sizes.layers, kv_heads: sizes.kv_heads, head_dim: sizes.head_dim, windows },
+    cache_shape: { layers: parts.attention_layers ?? sizes.layers, kv_heads, head_dim, windows },
+    state_shapes: parts.state_shapes ?? [],
     context_length: Math.min(sizes.context_length, positions_max ?? Number.POSITIVE_INFINITY),
     vocabulary_size,
     bytes_resident: weights.bytes_resident,
@@ -83,7 +88,7 @@ export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableS
   };
 }
 
-/** Attention, then the feed-forward layer over its result: each with norms and residual of its own. */
+/** Attention or what a layer has in its place, then the feed-forward layer over its result: each with norms and residual of its own. */
 export function sequential(own: DisposableStack, attention: Attention, mlp: Mlp): Block {
   own.use(attention);
   own.use(mlp);

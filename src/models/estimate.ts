@@ -3,6 +3,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { ModelEstimate } from "../core/backend.ts";
+import { cacheBytes } from "../core/cache-shares.ts";
 import type { Purpose } from "../core/purpose.ts";
 import type { EngineSettings, KvBits } from "../core/settings.ts";
 import { readGguf } from "../formats/gguf.ts";
@@ -31,19 +32,23 @@ export function estimateOf(
   const kv_token_bytes = tokenBytes(config, tensors, purpose === "chat" ? settings.kv_bits : 32);
   const context_length = number("max_position_embeddings", 0);
   const rows = purpose === "chat" ? settings.rows_max : 1; // one text after another
-  const kv_tokens_max = Math.ceil(context_length / BLOCK_TOKENS) * BLOCK_TOKENS * rows;
+  const units = { block_bytes: kv_token_bytes * BLOCK_TOKENS, state_bytes: stateBytes(config, tensors) };
+  const blocks_of_row = Math.ceil(context_length / BLOCK_TOKENS);
+  const talk_tokens = Math.min(context_length, TALK_TOKENS);
   const step_floats =
     settings.chunk_tokens_max * (STREAMS * hidden + STREAMS * number("intermediate_size", 0)) +
     settings.rows_max * (1 + settings.draft_tokens_max) * number("vocab_size", 0);
   return {
     purpose,
     weights_bytes,
-    kv_bytes_max: Math.min(kv_token_bytes * kv_tokens_max, settings.kv_bytes_max),
-    kv_bytes_min: kv_token_bytes * Math.min(context_length, TALK_TOKENS),
+    kv_bytes_max: Math.min(cacheBytes(units, blocks_of_row * rows, rows), settings.kv_bytes_max),
+    kv_bytes_min: cacheBytes(units, talk_tokens / BLOCK_TOKENS, 1),
     step_bytes: step_floats * FLOAT_BYTES,
     context_length,
     kv_block_tokens: BLOCK_TOKENS,
-    kv_block_bytes: kv_token_bytes * BLOCK_TOKENS,
+    kv_block_bytes: units.block_bytes,
+    kv_state_bytes: units.state_bytes,
+    rows_max: rows,
   };
 }
 
@@ -62,6 +67,19 @@ export function tokenBytes(config: ModelConfig, tensors: readonly NamedShape[], 
   const otherwise = number("num_hidden_layers", 0) * number("num_key_value_heads", heads) * head_dim;
   const number_bits = bits === 32 ? bits : bits + GROUP_BITS / GROUP;
   return (2 * (widths || otherwise) * number_bits) / 8;
+}
+
+/** What recurrent layers keep of one sequence: the last inputs of convolutions, and what delta nets hold. */
+export function stateBytes(config: ModelConfig, tensors: readonly NamedShape[]): number {
+  const number = numberOf(config);
+  const held = ["linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim"];
+  const held_floats = held.reduce((product, name) => product * number(name, 0), 1);
+  const floats = tensors.map(({ name, shape: [channels = 0, ...taps] }) => {
+    if (/\.linear_attn\.A_log$/.test(name)) return held_floats;
+    if (!/\.(?:conv\.conv|linear_attn\.conv1d)\.weight$/.test(name)) return 0;
+    return channels * (taps.reduce((product, size) => product * size, 1) - 1);
+  });
+  return floats.reduce((sum, each) => sum + each, 0) * FLOAT_BYTES;
 }
 
 /** The config of a model that also sees has that of its text within. */

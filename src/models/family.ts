@@ -14,8 +14,13 @@ export interface CacheShape {
   readonly windows?: readonly (number | null)[] | undefined;
 }
 
+/** Of one array, float32, that a recurrent layer keeps of a sequence, whatever its length. */
+export type StateShape = readonly number[];
+
 export interface Model extends Disposable {
   readonly cache_shape: CacheShape;
+  /** Of all recurrent layers; empty where there are none. */
+  readonly state_shapes: readonly StateShape[];
   /** Tokens, prompt and answer together. */
   readonly context_length: number;
   readonly vocabulary_size: number;

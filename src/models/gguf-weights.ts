@@ -112,6 +112,14 @@ class GgufWeights implements Weights {
     return this.#requantized(dequantizeBlocks(type, blocks), rows, columns, order);
   }
 
+  picked(): Linear[] {
+    throw new Failure("unsupported", `Cannot load ${this.file}: gated projections are not read from GGUF files`);
+  }
+
+  taps(): MlxArray {
+    throw new Failure("unsupported", `Cannot load ${this.file}: convolutions are not read from GGUF files`);
+  }
+
   experts({ whole }: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {
     const tensor = this.#tensor(this.#architecture.tensorName(`${whole}.weight`), [count, rows, columns]);
     const weight = this.#weight(tensor, tensor.type, count * rows, columns, null);

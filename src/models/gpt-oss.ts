@@ -58,7 +58,7 @@ export function loadGptOss(config: ModelConfig, weights: Weights): Model {
             down: experts(`${prefix}.mlp.experts`, "down_proj", "down_proj", 0, hidden_size, inner_size),
             activate: (gate, up) => clippedSwiglu(gate, up, limit),
             asked,
-            softmax_over: "asked",
+            shares: "softmax_asked",
           }),
         ),
       ),

@@ -19,6 +19,8 @@ import { openGguf } from "./gguf-weights.ts";
 import { loadGlm4 } from "./glm4.ts";
 import { loadGptOss } from "./gpt-oss.ts";
 import { loadGranite } from "./granite.ts";
+import { loadLfm2 } from "./lfm2.ts";
+import { loadLfm2Moe } from "./lfm2-moe.ts";
 import { loadLlama } from "./llama.ts";
 import { loadMistral } from "./mistral.ts";
 import { loadMixtral } from "./mixtral.ts";
@@ -29,6 +31,7 @@ import { loadQwen2 } from "./qwen2.ts";
 import { loadQwen2Moe } from "./qwen2-moe.ts";
 import { loadQwen3 } from "./qwen3.ts";
 import { loadQwen3Moe } from "./qwen3-moe.ts";
+import { loadQwen3Next } from "./qwen3-next.ts";
 import { openSafetensors } from "./safetensors-weights.ts";
 import { loadSmollm3 } from "./smollm3.ts";
 import { loadStarcoder2 } from "./starcoder2.ts";
@@ -51,6 +54,8 @@ const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => M
   ["glm4", loadGlm4],
   ["gpt_oss", loadGptOss],
   ["granite", loadGranite],
+  ["lfm2", loadLfm2],
+  ["lfm2_moe", loadLfm2Moe],
   ["llama", loadLlama],
   ["mistral", loadMistral],
   ["mixtral", loadMixtral],
@@ -61,6 +66,7 @@ const FAMILIES: ReadonlyMap<string, (config: ModelConfig, weights: Weights) => M
   ["qwen2_moe", loadQwen2Moe],
   ["qwen3", loadQwen3],
   ["qwen3_moe", loadQwen3Moe],
+  ["qwen3_next", loadQwen3Next],
   ["smollm3", loadSmollm3],
   ["starcoder2", loadStarcoder2],
 ]);

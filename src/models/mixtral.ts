@@ -47,7 +47,7 @@ export function loadMixtral(config: ModelConfig, weights: Weights): Model {
             up: experts(`${prefix}.block_sparse_moe`, "up_proj", "w3", inner_size, hidden_size),
             down: experts(`${prefix}.block_sparse_moe`, "down_proj", "w2", hidden_size, inner_size),
             asked,
-            softmax_over: "asked",
+            shares: "softmax_asked",
           }),
         ),
       ),

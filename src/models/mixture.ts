@@ -4,6 +4,7 @@ import type { MlxArray } from "../mlx/array.ts";
 import {
   add,
   argpartition,
+  divide,
   gatherMm,
   gatherQmm,
   multiply,
@@ -15,7 +16,7 @@ import {
   take,
   takeAlong,
 } from "../mlx/ops.ts";
-import { type Experts, gated, type Linear, linear, type Norm, normalize } from "./layers.ts";
+import { type Experts, gated, type Linear, linear, type Norm, normalize, plus, times } from "./layers.ts";
 import type { Mlp } from "./mlp.ts";
 
 export interface MixtureParts {
@@ -24,8 +25,8 @@ export interface MixtureParts {
   readonly router: Linear;
   /** How many experts a token asks. */
   readonly asked: number;
-  /** Whether the softmax of the scores is over the asked ones, whose shares are then one together, or over all. */
-  readonly softmax_over: "asked" | "all";
+  /** How scores become shares: by a softmax over the asked ones, which are then one together, or over all; or each by a sigmoid. */
+  readonly shares: "softmax_asked" | "softmax_all" | SigmoidShares;
   readonly gate: Experts;
   readonly up: Experts;
   readonly down: Experts;
@@ -33,6 +34,14 @@ export interface MixtureParts {
   readonly activate?: ((gate: MlxArray, up: MlxArray) => MlxArray) | undefined;
   /** One that every token asks; how much of it a sigmoid says. */
   readonly shared?: SharedExpert | undefined;
+}
+
+export interface SigmoidShares {
+  /** (count): added for the choice alone. */
+  readonly choice_bias: MlxArray | null;
+  /** Whether they are divided by what they are together. */
+  readonly divided: boolean;
+  readonly factor: number;
 }
 
 export interface SharedExpert {
@@ -74,17 +83,38 @@ function mix(x: MlxArray, parts: MixtureParts): MlxArray {
 }
 
 /** Which experts each token asks, and how much each counts: (tokens, asked) of both. */
-function routeOf(x: MlxArray, { router, asked, softmax_over }: MixtureParts) {
+function routeOf(x: MlxArray, { router, asked, shares }: MixtureParts) {
   using scores = linear(x, router);
-  const [tokens = 0, count = 0] = scores.shape;
-  using order = argpartition(scores, asked);
-  const experts = slice(order, [0, count - asked], [tokens, count]);
-  if (softmax_over === "all") {
+  if (typeof shares === "object") return routeBySigmoid(scores, asked, shares);
+  const experts = greatest(scores, asked);
+  if (shares === "softmax_all") {
     using all = softmax(scores, -1);
     return routed(experts, takeAlong(all, experts, -1));
   }
   using own = takeAlong(scores, experts, -1);
   return routed(experts, softmax(own, -1));
+}
+
+function routeBySigmoid(scores: MlxArray, asked: number, { choice_bias, divided, factor }: SigmoidShares) {
+  using all = sigmoid(scores);
+  using chosen_by = choice_bias === null ? null : add(all, choice_bias);
+  const experts = greatest(chosen_by ?? all, asked);
+  using own = takeAlong(all, experts, -1);
+  if (!divided) return routed(experts, times(own, factor));
+  using total = sum(own, 1);
+  using divisor = plus(total, DIVISOR_EPSILON);
+  using parts = divide(own, divisor);
+  return routed(experts, times(parts, factor));
+}
+
+// So that a token for which no expert is of use divides by something.
+const DIVISOR_EPSILON = 1e-6;
+
+/** The numbers of the `asked` greatest, in no order: (tokens, asked). */
+function greatest(scores: MlxArray, asked: number): MlxArray {
+  const [tokens = 0, count = 0] = scores.shape;
+  using order = argpartition(scores, asked);
+  return slice(order, [0, count - asked], [tokens, count]);
 }
 
 function routed(experts: MlxArray, shares: MlxArray) {

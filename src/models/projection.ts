@@ -2,7 +2,16 @@
 
 import type { MlxArray } from "../mlx/array.ts";
 import { applyLinear, hasExtras, newLayer, takeLinearRows } from "../mlx/extras.ts";
-import { embed, formOf, giveUp, type Linear, linear, weightsOf } from "./layers.ts";
+import { embed, formOf, giveUp, type Linear, linear, type NativeLinear, weightsOf } from "./layers.ts";
+
+/** The same as the library keeps it, which reads it faster, where it can; `own` frees that. */
+export function inOwnForm(layer: Linear, own: DisposableStack): Linear | NativeLinear {
+  if (!hasExtras()) return layer;
+  const numbers = [layer.target.columns, ...formOf(layer)];
+  const native = own.use(newLayer("linear", { weights: weightsOf(layer), numbers, factors: [] }));
+  giveUp(layer);
+  return { kind: "native", layer: native, target: layer.target };
+}
 
 export interface Projection extends Disposable {
   /** `x` (tokens, columns) to (tokens, rows). */

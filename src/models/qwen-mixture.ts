@@ -17,7 +17,7 @@ export function mixtureReader(reader: ConfigReader, weights: Weights, hidden_siz
   const count = reader.dimension("num_experts");
   const asked = reader.dimension("num_experts_per_tok");
   const inner_size = reader.dimension("moe_intermediate_size");
-  const softmax_over = reader.flag("norm_topk_prob") ? "asked" : "all";
+  const shares = reader.flag("norm_topk_prob") ? "softmax_asked" : "softmax_all";
   return (prefix: string): Omit<MixtureParts, "norm"> => {
     const experts = (name: string, rows: number, columns: number) => {
       const each = (expert: number) => `${prefix}.experts.${expert}.${name}`;
@@ -29,7 +29,7 @@ export function mixtureReader(reader: ConfigReader, weights: Weights, hidden_siz
       up: experts("up_proj", inner_size, hidden_size),
       down: experts("down_proj", hidden_size, inner_size),
       asked,
-      softmax_over,
+      shares,
     };
   };
 }

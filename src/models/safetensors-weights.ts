@@ -4,7 +4,7 @@ import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import { FileBytes } from "../formats/file-bytes.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "../formats/safetensors.ts";
-import { type Dtype, fromBytes, type MlxArray } from "../mlx/array.ts";
+import { type Dtype, fromBytes, inRows, type MlxArray } from "../mlx/array.ts";
 import { type Quantization, reshape, take, transpose } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { FLOAT_DTYPES, stored, toActivationDtype } from "./dense.ts";
@@ -94,6 +94,20 @@ class SafetensorsWeights implements Weights {
   linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[] {
     const all = rows.reduce((sum, each) => sum + each, 0);
     return this.#keeper.split(this.linear(name, all, columns, bias), rows);
+  }
+
+  picked(name: string, rows: number, columns: number, picks: readonly (readonly number[])[]): Linear[] {
+    return this.#keeper.pick(this.linear(name, rows, columns, false), picks);
+  }
+
+  /** Published as (channels, 1, taps), by MLX as (channels, taps, 1): the same in memory. */
+  taps(name: string, channels: number, taps: number): MlxArray {
+    const tensor = `${name}.weight`;
+    const is_mlx = this.#tensors.get(tensor)?.shape[2] === 1;
+    using stored = this.#active([tensor], false, 1, is_mlx ? [channels, taps, 1] : [channels, 1, taps]);
+    using flat = reshape(stored, [channels, taps]);
+    using turned = transpose(flat, [1, 0]);
+    return this.#keeper.keep(inRows(turned));
   }
 
   release(): void {

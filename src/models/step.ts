@@ -1,7 +1,9 @@
 /** One forward pass over parts of several sequences: where each stands, and where its keys and values are. Knows no model. */
 
+import { assert } from "../core/assert.ts";
 import { fromBytes, type MlxArray } from "../mlx/array.ts";
-import { ropeAngles } from "../mlx/extras.ts";
+import { ropeAngles, type Sequences } from "../mlx/extras.ts";
+import { astype } from "../mlx/ops.ts";
 import type { Adapter } from "./adapter.ts";
 import type { Rope } from "./rope.ts";
 
@@ -18,6 +20,22 @@ export interface Span {
   readonly slots?: readonly number[] | undefined;
   /** What its tokens' projections are adapted by; nothing where absent. */
   readonly adapter?: Adapter | null | undefined;
+  /** Where its recurrent layers go on from, and where what they then keep goes; absent for models that have none. */
+  readonly state?: StateMove | null | undefined;
+}
+
+/** From a slot (null: nothing, at the start of a sequence) to another. */
+export interface StateMove {
+  readonly from: number | null;
+  readonly to: number;
+}
+
+/** What recurrent layers keep of sequences. What a slot holds is not changed while anybody may go on from it. */
+export interface StateSlots {
+  /** `index` is the place among the model's `state_shapes`; the array stays the slots'. */
+  read(slot: number, index: number): MlxArray;
+  /** The array is the slots' from now on. */
+  write(slot: number, index: number, array: MlxArray): void;
 }
 
 /** The tokens that go through one adapter. */
@@ -40,6 +58,8 @@ export interface LayerCache {
 export class Step implements Disposable {
   readonly spans: readonly Span[];
   readonly #layers: readonly LayerCache[];
+  readonly #states: StateSlots | null;
+  readonly #kept: MlxArray[] = [];
   readonly #arrays = new DisposableStack();
   readonly #angles = new Map<Rope, MlxArray>();
   readonly #windows = new Map<string, MlxArray>();
@@ -48,7 +68,7 @@ export class Step implements Disposable {
   #adapted: readonly AdaptedTokens[] | null = null;
 
   /** `layers` are the blocks of every layer, which stay the caller's. */
-  constructor(parts: readonly Omit<Span, "first">[], layers: readonly LayerCache[]) {
+  constructor(parts: readonly Omit<Span, "first">[], layers: readonly LayerCache[], states: StateSlots | null = null) {
     let first = 0;
     this.spans = parts.map((part) => {
       const span = { ...part, first };
@@ -56,12 +76,51 @@ export class Step implements Disposable {
       return span;
     });
     this.#layers = layers;
+    this.#states = states;
   }
 
   cache(layer: number): LayerCache {
     const cache = this.#layers[layer];
     if (cache === undefined) throw new RangeError(`no cache for layer ${layer}`);
     return cache;
+  }
+
+  /** What a recurrent layer kept of the span's sequence before; null at its start. */
+  state({ state }: Span, index: number): MlxArray | null {
+    assert(this.#states !== null && state != null, "a model with recurrent layers steps with states");
+    return state.from === null ? null : this.#states.read(state.from, index);
+  }
+
+  /** What it keeps after the span's tokens; the array is the step's from now on, and becomes float32. */
+  keep({ state }: Span, index: number, array: MlxArray): void {
+    assert(this.#states !== null && state != null, "a model with recurrent layers steps with states");
+    const own = inFloat32(array);
+    this.#states.write(state.to, index, own);
+    this.#kept.push(own);
+  }
+
+  /** Of each span in turn. */
+  keepAll(index: number, arrays: readonly MlxArray[]): void {
+    for (const [place, span] of this.spans.entries()) {
+      const array = arrays[place];
+      assert(array !== undefined, "something is kept of each span");
+      this.keep(span, index, array);
+    }
+  }
+
+  /** The spans as native/bunsen.h has sequences. */
+  sequences(index: number): Sequences {
+    const befores: MlxArray[] = [];
+    const stretches = this.spans.flatMap((span) => {
+      const before = this.state(span, index);
+      return [span.first, span.count, before === null ? -1 : befores.push(before) - 1];
+    });
+    return { stretches: Int32Array.from(stretches), befores };
+  }
+
+  /** All that was kept, to be computed with what the step gives: it leads to no logits. */
+  get kept(): readonly MlxArray[] {
+    return this.#kept;
   }
 
   /** Empty where no token goes through any. */
@@ -111,6 +170,12 @@ export class Step implements Disposable {
   [Symbol.dispose](): void {
     this.#arrays.dispose();
   }
+}
+
+function inFloat32(array: MlxArray): MlxArray {
+  if (array.dtype === "float32") return array;
+  using given = array;
+  return astype(given, "float32");
 }
 
 function placesOf(spans: readonly Span[]): ReadonlyMap<Adapter, number[]> {

@@ -1,8 +1,8 @@
 /** What a family asks of its weights, whatever file they lie in. Knows no file format. */
 
-import { evaluate, type MlxArray } from "../mlx/array.ts";
-import { slice, transpose } from "../mlx/ops.ts";
-import { type Experts, giveUp, type Linear } from "./layers.ts";
+import { evaluate, fromBytes, type MlxArray } from "../mlx/array.ts";
+import { slice, take, transpose } from "../mlx/ops.ts";
+import { type Experts, giveUp, type Linear, weightsOf } from "./layers.ts";
 
 /** Where the matrices of all experts are: stacked in one tensor, or each in its own. */
 export interface ExpertNames {
@@ -26,6 +26,10 @@ export interface Weights extends Disposable {
   linear(name: string, rows: number, columns: number, bias: boolean): Linear;
   /** Several projections whose rows lie one behind the other in one such matrix. */
   linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[];
+  /** Of one such matrix, without a bias, the rows that each of `picks` names, as matrices of their own. No adapter finds them. */
+  picked(name: string, rows: number, columns: number, picks: readonly (readonly number[])[]): Linear[];
+  /** `name.weight` of a convolution of each channel by itself, turned to (taps, channels). */
+  taps(name: string, channels: number, taps: number): MlxArray;
   /** `count` matrices (rows, columns) of one layer, and their biases (rows) when asked for. */
   experts(names: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts;
 }
@@ -42,6 +46,8 @@ export function renamed(weights: Weights, stored: (name: string) => string): Wei
     vector: (name, size, more) => weights.vector(stored(name), size, more),
     linear: (name, rows, columns, bias) => weights.linear(stored(name), rows, columns, bias),
     linears: (name, rows, columns, bias) => weights.linears(stored(name), rows, columns, bias),
+    picked: (name, rows, columns, picks) => weights.picked(stored(name), rows, columns, picks),
+    taps: (name, channels, taps) => weights.taps(stored(name), channels, taps),
     experts({ whole, each, blocks }, count, rows, columns, bias) {
       const names = { whole: stored(whole), each: (expert: number) => stored(each(expert)) };
       const own = blocks === undefined ? undefined : { ...blocks, name: stored(blocks.name) };
@@ -95,6 +101,24 @@ export class ArrayKeeper implements Disposable {
       const weight = cut(whole.weight);
       return { ...whole, weight, transposed: this.view(transpose(weight, [1, 0])), bias, target };
     });
+    giveUp(whole);
+    return parts;
+  }
+
+  /** Rows of one matrix by their numbers as several matrices, which take its place. */
+  pick(whole: Linear, picks: readonly (readonly number[])[]): Linear[] {
+    const parts = picks.map((rows): Linear => {
+      using numbers = fromBytes(Int32Array.from(rows), [rows.length], "int32");
+      const cut = (array: MlxArray) => this.keep(take(array, numbers, 0));
+      const target = { ...whole.target, rows: rows.length };
+      if (whole.kind === "quantized") {
+        const { weight, scales, biases } = whole;
+        return { ...whole, weight: cut(weight), scales: cut(scales), biases: biases && cut(biases), target };
+      }
+      const weight = cut(whole.weight);
+      return { ...whole, weight, transposed: this.view(transpose(weight, [1, 0])), target };
+    });
+    for (const array of weightsOf(whole)) this.#bytes -= array?.bytes ?? 0;
     giveUp(whole);
     return parts;
   }

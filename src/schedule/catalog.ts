@@ -33,7 +33,6 @@ export class Catalog implements ModelList {
   readonly #models: Map<string, CatalogModel>;
   readonly #adapters: AdapterList;
   readonly #readCard: (path: string) => ModelCard;
-  readonly #cards = new Map<string, ModelCard>();
 
   /** Of two models with one name the first counts; `readCard` reads the files at a path. */
   constructor(models: readonly CatalogModel[], adapters: AdapterList = NO_ADAPTERS, readCard = noCard) {
@@ -43,9 +42,7 @@ export class Catalog implements ModelList {
   }
 
   card(name: string): ModelCard {
-    const known = this.#cards.get(name) ?? this.#readCard(this.find(name).path);
-    this.#cards.set(name, known);
-    return known;
+    return this.#readCard(this.find(name).path);
   }
 
   models(): readonly ModelRecord[] {

@@ -1,6 +1,7 @@
 /** Whether a model fits beside others, and what it may then take. Pure: it reserves nothing. */
 
 import type { ModelEstimate } from "../core/backend.ts";
+import { divideCache } from "../core/cache-shares.ts";
 import { Failure } from "../core/failure.ts";
 import type { Outlook } from "../core/routing.ts";
 import type { PoolSettings } from "../core/settings.ts";
@@ -51,7 +52,8 @@ export function foresee(
 }
 
 function admittedContext(estimate: ModelEstimate, kv_bytes: number): number {
-  const blocks_max = Math.max(1, Math.floor(kv_bytes / Math.max(1, estimate.kv_block_bytes)));
+  const { kv_block_bytes, kv_state_bytes, rows_max } = estimate;
+  const { blocks_max } = divideCache(kv_bytes, { block_bytes: kv_block_bytes, state_bytes: kv_state_bytes }, rows_max);
   return Math.min(estimate.context_length, blocks_max * estimate.kv_block_tokens);
 }
 

@@ -62,10 +62,16 @@ export const cardSchema = Type.Composite([
     layers: Type.Union([Type.Integer(), Type.Null()]),
     hidden_size: Type.Union([Type.Integer(), Type.Null()], { description: "Of a position between two layers." }),
     cache: Type.Object({
-      kind: Type.Union([Type.Literal("full"), Type.Literal("windowed"), Type.Literal("none")]),
+      kind: Type.Union([
+        Type.Literal("full"),
+        Type.Literal("windowed"),
+        Type.Literal("recurrent"),
+        Type.Literal("none"),
+      ]),
       window: Type.Union([Type.Integer(), Type.Null()], { description: "Positions that its windowed layers see." }),
       bits: Type.Union(KV_BITS.map((bits) => Type.Literal(bits))),
       bytes_per_token: count("Keys and values of one token."),
+      bytes_per_text: count("What recurrent layers keep of a text, however long."),
     }),
     bytes_weights: count("On disk."),
     chat_template: Type.Union([Type.String(), Type.Null()]),

@@ -41,7 +41,7 @@ test("a folder's card counts its weights by their form, packed ones as the numbe
     family: "llama",
     purpose: "chat",
     context_length: 512,
-    cache: { kind: "full", window: null, bits: 32, bytes_per_token: 2 * 3 * 32 * 4 },
+    cache: { kind: "full", window: null, bits: 32, bytes_per_token: 2 * 3 * 32 * 4, bytes_per_text: 0 },
     chat_template_options: ["documents", "enable_thinking"],
     not_supported: [],
   });
@@ -78,14 +78,26 @@ test("files that have changed are read again, and those that have gone are told"
   expect(() => card(folder)).toThrow(`Cannot read the model in ${folder}: it is not there any more`);
 });
 
-test("windows, packed projections and a text within a model that sees are told", () => {
+test("windows, recurrent layers, packed projections and a text within a model that sees are told", () => {
   expect(readCard(servable("family-olmo3"), 32).cache).toEqual({
     kind: "windowed",
     window: 24,
     bits: 32,
     bytes_per_token: 2 * 4 * 32 * 4,
+    bytes_per_text: 0,
   });
   expect(readCard(servable("family-phi3"), 32).cache.bytes_per_token).toBe(2 * 4 * 32 * 4);
+  expect(readCard(servable("family-lfm2"), 32).cache).toEqual({
+    kind: "recurrent",
+    window: null,
+    bits: 32,
+    bytes_per_token: 2 * 2 * 32 * 4,
+    bytes_per_text: 3 * 2 * 64 * 4,
+  });
+  expect(readCard(servable("family-qwen3_next"), 32).cache).toMatchObject({
+    kind: "recurrent",
+    bytes_per_text: 3 * (3 * (2 * 2 * 16 + 4 * 24) + 4 * 16 * 24) * 4,
+  });
   const sees = readCard(servable("family-gemma3", { vision_config: {} }), 32);
   expect(sees.cache.bytes_per_token).toBe(2 * 6 * 32 * 4);
   expect(sees.notes).toContain("its images are not read, its text is");

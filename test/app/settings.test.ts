@@ -366,7 +366,7 @@ const EFFECTS: { readonly [Name in SettingName]: Effect<Settings[Name]> } = {
     to: 0.1,
     given: { rows_max: 1 },
     see: async () => {
-      const running = complete(BIG, { max_tokens: 80, ignore_eos: true });
+      const running = complete(BIG, { max_tokens: 24, ignore_eos: true });
       await Bun.sleep(50);
       const { text } = await complete(BIG, { stream: true });
       await running;

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { PRIORITY, type Priority } from "../../src/core/priority.ts";
-import { Batcher, type BatcherSettings } from "../../src/engine/batcher.ts";
+import { Batcher } from "../../src/engine/batcher.ts";
+import type { BatcherSettings } from "../../src/engine/batcher-settings.ts";
 import { NO_TIER } from "../../src/engine/block-store.ts";
 import type { Part, Plan } from "../../src/engine/plan.ts";
 import { integer, seeded } from "../random.ts";
@@ -56,7 +57,13 @@ function onlyPart(plan: Plan): Part {
 test("a prompt goes through in chunks that end with a block, and only the last one draws", () => {
   const rows = batcher({ chunk_tokens_max: 70 });
   rows.join(1, text(100), limits(5), 0);
-  expect(onlyPart(step(rows))).toEqual({ id: 1, start: 0, token_ids: text(64), blocks: [0, 1], outputs: 0 });
+  expect(onlyPart(step(rows))).toEqual({
+    id: 1,
+    start: 0,
+    token_ids: text(64),
+    blocks: [0, 1],
+    outputs: 0,
+  });
   expect(onlyPart(step(rows))).toEqual({
     id: 1,
     start: 64,
@@ -64,7 +71,13 @@ test("a prompt goes through in chunks that end with a block, and only the last o
     blocks: [0, 1, 2, 3],
     outputs: 1,
   });
-  expect(onlyPart(step(rows))).toEqual({ id: 1, start: 100, token_ids: [NEXT], blocks: [0, 1, 2, 3], outputs: 1 });
+  expect(onlyPart(step(rows))).toEqual({
+    id: 1,
+    start: 100,
+    token_ids: [NEXT],
+    blocks: [0, 1, 2, 3],
+    outputs: 1,
+  });
 });
 
 test("a chunk of less than a block ends in the middle of it, and the next one with it", () => {
@@ -197,7 +210,13 @@ test("a prompt that is cached to its end computes its last token, in a copy of t
   rows.join(2, text(64), limits(2), 0);
   const plan = step(rows);
   expect(plan.copies).toEqual([{ id: 2, from: 1, to: 2 }]);
-  expect(onlyPart(plan)).toEqual({ id: 2, start: 63, token_ids: text(64).slice(63), blocks: [0, 2], outputs: 1 });
+  expect(onlyPart(plan)).toEqual({
+    id: 2,
+    start: 63,
+    token_ids: text(64).slice(63),
+    blocks: [0, 2],
+    outputs: 1,
+  });
   expect(rows.cachedTokens(2)).toBe(63);
   expect(onlyPart(rows.next()).blocks).toEqual([0, 1, 2]); // the copy held nothing new and was given back
 });

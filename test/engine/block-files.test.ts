@@ -109,6 +109,15 @@ test("what waits to be written is bounded", () => {
   expect(taken).toBe(64);
 });
 
+test("a file larger than may wait waits alone", async () => {
+  const files = new BlockFiles(fresh(), 2 ** 40, clock());
+  const many = 2 ** 26 + 1;
+  expect(files.takes(many)).toBe(true);
+  files.put("a", bytes(10), 1);
+  expect([files.takes(many), files.takes(10)]).toEqual([false, true]);
+  await files.settled();
+});
+
 test("a folder that fails costs what is not kept, and is tried again after a minute", async () => {
   const folder = fresh();
   let now_ms = 1_700_000_000_000;

@@ -41,6 +41,8 @@ export class FakeModel {
   readonly #pool: Pool = new Map();
   /** Of a layer that sees a window. */
   readonly #slots: Pool = new Map();
+  /** What a recurrent layer keeps of all tokens before a place. */
+  readonly #states: Pool = new Map();
   readonly #window: number;
   readonly seen = { computed_tokens: 0, evicted: 0, restored: 0 };
 
@@ -56,6 +58,10 @@ export class FakeModel {
 
   slotTier(isLost: () => boolean): BlockTier {
     return this.#tierOf(this.#slots, isLost);
+  }
+
+  stateTier(isLost: () => boolean): BlockTier {
+    return this.#tierOf(this.#states, isLost);
   }
 
   #tierOf(pool: Pool, isLost: () => boolean): BlockTier {
@@ -88,10 +94,11 @@ export class FakeModel {
   }
 
   /** What a part draws: the drafts that are right, and one token more. */
-  forward({ token_ids, start, blocks, slots, outputs }: Part, history: readonly number[]): number[] {
+  forward({ token_ids, start, blocks, slots, outputs, state }: Part, history: readonly number[]): number[] {
     this.seen.computed_tokens += token_ids.length;
     let stored = read(this.#pool, history, start, blocks, 0);
     if (slots !== undefined) read(this.#slots, history, start, slots, start + 1 - this.#window);
+    if (state !== undefined) expect([stored]).toEqual(state.from === null ? [0] : (this.#states.get(state.from) ?? []));
     const nexts: number[] = [];
     for (const [index, token] of token_ids.entries()) {
       stored = mix(stored, token);
@@ -100,6 +107,7 @@ export class FakeModel {
       if (slots !== undefined) write(this.#slots, slots, position, stored);
       nexts.push(nextToken(stored, token));
     }
+    if (state !== undefined) this.#states.set(state.to, [stored]);
     if (outputs === 0) return [];
     const drafts = token_ids.slice(token_ids.length - outputs + 1);
     const drawn = nexts.slice(-outputs);

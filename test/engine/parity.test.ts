@@ -3,11 +3,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { divideCache } from "../../src/core/cache-shares.ts";
 import type { EngineSettings, KvBits } from "../../src/core/settings.ts";
 import { BlockFiles } from "../../src/engine/block-files.ts";
 import { blockKey } from "../../src/engine/disk-tier.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { blockBytes } from "../../src/engine/kv-pool.ts";
+import { stateBytes } from "../../src/engine/state-pool.ts";
+import { BLOCK_TOKENS } from "../../src/models/block.ts";
 import type { Model } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { startTextWorker } from "../../src/text/client.ts";
@@ -112,6 +115,8 @@ for (const [name, build] of [
   ["a tiny model with keys and values in 4 bits", async () => tinyCase("wide-heads", { kv_bits: 4, repeats: true })],
   ["a tiny model of windows", async () => tinyCase("family-mistral", { kv_bits: 32, repeats: false })],
   ["a tiny model of windows and more", async () => tinyCase("family-gemma3_text", { kv_bits: 8, repeats: true })],
+  ["a tiny model with short convolutions", async () => tinyCase("family-lfm2", { kv_bits: 32, repeats: false })],
+  ["a tiny model with delta nets", async () => tinyCase("family-qwen3_next-4bit", { kv_bits: 8, repeats: false })],
   ["the default model", defaultCase],
 ] as const) {
   describe(name, () => {
@@ -182,7 +187,11 @@ for (const [name, build] of [
 
     test("over memory for little more than one row, by way of the disk", () => {
       const longest = Math.max(...asked.prompts.map((prompt) => prompt.length)) + asked.tokens_max;
-      const kv_bytes_max = Math.ceil(longest / 32 + 4) * blockBytes(model.cache_shape, asked.kv_bits);
+      const state_bytes = stateBytes(model.state_shapes);
+      const units = { block_bytes: blockBytes(model.cache_shape, asked.kv_bits), state_bytes };
+      const blocks = Math.ceil(longest / BLOCK_TOKENS) + 4;
+      let kv_bytes_max = 0;
+      while (divideCache(kv_bytes_max, units, ENGINE_SETTINGS.rows_max).blocks_max < blocks) kv_bytes_max += 1000;
       using engine = start({ kv_bytes_max }, mkdtempSync(join(SCRATCH, "small-")));
       expectSame(answer(engine, asked));
     }, 120_000);

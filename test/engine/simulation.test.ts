@@ -3,6 +3,7 @@
 import { expect, test } from "bun:test";
 import { PRIORITY } from "../../src/core/priority.ts";
 import { Batcher } from "../../src/engine/batcher.ts";
+import type { BatcherSettings } from "../../src/engine/batcher-settings.ts";
 import type { Part } from "../../src/engine/plan.ts";
 import { BLOCK_TOKENS } from "../../src/models/block.ts";
 import { integer, seeded } from "../random.ts";
@@ -22,6 +23,7 @@ interface Window {
   readonly slots_max: number;
 }
 
+const ROWS_MAX = 16;
 const ROWS_WAITING_MAX = 24;
 const PRIORITIES = [PRIORITY.high, PRIORITY.normal, PRIORITY.low] as const;
 
@@ -35,10 +37,17 @@ class Load {
   /** Texts of one block each. */
   readonly #blocks: readonly number[][];
   #now_ms = 0;
+  #reused_tokens = 0;
   readonly seen = { joined: 0, finished: 0, cancelled: 0, failed: 0, paused: 0, copies: 0, drafts: 0, took_ms_max: 0 };
 
-  /** `window`: positions and slots of a layer that sees no more. */
-  constructor(seed: number, requests: number, blocks_max: number, window: Window | null = null) {
+  /** `window`: positions and slots of a layer that sees no more; `states`: slots of a recurrent one. */
+  constructor(
+    seed: number,
+    requests: number,
+    blocks_max: number,
+    window: Window | null = null,
+    states: BatcherSettings["states"] = undefined,
+  ) {
     this.#random = seeded(seed);
     this.model = new FakeModel(window?.positions);
     this.#requests = requests;
@@ -48,14 +57,16 @@ class Load {
     const settings = {
       blocks_max,
       cached_blocks_max: integer(this.#random, 0, blocks_max),
-      rows_max: 16,
+      rows_max: ROWS_MAX,
       decode_gap_ms_target: 50,
       chunk_tokens_max: 256,
       restored_blocks_max: 2,
       draft_tokens_max: 8,
       windows: window === null ? undefined : { ...window, cached_slots_max },
+      states,
     };
-    this.#batcher = new Batcher(settings, tier, this.model.slotTier(isLost));
+    const slot_tier = states === undefined ? this.model.slotTier(isLost) : this.model.stateTier(isLost);
+    this.#batcher = new Batcher(settings, tier, slot_tier);
     this.#prefixes = Array.from({ length: 40 }, () => this.#tokens(integer(this.#random, 1, 130)));
     this.#blocks = Array.from({ length: 3 }, () => this.#tokens(BLOCK_TOKENS));
   }
@@ -69,6 +80,11 @@ class Load {
     }
     this.#batcher.clearCache();
     this.#batcher.checkIntegrity();
+  }
+
+  /** Tokens of prompts that were not computed. */
+  get reused_tokens(): number {
+    return this.#reused_tokens;
   }
 
   get counts() {
@@ -157,6 +173,7 @@ class Load {
     client.scored_ids?.push(...(part.scored?.token_ids ?? []));
     if (finish === null) return;
     if (client.scored_ids !== null) expect(client.scored_ids).toEqual(prompt_ids.slice(1));
+    this.#reused_tokens += this.#batcher.cachedTokens(part.id);
     expect(answer_ids).toEqual(answer(prompt_ids, client.tokens_max));
     this.seen.finished += 1;
     this.seen.took_ms_max = Math.max(this.seen.took_ms_max, this.#now_ms - client.joined_ms);
@@ -211,6 +228,25 @@ for (const { seed, requests, blocks_max } of LOADS) {
     expect(load.counts).toEqual({ active: 0, waiting: 0, free: blocks_max, cached: 0, referenced: 0 });
     expect(load.seen.took_ms_max).toBeLessThan(20_000);
   }, 300_000);
+}
+
+const RECURRENT_LOADS = [
+  { seed: 5, requests: 20_000, blocks_max: 40, slots_max: 2 * ROWS_MAX + 10, blocks_per_state: 1 },
+  { seed: 6, requests: 10_000, blocks_max: 16, slots_max: 2 * ROWS_MAX, blocks_per_state: 3 },
+  { seed: 7, requests: 10_000, blocks_max: 400, slots_max: 2 * ROWS_MAX + 200, blocks_per_state: 2 },
+] as const;
+
+for (const { seed, requests, blocks_max, slots_max, blocks_per_state } of RECURRENT_LOADS) {
+  test(`so is each of ${requests} with ${slots_max} states beside ${blocks_max} blocks (seed ${seed})`, () => {
+    const load = new Load(seed, requests, blocks_max, null, { slots_max, blocks_per_state });
+    load.run();
+    const { joined, finished, cancelled, failed } = load.seen;
+    expect(finished + cancelled + failed).toBe(joined);
+    expect(load.counts).toEqual({ active: 0, waiting: 0, free: blocks_max, cached: 0, referenced: 0 });
+    expect(load.seen.copies + load.seen.drafts).toBe(0);
+    expect(load.reused_tokens).toBeGreaterThan(12 * requests);
+    expect(load.seen.took_ms_max).toBeLessThan(20_000);
+  }, 120_000);
 }
 
 test("the loads meet all there is to go wrong", () => {

@@ -30,7 +30,7 @@ export const CARD: ModelCard = {
   context_length: 512,
   layers: 2,
   hidden_size: 16,
-  cache: { kind: "full", window: null, bits: 32, bytes_per_token: 64 },
+  cache: { kind: "full", window: null, bits: 32, bytes_per_token: 64, bytes_per_text: 0 },
   bytes_weights: 400,
   chat_template: "{{ messages }}",
   thinks: false,

@@ -144,16 +144,19 @@ describe("a decoder that reads", () => {
     }
   });
 
-  test("gives the last token's state, alone and together, in pieces of any size", () => {
-    using reader = decoder("untied", LAST);
-    const expected = texts.map((text) => Array.from(readAll(reader, [text])[0] ?? []));
-    expect(expected[0]?.length).toBe(64);
-    for (const piece_tokens of [512, 50]) {
-      const together = readAll(reader, texts, piece_tokens);
-      for (const [index, vector] of together.entries()) expect(apart(vector, expected[index])).toBeLessThan(1e-4);
-    }
-    expect(apart(expected[0], expected[1])).toBeGreaterThan(0.1);
-  });
+  test.each(["untied", "family-lfm2", "family-qwen3_next"])(
+    "gives the last token's state, alone and together, in pieces of any size: %s",
+    (name) => {
+      using reader = decoder(name, LAST);
+      const expected = texts.map((text) => Array.from(readAll(reader, [text])[0] ?? []));
+      expect(expected[0]?.length).toBe(64);
+      for (const piece_tokens of [512, 50]) {
+        const together = readAll(reader, texts, piece_tokens);
+        for (const [index, vector] of together.entries()) expect(apart(vector, expected[index])).toBeLessThan(1e-4);
+      }
+      expect(apart(expected[0], expected[1])).toBeGreaterThan(0.1);
+    },
+  );
 
   test("takes texts as long as its memory allows", () => {
     using reader = decoderReader(loadModel(fixture("untied").path), LAST, 1);

@@ -15,6 +15,7 @@ test.if(process.platform === "linux").each(WAYS)(
       [
         process.execPath,
         "test",
+        "--timeout=60000",
         "./test/models/mlx-lm.test.ts",
         "./test/models/families.test.ts",
         "./test/models/encoders.test.ts",

@@ -85,7 +85,7 @@ describe.each(NAMES)("%s", (name) => {
         expectSame(answer(engine, [each.prompt_ids], tokens_max).token_ids[0], each);
       }
     }
-  });
+  }, 60_000);
 
   test("gives them in each of eight rows, and again over what those left", () => {
     using model = loadModel(path);

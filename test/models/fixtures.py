@@ -204,11 +204,27 @@ FAMILIES = {
     "qwen3": {"head_dim": 32},
     "smollm3": {"no_rope_layer_interval": 3},
     "starcoder2": {"sliding_window": WINDOW, "norm_epsilon": 1e-5, "hidden_act": "gelu_pytorch_tanh"},
+    "lfm2": {
+        "intermediate_size": 192, "block_dim": 64, "block_multiple_of": 64, "block_ffn_dim_multiplier": 1.0,
+        "block_auto_adjust_ff_dim": True, "norm_eps": 1e-5, "conv_bias": True, "conv_L_cache": 3,
+        "num_hidden_layers": 5, "layer_types": ["conv", "conv", "full_attention", "conv", "full_attention"],
+    },
+    "lfm2_moe": {
+        **EXPERTS, "num_dense_layers": 1, "norm_topk_prob": True, "use_expert_bias": True, "routed_scaling_factor": 1.5,
+        "norm_eps": 1e-5, "conv_bias": False, "conv_L_cache": 3, "layer_types": ["conv", "full_attention"] * 2,
+    },
+    "qwen3_next": {
+        **EXPERTS, "head_dim": 32, "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [1],
+        "shared_expert_intermediate_size": 32, "partial_rotary_factor": 0.25, "full_attention_interval": 3,
+        "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 16, "linear_value_head_dim": 24,
+        "linear_conv_kernel_dim": 4, "tie_word_embeddings": False,
+    },
 }
 FORMS = {  # beside dense and 4 bits
     "gpt_oss": {"-mxfp4": SMALL_FLOATS[0], "-blocks": SMALL_FLOATS[0]},
     "phi3": {"-nvfp4": SMALL_FLOATS[2]},  # projections packed in one
     "qwen3_moe": {f"-{form[0]}": form for form in SMALL_FLOATS},
+    **{name: {"-published": (None, 0, 0)} for name in ("lfm2", "lfm2_moe", "qwen3_next")},
 }
 WINDOWLESS = ("gemma2", "mistral", "phi3", "qwen2", "starcoder2")
 
@@ -234,6 +250,8 @@ def write_family(model_type, extra, seed):
         save_model(folder, written, donate_model=False)
         if model_type == "mixtral":
             unstack(folder / "model.safetensors")
+        if suffix == "-published":
+            as_published(folder / "model.safetensors", model_type)
         if suffix == "-blocks":
             into_blocks(folder / "model.safetensors")
             stored = {**config, "quantization_config": {"quant_method": "mxfp4"}}
@@ -254,6 +272,22 @@ def unstack(path):
             continue
         projection, part = rest.split(".")
         kept |= {f"{prefix}experts.{e}.{names[projection]}.{part}": value[e] for e in range(value.shape[0])}
+    mx.eval(kept)
+    mx.save_safetensors(str(path), kept, metadata={"format": "mlx"})
+    path.with_name("model.safetensors.index.json").unlink()
+
+
+def as_published(path, model_type):
+    """As transformers write them: experts by themselves, channels of convolutions first, qwen3_next's norms less 1."""
+    names = {} if model_type == "qwen3_next" else {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
+    kept = {}
+    for name, value in mx.load(str(path)).items():
+        shifted = model_type == "qwen3_next" and "norm" in name and "linear_attn" not in name
+        value = value.moveaxis(2, 1) if "conv" in name and value.ndim == 3 else value - 1 if shifted else value
+        for own, published in names.items():
+            name = name.replace(own, published)
+        prefix, _, rest = name.partition("switch_mlp.")
+        kept |= {f"{prefix}experts.{e}.{rest}": value[e] for e in range(value.shape[0])} if rest else {name: value}
     mx.eval(kept)
     mx.save_safetensors(str(path), kept, metadata={"format": "mlx"})
     path.with_name("model.safetensors.index.json").unlink()

@@ -3,6 +3,7 @@
 import type { KvBits } from "../../src/core/settings.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { KvPool } from "../../src/engine/kv-pool.ts";
+import { StatePool } from "../../src/engine/state-pool.ts";
 import { fromBytes, fromTokens, toFloat32 } from "../../src/mlx/array.ts";
 import { take } from "../../src/mlx/ops.ts";
 import { BLOCK_TOKENS } from "../../src/models/block.ts";
@@ -33,7 +34,9 @@ export function greedy(
 export function lastLogits(model: Model, prompt_ids: readonly number[], bits: KvBits = 32): Float32Array {
   const blocks = Array.from({ length: Math.ceil(prompt_ids.length / BLOCK_TOKENS) }, (_, block) => block);
   using pool = new KvPool(model.cache_shape, blocks.length, bits);
-  using step = new Step([{ start: 0, count: prompt_ids.length, blocks }], pool.layers);
+  using states = new StatePool(model.state_shapes);
+  const state = { from: null, to: 0 };
+  using step = new Step([{ start: 0, count: prompt_ids.length, blocks, state }], pool.layers, states);
   using tokens = fromTokens(prompt_ids);
   using hidden = model.forward(tokens, step);
   using place = fromBytes(Int32Array.of(prompt_ids.length - 1), [1], "int32");

@@ -65,7 +65,7 @@ test("each answer whole or streamed has its cost, sums are by currency, and what
     }),
   );
   const csv = await (await send("GET", "/admin/audit-logs/export?format=csv&model=tiny")).text();
-  expect(csv).toMatch(/,cost,currency\r\n.*,2,EUR\r\n$/);
+  expect(csv).toMatch(/,cost,currency,steadied_lines\r\n.*,2,EUR,0\r\n$/);
   expect(verifyAudit(store).fault).toBeNull();
   store.tables.run("UPDATE audit SET currency = 'EUR' WHERE currency = 'USD'");
   expect(verifyAudit(store).fault).toMatch(/^row \d+ was changed$/);

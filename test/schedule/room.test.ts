@@ -51,7 +51,14 @@ class House {
 }
 
 function estimateOf(name: string): ModelEstimate {
-  const kv = { kv_bytes_max: 0, kv_bytes_min: 0, kv_block_tokens: 32, kv_block_bytes: 0 };
+  const kv = {
+    kv_bytes_max: 0,
+    kv_bytes_min: 0,
+    kv_block_tokens: 32,
+    kv_block_bytes: 0,
+    kv_state_bytes: 0,
+    rows_max: 1,
+  };
   return { purpose: "chat", weights_bytes: Number(name.slice(1)), step_bytes: 0, context_length: 32, ...kv };
 }
 

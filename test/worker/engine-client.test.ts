@@ -10,7 +10,7 @@ import { EngineClient, type RowRequest } from "../../src/worker/client.ts";
 import type { EngineParts, EnginePort, FromEngine, RowProgress } from "../../src/worker/messages.ts";
 import { EngineProcess } from "../../src/worker/process.ts";
 import { scratchFolder } from "../formats/scratch.ts";
-import { fixture, prepareFixtures } from "../models/fixtures.ts";
+import { familyFixture, fixture, prepareFixtures } from "../models/fixtures.ts";
 import { AT_ONCE, engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 
@@ -235,25 +235,30 @@ describe.each(["worker", "process"] as const)("in a %s", (isolation) => {
 
   describe("the prefix cache on disk", () => {
     const prompt_ids = Array.from({ length: 150 }, (_, index) => (index * 7) % 256);
-    const ask = async (client: EngineClient) => {
-      await client.load("untied", fixture("untied").path);
+    const ask = async (client: EngineClient, name = "untied") => {
+      const path = name === "untied" ? fixture(name).path : familyFixture(name).path;
+      await client.load(name, path);
       const answer = { token_ids: [] as number[], cached_tokens: 0 };
-      for await (const { token_ids, cached_tokens } of client.generate(row("untied", { prompt_ids }), NEVER)) {
+      const asked = { ...row("untied", { prompt_ids }), model: name };
+      for await (const { token_ids, cached_tokens } of client.generate(asked, NEVER)) {
         answer.token_ids.push(...token_ids);
         answer.cached_tokens = cached_tokens;
       }
       return answer;
     };
 
-    test("is there after the engine was closed and started again", async () => {
-      const parts = engineParts(mkdtempSync(join(FOLDER, "closed-")));
-      const first = startClient(parts);
-      const cold = await ask(first);
-      await first.close();
-      const warm = await ask(startClient(parts));
-      expect([cold.cached_tokens, warm.cached_tokens]).toEqual([0, 128]);
-      expect(warm.token_ids).toEqual(cold.token_ids);
-    });
+    test.each(["untied", "lfm2", "qwen3_next-4bit"])(
+      "is there after the engine was closed and started again: %s",
+      async (name) => {
+        const parts = engineParts(mkdtempSync(join(FOLDER, "closed-")));
+        const first = startClient(parts);
+        const cold = await ask(first, name);
+        await first.close();
+        const warm = await ask(startClient(parts), name);
+        expect([cold.cached_tokens, warm.cached_tokens]).toEqual([0, 128]);
+        expect(warm.token_ids).toEqual(cold.token_ids);
+      },
+    );
 
     test("is there when the engine was idle for a second and was killed then", async () => {
       const parts = engineParts(mkdtempSync(join(FOLDER, "killed-")));
