@@ -7,7 +7,7 @@ import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { BatcherSettings } from "./batcher-settings.ts";
 import { type BlockContent, BlockStore, type BlockTier, NO_TIER } from "./block-store.ts";
-import type { Copy, Part, Plan } from "./plan.ts";
+import { type OpenPlan, openPlan, type Part, type Plan } from "./plan.ts";
 import { Recurrence, tellingStates } from "./recurrence.ts";
 import { blocksFor, type Drawn, insertByRank, Row, type RowLimits } from "./row.ts";
 import { RowWindows, tellingWindows } from "./row-windows.ts";
@@ -16,15 +16,6 @@ import { StepCost } from "./step-cost.ts";
 
 // Of all rows in one step. Each takes a vocabulary of logits: together they stay near a hundred MB.
 const SCORED_TOKENS_MAX = 128;
-
-interface OpenPlan extends Plan {
-  readonly parts: Part[];
-  readonly copies: Copy[];
-  decode_rows: number;
-  extra_tokens: number;
-  restored_blocks: number;
-  scored_tokens: number;
-}
 
 export class Batcher {
   readonly #settings: BatcherSettings;
@@ -97,14 +88,7 @@ export class Batcher {
 
   /** The next step: every row that decodes by one token and its drafts, then prompts by as much as the gap allows. */
   next(): Plan {
-    const plan: OpenPlan = {
-      parts: [],
-      copies: [],
-      decode_rows: 0,
-      extra_tokens: 0,
-      restored_blocks: 0,
-      scored_tokens: 0,
-    };
+    const plan = openPlan();
     this.#store.trim(this.#settings.restored_blocks_max);
     this.#windows?.trim(this.#settings.restored_blocks_max);
     this.#admit();
