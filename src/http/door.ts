@@ -90,6 +90,7 @@ export function openDoor<Schema extends TSchema>(
       return streamed({ pieces, lastWords, headers: { "content-type": door.framing.media_type } }, exchange, parts);
     } catch (error) {
       exchange.fail(error);
+      if (exchange.trace.backend !== null) parts.ids.failOn(request, exchange.route);
       throw error;
     }
   };

@@ -129,7 +129,7 @@ function expectationOfOne(schema: TSchema): string | null {
   if ("const" in schema) return JSON.stringify(schema["const"]);
   switch (schema["type"]) {
     case "string":
-      return schema["minLength"] === undefined ? "a text" : "a text that is not empty";
+      return textOf(schema["minLength"], schema["maxLength"]);
     case "integer":
       return `an integer${range(schema["minimum"], schema["maximum"])}`;
     case "number":
@@ -139,10 +139,15 @@ function expectationOfOne(schema: TSchema): string | null {
     case "array":
       return arrayOf(Reflect.get(schema, ITEMS) ?? "items", schema["minItems"], schema["maxItems"]);
     case "object":
-      return "an object";
+      return schema["minProperties"] === undefined ? "an object" : "an object that is not empty";
     default:
       return null;
   }
+}
+
+function textOf(minimum: number | undefined, maximum: number | undefined): string {
+  if (maximum !== undefined) return `a text of ${minimum ?? 0} to ${maximum} characters`;
+  return minimum === undefined ? "a text" : "a text that is not empty";
 }
 
 function range(minimum: number | undefined, maximum: number | undefined): string {
@@ -160,7 +165,9 @@ function arrayOf(items: string, minimum: number | undefined, maximum: number | u
 
 function shown(value: unknown): string {
   if (Array.isArray(value)) return value.length === 1 ? "an array of 1 item" : `an array of ${value.length} items`;
-  if (typeof value === "object" && value !== null) return "an object";
+  if (typeof value === "object" && value !== null) {
+    return Object.keys(value).length === 0 ? "an empty object" : "an object";
+  }
   return typeof value === "string" ? JSON.stringify(cut(value)) : String(value);
 }
 
