@@ -134,6 +134,7 @@ function refuseQuery(request: Request): void {
   if (speaksAnthropic(request) && searchParams.get("beta") === "true") searchParams.delete("beta");
   const [name] = searchParams.keys();
   if (name === undefined || QUERIED.test(pathname)) return;
+  if (pathname === "/v1/models" && speaksAnthropic(request)) return;
   throw new Failure("invalid_request", `Cannot use query parameter "${name}": this route takes none`, name);
 }
 

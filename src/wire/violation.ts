@@ -1,14 +1,19 @@
 /** Says in one sentence how a request departs from its schema: which parameter, what was expected, what was found. */
 
-import type { TSchema } from "@sinclair/typebox";
+import { type TSchema, Type } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 
-/** An option of a schema: values (of a literal) or properties (of an object) that exist but are not served yet. */
+/** An option of a schema: values (of a literal) that exist but are not served yet. */
 export function notYet(...names: string[]) {
   return { [NOT_YET]: names };
 }
+
+const IS_LATER = Symbol("a property that is not supported yet");
+
+/** A property that exists but is not served yet: null, which says nothing. */
+export const LATER = Type.Null({ [IS_LATER]: true, description: "Not supported yet." });
 
 /** An option of an array: what its items are called in a sentence. */
 export function called(items: string) {
@@ -19,7 +24,12 @@ export function violation(errors: Iterable<ValueError>): Failure {
   const error = mostTelling(errors);
   if (error.path === "") return new Failure("invalid_request", `Cannot use the request: ${mismatch(error)}`);
   const name = cut(parameterName(error.path));
-  if (error.type === ValueErrorType.ObjectAdditionalProperties) return unknownProperty(error, name);
+  if (error.type === ValueErrorType.ObjectAdditionalProperties) {
+    return new Failure("invalid_request", `Cannot use "${name}": there is no such parameter`, name);
+  }
+  if (IS_LATER in error.schema) {
+    return new Failure("unsupported", `Cannot use "${name}": it is not supported yet`, name);
+  }
   const expected = `expected ${expectation(error.schema)}`;
   if (error.type === ValueErrorType.ObjectRequiredProperty) {
     return new Failure("invalid_request", `Cannot use the request: "${name}" is missing, ${expected}`, name);
@@ -95,13 +105,6 @@ function wrongTag(error: ValueError, tag: string, members: readonly TSchema[]): 
   const value: unknown = Reflect.get(Object(error.value), tag);
   const type = value === undefined ? ValueErrorType.ObjectRequiredProperty : ValueErrorType.Union;
   return { ...error, type, schema, path: `${error.path}/${tag}`, value };
-}
-
-function unknownProperty(error: ValueError, name: string): Failure {
-  if (isLater(error.schema, keysOf(error.path).at(-1))) {
-    return new Failure("unsupported", `Cannot use "${name}": it is not supported yet`, name);
-  }
-  return new Failure("invalid_request", `Cannot use "${name}": there is no such parameter`, name);
 }
 
 function isLater(schema: TSchema, name: unknown): boolean {
