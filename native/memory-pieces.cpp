@@ -1,8 +1,9 @@
-/** Pieces are cut from front to back: those who take at the same time, the matrices of one model, also go at the same time. */
+/** Pieces are cut from front to back, and their addresses used once. Who takes at the same time, the matrices of one model, mostly goes at the same time. */
 
 #include "memory-pieces.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <mutex>
@@ -73,6 +74,14 @@ std::size_t roundUp(std::size_t bytes, std::size_t to) {
   return (bytes + to - 1) / to * to;
 }
 
+/** Its whole pages: another model may keep the piece. */
+void giveBack(const char* taken, std::size_t bytes) {
+  static const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const auto start = reinterpret_cast<std::uintptr_t>(taken);
+  const std::uintptr_t first = roundUp(start, page), end = (start + bytes) / page * page;
+  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+}
+
 } // namespace
 
 std::shared_ptr<char> takeMemory(std::size_t bytes) {
@@ -85,7 +94,7 @@ std::shared_ptr<char> takeMemory(std::size_t bytes) {
     last = piece;
     taken = piece->take(wanted);
   }
-  return std::shared_ptr<char>(piece, taken);
+  return std::shared_ptr<char>(taken, [piece, wanted](const char* all) { giveBack(all, wanted); });
 }
 
 } // namespace bunsen

@@ -7,7 +7,7 @@
 
 namespace bunsen {
 
-/** Aligned to 64 bytes; goes back to the machine with the last of its piece. Throws std::bad_alloc. */
+/** Aligned to 64 bytes. Goes back to the machine with its last owner, and the addresses with the last of their piece. Throws std::bad_alloc. */
 std::shared_ptr<char> takeMemory(std::size_t bytes);
 
 } // namespace bunsen

@@ -1,6 +1,5 @@
 /** Does what the owner asks of a running server: each setting that is changed has its effect from here. */
 
-import type { ModelEstimate } from "./core/backend.ts";
 import { Failure, toRecord } from "./core/failure.ts";
 import type {
   Applied,
@@ -97,10 +96,6 @@ export class Owner implements OwnerDesk {
       return;
     }
     using _ = await pool.acquire(model, new AbortController().signal, keep_s);
-  }
-
-  async describe(name: string): Promise<ModelEstimate> {
-    return await this.#parts.engine.measure(this.#parts.catalog.find(name).path);
   }
 
   progress(name: string, signal: AbortSignal): AsyncIterable<object> {

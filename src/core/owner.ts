@@ -1,6 +1,5 @@
 /** What the owner of a server can see and do while it runs. Knows no HTTP. */
 
-import type { ModelEstimate } from "./backend.ts";
 import type { Purpose } from "./purpose.ts";
 import type { SettingGroup, Settings } from "./settings.ts";
 import type { Wait } from "./waiting.ts";
@@ -89,7 +88,6 @@ export interface OwnerDesk {
   unload(model: string): Promise<void>;
   /** Has the model in memory for so long as nobody asks for it, as a request would; 0: unloads it if it is there. */
   keep(model: string, keep_s: number | null): Promise<void>;
-  describe(model: string): Promise<ModelEstimate>;
   progress(model: string, signal: AbortSignal): AsyncIterable<object>;
   ledger(): LedgerStatus;
   queue(): QueueStatus;

@@ -7,23 +7,15 @@ import { rankMs } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { BatcherSettings } from "./batcher-settings.ts";
 import { type BlockContent, BlockStore, type BlockTier, NO_TIER } from "./block-store.ts";
-import type { Copy, Part, Plan } from "./plan.ts";
+import { type OpenPlan, openPlan, type Part, type Plan } from "./plan.ts";
 import { Recurrence, tellingStates } from "./recurrence.ts";
 import { blocksFor, type Drawn, insertByRank, Row, type RowLimits } from "./row.ts";
 import { RowWindows, tellingWindows } from "./row-windows.ts";
 import { isFollowing, nearestTail } from "./shared-tails.ts";
 import { StepCost } from "./step-cost.ts";
 
-// Each takes a vocabulary of logits: together they stay below a hundred MB.
+// Of all rows in one step. Each takes a vocabulary of logits: together they stay near a hundred MB.
 const SCORED_TOKENS_MAX = 128;
-
-interface OpenPlan extends Plan {
-  readonly parts: Part[];
-  readonly copies: Copy[];
-  decode_rows: number;
-  extra_tokens: number;
-  restored_blocks: number;
-}
 
 export class Batcher {
   readonly #settings: BatcherSettings;
@@ -96,7 +88,7 @@ export class Batcher {
 
   /** The next step: every row that decodes by one token and its drafts, then prompts by as much as the gap allows. */
   next(): Plan {
-    const plan: OpenPlan = { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0 };
+    const plan = openPlan();
     this.#store.trim(this.#settings.restored_blocks_max);
     this.#windows?.trim(this.#settings.restored_blocks_max);
     this.#admit();
@@ -230,13 +222,16 @@ export class Batcher {
   #read(row: Row, budget: number, plan: OpenPlan): number {
     if (!this.#active.includes(row)) return 0;
     if (row.atBlockStart && !row.limits.scores_prompt && !this.#begins(row, plan)) return 0;
-    const most = row.chunkEnd(row.limits.scores_prompt ? Math.min(budget, SCORED_TOKENS_MAX) : budget);
+    const scored_max = SCORED_TOKENS_MAX - plan.scored_tokens;
+    const most = row.chunkEnd(row.limits.scores_prompt ? Math.min(budget, scored_max) : budget);
     const end = this.#recurrence?.stopBefore(row, most, this.#active) ?? most;
     if (end <= row.length) return 0;
     this.#cover(row, end);
     const token_ids = row.token_ids.slice(row.length, end);
-    plan.parts.push(this.#partOf(row, token_ids, end === row.token_ids.length ? 1 : 0));
+    const part = this.#partOf(row, token_ids, end === row.token_ids.length ? 1 : 0);
+    plan.parts.push(part);
     plan.extra_tokens += token_ids.length;
+    plan.scored_tokens += part.scored?.token_ids.length ?? 0;
     return token_ids.length;
   }
 

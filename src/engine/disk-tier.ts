@@ -4,10 +4,10 @@
  */
 
 import { hash } from "node:crypto";
-import { readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
-import type { KvBits } from "../core/settings.ts";
+import { statSync } from "node:fs";
+import type { EngineSettings } from "../core/settings.ts";
 import type { CacheShape } from "../models/family.ts";
+import { modelFiles } from "../models/model-files.ts";
 import type { BlockFiles } from "./block-files.ts";
 import type { BlockContent, BlockTier } from "./block-store.ts";
 
@@ -84,7 +84,8 @@ export class DiskTier implements BlockTier {
 }
 
 /**
- * The key of a model's blocks: its files, the library that computes, the version of the program, what a token takes, in bits.
+ * The key of a model's blocks: its files, the library that computes and how exactly, the version of the program, what a
+ * token takes, in bits.
  * A file is told by size, times and inode rather than read: no tool sets the time of its last change at will.
  */
 export function blockKey(
@@ -92,10 +93,10 @@ export function blockKey(
   library: string,
   version: string,
   shape: CacheShape,
-  bits: KvBits = 32,
+  { kv_bits, precision }: Pick<EngineSettings, "kv_bits" | "precision">,
 ): string {
-  const files = statSync(model).isDirectory() ? modelFiles(model) : [model];
-  const facts = [version, ...[library, ...files].map(identity), shape.layers, shape.kv_heads, shape.head_dim, bits];
+  const sizes = [shape.layers, shape.kv_heads, shape.head_dim];
+  const facts = [version, ...[library, ...modelFiles(model)].map(identity), ...sizes, kv_bits, precision];
   return hash("sha256", facts.join("\n"), "hex").slice(0, KEY_LENGTH);
 }
 
@@ -136,11 +137,6 @@ function checksum(file: Uint8Array): bigint {
 
 function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, byteLength);
-}
-
-function modelFiles(folder: string): string[] {
-  const names = readdirSync(folder).filter((name) => /\.(?:json|safetensors)$/.test(name));
-  return names.sort().map((name) => join(folder, name));
 }
 
 function identity(path: string): string {

@@ -76,6 +76,7 @@ export class Engine implements Disposable {
   readonly #slot_disk: DiskTier | null;
   readonly #drafts: boolean;
   #steps = 0;
+  #is_disposed = false;
   readonly #samplers = new Map<number, Sampler>();
   readonly #adapters: AdapterShelf;
   readonly #memory: SamplerMemory;
@@ -192,7 +193,7 @@ export class Engine implements Disposable {
     return this.#batcher.explain(prompt_ids, adapter?.key ?? "");
   }
 
-  /** Without rows: brings to the disk what is cached, until the next step, and gives back the memory of the rest. */
+  /** Without rows: brings to the disk what is cached, until the next step or its end, and gives back the memory of the rest. */
   async keepCached(): Promise<void> {
     const steps = this.#steps;
     if (this.rows === 0) {
@@ -201,7 +202,7 @@ export class Engine implements Disposable {
       this.#pools.slots?.forget(this.#batcher.freeSlots);
       this.#states.forget(this.#batcher.freeSlots);
     }
-    const isIdle = () => this.#steps === steps;
+    const isIdle = () => this.#steps === steps && !this.#is_disposed;
     await this.#slot_disk?.keep(this.#batcher.cachedSlots(), isIdle);
     await this.#disk?.keep(this.#batcher.cached(), isIdle);
   }
@@ -211,6 +212,7 @@ export class Engine implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#is_disposed = true;
     this.#pools[Symbol.dispose]();
     this.#states[Symbol.dispose]();
     this.#adapters[Symbol.dispose]();

@@ -35,3 +35,17 @@ export interface Copy {
   /** The same in slots. */
   readonly slots?: { readonly from: number; readonly to: number } | undefined;
 }
+
+/** One that is being made. */
+export interface OpenPlan extends Plan {
+  readonly parts: Part[];
+  readonly copies: Copy[];
+  decode_rows: number;
+  extra_tokens: number;
+  restored_blocks: number;
+  scored_tokens: number;
+}
+
+export function openPlan(): OpenPlan {
+  return { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0, scored_tokens: 0 };
+}

@@ -1,4 +1,7 @@
-/** Reads low-rank adapters, as mlx-lm's training and PEFT leave them in folders. What an adapter asks that is not computed here is refused by name. */
+/**
+ * Reads low-rank adapters, as mlx-lm's training and PEFT leave them in folders. What an adapter asks that is not
+ * computed here is refused by name.
+ */
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";

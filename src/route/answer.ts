@@ -1,4 +1,7 @@
-/** What a choice says: its words as they are, or told apart into content, thoughts and calls. Knows no tokens but their places. */
+/**
+ * What a choice says: its words as they are, or told apart into content, thoughts and calls. Knows no tokens but their
+ * places.
+ */
 
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../core/generation.ts";
 import type { AnswerEvent } from "../text/answer/events.ts";

@@ -1,4 +1,7 @@
-/** What an answer must be: the caller's own form, calls in the form of the model, or either, behind its thought. Knows no grammar. */
+/**
+ * What an answer must be: the caller's own form, calls in the form of the model, or either, behind its thought. Knows
+ * no grammar.
+ */
 
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest, ToolDefinition } from "../core/generation.ts";

@@ -10,11 +10,11 @@ import type { Wait } from "../core/waiting.ts";
 import type { CatalogModel } from "./catalog.ts";
 import { mostDispensable } from "./eviction.ts";
 import { type Account, Ledger } from "./ledger.ts";
-import { type LoadingEvent, LoadingProgress } from "./loading.ts";
+import type { LoadingEvent, LoadingProgress } from "./loading.ts";
 import { RecentMean } from "./recent-mean.ts";
 import { foresee, kvRoom, type Limits, limitBytes, noRoom } from "./room.ts";
 import { RoomLine, type RoomWaiter } from "./room-line.ts";
-import { isPinned, keepMs, type ResidentModel, type Slot, type Stay, unloadAtMs } from "./slot.ts";
+import { isPinned, keepMs, newSlot, type ResidentModel, type Slot, type Stay, unloadAtMs } from "./slot.ts";
 
 /** Where models are loaded to. */
 export interface ModelHost {
@@ -223,20 +223,7 @@ export class ModelPool {
   #begin(model: CatalogModel): Slot {
     const { promise: loading, resolve, reject } = Promise.withResolvers<LoadedModel>();
     loading.catch(() => undefined); // who asked may have left
-    const slot: Slot = {
-      model,
-      progress: new LoadingProgress(),
-      loading,
-      state: "loading",
-      purpose: null,
-      loaded: null,
-      preloaded: false,
-      in_flight: 0,
-      uses: 0,
-      loaded_at_ms: null,
-      last_used_ms: this.#now(),
-      keep_s: null,
-    };
+    const slot = newSlot(model, loading, this.#now());
     this.#slots.set(model.name, slot);
     this.#failed.delete(model.name);
     this.#load(slot).then(resolve, reject);

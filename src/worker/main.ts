@@ -23,14 +23,16 @@ import { clearCache, limitMemory } from "../mlx/memory.ts";
 import { estimateModel } from "../models/estimate.ts";
 import type { Model } from "../models/family.ts";
 import { type Opened, openModel } from "../models/load.ts";
+import { type FileStamp, findWritten, stampWeights } from "../models/model-files.ts";
 import type { EngineParts, FromEngine, RowProgress, RowStart, ToEngine } from "./messages.ts";
 
 declare const self: Worker;
 
 /** A model that answers has an engine, one that only reads a lane. */
-type Resident =
+type Resident = { readonly files: readonly FileStamp[] } & (
   | { readonly kind: "engine"; readonly model: Model; readonly engine: Engine; adapter_bytes_told: number }
-  | { readonly kind: "lane"; readonly lane: ReadingLane };
+  | { readonly kind: "lane"; readonly lane: ReadingLane }
+);
 
 // How long texts are read at a time while nothing else waits: who leaves is noticed no later.
 const READ_MS = 50;
@@ -156,15 +158,16 @@ function open(name: string, path: string, own: Pick<EngineSettings, "kv_bytes_ma
   assert(started !== null, "the engine starts before it loads");
   const { parts, files } = started;
   const settings = { ...parts.settings, ...own };
+  const stamps = stampWeights(path); // before they are read: what is written meanwhile is noticed too
   const opened = openModel(path, tellLoading(name));
   try {
     if (opened.kind === "answers") {
       const { model } = opened;
-      const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape, own.kv_bits);
+      const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape, settings);
       const engine = new Engine(model, settings, nowMs, { files, key });
-      return { kind: "engine", model, engine, adapter_bytes_told: 0 };
+      return { kind: "engine", files: stamps, model, engine, adapter_bytes_told: 0 };
     }
-    return { kind: "lane", lane: new ReadingLane(readerOf(opened, settings), nowMs) };
+    return { kind: "lane", files: stamps, lane: new ReadingLane(readerOf(opened, settings), nowMs) };
   } catch (error) {
     opened.model[Symbol.dispose]();
     throw error;
@@ -210,7 +213,7 @@ function learnTokens({ model, bytes_base64, offsets }: ToEngine & { kind: "token
 }
 
 function generate(row: RowStart): void {
-  const resident = residents.get(row.model);
+  const resident = untouched(residents.get(row.model));
   try {
     if (resident?.kind !== "engine")
       throw new Failure("engine", `Cannot generate: the engine holds no model "${row.model}" that answers`);
@@ -224,7 +227,7 @@ function generate(row: RowStart): void {
 }
 
 function readTexts({ id, model, texts }: ToEngine & { kind: "read" }): void {
-  const resident = residents.get(model);
+  const resident = untouched(residents.get(model));
   if (resident?.kind !== "lane") {
     const failure = new Failure("engine", `Cannot read: the engine holds no model "${model}" for it`);
     send({ kind: "read_failed", id, failure: toRecord(failure, "engine") });
@@ -262,6 +265,13 @@ async function run(): Promise<void> {
   }
   stepping = false;
   idle = setTimeout(() => void keepCached(), IDLE_MS);
+}
+
+/** If nobody wrote to its files, which are in use where they lie: else this engine ends, and the next one reads them anew. */
+function untouched(resident: Resident | undefined): Resident | undefined {
+  const written = findWritten(resident?.files ?? []);
+  if (written !== null) throw new Error(`${written} was written to while it was in use`);
+  return resident;
 }
 
 /** What was computed, if from whole files: else this engine ends, and the next one tells what it finds in their place. */

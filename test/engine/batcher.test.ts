@@ -1,3 +1,5 @@
+/** Which rows step next and with how many tokens, decided in integers. */
+
 import { expect, test } from "bun:test";
 import { PRIORITY, type Priority } from "../../src/core/priority.ts";
 import { Batcher } from "../../src/engine/batcher.ts";
@@ -426,4 +428,17 @@ test("while no row decodes a tier fills all it has at once", () => {
   const rows = new Batcher(SETTINGS, { ...NO_TIER, restore: () => true });
   rows.join(1, text(250), limits(5), 0);
   expect(shape(step(rows))).toEqual([[1, 224, 26, 1]]);
+});
+
+test("rows whose prompts are scored have so many logits in a step together as one may have alone", () => {
+  const rows = batcher({ chunk_tokens_max: 512 });
+  for (const id of [1, 2]) rows.join(id, text(100, id), { ...limits(1), scores_prompt: true }, 0);
+  rows.join(3, text(100, 3), limits(1), 0);
+  const scored = ({ parts }: Plan) => parts.map((part) => [part.id, part.scored?.token_ids.length ?? 0]);
+  expect(scored(step(rows))).toEqual([
+    [1, 99],
+    [2, 16],
+    [3, 0],
+  ]);
+  expect(scored(step(rows))).toEqual([[2, 83]]);
 });

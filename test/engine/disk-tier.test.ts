@@ -216,7 +216,8 @@ describe("the key of a model's blocks", () => {
   const library = write(join(folder, "library.so"), "library");
   write(join(model, "config.json"), "{}");
   const weights = write(join(model, "model.safetensors"), "weights");
-  const key = (version = "1", shape = SHAPE, path = model) => blockKey(path, library, version, shape);
+  const HOW = { kv_bits: 32, precision: "exact" } as const;
+  const key = (version = "1", shape = SHAPE, path = model) => blockKey(path, library, version, shape, HOW);
 
   test("is the same for the same model", () => {
     expect(key()).toBe(key());
@@ -230,6 +231,12 @@ describe("the key of a model's blocks", () => {
     write(join(model, "model-2.safetensors"), "more");
     keys.push(key());
     expect(new Set(keys).size).toBe(keys.length);
+  });
+
+  test("is another for keys and values in fewer bits, and for what was computed less exactly", () => {
+    const others = [{ kv_bits: 8 }, { precision: "fast" }] as const;
+    const keys = others.map((other) => blockKey(model, library, "1", SHAPE, { ...HOW, ...other }));
+    expect(new Set([key(), ...keys]).size).toBe(3);
   });
 
   test("is another for other weights of the same size and date", async () => {

@@ -141,7 +141,10 @@ for (const [name, build] of [
     });
 
     function start(settings: Partial<EngineSettings> = {}, folder: string | null = null, now = epochMs): Engine {
-      const key = blockKey(asked.path, LIBRARY, "test", model.cache_shape, asked.kv_bits);
+      const key = blockKey(asked.path, LIBRARY, "test", model.cache_shape, {
+        ...ENGINE_SETTINGS,
+        kv_bits: asked.kv_bits,
+      });
       const disk = folder === null ? null : { files: new BlockFiles(folder, 2 ** 30, now), key };
       const { kv_bits } = asked;
       return new Engine(model, { ...ENGINE_SETTINGS, kv_bytes_max: 2 ** 28, kv_bits, ...settings }, now, disk);

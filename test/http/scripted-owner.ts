@@ -58,19 +58,6 @@ export class ScriptedOwner implements OwnerDesk {
     this.asked.push(["keep", model, keep_s]);
   }
 
-  async describe(model: string) {
-    this.asked.push(["describe", model]);
-    const kv = {
-      kv_bytes_max: 90,
-      kv_bytes_min: 10,
-      kv_block_tokens: 32,
-      kv_block_bytes: 10,
-      kv_state_bytes: 0,
-      rows_max: 1,
-    };
-    return { purpose: "chat", weights_bytes: 300, step_bytes: 10, context_length: 512, ...kv } as const;
-  }
-
   async *progress(model: string) {
     this.asked.push(["progress", model]);
     yield { stage: "weights", bytes_done: 1, bytes_total: 2 };

@@ -1,6 +1,6 @@
 /** What arrives at a provider, and what comes back from it, in the same protocol and across two. */
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { sql } from "drizzle-orm";
@@ -8,16 +8,13 @@ import { type Call, newTrace } from "../../src/core/exchange.ts";
 import { NO_DEFAULTS } from "../../src/core/routing.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { readEvents } from "../http/scripted-backend.ts";
-import { type House, openHouse, until } from "./house.ts";
+import { closedAfterEach, type House, openHouse, until } from "./house.ts";
 import * as anthropicDouble from "./strict-anthropic.ts";
 import { HAS_SCHEMAS, STREAM, strictOpenai, WHOLE } from "./strict-openai.ts";
 
 const FOLDER = scratchFolder();
 const KEY = "sk-live-3f9a1c77e0d24b5f";
-const open: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close();
-});
+const open = closedAfterEach();
 
 let houses = 0;
 
