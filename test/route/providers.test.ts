@@ -142,7 +142,7 @@ describe.skipIf(!HAS_SCHEMAS)("a provider of the caller's protocol", () => {
     expect(await rotate()).toEqual({ sealed: 1, lost: [] });
     expect(readFileSync(join(folder, "secret"), "utf8")).not.toContain(before.trim());
     expect((await chat(ASKED)).status).toBe(200);
-  });
+  }, 20_000); // keys are derived slowly, three times over
 
   test("is told apart when it is tried: well, unauthorised, refused, another protocol", async () => {
     const { send, set, server } = await ready();
