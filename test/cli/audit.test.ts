@@ -6,17 +6,14 @@ import { join } from "node:path";
 import { scratchFolder } from "../formats/scratch.ts";
 import { ROOT } from "../root.ts";
 import { openHouse } from "../route/house.ts";
+import { runToEnd } from "../served.ts";
 
 const FOLDER = scratchFolder();
 const HI = [{ role: "user", content: "hi" }];
 
 async function verify(home = FOLDER) {
-  const child = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), "audit", "verify"], {
-    env: { ...process.env, BUNSEN_HOME: home },
-    stdout: "pipe",
-  });
-  const said = await child.stdout.text();
-  return [await child.exited, said];
+  const { code, output } = await runToEnd(["audit", "verify"], { variables: { BUNSEN_HOME: home } });
+  return [code, output];
 }
 
 test("a record is whole, until one digit of it is another", async () => {

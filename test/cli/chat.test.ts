@@ -4,7 +4,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ROOT } from "../root.ts";
+import { SOURCE } from "../served.ts";
 
 const CHAT_MS_MAX = 60_000;
 setDefaultTimeout(CHAT_MS_MAX);
@@ -24,7 +24,7 @@ class Chat implements Disposable {
         this.#shown += decoder.decode(bytes, { stream: true });
       },
     });
-    this.#child = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), "run"], {
+    this.#child = Bun.spawn([...SOURCE, "run"], {
       env: { PATH: process.env["PATH"], HOME: mkdtempSync(join(tmpdir(), "bunsen-home-")), TERM: "xterm" },
       terminal: this.#terminal,
     });
