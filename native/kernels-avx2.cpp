@@ -1,3 +1,5 @@
+/** The kernels for AVX2. */
+
 #if defined(__x86_64__)
 
 #include "simd-avx2.h"

@@ -1,3 +1,5 @@
+/** The kernels for AVX-512. */
+
 #if defined(__x86_64__)
 
 #include "simd-avx512.h"

@@ -1,3 +1,5 @@
+/** The kernels for any machine, by the compiler's own vectors. */
+
 #include "simd-vectors.h"
 
 #include "kernels-body.h"

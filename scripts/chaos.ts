@@ -3,10 +3,11 @@
  *   bun scripts/chaos.ts [--seconds 120] [--isolation process|worker] [--seed 1] [--executable dist/bunsen]
  */
 
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Chaos, CONTEXT_LENGTH, engineOf, type Server, serverOf, startServer } from "../test/chaos/load.ts";
 import { seeded } from "../test/random.ts";
+import { SOURCE } from "../test/served.ts";
 
 const CLIENTS = 24;
 const SETTLE_MS = 3000;
@@ -21,8 +22,7 @@ const { values } = parseArgs({
     executable: { type: "string" },
   },
 });
-const sources = [process.execPath, join(import.meta.dir, "../src/main.ts")];
-const command = values.executable === undefined ? sources : [resolve(values.executable)];
+const command = values.executable === undefined ? SOURCE : [resolve(values.executable)];
 
 await using server = await startServer(command, values.isolation);
 const chaos = new Chaos(server, seeded(Number(values.seed)));

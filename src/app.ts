@@ -11,7 +11,7 @@ import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
 import type { ResponseShelf } from "./core/responses.ts";
-import type { Detection, Outlook, RoutingDesk } from "./core/routing.ts";
+import type { Detection, Outlook, RoutingDesk, RoutingSettings } from "./core/routing.ts";
 import type { EngineSettings, KvBits, Settings } from "./core/settings.ts";
 import type { TokenDesk } from "./core/tokens.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
@@ -232,6 +232,16 @@ export function buildRouting({ store, settings, providers, local, names, outlook
     return default_provider === "none" ? null : default_provider;
   };
   const guard = new AddressGuard(resolveHost, () => performance.now());
+  const routingSettings = (): RoutingSettings => {
+    const default_provider = defaultProvider();
+    return {
+      enable_cloud_routing: settings.enable_cloud_routing === "on",
+      default_provider,
+      default_model: default_provider === null ? null : providers.defaults(default_provider).model,
+      private_hosts: settings.private_hosts,
+      local_only_models: settings.local_only_models,
+    };
+  };
   const router = new Router({
     local,
     hasModel: (name) => names.has(name),
@@ -241,21 +251,12 @@ export function buildRouting({ store, settings, providers, local, names, outlook
     providers,
     rules: () => rules.rules(),
     prices: () => prices.prices(),
-    settings: () => {
-      const default_provider = defaultProvider();
-      return {
-        enable_cloud_routing: settings.enable_cloud_routing === "on",
-        default_provider,
-        default_model: default_provider === null ? null : providers.defaults(default_provider).model,
-        private_hosts: settings.private_hosts,
-        local_only_models: settings.local_only_models,
-      };
-    },
+    settings: routingSettings,
     guard,
     tuning,
     random: Math.random,
   });
-  const desk = new Desk(router, { providers, rules, prices }, guard, () => settings.private_hosts);
+  const desk = new Desk(router, { providers, rules, prices }, guard, routingSettings);
   /** Looks for it where the settings say `auto`, and tells what was found; null: they do not. */
   const findDefault = async (signal: AbortSignal): Promise<Detection | null> => {
     if (settings.default_provider !== "auto") return null;

@@ -11,6 +11,7 @@ import { openStore } from "../src/store/database.ts";
 import { StoredSettings } from "../src/store/settings.ts";
 import { failureOf, scratchFolder } from "./formats/scratch.ts";
 import { ROOT } from "./root.ts";
+import { runToEnd } from "./served.ts";
 
 const ofSystem = () => "/ada";
 
@@ -156,21 +157,18 @@ describe("what says nothing of use is refused by its name:", () => {
 });
 
 test(".env.example is what the program prints", async () => {
-  const shown = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), "config", "--example"], { stdout: "pipe" });
+  const shown = await runToEnd(["config", "--example"]);
   // Write it anew with: bun src/main.ts config --example > .env.example
-  expect(await shown.stdout.text()).toBe(readFileSync(join(ROOT, ".env.example"), "utf8"));
+  expect(shown.output).toBe(readFileSync(join(ROOT, ".env.example"), "utf8"));
 });
 
 test("bunsen config prints each value and where it came from", async () => {
   const home = mkdtempSync(join(SCRATCH, "home-"));
   using store = openStore(join(home, ".bunsen"));
   new StoredSettings(store, Date.now).write("ttl_s", Type.Unknown(), 5);
-  const words = ["config", "--rows-max", "3"];
-  const child = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), ...words], {
-    env: { HOME: home, BUNSEN_MAX_MODELS: "4" },
-    stdout: "pipe",
-  });
-  const lines = (await child.stdout.text()).split("\n").map((line) => line.replace(/ +/g, " "));
+  const variables = { BUNSEN_MAX_MODELS: "4" };
+  const { output } = await runToEnd(["config", "--rows-max", "3"], { home, variables });
+  const lines = output.split("\n").map((line) => line.replace(/ +/g, " "));
   expect(lines).toContain("rows_max 3 --rows-max");
   expect(lines).toContain("max_models 4 BUNSEN_MAX_MODELS");
   expect(lines).toContain("ttl_s 5 stored");

@@ -115,6 +115,12 @@ const fileAlarm: Rule = ({ path, text }) => {
   return long ? [`${path} has ${lines} lines; above ${LINES_MAX} it holds more than one thought`] : [];
 };
 
+/** The first words of a file say what it is. */
+const opening: Rule = ({ path, text }) => {
+  const is_code = /\.(?:ts|mjs|cpp|h)$/.test(path) && path.includes("/");
+  return is_code && !text.startsWith("/**") ? [`${path} does not open with what it is`] : [];
+};
+
 const helperNames: Rule = ({ path }) => {
   const parts = path.split(/[/.-]/);
   const vague = parts.find((part) => /^(?:helpers?|utils?|utilities|misc|common)$/i.test(part));
@@ -149,6 +155,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   "a handler is async": asyncHandlers,
   "nothing is left for later": leftovers,
   "a file ends where the thought ends": fileAlarm,
+  "a file opens with what it is": opening,
   "a name says what the file is": helperNames,
   "the project speaks only of itself": speaksOfItself,
   "AGENTS.md stays short": agentsPage,
@@ -266,6 +273,17 @@ const PLANTED: readonly { readonly rule: Rule; readonly good: SourceFile[]; read
       { path: "test/a.test.ts", text: "x\n".repeat(LINES_MAX + 1) },
     ],
     bad: [{ path: "src/a/b.ts", text: "x\n".repeat(LINES_MAX + 1) }],
+  },
+  {
+    rule: opening,
+    good: [
+      { path: "src/a/b.ts", text: "/** What it is. */\n\nconst a = 1;\n" },
+      { path: "scripts/a.py", text: '"""What it is."""\n' },
+    ],
+    bad: [
+      { path: "test/a.test.ts", text: 'import { test } from "bun:test";\n' },
+      { path: "native/a.cpp", text: "#pragma once\n" },
+    ],
   },
   {
     rule: helperNames,

@@ -1,4 +1,7 @@
-/** What the bench of the gateway runs beside itself: `upstream`, which answers at once, and `gateway`, ours without an engine. */
+/**
+ * What the bench of the gateway runs beside itself: `upstream`, which answers at once, and `gateway`, ours without an
+ * engine.
+ */
 
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";

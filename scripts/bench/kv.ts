@@ -3,7 +3,6 @@
  * keys and values in 32, 8 and 4 bits. Knows no server.
  */
 
-import { parseArgs } from "node:util";
 import { KV_BITS, type KvBits } from "../../src/core/settings.ts";
 import { blockBytes, KvPool } from "../../src/engine/kv-pool.ts";
 import { evaluate, fromTokens } from "../../src/mlx/array.ts";
@@ -12,36 +11,19 @@ import type { Model } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { Step } from "../../src/models/step.ts";
 import { table } from "./numbers.ts";
-import { DEFAULT_MODEL, DEFAULT_TEXT, openBuilt, perplexity, read, stretches, tokensOf } from "./reading.ts";
+import { openBuilt, perplexity, read, readingOptions, stretches, tokensOf } from "./reading.ts";
 
 const WINDOW_TOKENS = 512;
 const CHUNK_TOKENS = 512;
 const DEPTHS = [1000, 4000];
 const TIMED_TOKENS = 40;
 
-const HELP = `bun scripts/bench/kv.ts [--model PATH] [--text FILE] [--windows N]
-
-  --model PATH   a model folder or GGUF file; the default model unless given
-  --text FILE    what is read; this project's README unless given
-  --windows N    how many stretches of ${WINDOW_TOKENS} tokens, 8 unless given
-
-bytes a token   keys and values of all layers
+const COLUMNS = `bytes a token   keys and values of all layers
 perplexity      of each token after those before it in its stretch
 ms after N      for one token through the layers after N others, the fastest of ${TIMED_TOKENS}
 `;
 
-const { values } = parseArgs({
-  options: {
-    model: { type: "string", default: DEFAULT_MODEL },
-    text: { type: "string", default: DEFAULT_TEXT },
-    windows: { type: "string", default: "8" },
-    help: { type: "boolean", default: false },
-  },
-});
-if (values.help) {
-  process.stdout.write(HELP);
-  process.exit(0);
-}
+const values = readingOptions("kv.ts", WINDOW_TOKENS, COLUMNS);
 
 openBuilt();
 const token_ids = await tokensOf(values.model, values.text);

@@ -1,6 +1,8 @@
-// What this machine can do at most: bytes read from memory and float32 multiply-adds, on as many threads as asked for.
-// Knows no model. Usage: machine-limits THREADS; prints one line of JSON. The best of several rounds counts: a limit is
-// what was reached once, not what other work on the machine left over.
+/**
+ * What this machine can do at most: bytes read from memory and float32 multiply-adds, on as many threads as asked for.
+ * Knows no model. Usage: machine-limits THREADS; prints one line of JSON. The best of several rounds counts: a limit is
+ * what was reached once, not what other work on the machine left over.
+ */
 
 #include <algorithm>
 #include <atomic>

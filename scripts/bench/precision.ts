@@ -3,45 +3,18 @@
  * text. Knows no server.
  */
 
-import { parseArgs } from "node:util";
 import { setFast } from "../../src/mlx/extras.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { median, table } from "./numbers.ts";
-import {
-  DEFAULT_MODEL,
-  DEFAULT_TEXT,
-  openBuilt,
-  perplexity,
-  type Reading,
-  read,
-  stretches,
-  tokensOf,
-} from "./reading.ts";
+import { openBuilt, perplexity, type Reading, read, readingOptions, stretches, tokensOf } from "./reading.ts";
 
 const WINDOW_TOKENS = 256;
 
-const HELP = `bun scripts/bench/precision.ts [--model PATH] [--text FILE] [--windows N]
-
-  --model PATH   a model folder or GGUF file; the default model unless given
-  --text FILE    what is read; this project's README unless given
-  --windows N    how many stretches of ${WINDOW_TOKENS} tokens, 8 unless given
-
-perplexity  of each token after those before it in its stretch
+const COLUMNS = `perplexity  of each token after those before it in its stretch
 prompts     tokens a second through the layers, the median of all stretches; exact and fast take turns
 `;
 
-const { values } = parseArgs({
-  options: {
-    model: { type: "string", default: DEFAULT_MODEL },
-    text: { type: "string", default: DEFAULT_TEXT },
-    windows: { type: "string", default: "8" },
-    help: { type: "boolean", default: false },
-  },
-});
-if (values.help) {
-  process.stdout.write(HELP);
-  process.exit(0);
-}
+const values = readingOptions("precision.ts", WINDOW_TOKENS, COLUMNS);
 
 openBuilt();
 const readings = { exact: [] as Reading[], fast: [] as Reading[] };

@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import type { KvBits } from "../../src/core/settings.ts";
 import { KvPool } from "../../src/engine/kv-pool.ts";
 import { evaluate, fromTokens, toFloat32 } from "../../src/mlx/array.ts";
@@ -21,8 +22,28 @@ export interface Reading {
 }
 
 const ROOT = join(import.meta.dir, "../..");
-export const DEFAULT_MODEL = join(ROOT, "build/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
-export const DEFAULT_TEXT = join(ROOT, "README.md");
+const DEFAULT_MODEL = join(ROOT, "build/models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
+
+/** Of a command that reads a text through a model; with `--help` it says so and ends. `columns`: what its table tells. */
+export function readingOptions(script: string, window_tokens: number, columns: string) {
+  const { values } = parseArgs({
+    options: {
+      model: { type: "string", default: DEFAULT_MODEL },
+      text: { type: "string", default: join(ROOT, "README.md") },
+      windows: { type: "string", default: "8" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (!values.help) return values;
+  process.stdout.write(`bun scripts/bench/${script} [--model PATH] [--text FILE] [--windows N]
+
+  --model PATH   a model folder or GGUF file; the default model unless given
+  --text FILE    what is read; this project's README unless given
+  --windows N    how many stretches of ${window_tokens} tokens, 8 unless given
+
+${columns}`);
+  process.exit(0);
+}
 
 export function openBuilt(): void {
   const places = { named: null, own_folder: join(ROOT, "build/native"), homebrew_folders: [] };

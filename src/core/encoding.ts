@@ -7,7 +7,9 @@ export interface EmbedRequest {
   readonly inputs: readonly (string | readonly number[])[];
   /** null: as many as the model gives. */
   readonly dimensions: number | null;
-  /** An input beyond what the model reads is cut to that; else it is refused. */
+  /** Of an input; null: as many as the model reads. */
+  readonly tokens_max: number | null;
+  /** An input beyond what is read is cut to that; else it is refused. */
   readonly truncate: boolean;
   /** As of a generation. */
   readonly keep_s: number | null;

@@ -25,6 +25,7 @@ export interface AssistantMessage {
   readonly content: string;
   readonly reasoning: string | null;
   readonly tool_calls: readonly ToolCall[];
+  readonly name?: string;
 }
 
 /** A picture among the words of a user. */
@@ -41,10 +42,12 @@ export interface UserMessage {
   readonly content: string;
   /** In the order of their places; absent where there are none. */
   readonly images?: readonly PlacedImage[];
+  /** Who of several speaks. */
+  readonly name?: string;
 }
 
 export type Message =
-  | { readonly role: "system"; readonly content: string }
+  | { readonly role: "system"; readonly content: string; readonly name?: string }
   | UserMessage
   | AssistantMessage
   | { readonly role: "tool"; readonly content: string; readonly tool_call_id: string };
@@ -144,6 +147,8 @@ export interface ReasoningWishes {
   readonly effort: ReasoningEffort | null;
   /** A thought ends after so many tokens; null: when the model ends it. */
   readonly tokens_max: number | null;
+  /** The caller says so to every model alike: one that cannot do as told does what it can. Else it is refused. */
+  readonly is_hint?: boolean;
 }
 
 /** What only the answer of a chat may be asked for. */

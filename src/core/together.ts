@@ -1,4 +1,7 @@
-/** Several requests answered as one: the choices of the first, then those of the second, and so on. Knows no backend's inside. */
+/**
+ * Several requests answered as one: the choices of the first, then those of the second, and so on. Knows no backend's
+ * inside.
+ */
 
 import type { Backend } from "./backend.ts";
 import type { GenerationEvent, GenerationRequest, Usage } from "./generation.ts";

@@ -1,4 +1,7 @@
-/** The adapters of one model's rows: read when the first row asks for one, dropped when nobody has for long. Knows no tensors. */
+/**
+ * The adapters of one model's rows: read when the first row asks for one, dropped when nobody has for long. Knows no
+ * tensors.
+ */
 
 import type { AdapterFiles } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";

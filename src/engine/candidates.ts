@@ -61,7 +61,10 @@ export class Candidates {
     this.#keepLeast(this.#ones, k);
   }
 
-  /** The fewest of the best whose probabilities reach `p`: the nucleus of Holtzman et al. 2019 (arXiv:1904.09751). Never none. */
+  /**
+   * The fewest of the best whose probabilities reach `p`: the nucleus of Holtzman et al. 2019 (arXiv:1904.09751). Never
+   * none.
+   */
   keepTopP(p: number): void {
     this.#orderByScore();
     this.#keepLeast(this.#weights, p * this.#total);

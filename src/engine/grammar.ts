@@ -1,4 +1,7 @@
-/** Which tokens a row's grammar lets it draw next. Knows bytes and token ids; nothing of logits and where grammars come from. */
+/**
+ * Which tokens a row's grammar lets it draw next. Knows bytes and token ids; nothing of logits and where grammars come
+ * from.
+ */
 
 import { assert } from "../core/assert.ts";
 import type { CompiledGrammar, GrammarNode, Terminal } from "../core/grammar.ts";

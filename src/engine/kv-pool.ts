@@ -19,7 +19,10 @@ export class KvPool implements Disposable {
   readonly #blocks_max: number;
   #blocks: number;
 
-  /** Memory is taken as blocks are written, up to `blocks_max` of them. Throws a `Failure` when the bits do not fit the shape. */
+  /**
+   * Memory is taken as blocks are written, up to `blocks_max` of them. Throws a `Failure` when the bits do not fit the
+   * shape.
+   */
   constructor(shape: CacheShape, blocks_max: number, bits: KvBits = 32) {
     refuseUnevenGroups(shape, bits);
     this.#shape = shape;

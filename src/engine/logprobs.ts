@@ -7,7 +7,10 @@ import { EXPONENT_MIN, exponential } from "./exponential.ts";
 // What OpenAI tells of a token that cannot come; JSON has no infinity.
 const LOGPROB_MIN = -9999;
 
-/** By the model's own logits, before penalties, bias and temperature, as OpenAI and vLLM tell them. `count`: how many of the likeliest. */
+/**
+ * By the model's own logits, before penalties, bias and temperature, as OpenAI and vLLM tell them. `count`: how many of
+ * the likeliest.
+ */
 export function describeDraw(logits: Float32Array, token_id: number, count: number): DrawnLogprob {
   const normalizer = logSumOfExponentials(logits);
   const tell = (id: number): TokenLogprob => {

@@ -1,4 +1,7 @@
-/** Turns ggml blocks (Q4_0, Q4_1, Q8_0) into MLX affine groups of 32 without loss, and puts rows in another order. Knows no files. */
+/**
+ * Turns ggml blocks (Q4_0, Q4_1, Q8_0) into MLX affine groups of 32 without loss, and puts rows in another order. Knows
+ * no files.
+ */
 
 import { assert } from "../core/assert.ts";
 

@@ -1,4 +1,7 @@
-/** Reads the header of a GGUF file (v2, v3): metadata and the place of every tensor. Trusts nothing in the file; knows nothing of MLX. */
+/**
+ * Reads the header of a GGUF file (v2, v3): metadata and the place of every tensor. Trusts nothing in the file; knows
+ * nothing of MLX.
+ */
 
 import { Failure, type FailureKind } from "../core/failure.ts";
 import { FileBytes, shown } from "./file-bytes.ts";

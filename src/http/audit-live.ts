@@ -1,7 +1,11 @@
-/** The audit as it comes, as server-sent events or by a web socket: the last rows first. Whoever reads too slowly is cut, so that what is read has no gap. */
+/**
+ * The audit as it comes, as server-sent events or by a web socket: the last rows first. Whoever reads too slowly is
+ * cut, so that what is read has no gap.
+ */
 
 import { type AuditQuery, isMeant } from "../core/audit.ts";
 import { Inbox } from "../core/inbox.ts";
+import { comment } from "../wire/waiting.ts";
 import { pulled } from "./event-stream.ts";
 import { dataLine, EVENT_STREAM } from "./generation.ts";
 import type { ServerParts } from "./parts.ts";
@@ -24,9 +28,8 @@ export function auditFeed({ audit }: LiveParts, query: AuditQuery): Feed {
 
 // Some hundred kilobytes.
 const UNREAD_MAX = 1000;
-/** Comments, which every reader of events passes over. */
-const HEARTBEAT = ": still here\n\n";
-const CUT = ": cut, as this was read too slowly\n\n";
+const HEARTBEAT = comment("still here");
+const CUT = comment("cut, as this was read too slowly");
 
 /** The first says that the stream has begun, which its reader else learns with the first row. */
 async function* lines({ audit, silence_ms }: LiveParts, query: AuditQuery): AsyncGenerator<string, void, undefined> {

@@ -1,4 +1,4 @@
-/** The audit: `GET /admin/audit-logs`, its sums, its export, and what comes as it comes. */
+/** The audit: `GET /admin/audit-logs`, its sums, its export, and what comes as it comes; the same under `/v1/admin/…`. */
 
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
@@ -36,8 +36,14 @@ const live = describe(
 );
 
 export function auditRoutes(parts: RouteParts) {
+  const app = new Elysia({ normalize: false });
+  for (const prefix of ["", "/v1"]) app.use(logRoutes(prefix, parts));
+  return app;
+}
+
+function logRoutes(prefix: string, parts: RouteParts) {
   const { audit, feeds } = parts;
-  return new Elysia({ normalize: false })
+  return new Elysia({ normalize: false, prefix })
     .get(
       "/admin/audit-logs",
       async ({ request }) => {

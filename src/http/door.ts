@@ -81,13 +81,16 @@ export function openDoor<Schema extends TSchema>(
       if (words === null || (await settlesWithin(parts.silence_ms(), opening))) {
         return await respond(parts, door, exchange, await opening, asked);
       }
-      const pieces = afterWaiting(words, parts.silence_ms, opening, (reply) =>
-        piecesOf(parts, door, exchange, reply, asked),
-      );
-      const lastWords = (error: unknown) => door.framing.frame(door.lastWords(error, exchange.request_id));
+      let begun: AnswerWriter | null = null;
+      const pieces = afterWaiting(words, parts.silence_ms, opening, (reply) => {
+        begun = writerOf(reply, asked);
+        return piecesOf(parts, door, exchange, reply, asked);
+      });
+      const lastWords = (error: unknown) => failureOf(door, exchange, begun, error);
       return streamed({ pieces, lastWords, headers: { "content-type": door.framing.media_type } }, exchange, parts);
     } catch (error) {
       exchange.fail(error);
+      if (exchange.trace.backend !== null) parts.ids.failOn(request, exchange.route);
       throw error;
     }
   };
@@ -148,8 +151,11 @@ async function respond(
     headers: Readonly<Record<string, string>> = own,
     writer: AnswerWriter | null = null,
   ) => {
-    const tell = (error: unknown) => writer?.failed?.(error) ?? door.lastWords(error, exchange.request_id);
-    return streamed({ pieces, lastWords: (error) => door.framing.frame(tell(error)), headers }, exchange, parts);
+    return streamed(
+      { pieces, lastWords: (error) => failureOf(door, exchange, writer, error), headers },
+      exchange,
+      parts,
+    );
   };
   switch (reply.kind) {
     case "stream":
@@ -185,6 +191,22 @@ async function respond(
       return json(exchange, wanted.body(reply.prompt_tokens));
     }
   }
+}
+
+/** Who writes what has begun; null: another server does. */
+function writerOf(reply: Reply, asked: () => Asked): AnswerWriter | null {
+  const wanted = reply.kind === "events" ? asked() : null;
+  return wanted?.kind === "generation" ? wanted.writer : null;
+}
+
+/** The last chunk of a stream that failed. */
+function failureOf(
+  { framing, lastWords }: Pick<Door<TSchema>, "framing" | "lastWords">,
+  { request_id }: Exchange,
+  writer: AnswerWriter | null,
+  error: unknown,
+): string {
+  return framing.frame(writer?.failed?.(error) ?? lastWords(error, request_id));
 }
 
 /** Makes what is said in a silence: where the request stands now. null: the protocol has no place for it. */

@@ -34,13 +34,13 @@ const REQUESTS: Readonly<Record<string, object>> = {
   "/api/embed": { model: "all-MiniLM-L6-v2", input: "A bear of China" },
   "/api/embeddings": { model: "all-MiniLM-L6-v2", prompt: "A bear of China" },
   "/v1/responses/input_tokens": { model: MODEL, input: "What is the capital of France?" },
-  "/apply-template": { model: MODEL, messages: [{ role: "user", content: "What is the capital of France?" }] },
+  "/apply-template": { model: MODEL, messages: MESSAGES },
   "/api/show": { model: MODEL },
   "/api/pull": { model: MODEL, stream: false },
   "/api/settings/providers": { name: "openai", api_type: "openai", api_key: "sk-yourKey" },
   "/api/settings/rules": RULE,
   "/api/settings/rules/{id}": RULE,
-  "/api/settings/rules/test-pattern": { pattern_type: "glob", pattern: "gpt-*", names: ["gpt-4o", "llama"] },
+  "/api/settings/rules/test": { pattern_type: "glob", model_pattern: "gpt-*", models: ["gpt-4o", "llama"] },
   "/api/settings/prompts": { volatile_lines: "keep" },
   "/api/settings/responses": { responses_days: 7 },
   "/api/settings/pool": { memory_limit_mode: "gb", memory_limit_value: 16, contention: "wait" },
@@ -57,6 +57,7 @@ const REQUESTS: Readonly<Record<string, object>> = {
 
 /** Of a path's parts, by the path's beginning. */
 const PARTS: readonly (readonly [prefix: string, value: string])[] = [
+  ["/v1/responses/", "resp_0123456789ab"],
   ["/admin/requests/", "req_0123456789ab"],
   ["/api/profiles/", "1"],
   ["/api/settings/rules/", "1"],

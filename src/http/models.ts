@@ -5,7 +5,7 @@ import type { ModelList, ModelRecord } from "../core/backend.ts";
 import type { ModelCard } from "../core/card.ts";
 import { Failure } from "../core/failure.ts";
 import type { Outlook } from "../core/routing.ts";
-import { anthropicModelBody, anthropicModelListBody } from "../wire/anthropic-models.ts";
+import { anthropicModelBody, anthropicModelListBody, readModelQuery } from "../wire/anthropic-models.ts";
 import { cardBody, cardSchema, modelBody, modelListBody, modelListSchema } from "../wire/openai-models.ts";
 import { speaksAnthropic } from "./anthropic-door.ts";
 import { describe } from "./openapi.ts";
@@ -26,7 +26,9 @@ export function modelRoutes(parts: RouteParts) {
 
 async function listFor(request: Request, parts: RouteParts) {
   const models = parts.models.models();
-  if (speaksAnthropic(request)) return anthropicModelListBody(models);
+  if (speaksAnthropic(request)) {
+    return anthropicModelListBody(models, readModelQuery(new URL(request.url).searchParams));
+  }
   const bodies = models.map(async (model) => {
     const outlook = await outlookOf(model.name, parts); // others are answered between the files of two models
     return modelBody(model, cardOf(model.name, parts), outlook);

@@ -1,4 +1,7 @@
-/** The rest of Ollama's API: which models there are and which are in memory, and what it can do with them that is not done here. */
+/**
+ * The rest of Ollama's API: which models there are and which are in memory, and what it can do with them that is not
+ * done here.
+ */
 
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";

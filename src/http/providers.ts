@@ -87,7 +87,7 @@ export function providerRoutes(parts: RouteParts) {
       "/api/providers/models",
       async ({ request }) =>
         await each(async (provider) => {
-          const { models } = await tested(desk, provider, request.signal);
+          const { models } = await desk.test(provider, request.signal);
           return { provider: provider.name, models };
         }),
       { detail: details.models },
@@ -97,7 +97,7 @@ export function providerRoutes(parts: RouteParts) {
       async ({ request }) =>
         await each(async (provider) => ({
           provider: provider.name,
-          models: await desk.loaded(provider, request.signal).catch(() => []),
+          models: await desk.loaded(provider, request.signal),
         })),
       { detail: details.loaded },
     )
@@ -105,7 +105,7 @@ export function providerRoutes(parts: RouteParts) {
       "/api/providers/health",
       async ({ request }) =>
         await each(async (provider) => {
-          const { models: _, ...told } = await tested(desk, provider, request.signal);
+          const { models: _, ...told } = await desk.test(provider, request.signal);
           return { provider: provider.name, ...told, breakers: desk.breakers(provider.name) };
         }),
       { detail: details.health },
@@ -120,16 +120,6 @@ function find(desk: RoutingDesk, name: string): Provider {
   const provider = desk.providers.providers().find((provider) => provider.name === name);
   if (provider !== undefined) return provider;
   throw new Failure("not_found", `Cannot find provider "${name}": there is none of that name`, "name");
-}
-
-/** One that may not be asked does not keep the others from being shown. */
-async function tested(desk: RoutingDesk, provider: Provider, signal: AbortSignal) {
-  try {
-    return await desk.test(provider, signal);
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    return { outcome: "unreachable", detail: error.message, latency_ms: 0, models: [] } as const;
-  }
 }
 
 async function detected(desk: RoutingDesk, wanted: Provider, signal: AbortSignal) {

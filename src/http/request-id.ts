@@ -4,6 +4,8 @@ interface Named {
   readonly id: string;
   /** Whether it has come to a dialect, which tells the audit itself. */
   in_dialect: boolean;
+  /** Where it went before it failed; null: nowhere. */
+  failed_route: string | null;
 }
 
 /** The name of each request in progress. */
@@ -26,6 +28,14 @@ export class RequestIds {
     return named.id;
   }
 
+  failOn(request: Request, route: string): void {
+    this.#of(request).failed_route = route;
+  }
+
+  failedRouteOf(request: Request): string | null {
+    return this.#of(request).failed_route;
+  }
+
   isInDialect(request: Request): boolean {
     return this.#of(request).in_dialect;
   }
@@ -33,7 +43,7 @@ export class RequestIds {
   #of(request: Request): Named {
     const known = this.#named.get(request);
     if (known !== undefined) return known;
-    const named = { id: this.#make(), in_dialect: false };
+    const named = { id: this.#make(), in_dialect: false, failed_route: null };
     this.#named.set(request, named);
     return named;
   }

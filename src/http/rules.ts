@@ -86,14 +86,23 @@ export function ruleRoutes(parts: RouteParts) {
       },
       { parse, body: ruleTestSchema, detail: details.test },
     )
-    .post(
-      "/admin/route/explain",
-      async ({ body }) => {
-        const local_only = body.local_only === true ? "the request" : null;
-        return explainBody(body.model, await desk.explain(body.model, body.body_bytes ?? 0, local_only));
-      },
-      { parse, body: explainRequestSchema, detail: details.explain },
-    );
+    .use(explainRoutes("", parts))
+    .use(explainRoutes("/v1", parts));
+}
+
+function explainRoutes(prefix: string, { desk }: RouteParts) {
+  return new Elysia({ normalize: false, prefix }).post(
+    "/admin/route/explain",
+    async ({ body }) => {
+      const local_only = body.local_only === true ? "the request" : null;
+      return explainBody(body.model, await desk.explain(body.model, body.body_bytes ?? 0, local_only));
+    },
+    {
+      parse: async ({ request }) => await readJson(request),
+      body: explainRequestSchema,
+      detail: details.explain,
+    },
+  );
 }
 
 function inOrder(desk: RoutingDesk) {

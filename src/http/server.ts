@@ -88,6 +88,8 @@ export function createServer(given: ServerParts): Server {
     const response = await admitted(request, app.handle, explain);
     const request_id = parts.ids.of(request);
     response.headers.set("x-request-id", request_id);
+    const failed_route = parts.ids.failedRouteOf(request);
+    if (failed_route !== null) response.headers.set("x-bunsen-route", failed_route);
     if (speaksAnthropic(request)) response.headers.set("request-id", request_id);
     return response;
   };
@@ -132,11 +134,12 @@ function refuseQuery(request: Request): void {
   if (speaksAnthropic(request) && searchParams.get("beta") === "true") searchParams.delete("beta");
   const [name] = searchParams.keys();
   if (name === undefined || QUERIED.test(pathname)) return;
+  if (pathname === "/v1/models" && speaksAnthropic(request)) return;
   throw new Failure("invalid_request", `Cannot use query parameter "${name}": this route takes none`, name);
 }
 
 /** Routes that read their query themselves. */
-const QUERIED = /^\/admin\/audit-logs|^\/v1\/responses\/[^/]+\/input_items$/;
+const QUERIED = /^(?:\/v1)?\/admin\/audit-logs|^\/v1\/responses\/[^/]+\/input_items$/;
 
 /** Elysia's own errors as ours. */
 function causeOf(error: unknown, request: Request, routes: Routes): unknown {
@@ -145,12 +148,19 @@ function causeOf(error: unknown, request: Request, routes: Routes): unknown {
     assert("Errors" in error.validator, "every schema is one of typebox");
     return violation(error.validator.Errors(error.value));
   }
-  if (!(error instanceof NotFoundError)) return error;
+  if (!(error instanceof NotFoundError)) return diskTrouble(error) ?? error;
   const path = new URL(request.url).pathname;
   const allowed = routes.filter((route) => fits(route.path, path)).map((route) => route.method);
   const act = `Cannot answer ${request.method} ${path}`;
   if (allowed.length === 0) return new Failure("not_found", `${act}: there is no such route`);
   return new Refusal("method_not_allowed", `${act}: this route takes ${allowed.join(", ")}`, allowed);
+}
+
+/** What the owner set or asked cannot be kept: the world's trouble, of which SQLite tells by these codes. */
+function diskTrouble(error: unknown): Failure | null {
+  if (!(error instanceof Error) || !("code" in error)) return null;
+  if (!/^SQLITE_(FULL|IOERR|READONLY|CANTOPEN|BUSY)/.test(String(error.code))) return null;
+  return new Failure("unavailable", `Cannot write to the database: ${error.message}`);
 }
 
 /** Patterns are Elysia's: `:name` is one segment, `*` the rest. */

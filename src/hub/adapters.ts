@@ -1,4 +1,7 @@
-/** Finds adapters by name in the folders the user gave: each is one, or holds some. Looked for at every request, so they may come and go. */
+/**
+ * Finds adapters by name in the folders the user gave: each is one, or holds some. Looked for at every request, so they
+ * may come and go.
+ */
 
 import { hash } from "node:crypto";
 import { existsSync, readdirSync, statSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** Finds the models in a Hugging Face cache folder. Reads names, sizes and dates; knows nothing of what is in a model's files. */
+/**
+ * Finds the models in a Hugging Face cache folder. Reads names, sizes and dates; knows nothing of what is in a model's
+ * files.
+ */
 
 import { readdirSync, readFileSync, type Stats, statSync } from "node:fs";
 import { basename, join, sep } from "node:path";

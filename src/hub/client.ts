@@ -1,5 +1,9 @@
-/** Asks the hub who a token belongs to, and what a repository holds. Knows neither where the token lies nor what the files mean. */
+/**
+ * Asks the hub who a token belongs to, and what a repository holds. Knows neither where the token lies nor what the
+ * files mean.
+ */
 
+import { readUpTo } from "../core/bounded.ts";
 import { Failure } from "../core/failure.ts";
 import type { HubTest } from "../core/hub.ts";
 import { asObject } from "../formats/json.ts";
@@ -119,17 +123,12 @@ async function reach(url: URL, headers: Record<string, string>, signal: AbortSig
 
 async function readJson(response: Response): Promise<unknown> {
   const host = new URL(response.url).origin;
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > ANSWER_BYTES_MAX) {
-      throw new Failure("upstream", `Cannot read the hub at ${host}: its answer exceeds ${ANSWER_BYTES_MAX} bytes`);
-    }
+  const bytes = response.body === null ? Buffer.alloc(0) : await readUpTo(response.body, ANSWER_BYTES_MAX);
+  if (bytes === null) {
+    throw new Failure("upstream", `Cannot read the hub at ${host}: its answer exceeds ${ANSWER_BYTES_MAX} bytes`);
   }
   try {
-    return JSON.parse(Buffer.concat(chunks).toString());
+    return JSON.parse(bytes.toString());
   } catch {
     throw new Failure("upstream", `Cannot read the hub at ${host}: its answer is not JSON`);
   }

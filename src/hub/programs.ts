@@ -1,4 +1,7 @@
-/** Finds the models that other programs keep: LM Studio, Ollama, llama.cpp. Reads their folders and manifests, and of a file its first bytes. */
+/**
+ * Finds the models that other programs keep: LM Studio, Ollama, llama.cpp. Reads their folders and manifests, and of a
+ * file its first bytes.
+ */
 
 import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** A projection with what adapters add to some of the tokens: x·A·B (Hu et al. 2021, arXiv:2106.09685). Knows no file and no family. */
+/**
+ * A projection with what adapters add to some of the tokens: x·A·B (Hu et al. 2021, arXiv:2106.09685). Knows no file
+ * and no family.
+ */
 
 import { fromBytes, type MlxArray } from "../mlx/array.ts";
 import { add, astype, concatenate, matmul, take, zeros } from "../mlx/ops.ts";

@@ -1,4 +1,7 @@
-/** Reads low-rank adapters, as mlx-lm's training and PEFT leave them in folders. What an adapter asks that is not computed here is refused by name. */
+/**
+ * Reads low-rank adapters, as mlx-lm's training and PEFT leave them in folders. What an adapter asks that is not
+ * computed here is refused by name.
+ */
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -104,6 +107,8 @@ function peftForm(folder: string, config: ModelConfig, reader: ConfigReader): Fo
   reader.only("peft_type", "LORA");
   reader.only("bias", "none");
   for (const field of ["use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"]) reader.only(field, false);
+  // others, as PiSSA, take a part out of the model's own weights
+  reader.only("init_lora_weights", true, false, "gaussian", "eva", "orthogonal");
   for (const field of ["modules_to_save", "alpha_pattern", "alora_invocation_tokens", "target_parameters"]) {
     if (!isEmpty(config[field])) throw refusal(folder, `${field} in adapter_config.json is not supported`);
   }

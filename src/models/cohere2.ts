@@ -13,7 +13,7 @@ import type { Weights } from "./weights.ts";
 
 export function loadCohere2(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
-  const sizes = readSizes(reader);
+  const sizes = readSizes(reader, { head: "as the file has it" });
   const { hidden_size, heads, kv_heads, head_dim } = sizes;
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("layer_norm_eps", 1e-5);
@@ -22,13 +22,13 @@ export function loadCohere2(config: ModelConfig, weights: Weights): Model {
   const pattern = reader.dimensionOr("sliding_window_pattern", 4);
   const sliding = slidingLayers(reader, sizes, (layer) => (layer + 1) % pattern !== 0);
   reader.only("hidden_act", "silu");
-  reader.only("layer_norm_bias", false);
+  const norm_bias = reader.flag("layer_norm_bias");
   reader.only("use_qk_norm", false);
 
   return decoder(weights, sizes, (own) => {
-    const rope = own.use(readRope(config, { dims: head_dim, pairs: "neighbours" }, weights.file));
+    const rope = own.use(readRope(config, { dims: head_dim, pairs: "neighbours", base: 50_000 }, weights.file));
     const still = own.use(noRope());
-    const norm = (name: string) => layerNorm(weights, name, hidden_size, epsilon, false);
+    const norm = (name: string) => layerNorm(weights, name, hidden_size, epsilon, norm_bias);
     return {
       blocks: blocksOf(sizes, (layer, prefix) =>
         parallel(

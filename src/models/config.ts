@@ -51,6 +51,16 @@ export class ConfigReader {
     throw this.#refusal(name, "a number above 0");
   }
 
+  /** `otherwise` where the field is absent, nothing where it is null. */
+  positiveUnlessNull(name: string, otherwise: number): number | undefined {
+    if (this.#fields[name] === null) return undefined;
+    return this.#absent(name) ? otherwise : this.positive(name);
+  }
+
+  has(name: string): boolean {
+    return !this.#absent(name);
+  }
+
   numberOr(name: string, otherwise: number): number {
     if (this.#absent(name)) return otherwise;
     const value = this.#fields[name];

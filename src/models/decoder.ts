@@ -24,6 +24,11 @@ export interface Sizes {
   readonly tied: boolean | null;
 }
 
+type Otherwise = Partial<Pick<Sizes, "head_dim" | "context_length">> & {
+  /** Whatever the config says of it, a head is there where the file has one. */
+  readonly head?: "as the file has it";
+};
+
 /** One layer of the model: hidden states to hidden states of the same shape. */
 export interface Block {
   readonly targets: readonly Target[];
@@ -123,10 +128,7 @@ export function blocksOf({ layers }: Sizes, build: (layer: number, prefix: strin
 }
 
 /** What every config calls by the same names; `head_dim` where it is not the hidden size over the heads. */
-export function readSizes(
-  reader: ConfigReader,
-  otherwise: Partial<Pick<Sizes, "head_dim" | "context_length">> = {},
-): Sizes {
+export function readSizes(reader: ConfigReader, otherwise: Otherwise = {}): Sizes {
   const hidden_size = reader.dimension("hidden_size");
   const heads = reader.dimension("num_attention_heads");
   const kv_heads = reader.dimensionOr("num_key_value_heads", heads);
@@ -147,7 +149,7 @@ export function readSizes(
     layers: reader.dimension("num_hidden_layers"),
     vocabulary_size: reader.dimension("vocab_size"),
     context_length: reader.dimensionOr("max_position_embeddings", otherwise.context_length ?? 2048),
-    tied: reader.booleanOr("tie_word_embeddings", null),
+    tied: otherwise.head === undefined ? reader.booleanOr("tie_word_embeddings", null) : null,
   };
 }
 
@@ -214,11 +216,11 @@ export function packedGateUpDown(
 
 /** The root of the hidden size, by which Gemma multiplies its embeddings; rounded where its weights were. */
 export function embeddingRoot(reader: ConfigReader, hidden_size: number): number {
-  const root = Math.sqrt(hidden_size);
-  return reader.stringOr("torch_dtype", reader.stringOr("dtype", "")) === "bfloat16" ? toBfloat16(root) : root;
+  const is_rounded = reader.stringOr("torch_dtype", reader.stringOr("dtype", "")) === "bfloat16";
+  return is_rounded ? toBfloat16(Math.sqrt(hidden_size)) : Math.sqrt(hidden_size);
 }
 
-function toBfloat16(value: number): number {
+export function toBfloat16(value: number): number {
   const [bits = 0] = new Uint32Array(Float32Array.of(value).buffer);
   const half = 0x7fff + ((bits >>> 16) & 1); // to the nearest, ties to even
   const [rounded = value] = new Float32Array(Uint32Array.of((bits + half) & 0xffff0000).buffer);

@@ -1,4 +1,7 @@
-/** A model's weights one tensor after the other, dense and under the names mlx-lm knows, whatever files they lie in. Writes nothing. */
+/**
+ * A model's weights one tensor after the other, dense and under the names mlx-lm knows, whatever files they lie in.
+ * Writes nothing.
+ */
 
 import { cpSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -13,7 +13,7 @@ import type { Weights } from "./weights.ts";
 
 export function loadGemma(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
-  const sizes = readSizes(reader, { head_dim: 256 });
+  const sizes = readSizes(reader, { head_dim: 256, head: "as the file has it" });
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const bias = reader.flag("attention_bias");

@@ -23,13 +23,13 @@ import type { Weights } from "./weights.ts";
 
 export function loadGemma2(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
-  const sizes = readSizes(reader, { head_dim: 256 });
+  const sizes = readSizes(reader, { head_dim: 256, head: "as the file has it" });
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const bias = reader.flag("attention_bias");
   const scale = reader.numberOr("query_pre_attn_scalar", 256) ** -0.5;
-  const soft_cap = reader.optionalPositive("attn_logit_softcapping");
-  const window = reader.optionalDimension("sliding_window");
+  const soft_cap = reader.positiveUnlessNull("attn_logit_softcapping", 50);
+  const window = reader.dimensionOr("sliding_window", 4096);
   const sliding = slidingLayers(reader, sizes, (layer) => layer % 2 === 0);
   reader.only("hidden_activation", "gelu_pytorch_tanh");
   reader.only("use_bidirectional_attention", false);
@@ -61,7 +61,7 @@ export function loadGemma2(config: ModelConfig, weights: Weights): Model {
       ),
       norm: norm("model.norm"),
       embedding_factor: embeddingRoot(reader, sizes.hidden_size),
-      logit_cap: reader.optionalPositive("final_logit_softcapping"),
+      logit_cap: reader.positiveUnlessNull("final_logit_softcapping", 30),
     };
   });
 }

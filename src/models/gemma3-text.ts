@@ -1,6 +1,7 @@
 /**
  * Gemma 3, text only: Gemma 2's blocks with norms of each head in place of caps, and five layers of six that see a
- * window and turn by a base of their own; `model_type` "gemma3_text".
+ * window and turn by a base of their own; `model_type` "gemma3_text". The factor of the embeddings is rounded to
+ * bfloat16, as in mlx-lm; in transformers to what the weights are held in.
  */
 
 import { attention } from "./attention.ts";
@@ -8,13 +9,13 @@ import { ConfigReader, type ModelConfig } from "./config.ts";
 import {
   blocksOf,
   decoder,
-  embeddingRoot,
   gateUpDown,
   qkvo,
   readSizes,
   rms,
   sequential,
   slidingLayers,
+  toBfloat16,
 } from "./decoder.ts";
 import type { Model } from "./family.ts";
 import { mlp } from "./mlp.ts";
@@ -23,7 +24,7 @@ import type { Weights } from "./weights.ts";
 
 export function loadGemma3Text(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
-  const sizes = readSizes(reader, { head_dim: 256, context_length: 131_072 });
+  const sizes = readSizes(reader, { head_dim: 256, context_length: 131_072, head: "as the file has it" });
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const bias = reader.flag("attention_bias");
@@ -71,7 +72,7 @@ export function loadGemma3Text(config: ModelConfig, weights: Weights): Model {
         ),
       ),
       norm: norm("model.norm"),
-      embedding_factor: embeddingRoot(reader, sizes.hidden_size),
+      embedding_factor: toBfloat16(Math.sqrt(sizes.hidden_size)),
       logit_cap: reader.optionalPositive("final_logit_softcapping"),
     };
   });

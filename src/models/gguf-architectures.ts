@@ -70,6 +70,11 @@ const ARCHITECTURES: ReadonlyMap<string, Manner> = new Map<string, Manner>([
 ]);
 
 export function architectureOf(file: GgufFile): Architecture {
+  const parts = Number(file.metadata.get("split.count") ?? 1);
+  if (parts > 1) {
+    const state = `it is one of ${parts} parts, read is a file that holds them all, as llama-gguf-split --merge writes it`;
+    throw new Failure("unsupported", `Cannot load ${file.path}: ${state}`);
+  }
   const name = String(file.metadata.get("general.architecture") ?? "unnamed");
   const manner = ARCHITECTURES.get(name);
   if (manner !== undefined) return architecture(file, name, manner);
@@ -139,7 +144,8 @@ function commonConfig(file: GgufFile, name: string, read: Read, floats: Floats):
     vocab_size: read("vocab_size") ?? (Array.isArray(tokens) ? tokens.length : undefined),
     max_position_embeddings: read("context_length"),
     rms_norm_eps: read("attention.layer_norm_rms_epsilon"),
-    rope_theta: read("rope.freq_base"),
+    rope_theta: read("rope.freq_base") ?? 10_000,
+    layer_types: layerTypes(read("attention.sliding_window_pattern")),
     rope_scaling: ropeScaling(read, typeof head_dim === "number" ? floats("rope_freqs.weight", head_dim / 2) : null),
     num_experts: read("expert_count"),
     num_local_experts: read("expert_count"),
@@ -147,6 +153,12 @@ function commonConfig(file: GgufFile, name: string, read: Read, floats: Floats):
     attention_bias: file.tensors.has("blk.0.attn_q.bias"),
     tie_word_embeddings: !file.tensors.has("output.weight"),
   };
+}
+
+/** Whether each layer sees a window only. */
+function layerTypes(pattern: unknown): readonly string[] | undefined {
+  if (!Array.isArray(pattern)) return undefined;
+  return pattern.map((slides) => (slides ? "sliding_attention" : "full_attention"));
 }
 
 /** The file lacks the scale of the queries: by the size of a head, but in the largest model by hidden size over heads. */
@@ -299,5 +311,8 @@ function ropeScaling(read: Read, factors: readonly number[] | null): ModelConfig
     rope_type: kind,
     factor: read("rope.scaling.factor") ?? read("rope.scale_linear"),
     original_max_position_embeddings: read("rope.scaling.original_context_length"),
+    attention_factor: read("rope.scaling.yarn_attn_factor"),
+    beta_fast: read("rope.scaling.yarn_beta_fast"),
+    beta_slow: read("rope.scaling.yarn_beta_slow"),
   };
 }

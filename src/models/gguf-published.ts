@@ -1,4 +1,7 @@
-/** A GGUF file as the folder it was made of: the config that mlx-lm reads, and each tensor under its published name. Writes nothing. */
+/**
+ * A GGUF file as the folder it was made of: the config that mlx-lm reads, and each tensor under its published name.
+ * Writes nothing.
+ */
 
 import { Failure } from "../core/failure.ts";
 import { readGguf } from "../formats/gguf.ts";
@@ -60,7 +63,10 @@ function publishedScaling(config: ModelConfig, dims: number, base: number, float
   return { ...scaling, type: "longrope", long_factor };
 }
 
-/** As every released model has it: long wavelengths are stretched by one factor, those below a quarter of the context not at all. */
+/**
+ * As every released model has it: long wavelengths are stretched by one factor, those below a quarter of the context
+ * not at all.
+ */
 const LLAMA3 = {
   rope_type: "llama3",
   low_freq_factor: 1,

@@ -25,7 +25,7 @@ import { refuseNonFinite } from "./finite.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
 import { type Experts, type Linear, type Matrix, plus } from "./layers.ts";
 import { SMALL_FLOATS } from "./quantization.ts";
-import { ArrayKeeper, type ExpertNames, type Weights } from "./weights.ts";
+import { ArrayKeeper, type ExpertNames, leftOver, type Weights } from "./weights.ts";
 
 // The group of every block type that is an MLX affine group.
 const GROUP_SIZE = 32;
@@ -56,6 +56,7 @@ class GgufWeights implements Weights {
   readonly #tensors: ReadonlyMap<string, GgufTensor>;
   readonly #bytes: FileBytes;
   readonly #keeper: ArrayKeeper;
+  readonly #asked = new Set<string>();
 
   constructor(file: GgufFile, architecture: Architecture, told: (bytes: number) => void) {
     this.#keeper = new ArrayKeeper(told);
@@ -68,6 +69,10 @@ class GgufWeights implements Weights {
 
   get bytes_resident(): number {
     return this.#keeper.bytes_resident;
+  }
+
+  get left_over(): string | null {
+    return leftOver(this.#tensors.keys(), this.#asked);
   }
 
   has(name: string): boolean {
@@ -268,6 +273,7 @@ class GgufWeights implements Weights {
 
   #tensor(name: string, shape: readonly number[]): GgufTensor {
     const tensor = this.#tensors.get(name);
+    this.#asked.add(name);
     if (tensor !== undefined && tensor.shape.join() === shape.join()) return tensor;
     const found = tensor === undefined ? "no such tensor" : `shape [${tensor.shape}]`;
     throw new Failure(

@@ -13,7 +13,7 @@ import type { Weights } from "./weights.ts";
 
 export function loadGlm4(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
-  const sizes = readSizes(reader);
+  const sizes = readSizes(reader, { head: "as the file has it" });
   const { hidden_size, heads, kv_heads, head_dim } = sizes;
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("rms_norm_eps", 1e-5);

@@ -17,7 +17,7 @@ import type { Weights } from "./weights.ts";
 
 export function loadGptOss(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
-  const sizes = readSizes(reader, { head_dim: 64 });
+  const sizes = readSizes(reader, { head_dim: 64, head: "as the file has it" });
   const { hidden_size, heads, kv_heads, head_dim } = sizes;
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("rms_norm_eps", 1e-5);
@@ -28,6 +28,7 @@ export function loadGptOss(config: ModelConfig, weights: Weights): Model {
   const window = reader.dimension("sliding_window");
   const sliding = slidingLayers(reader, sizes, (layer) => layer % 2 === 0);
   reader.only("hidden_act", "silu");
+  reader.only("swiglu_alpha", 1.702);
 
   return decoder(weights, sizes, (own) => {
     const rope = own.use(readRope(config, { dims: head_dim, base: 150_000 }, weights.file));

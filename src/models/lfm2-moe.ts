@@ -17,7 +17,7 @@ const PUBLISHED: Readonly<Record<string, string>> = { gate_proj: "w1", up_proj: 
 
 export function loadLfm2Moe(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
-  const sizes = readSizes(reader);
+  const sizes = readSizes(reader, { head: "as the file has it" });
   const { hidden_size } = sizes;
   const epsilon = reader.numberOr("norm_eps", 1e-5);
   const inner_size = reader.dimension("intermediate_size");

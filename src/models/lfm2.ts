@@ -13,7 +13,7 @@ import type { Weights } from "./weights.ts";
 
 export function loadLfm2(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
-  const sizes = readSizes(reader);
+  const sizes = readSizes(reader, { head: "as the file has it" });
   const { hidden_size } = sizes;
   const epsilon = reader.numberOr("norm_eps", 1e-5);
   const inner_size = innerSize(reader);

@@ -1,11 +1,12 @@
 /**
  * The llama family: Llama 1 to 3, SmolLM2, TinyLlama and all that share their layout.
  * Pre-norm blocks, grouped-query attention with rotary positions, SwiGLU; `model_type` "llama".
+ * Layers may see a window only where `layer_types` says so, as in mlx-lm.
  */
 
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential } from "./decoder.ts";
+import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential, slidingLayers } from "./decoder.ts";
 import type { Model } from "./family.ts";
 import { mlp } from "./mlp.ts";
 import { readRope } from "./rope.ts";
@@ -18,6 +19,8 @@ export function loadLlama(config: ModelConfig, weights: Weights): Model {
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const attention_bias = reader.flag("attention_bias");
   const mlp_bias = reader.flag("mlp_bias");
+  const sliding = slidingLayers(reader, sizes, () => false);
+  const window = sliding.includes(true) ? reader.dimension("sliding_window") : undefined;
   reader.only("hidden_act", "silu");
 
   return decoder(weights, sizes, (own) => {
@@ -32,6 +35,7 @@ export function loadLlama(config: ModelConfig, weights: Weights): Model {
             ...{ layer, rope, heads: sizes.heads, kv_heads: sizes.kv_heads, head_dim: sizes.head_dim },
             norm: norm(`${prefix}.input_layernorm`),
             scale: sizes.head_dim ** -0.5,
+            window: sliding[layer] ? window : undefined,
           }),
           mlp({
             ...gateUpDown(weights, `${prefix}.mlp`, sizes.hidden_size, inner_size, mlp_bias),

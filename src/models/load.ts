@@ -111,6 +111,7 @@ function build<Built extends Disposable>(
       using stack = new DisposableStack();
       const model = stack.use(family(config, weights));
       weights.release();
+      refuseLeftOver(weights);
       if (wasFileCut()) {
         throw new Failure("unavailable", `Cannot load ${weights.file}: it became shorter while it was read`);
       }
@@ -123,6 +124,13 @@ function build<Built extends Disposable>(
     weights[Symbol.dispose]();
     throw error;
   }
+}
+
+/** As where a config is silent of biases that the file holds. */
+function refuseLeftOver({ file, left_over }: Weights): void {
+  if (left_over === null) return;
+  const state = `nothing its config says asks for tensor "${left_over}", which would be left out`;
+  throw new Failure("unsupported", `Cannot load ${file}: ${state}`);
 }
 
 /** A decoder that was saved without its head, as embedding models are, has no "model." before its names. */

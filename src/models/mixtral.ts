@@ -23,7 +23,7 @@ export function loadMixtral(config: ModelConfig, weights: Weights): Model {
   reader.only("hidden_act", "silu");
 
   return decoder(weights, sizes, (own) => {
-    const rope = own.use(readRope(config, { dims: head_dim }, weights.file));
+    const rope = own.use(readRope(config, { dims: head_dim, base: 1_000_000 }, weights.file));
     const norm = (name: string) => rms(weights, name, hidden_size, epsilon);
     const experts = (prefix: string, whole: string, each: string, rows: number, columns: number) =>
       weights.experts(

@@ -8,7 +8,7 @@ import { ConfigReader, type ModelConfig } from "./config.ts";
 import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential, slidingLayers } from "./decoder.ts";
 import type { Model } from "./family.ts";
 import { mlp } from "./mlp.ts";
-import { plainRope, readRope, ropeBase } from "./rope.ts";
+import { nearRope, readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
 
 export function loadOlmo3(config: ModelConfig, weights: Weights): Model {
@@ -23,8 +23,9 @@ export function loadOlmo3(config: ModelConfig, weights: Weights): Model {
   reader.only("hidden_act", "silu");
 
   return decoder(weights, sizes, (own) => {
-    const wide = own.use(readRope(config, { dims: head_dim, base: 500_000 }, weights.file));
-    const near = own.use(plainRope({ dims: head_dim }, ropeBase(config, 500_000, weights.file)));
+    const turns = { dims: head_dim, base: 500_000 };
+    const wide = own.use(readRope(config, { ...turns, layer_type: "full_attention" }, weights.file));
+    const near = own.use(nearRope(config, turns, weights.file));
     const norm = (name: string, size = hidden_size) => rms(weights, name, size, epsilon);
     return {
       blocks: blocksOf(sizes, (layer, prefix) =>

@@ -13,6 +13,9 @@ import { mlp } from "./mlp.ts";
 import { readRope, rotaryDims } from "./rope.ts";
 import type { Weights } from "./weights.ts";
 
+/** As transformers and mlx-lm have it. */
+const ORIGINAL = { original_max_position_embeddings: 4096 };
+
 export function loadPhi3(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
   const sizes = readSizes(reader);
@@ -25,7 +28,7 @@ export function loadPhi3(config: ModelConfig, weights: Weights): Model {
   reader.only("attention_bias", false);
 
   return decoder(weights, sizes, (own) => {
-    const rope = own.use(readRope(config, { dims }, weights.file));
+    const rope = own.use(readRope({ ...ORIGINAL, ...config }, { dims }, weights.file));
     const norm = (name: string) => rms(weights, name, hidden_size, epsilon);
     return {
       blocks: blocksOf(sizes, (layer, prefix) =>

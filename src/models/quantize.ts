@@ -1,4 +1,7 @@
-/** Writes a model as a folder in MLX's quantised form, as mlx-lm reads it. Matrices one by one; nothing is there before all is. Knows no format it reads. */
+/**
+ * Writes a model as a folder in MLX's quantised form, as mlx-lm reads it. Matrices one by one; nothing is there before
+ * all is. Knows no format it reads.
+ */
 
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";

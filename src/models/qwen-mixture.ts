@@ -14,7 +14,7 @@ export function mixingLayers(reader: ConfigReader, { layers }: Sizes): boolean[]
 
 /** Reads the config once; what it gives reads the mixture of one layer under its prefix. */
 export function mixtureReader(reader: ConfigReader, weights: Weights, hidden_size: number) {
-  const count = reader.dimension("num_experts");
+  const count = reader.dimension(reader.has("num_experts") ? "num_experts" : "num_local_experts"); // transformers 5
   const asked = reader.dimension("num_experts_per_tok");
   const inner_size = reader.dimension("moe_intermediate_size");
   const shares = reader.flag("norm_topk_prob") ? "softmax_asked" : "softmax_all";

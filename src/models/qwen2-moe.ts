@@ -15,7 +15,7 @@ import type { Weights } from "./weights.ts";
 
 export function loadQwen2Moe(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
-  const sizes = readSizes(reader);
+  const sizes = readSizes(reader, { head: "as the file has it" });
   const { hidden_size, heads, kv_heads, head_dim } = sizes;
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const bias = reader.booleanOr("qkv_bias", true) === true;
@@ -28,7 +28,7 @@ export function loadQwen2Moe(config: ModelConfig, weights: Weights): Model {
   reader.only("hidden_act", "silu");
 
   return decoder(weights, sizes, (own) => {
-    const rope = own.use(readRope(config, { dims: head_dim }, weights.file));
+    const rope = own.use(readRope(config, { dims: head_dim, base: 1_000_000 }, weights.file));
     const norm = (name: string) => rms(weights, name, hidden_size, epsilon);
     const shared = (prefix: string) => ({
       ...gateUpDown(weights, `${prefix}.shared_expert`, hidden_size, shared_size),

@@ -22,7 +22,7 @@ export function loadQwen2(config: ModelConfig, weights: Weights): Model {
   reader.only("hidden_act", "silu");
 
   return decoder(weights, sizes, (own) => {
-    const rope = own.use(readRope(config, { dims: sizes.head_dim }, weights.file));
+    const rope = own.use(readRope(config, { dims: sizes.head_dim, base: 1_000_000 }, weights.file));
     const norm = (name: string) => rms(weights, name, sizes.hidden_size, epsilon);
     return {
       blocks: blocksOf(sizes, (layer, prefix) =>

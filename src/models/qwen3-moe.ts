@@ -20,8 +20,7 @@ export function loadQwen3Moe(config: ModelConfig, weights: Weights): Model {
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const bias = reader.flag("attention_bias");
   const window = reader.flag("use_sliding_window") ? reader.dimension("sliding_window") : undefined;
-  const first = reader.numberOr("max_window_layers", 28);
-  const sliding = slidingLayers(reader, sizes, (layer) => layer >= first);
+  const sliding = slidingLayers(reader, sizes, () => true);
   const mixes = mixingLayers(reader, sizes);
   const readMixture = mixtureReader(reader, weights, hidden_size);
   reader.only("hidden_act", "silu");

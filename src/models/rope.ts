@@ -37,8 +37,9 @@ export interface RopeForm {
 }
 
 /** `file` is named in the refusal of a scaling we do not know or that lacks a number. */
-export function readRope(config: ModelConfig, form: RopeForm, file: string): Rope {
+export function readRope(config: ModelConfig, said: RopeForm, file: string): Rope {
   const reader = new ConfigReader(config, file);
+  const form = { ...said, pairs: pairsOf(reader, said) };
   // transformers 5 moved theta and the scaling together into rope_parameters
   const every = reader.object("rope_parameters");
   const own = form.layer_type === undefined ? null : every?.object(form.layer_type);
@@ -67,11 +68,19 @@ export function readRope(config: ModelConfig, form: RopeForm, file: string): Rop
   }
 }
 
-/** What the config says of the base alone. */
-export function ropeBase(config: ModelConfig, otherwise: number, file: string): number {
+/** mlx-lm's configs may say it. */
+function pairsOf(reader: ConfigReader, { pairs = "halves" }: RopeForm): Rope["pairs"] {
+  const neighbours = reader.booleanOr("rope_traditional", null) ?? pairs === "neighbours";
+  return neighbours ? "neighbours" : "halves";
+}
+
+/** Of layers that see a window: a scaling is theirs only where the config says so for them. */
+export function nearRope(config: ModelConfig, form: RopeForm, file: string): Rope {
   const reader = new ConfigReader(config, file);
-  const outer = reader.numberOr("rope_theta", otherwise);
-  return reader.object("rope_parameters")?.numberOr("rope_theta", outer) ?? outer;
+  const parameters = reader.object("rope_parameters");
+  if (parameters?.has("sliding_attention")) return readRope(config, { ...form, layer_type: "sliding_attention" }, file);
+  const base = reader.numberOr("rope_theta", form.base ?? 10_000);
+  return plainRope(form, parameters?.numberOr("rope_theta", base) ?? base);
 }
 
 /** With this base and no scaling, whatever the config says. */
@@ -167,6 +176,7 @@ function yarn(base: number, form: RopeForm, parameters: ConfigReader, config: Co
  * long. Where a sequence grows from short to long every key it has would turn anew: so the short ones end the context.
  */
 function longrope(base: number, form: RopeForm, parameters: ConfigReader, config: ConfigReader): Rope {
+  for (const name of ["short_mscale", "long_mscale"]) parameters.only(name);
   const known = config.dimensionOr("max_position_embeddings", 4096);
   const original = parameters.dimensionOr(
     "original_max_position_embeddings",

@@ -11,7 +11,7 @@ import { FLOAT_DTYPES, stored, toActivationDtype } from "./dense.ts";
 import { refuseNonFinite } from "./finite.ts";
 import { type Experts, type Linear, plus } from "./layers.ts";
 import { quantizationOf, refuseForeignQuantization, SMALL_FLOATS } from "./quantization.ts";
-import { ArrayKeeper, type ExpertNames, type Weights } from "./weights.ts";
+import { ArrayKeeper, type ExpertNames, leftOver, type Weights } from "./weights.ts";
 
 export function openSafetensors(folder: string, config: ModelConfig, told: (bytes: number) => void): Weights {
   return new SafetensorsWeights(folder, config, told);
@@ -26,6 +26,7 @@ class SafetensorsWeights implements Weights {
   readonly #tensors: ReadonlyMap<string, SafetensorsTensor>;
   readonly #files = new Map<string, FileBytes>();
   readonly #keeper: ArrayKeeper;
+  readonly #asked = new Set<string>();
 
   constructor(folder: string, config: ModelConfig, told: (bytes: number) => void) {
     this.#keeper = new ArrayKeeper(told);
@@ -37,6 +38,10 @@ class SafetensorsWeights implements Weights {
 
   get bytes_resident(): number {
     return this.#keeper.bytes_resident;
+  }
+
+  get left_over(): string | null {
+    return leftOver(this.#tensors.keys(), this.#asked);
   }
 
   has(name: string): boolean {
@@ -247,6 +252,7 @@ class SafetensorsWeights implements Weights {
     accepted: string,
   ): SafetensorsTensor {
     const tensor = this.#tensors.get(name);
+    this.#asked.add(name);
     if (tensor === undefined) throw this.#refusal(name, `shape [${shape}]`, "no such tensor");
     if (tensor.shape.join() !== shape.join()) throw this.#refusal(name, `shape [${shape}]`, `shape [${tensor.shape}]`);
     if (!accepts(tensor.dtype)) throw this.#refusal(name, `dtype ${accepted}`, `dtype ${tensor.dtype}`);

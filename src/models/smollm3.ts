@@ -29,7 +29,8 @@ export function loadSmollm3(config: ModelConfig, weights: Weights): Model {
   const attention_bias = reader.flag("attention_bias");
   const mlp_bias = reader.flag("mlp_bias");
   const turns = turningLayers(reader, sizes);
-  const window = reader.flag("use_sliding_window") ? reader.dimension("sliding_window") : undefined;
+  const slides = reader.has("layer_types") || reader.flag("use_sliding_window");
+  const window = slides ? reader.optionalDimension("sliding_window") : undefined;
   const sliding = slidingLayers(reader, sizes, (layer) => !turns[layer]);
   reader.only("hidden_act", "silu");
 

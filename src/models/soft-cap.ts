@@ -4,7 +4,10 @@ import { type MlxArray, scalar } from "../mlx/array.ts";
 import { astype, matmul, reshape, softmax, transpose, where } from "../mlx/ops.ts";
 import { softCap, times } from "./layers.ts";
 
-/** `queries` (1, heads, length, head_dim) over `keys` and `values` (1, kv_heads, total, head_dim); `seen` (length, total) of bools. */
+/**
+ * `queries` (1, heads, length, head_dim) over `keys` and `values` (1, kv_heads, total, head_dim); `seen` (length,
+ * total) of bools.
+ */
 export function attendCapped(
   queries: MlxArray,
   keys: MlxArray,

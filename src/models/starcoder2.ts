@@ -25,7 +25,7 @@ export function loadStarcoder2(config: ModelConfig, weights: Weights): Model {
   reader.only("mlp_type", "default");
 
   return decoder(weights, sizes, (own) => {
-    const rope = own.use(readRope(config, { dims: head_dim }, weights.file));
+    const rope = own.use(readRope(config, { dims: head_dim, base: 100_000 }, weights.file));
     const norm = (name: string) => layerNorm(weights, name, hidden_size, epsilon, true);
     return {
       blocks: blocksOf(sizes, (layer, prefix) =>

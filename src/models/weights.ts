@@ -18,6 +18,8 @@ export interface Weights extends Disposable {
   readonly file: string;
   readonly bytes_resident: number;
   has(name: string): boolean;
+  /** A tensor of a block that was read, which nothing has asked for: it would be half of a model without it. */
+  readonly left_over: string | null;
   /** Closes the files; the arrays stay. */
   release(): void;
   /** A dense tensor of one axis, `more` added to it; not where the file holds the sum already. */
@@ -42,6 +44,9 @@ export function renamed(weights: Weights, stored: (name: string) => string): Wei
       return weights.bytes_resident;
     },
     has: (name) => weights.has(stored(name)),
+    get left_over() {
+      return weights.left_over;
+    },
     release: () => weights.release(),
     vector: (name, size, more) => weights.vector(stored(name), size, more),
     linear: (name, rows, columns, bias) => weights.linear(stored(name), rows, columns, bias),
@@ -55,6 +60,17 @@ export function renamed(weights: Weights, stored: (name: string) => string): Wei
     },
     [Symbol.dispose]: () => weights[Symbol.dispose](),
   };
+}
+
+/** Of `names` one in a block of which others were `asked` for, and not itself; but positions as old files hold them. */
+export function leftOver(names: Iterable<string>, asked: ReadonlySet<string>): string | null {
+  const read = new Set([...asked].flatMap(blockOf));
+  const others = [...names].filter((name) => !(asked.has(name) || name.includes("rotary_emb")));
+  return others.find((name) => blockOf(name).some((block) => read.has(block))) ?? null;
+}
+
+function blockOf(name: string): readonly string[] {
+  return /^(?:.*\.)?(?:layers|blk)\.\d+\./.exec(name) ?? [];
 }
 
 /** Keeps what was loaded until the model goes. Arrays are computed when they come in, so no file stays open for later. */

@@ -1,4 +1,7 @@
-/** What a choice says: its words as they are, or told apart into content, thoughts and calls. Knows no tokens but their places. */
+/**
+ * What a choice says: its words as they are, or told apart into content, thoughts and calls. Knows no tokens but their
+ * places.
+ */
 
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../core/generation.ts";
 import type { AnswerEvent } from "../text/answer/events.ts";
@@ -62,6 +65,15 @@ export function toolsOffered({ tools, tool_choice }: Pick<ChatAsked, "tools" | "
   return tool_choice.kind === "none" ? [] : tools;
 }
 
+/** A model that is not asked to call may end its answer; one that must, and is small, calls on until its context is full. */
+const FORCED_CALLS_MAX = 16;
+
+/** Whoever names a tool wants one call of it. */
+export function callsMax({ tool_choice: { kind }, parallel_tool_calls }: ChatAsked): number {
+  if (!parallel_tool_calls || kind === "named") return 1;
+  return kind === "required" ? FORCED_CALLS_MAX : Number.POSITIVE_INFINITY;
+}
+
 export class ChatReader implements AnswerReader {
   readonly #choice: number;
   readonly #calls_max: number;
@@ -75,7 +87,7 @@ export class ChatReader implements AnswerReader {
   constructor(choice: number, asked: ChatAsked, form: AnswerForm, callId: () => string) {
     const tools = toolsOffered(asked);
     this.#choice = choice;
-    this.#calls_max = asked.parallel_tool_calls ? Number.POSITIVE_INFINITY : 1;
+    this.#calls_max = callsMax(asked);
     this.#callId = callId;
     this.#parser = new AnswerParser({ ...form, tools, reads_calls: tools.length > 0, parts_reasoning: true });
   }

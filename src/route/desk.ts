@@ -1,9 +1,19 @@
 /** What the owner does with providers and rules, and sees of them. Joins the router with what is stored. */
 
+import { Failure } from "../core/failure.ts";
 import { LOCAL_SERVERS } from "../core/known-providers.ts";
 import type { PriceStore } from "../core/prices.ts";
-import type { Explanation, Provider, ProviderStore, ProviderTest, RoutingDesk, RuleStore } from "../core/routing.ts";
+import type {
+  Explanation,
+  Provider,
+  ProviderStore,
+  ProviderTest,
+  RoutingDesk,
+  RoutingSettings,
+  RuleStore,
+} from "../core/routing.ts";
 import { compilePattern } from "./pattern.ts";
+import { staysHere } from "./policy.ts";
 import type { AddressGuard } from "./remote/address.ts";
 import { detectProvider, loadedModels, testProvider } from "./remote/discovery.ts";
 import type { Router } from "./router.ts";
@@ -15,20 +25,20 @@ export class Desk implements RoutingDesk {
   readonly checkPattern = compilePattern;
   readonly #router: Router;
   readonly #guard: AddressGuard;
-  readonly #privateHosts: () => readonly string[];
+  readonly #settings: () => Pick<RoutingSettings, "enable_cloud_routing" | "private_hosts">;
 
   constructor(
     router: Router,
     stored: { readonly providers: ProviderStore; readonly rules: RuleStore; readonly prices: PriceStore },
     guard: AddressGuard,
-    privateHosts: () => readonly string[],
+    settings: () => Pick<RoutingSettings, "enable_cloud_routing" | "private_hosts">,
   ) {
     this.providers = stored.providers;
     this.rules = stored.rules;
     this.prices = stored.prices;
     this.#router = router;
     this.#guard = guard;
-    this.#privateHosts = privateHosts;
+    this.#settings = settings;
   }
 
   async explain(model: string, body_bytes: number, local_only: string | null): Promise<Explanation> {
@@ -43,15 +53,30 @@ export class Desk implements RoutingDesk {
   }
 
   async test(provider: Provider, signal: AbortSignal): Promise<ProviderTest> {
-    await this.#guard.check(provider, this.#privateHosts());
+    const forbidden = await this.#whyNot(provider);
+    if (forbidden !== null) return { ...UNASKED, outcome: "unreachable", detail: forbidden };
     if (this.providers.keyState(provider.name) === "lost") return KEY_LOST;
     const key = await this.providers.key(provider.name).catch(() => undefined);
     return key === undefined ? KEY_LOST : await testProvider(provider, key, signal);
   }
 
   async loaded(provider: Provider, signal: AbortSignal): Promise<readonly string[]> {
-    await this.#guard.check(provider, this.#privateHosts());
-    return await loadedModels(provider, signal);
+    return (await this.#whyNot(provider)) === null ? await loadedModels(provider, signal) : [];
+  }
+
+  /** Why it is not asked for anything; null: it may be. */
+  async #whyNot(provider: Provider): Promise<string | null> {
+    const { enable_cloud_routing, private_hosts } = this.#settings();
+    if (!enable_cloud_routing && !staysHere(provider, "")) {
+      return `Cannot ask provider "${provider.name}": cloud routing is off, and it is not on this machine`;
+    }
+    try {
+      await this.#guard.check(provider, private_hosts);
+      return null;
+    } catch (error) {
+      if (error instanceof Failure) return error.message;
+      throw error;
+    }
   }
 
   breakers(provider: string) {
@@ -63,4 +88,5 @@ export class Desk implements RoutingDesk {
   }
 }
 
-const KEY_LOST: ProviderTest = { outcome: "key_lost", detail: "enter the key again", latency_ms: 0, models: [] };
+const UNASKED = { latency_ms: 0, models: [] } as const;
+const KEY_LOST: ProviderTest = { ...UNASKED, outcome: "key_lost", detail: "enter the key again" };

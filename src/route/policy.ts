@@ -58,7 +58,7 @@ export function modelsAskedOf(model: string, rules: readonly RuleMatcher[]): rea
 }
 
 /** Whether what is sent to it stays on this machine; an ordinary proxy here may send it on, so its kind must be known. */
-function staysHere(provider: Provider, model: string): boolean {
+export function staysHere(provider: Provider, model: string): boolean {
   if (provider.backend_type === "ollama" && CLOUD_OF_OLLAMA.test(model)) return false;
   return provider.backend_type !== "cloud" && isLoopback(new URL(provider.base_url).hostname);
 }

@@ -27,7 +27,7 @@ interface Reading<Kind extends ReadingPurpose> {
 }
 
 export async function embed(
-  { request_id, inputs, dimensions, truncate, keep_s }: EmbedRequest,
+  { request_id, inputs, dimensions, tokens_max, truncate, keep_s }: EmbedRequest,
   model: CatalogModel,
   parts: ReadingParts,
   signal: AbortSignal,
@@ -38,7 +38,8 @@ export async function embed(
   if (dimensions !== null) checkDimensions(model.name, purpose, dimensions);
   using lease = await parts.scheduler.acquire(model, signal, keep_s);
   const load_ms = performance.now() - came_ms;
-  const reading = begin(model, purpose, lease, signal);
+  const whole = begin(model, purpose, lease, signal);
+  const reading = { ...whole, tokens_max: Math.min(whole.tokens_max, tokens_max ?? whole.tokens_max) };
   const encoded = await encodeMixed(inputs, reading, parts.text);
   if (!truncate) refuseCut(encoded, reading);
   const asked = { request_id, model: model.name, texts: encoded, priority: PRIORITY.normal };

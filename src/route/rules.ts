@@ -1,10 +1,13 @@
-/** What an answer must be: the caller's own form, calls in the form of the model, or either, behind its thought. Knows no grammar. */
+/**
+ * What an answer must be: the caller's own form, calls in the form of the model, or either, behind its thought. Knows
+ * no grammar.
+ */
 
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest, ToolDefinition } from "../core/generation.ts";
 import type { Constraint, Form, ThoughtForm } from "../core/grammar.ts";
 import type { AnswerForm } from "../text/messages.ts";
-import { toolsOffered } from "./answer.ts";
+import { callsMax, toolsOffered } from "./answer.ts";
 import type { CheckedAnswer } from "./choice.ts";
 
 export interface AnswerRules {
@@ -35,7 +38,7 @@ export function answerRules(request: GenerationRequest, form: AnswerForm | null)
   }
   const called = tool_choice.kind === "named" ? tools.filter(({ name }) => name === tool_choice.name) : tools;
   const parameter = tool_choice.kind === "auto" && wanted !== null ? wanted.parameter : "tool_choice";
-  const calls = callsIn(called, form, request.parallel_tool_calls, parameter);
+  const calls = callsIn(called, form, callsMax(request) > 1, parameter);
   const is_free = tool_choice.kind === "auto" && wanted !== null;
   const either: Form = is_free ? { kind: "either", forms: [contentOf(wanted, form), calls] } : calls;
   return {

@@ -3,7 +3,10 @@
 import { Failure } from "../core/failure.ts";
 import type { Message } from "../core/generation.ts";
 
-/** `read` throws a `Failure` of kind `context_overflow` where a talk does not fit; `is_cut`: it must leave room for an answer. */
+/**
+ * `read` throws a `Failure` of kind `context_overflow` where a talk does not fit; `is_cut`: it must leave room for an
+ * answer.
+ */
 export async function readShortest<Read>(
   messages: readonly Message[],
   read: (messages: readonly Message[], is_cut: boolean) => Promise<Read>,

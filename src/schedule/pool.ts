@@ -10,11 +10,11 @@ import type { Wait } from "../core/waiting.ts";
 import type { CatalogModel } from "./catalog.ts";
 import { mostDispensable } from "./eviction.ts";
 import { type Account, Ledger } from "./ledger.ts";
-import { type LoadingEvent, LoadingProgress } from "./loading.ts";
+import type { LoadingEvent, LoadingProgress } from "./loading.ts";
 import { RecentMean } from "./recent-mean.ts";
 import { foresee, kvRoom, type Limits, limitBytes, noRoom } from "./room.ts";
 import { RoomLine, type RoomWaiter } from "./room-line.ts";
-import { isPinned, keepMs, type ResidentModel, type Slot, type Stay, unloadAtMs } from "./slot.ts";
+import { isPinned, keepMs, newSlot, type ResidentModel, type Slot, type Stay, unloadAtMs } from "./slot.ts";
 
 /** Where models are loaded to. */
 export interface ModelHost {
@@ -80,10 +80,10 @@ export class ModelPool {
   }
 
   /**
-   * Loads the model if need be. All who wait for one load get its model, or the cause of its failure. `keep_s`: how long
-   * it stays when nobody asks for it; infinite: for ever, 0: not at all, though it was preloaded; null: as it was.
+   * Loads the model if need be; all who wait for one load get it, or why it failed. `keep_s`: how long it stays when nobody
+   * asks for it; infinite: for ever, 0: not at all, though preloaded; null: as it was. `asked`: by a request, which uses it.
    */
-  async acquire(model: CatalogModel, signal: AbortSignal, keep_s: number | null = null): Promise<Lease> {
+  async acquire(model: CatalogModel, signal: AbortSignal, keep_s: number | null = null, asked = true): Promise<Lease> {
     let slot = this.#present(model);
     while (slot === null) {
       await unlessAborted(this.#change.promise, signal);
@@ -91,7 +91,7 @@ export class ModelPool {
     }
     const found = slot;
     found.in_flight += 1;
-    found.uses += 1;
+    if (asked) found.uses += 1;
     found.keep_s = keep_s ?? found.keep_s;
     if (keep_s === 0) found.preloaded = false;
     found.last_used_ms = this.#now();
@@ -102,7 +102,7 @@ export class ModelPool {
       has_ended = true;
       found.in_flight -= 1;
       found.last_used_ms = this.#now();
-      if (begun_ms !== null) this.#used_ms.note(this.#now() - begun_ms);
+      if (asked && begun_ms !== null) this.#used_ms.note(this.#now() - begun_ms);
       this.#changed();
     };
     try {
@@ -135,7 +135,7 @@ export class ModelPool {
   /** Loads the model and keeps it: it is never evicted. */
   async preload(model: CatalogModel): Promise<"loaded" | "already_loaded"> {
     const was_ready = this.#slots.get(model.name)?.state === "ready";
-    using _ = await this.acquire(model, new AbortController().signal);
+    using _ = await this.acquire(model, new AbortController().signal, null, false);
     this.#pin(model.name, true);
     return was_ready ? "already_loaded" : "loaded";
   }
@@ -223,20 +223,7 @@ export class ModelPool {
   #begin(model: CatalogModel): Slot {
     const { promise: loading, resolve, reject } = Promise.withResolvers<LoadedModel>();
     loading.catch(() => undefined); // who asked may have left
-    const slot: Slot = {
-      model,
-      progress: new LoadingProgress(),
-      loading,
-      state: "loading",
-      purpose: null,
-      loaded: null,
-      preloaded: false,
-      in_flight: 0,
-      uses: 0,
-      loaded_at_ms: null,
-      last_used_ms: this.#now(),
-      keep_s: null,
-    };
+    const slot = newSlot(model, loading, this.#now());
     this.#slots.set(model.name, slot);
     this.#failed.delete(model.name);
     this.#load(slot).then(resolve, reject);

@@ -3,7 +3,7 @@
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import type { CatalogModel } from "./catalog.ts";
 import type { Account } from "./ledger.ts";
-import type { LoadingProgress } from "./loading.ts";
+import { LoadingProgress } from "./loading.ts";
 
 export interface ResidentModel {
   readonly model: CatalogModel;
@@ -42,6 +42,24 @@ export interface Slot {
   last_used_ms: number;
   /** As its last caller who said so wants it; infinite: as if it were preloaded. */
   keep_s: number | null;
+}
+
+/** Of a model that is asked for the first time, by nobody yet. */
+export function newSlot(model: CatalogModel, loading: Promise<LoadedModel>, now_ms: number): Slot {
+  return {
+    model,
+    progress: new LoadingProgress(),
+    loading,
+    state: "loading",
+    purpose: null,
+    loaded: null,
+    preloaded: false,
+    in_flight: 0,
+    uses: 0,
+    loaded_at_ms: null,
+    last_used_ms: now_ms,
+    keep_s: null,
+  };
 }
 
 /** It is never evicted. */

@@ -88,10 +88,13 @@ export class StoredAudit implements AuditLog, Disposable {
   readonly #queue: AuditEntry[] = [];
   readonly #ring: AuditEntry[] = [];
   readonly #listeners = new Set<(entry: AuditEntry) => void>();
+  readonly #attempt: (write: () => void) => void;
   readonly #work: () => void;
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #insert: ReturnType<typeof insertion>;
   #dropped = 0;
+  /** What could not be written the last time, and why; null: all was. */
+  #reported: string | null = null;
   /** At the start too: who runs for less than an hour a day has a past as well. */
   #retained_ms = Number.NEGATIVE_INFINITY;
 
@@ -104,13 +107,18 @@ export class StoredAudit implements AuditLog, Disposable {
     const ends = readEnds(store);
     if (ends.open) this.#queue.push(this.#mark("unclean_stop"));
     this.#setEnds({ open: true });
-    this.#work = () => {
+    this.#attempt = (write) => {
       try {
-        this.#flushAndRetain();
+        write();
+        this.#reported = null;
       } catch (error) {
-        report(error);
+        const told = String(error);
+        // A disk stays full for hours, and its log would fill with the same each second.
+        if (told !== this.#reported) report(error);
+        this.#reported = told;
       }
     };
+    this.#work = () => this.#attempt(() => this.#flushAndRetain());
     this.#timer = setInterval(this.#work, WRITE_MS);
     this.#timer.unref();
   }
@@ -183,7 +191,7 @@ export class StoredAudit implements AuditLog, Disposable {
 
   /** The newest first. */
   page(query: AuditQuery, limit: number, cursor: number | null): AuditPage {
-    this.flush();
+    this.#flushOrReport();
     const before = cursor === null ? [] : [lt(audit.sequence, cursor)];
     const rows = this.#store.tables
       .select()
@@ -199,12 +207,12 @@ export class StoredAudit implements AuditLog, Disposable {
 
   /** The oldest first, in pages, so that no answer holds them all. */
   *all(query: AuditQuery): Generator<AuditEntry, void, undefined> {
-    this.flush();
+    this.#flushOrReport();
     for (const row of walk(this.#store, filters(query))) yield entryOf(row);
   }
 
   stats(query: AuditQuery): AuditStats {
-    this.flush();
+    this.#flushOrReport();
     const sum = (column: AnySQLiteColumn) => sql<number>`COALESCE(SUM(${column}), 0)`;
     const sums = {
       currency: audit.currency,
@@ -226,8 +234,16 @@ export class StoredAudit implements AuditLog, Disposable {
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
-    this.flush();
-    this.#setEnds({ open: false });
+    // Where the last rows cannot be written it stays open, which the next start tells.
+    this.#attempt(() => {
+      this.flush();
+      this.#setEnds({ open: false });
+    });
+  }
+
+  /** What is on the disk can be read though it is full. */
+  #flushOrReport(): void {
+    this.#attempt(() => this.flush());
   }
 
   /** By the clock and not by a timer of an hour, which stands still while a laptop sleeps. */

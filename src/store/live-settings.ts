@@ -30,15 +30,21 @@ export class LiveSettings {
     return this.#resolved.origins;
   }
 
-  /** Stores what is given, each checked before; tells the names whose value is another now. */
+  /** Stores what is given, each checked before; tells the names whose value is another now. Nothing has changed when it throws. */
   change(values: Partial<Settings>): readonly SettingName[] {
-    for (const [name, value] of Object.entries(values)) this.#stored.write(name, Type.Unknown(), value);
-    return this.reload();
+    const resolved = this.#stored.atOnce(() => {
+      for (const [name, value] of Object.entries(values)) this.#stored.write(name, Type.Unknown(), value);
+      return this.#resolve();
+    });
+    return this.#adopt(resolved);
   }
 
   /** Reads everything anew; nothing has changed when it throws. */
   reload(): readonly SettingName[] {
-    const { values, origins } = this.#resolve();
+    return this.#adopt(this.#resolve());
+  }
+
+  #adopt({ values, origins }: ResolvedSettings): readonly SettingName[] {
     const changed = SETTING_NAMES.filter((name) => !Bun.deepEquals(values[name], this.values[name]));
     Object.assign(this.values, values);
     Object.assign(this.origins, origins);

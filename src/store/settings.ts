@@ -44,6 +44,11 @@ export class StoredSettings {
       .run();
   }
 
+  /** All that it writes is kept, or nothing when it throws. */
+  atOnce<Result>(work: () => Result): Result {
+    return this.#store.tables.transaction(work, { behavior: "immediate" });
+  }
+
   remove(key: string): void {
     this.#store.tables.delete(settings).where(eq(settings.key, key)).run();
   }

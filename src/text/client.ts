@@ -20,7 +20,10 @@ export interface TextClient {
   /** `path`: a model folder or a GGUF file. Loads once; later calls return the same. */
   load(path: string): Promise<TextModel>;
   encodeChat(path: string, chat: Chat, reader?: Reader): Promise<EncodedChat>;
-  /** Special tokens in the text are recognised, and the tokens that the model wants around a text are put there unless `around` is false. */
+  /**
+   * Special tokens in the text are recognised, and the tokens that the model wants around a text are put there unless
+   * `around` is false.
+   */
   encodeText(path: string, text: string, reader?: Reader, around?: boolean): Promise<number[]>;
   /** As a model is asked to fill in; throws where it was not taught to. */
   encodeFill(path: string, gap: Gap, reader?: Reader): Promise<number[]>;

@@ -12,9 +12,13 @@ export interface Effort {
   readonly tokens_max: number | null;
 }
 
-/** Throws where a wish would change nothing: that would be a lie. A bound in tokens goes before one by an effort. */
-export function effortOf(template: ChatTemplate, { effort, tokens_max }: ReasoningWishes): Effort {
+/**
+ * Throws where a wish would change nothing: that would be a lie, unless it was a hint. A bound in tokens goes before one
+ * by an effort.
+ */
+export function effortOf(template: ChatTemplate, { effort, tokens_max, is_hint = false }: ReasoningWishes): Effort {
   const thinks = mentionsThoughts(template.source);
+  if (is_hint && !thinks && !CONTROLS.some((name) => template.knows(name))) return { options: {}, tokens_max: null };
   if (tokens_max !== null && !thinks) {
     const state = "the model's chat template speaks of no thought";
     throw new Failure("unsupported", `Cannot bound a thought: ${state}`, "reasoning");
@@ -26,8 +30,7 @@ export function effortOf(template: ChatTemplate, { effort, tokens_max }: Reasoni
     return { options: { [thinking]: effort !== "none" }, tokens_max: effort === "none" ? tokens_max : bound };
   }
   if (template.knows("reasoning_effort") && effort !== "none") {
-    if (LEVELS.includes(effort)) return { options: { reasoning_effort: effort }, tokens_max };
-    throw unfit(effort, `expected ${LEVELS.map((level) => JSON.stringify(level)).join(", ")} for this model`);
+    return { options: { reasoning_effort: levelOf(effort, is_hint) }, tokens_max };
   }
   if (thinks) return { options: {}, tokens_max: bound };
   if (effort === "none") return { options: {}, tokens_max };
@@ -36,8 +39,16 @@ export function effortOf(template: ChatTemplate, { effort, tokens_max }: Reasoni
 
 /** On or off. */
 const SWITCHES = ["enable_thinking", "thinking"];
+const CONTROLS = [...SWITCHES, "reasoning_effort"];
 /** What models of a graded effort were trained with. */
 const LEVELS: readonly ReasoningEffort[] = ["low", "medium", "high"];
+
+/** Of a hint the nearest. */
+function levelOf(effort: ReasoningEffort, is_hint: boolean): ReasoningEffort {
+  if (LEVELS.includes(effort)) return effort;
+  if (is_hint) return effort === "minimal" ? "low" : "high";
+  throw unfit(effort, `expected ${LEVELS.map((level) => JSON.stringify(level)).join(", ")} for this model`);
+}
 
 /** Of models without grades: what is enough for a question, a task, a proof. */
 const TOKENS_MAX: Readonly<Record<ReasoningEffort, number | null>> = {

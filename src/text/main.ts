@@ -1,4 +1,7 @@
-/** The text worker: answers one call after another. Tokenizers and templates live here so that the server never waits for them. */
+/**
+ * The text worker: answers one call after another. Tokenizers and templates live here so that the server never waits
+ * for them.
+ */
 
 import { toRecord } from "../core/failure.ts";
 import { departure } from "./grammar/check.ts";

@@ -15,7 +15,7 @@ interface TemplateMessage {
   readonly reasoning_content?: string;
   readonly tool_calls?: readonly object[];
   readonly tool_call_id?: string;
-  /** Of the tool whose result it is. */
+  /** Of the tool whose result it is, or of who speaks. */
   readonly name?: string;
 }
 
@@ -45,13 +45,14 @@ function structured(message: Message, all: readonly Message[]): TemplateMessage 
     return name === undefined ? message : { ...message, name };
   }
   if (message.role !== "assistant") return message;
-  const { role, content, reasoning, tool_calls } = message;
+  const { role, content, reasoning, tool_calls, name } = message;
   const calls = tool_calls.map(({ id, name, arguments: text }) => {
     return { id, type: "function", function: { name, arguments: valueOfJson(text) } };
   });
   return {
     role,
     content,
+    ...(name === undefined ? {} : { name }),
     ...(reasoning === null ? {} : { reasoning_content: reasoning }),
     ...(calls.length === 0 ? {} : { tool_calls: calls }),
   };

@@ -1,4 +1,7 @@
-/** Takes out of system prompts what agents write anew into each request, so that what was read once need not be read again. Pure. */
+/**
+ * Takes out of system prompts what agents write anew into each request, so that what was read once need not be read
+ * again. Pure.
+ */
 
 import type { Message } from "../core/generation.ts";
 import type { VolatileLines } from "../core/settings.ts";

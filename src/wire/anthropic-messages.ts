@@ -32,7 +32,7 @@ const tool = strictObject(
   {
     type: Type.Optional(Type.Literal("custom")),
     name: Type.String({ pattern: "^[a-zA-Z0-9_.:-]{1,128}$" }),
-    description: Type.Optional(Type.String()),
+    description: optional(Type.String()),
     input_schema: Type.Object({ type: Type.Literal("object") }, { description: "A JSON Schema of an object." }),
     strict: optional(Type.Boolean({ description: "Arguments that break the schema are never given." })),
     cache_control: cacheControl,
@@ -41,7 +41,7 @@ const tool = strictObject(
   ["allowed_callers", "defer_loading", "input_examples"],
 );
 
-const alone = { disable_parallel_tool_use: Type.Optional(Type.Boolean({ description: "At most one call." })) };
+const alone = { disable_parallel_tool_use: optional(Type.Boolean({ description: "At most one call." })) };
 
 const toolChoice = Type.Union([
   strictObject({ type: Type.Literal("auto"), ...alone }, []),
@@ -95,15 +95,42 @@ const outputConfig = strictObject(
   ["task_budget"],
 );
 
+/** Claude Code sends it with every request. */
+const contextManagement = strictObject(
+  {
+    edits: optional(
+      Type.Array(
+        strictObject(
+          {
+            type: Type.Literal("clear_thinking_20251015", notYet("clear_tool_uses_20250919", "compact_20260112")),
+            keep: optional(
+              Type.Union([
+                Type.Literal("all"),
+                strictObject({ type: Type.Literal("all") }, []),
+                strictObject({ type: Type.Literal("thinking_turns"), value: Type.Integer({ minimum: 1 }) }, []),
+              ]),
+            ),
+          },
+          [],
+          { description: "The model reads the thoughts of so many of the last turns, or all; of one unless told." },
+        ),
+        { maxItems: 1, ...called("edits") },
+      ),
+    ),
+  },
+  [],
+);
+
 /** What decides of how many tokens a prompt is. */
 const promptParameters = {
   model: Type.String({ minLength: 1, description: "The name of a model, as `GET /v1/models` lists it." }),
   messages: turns,
-  system: Type.Optional(texts),
-  tools: Type.Optional(Type.Array(tool, { maxItems: TOOLS_MAX, ...called("tools") })),
-  tool_choice: Type.Optional(toolChoice),
-  thinking: Type.Optional(thinking),
-  output_config: Type.Optional(outputConfig),
+  system: optional(texts),
+  tools: optional(Type.Array(tool, { maxItems: TOOLS_MAX, ...called("tools") })),
+  tool_choice: optional(toolChoice),
+  thinking: optional(thinking),
+  output_config: optional(outputConfig),
+  context_management: optional(contextManagement),
   output_format: outputFormat,
   speed: optional(Type.Literal("standard", { ...notYet("fast"), description: "There is one speed." })),
   cache_control: cacheControl,
@@ -113,7 +140,6 @@ const LATER = [
   "billing_policy",
   "compaction",
   "container",
-  "context_management",
   "diagnostics",
   "fallback_credit_token",
   "fallbacks",
@@ -130,17 +156,17 @@ export const messageRequestSchema = strictObject(
   {
     ...promptParameters,
     max_tokens: Type.Integer({ minimum: 1, description: "The most tokens to generate." }),
-    temperature: Type.Optional(Type.Number({ minimum: 0, maximum: 1 })),
-    top_p: Type.Optional(Type.Number({ minimum: 0, maximum: 1 })),
-    top_k: Type.Optional(Type.Integer({ minimum: 0, description: "Draws from this many best tokens; 0 from all." })),
-    stop_sequences: Type.Optional(
+    temperature: optional(Type.Number({ minimum: 0, maximum: 1 })),
+    top_p: optional(Type.Number({ minimum: 0, maximum: 1 })),
+    top_k: optional(Type.Integer({ minimum: 0, description: "Draws from this many best tokens; 0 from all." })),
+    stop_sequences: optional(
       Type.Array(Type.String({ minLength: 1 }), { maxItems: STOP_TEXTS_MAX, ...called("texts") }),
     ),
-    stream: Type.Optional(Type.Boolean({ description: "Send the answer piece by piece, as server-sent events." })),
-    metadata: Type.Optional(
+    stream: optional(Type.Boolean({ description: "Send the answer piece by piece, as server-sent events." })),
+    metadata: optional(
       strictObject({ user_id: optional(Type.String({ description: "Stays unread: all callers are equal." })) }, []),
     ),
-    service_tier: Type.Optional(
+    service_tier: optional(
       Type.Union([Type.Literal("auto"), Type.Literal("standard_only")], {
         description: "There is one tier, `standard`, and the usage says so.",
       }),
@@ -153,16 +179,16 @@ type CountRequest = Static<typeof countRequestSchema>;
 type MessageRequest = Static<typeof messageRequestSchema>;
 
 export function readMessage(body: MessageRequest, request_id: string): AskedMessage {
-  const { temperature = null, top_p = null, top_k = null, max_tokens, stop_sequences = [], stream = false } = body;
+  const { temperature = null, top_p = null, top_k = null, max_tokens, stop_sequences, stream } = body;
   const generation = {
     ...readCount(body, request_id),
     sampling: { ...NO_WISHES, temperature, top_p, top_k },
     tokens_max: max_tokens,
-    stop: stop_sequences,
+    stop: stop_sequences ?? [],
   };
   const { thinking } = body;
-  const thoughts_shown = thinking === undefined || !("display" in thinking) || thinking.display !== "omitted";
-  return { generation, stream, thoughts_shown };
+  const thoughts_shown = !thinking || !("display" in thinking) || thinking.display !== "omitted";
+  return { generation, stream: stream ?? false, thoughts_shown };
 }
 
 export function readCount(body: CountRequest, request_id: string): GenerationRequest {
@@ -171,16 +197,35 @@ export function readCount(body: CountRequest, request_id: string): GenerationReq
     ...PLAIN_ANSWER,
     request_id,
     model: body.model,
-    prompt: { kind: "messages", messages: messagesOf(body.system, body.messages) },
+    prompt: { kind: "messages", messages: messagesOf(body.system, remembered(body)) },
     constraint: constraintOf(body),
     tools,
     tool_choice: choiceOf(body.tool_choice, tools),
     parallel_tool_calls: !(body.tool_choice && "disable_parallel_tool_use" in body.tool_choice)
       ? true
       : body.tool_choice.disable_parallel_tool_use !== true,
-    reasoning: reasoningOf(body),
+    reasoning: { ...reasoningOf(body), is_hint: true },
   };
 }
+
+/** The turns without the thoughts that are to be forgotten. */
+function remembered({ messages, context_management }: CountRequest): CountRequest["messages"] {
+  const [edit] = context_management?.edits ?? [];
+  const keep = edit === undefined ? "all" : (edit.keep ?? ONE_TURN);
+  if (keep === "all" || keep.type === "all") return messages;
+  const thoughtful = messages.flatMap(({ content }, index) => {
+    const thinks = typeof content !== "string" && content.some(({ type }) => type === "thinking");
+    return thinks ? [index] : [];
+  });
+  const forgotten = new Set(thoughtful.slice(0, -keep.value));
+  return messages.map((message, index) => {
+    if (message.role !== "assistant" || typeof message.content === "string" || !forgotten.has(index)) return message;
+    return { ...message, content: message.content.filter(({ type }) => type !== "thinking") };
+  });
+}
+
+/** Anthropic's default. */
+const ONE_TURN = { type: "thinking_turns", value: 1 } as const;
 
 /** `output_format` is what betas of the API called it. */
 function constraintOf({ output_config, output_format }: CountRequest): Constraint | null {

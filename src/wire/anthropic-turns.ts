@@ -12,7 +12,8 @@ export const cacheControl = optional(
   strictObject(
     {
       type: Type.Literal("ephemeral"),
-      ttl: Type.Optional(Type.Union([Type.Literal("5m"), Type.Literal("1h")])),
+      ttl: optional(Type.Union([Type.Literal("5m"), Type.Literal("1h")])),
+      scope: optional(Type.Literal("global", { description: "Whoever asks finds what was kept." })),
     },
     [],
     { description: "Every prompt is kept for the next that begins like it, with this mark or without." },
@@ -77,7 +78,7 @@ const toolResult = strictObject(
   {
     type: Type.Literal("tool_result"),
     tool_use_id: Type.String({ minLength: 1 }),
-    content: Type.Optional(Type.Union([Type.String(), Type.Array(resultPart, called("text blocks"))])),
+    content: optional(Type.Union([Type.String(), Type.Array(resultPart, called("text blocks"))])),
     is_error: optional(Type.Boolean({ description: "The model reads that the tool has failed." })),
     cache_control: cacheControl,
   },
@@ -96,7 +97,7 @@ const userMessage = strictObject(
 );
 
 const thinkingBlock = strictObject(
-  { type: Type.Literal("thinking"), thinking: Type.String(), signature: Type.String() },
+  { type: Type.Literal("thinking"), thinking: Type.String(), signature: optional(Type.String()) },
   [],
 );
 
@@ -138,8 +139,8 @@ export const turns = Type.Array(Type.Union([userMessage, assistantMessage, syste
 
 type Turn = Static<typeof turns>[number];
 
-export function messagesOf(system: Static<typeof texts> | undefined, messages: readonly Turn[]): Message[] {
-  const told = system === undefined ? "" : textOf(system);
+export function messagesOf(system: Static<typeof texts> | null | undefined, messages: readonly Turn[]): Message[] {
+  const told = textOf(system ?? "");
   const first: Message[] = told === "" ? [] : [{ role: "system", content: told }];
   const rest = messages.flatMap((message, index) => turnOf(message, `messages[${index}]`));
   refuseStrayResults(rest);
@@ -216,7 +217,7 @@ function assistantTurn({ content }: Static<typeof assistantMessage>): AssistantM
 }
 
 function thoughtOf({ thinking, signature }: Static<typeof thinkingBlock>): string {
-  return thinking === "" ? thoughtIn(signature) : thinking;
+  return thinking === "" ? thoughtIn(signature ?? "") : thinking;
 }
 
 function refuseStrayResults(messages: readonly Message[]): void {

@@ -39,8 +39,9 @@ const message = strictObject(
     tool_calls: optional(Type.Array(toolCall)),
     tool_name: optional(Type.String({ description: "Whose result it is." })),
     tool_call_id: optional(Type.String()),
+    name: optional(Type.String({ description: "The same as `tool_name`, of older clients." })),
   },
-  ["name"],
+  [],
 );
 
 const tool = strictObject(
@@ -109,9 +110,10 @@ function messagesOf(messages: readonly ChatMessage[]): Message[] {
   });
 }
 
-function answered(open: ToolCall[], { tool_call_id, tool_name }: ChatMessage, index: number): string | null {
+function answered(open: ToolCall[], { tool_call_id, tool_name, name }: ChatMessage, index: number): string | null {
   const place = open.findIndex((call) => {
-    return tool_call_id ? call.id === tool_call_id : !tool_name || call.name === tool_name;
+    const wanted = tool_name || name;
+    return tool_call_id ? call.id === tool_call_id : !wanted || call.name === wanted;
   });
   const [call] = place < 0 ? [] : open.splice(place, 1);
   if (call !== undefined || !tool_call_id) return call?.id ?? null;

@@ -41,12 +41,13 @@ export const ollamaEmbeddingsSchema = strictObject(
 type OllamaEmbed = Static<typeof ollamaEmbedSchema>;
 
 export function readOllamaEmbed(body: OllamaEmbed, request_id: string): EmbedRequest {
-  const { model, input, truncate, dimensions, keep_alive } = body;
+  const { model, input, truncate, dimensions, keep_alive, options } = body;
   return {
     request_id,
     model: untagged(model),
     inputs: typeof input === "string" ? [input] : input,
     dimensions: dimensions ?? null,
+    tokens_max: options?.num_ctx ?? null,
     truncate: truncate ?? true,
     keep_s: keepSeconds(keep_alive),
     user: null,
@@ -54,10 +55,13 @@ export function readOllamaEmbed(body: OllamaEmbed, request_id: string): EmbedReq
 }
 
 export function readOllamaEmbeddings(
-  { model, prompt, keep_alive }: Static<typeof ollamaEmbeddingsSchema>,
+  { model, prompt, keep_alive, options }: Static<typeof ollamaEmbeddingsSchema>,
   request_id: string,
 ): EmbedRequest {
-  return readOllamaEmbed({ model, input: prompt, keep_alive: keep_alive ?? null }, request_id);
+  return readOllamaEmbed(
+    { model, input: prompt, keep_alive: keep_alive ?? null, options: options ?? null },
+    request_id,
+  );
 }
 
 export function ollamaEmbedBody(model: string, embeddings: Embeddings, elapsed_ms: number) {

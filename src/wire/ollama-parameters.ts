@@ -46,52 +46,58 @@ const machineOptions = {
   low_vram: unused(flag),
   use_mmap: unused(flag),
   use_mlock: unused(flag),
+  f16_kv: unused(flag),
 };
 
 const contextBound = optional(
-  Type.Integer({ minimum: 1, description: "Prompt and answer have at most so many tokens together." }),
+  Type.Integer({ minimum: 1, description: "Prompt and answer, or a text to embed, have at most so many tokens." }),
 );
+
+/** How an answer is made. */
+const answerOptions = {
+  temperature: optional(Type.Number({ minimum: 0, maximum: 2, description: "0 always takes the best token." })),
+  top_k: optional(Type.Integer({ minimum: 0 })),
+  top_p: probability,
+  min_p: probability,
+  typical_p: probability,
+  repeat_penalty: optional(Type.Number({ minimum: 0.1, maximum: 10 })),
+  repeat_last_n: optional(Type.Integer({ minimum: -1, description: "-1 looks at every token." })),
+  presence_penalty: penalty,
+  frequency_penalty: penalty,
+  seed: optional(
+    Type.Integer({
+      minimum: Number.MIN_SAFE_INTEGER,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: "-1 is another at each request.",
+    }),
+  ),
+  num_predict: optional(
+    Type.Integer({
+      minimum: -2,
+      description: "The most tokens to generate; 0 and less: until the model ends or its context is full.",
+    }),
+  ),
+  stop: optional(
+    Type.Union([stopText, Type.Array(stopText, { maxItems: STOP_TEXTS_MAX, ...called("texts") })], {
+      description: "Generation ends before any of these texts.",
+    }),
+  ),
+  num_ctx: contextBound,
+  mirostat: optional(Type.Literal(0, { description: "It is off." })),
+  mirostat_tau: optional(Type.Number({ description: "Of mirostat, which is off." })),
+  mirostat_eta: optional(Type.Number({ description: "Of mirostat, which is off." })),
+  penalize_newline: optional(Type.Literal(true, { description: "A line's end is a token like others." })),
+  tfs_z: optional(Type.Literal(1, { description: "It is off." })),
+};
 
 const ollamaOptions = optional(
-  strictObject(
-    {
-      temperature: optional(Type.Number({ minimum: 0, maximum: 2, description: "0 always takes the best token." })),
-      top_k: optional(Type.Integer({ minimum: 0 })),
-      top_p: probability,
-      min_p: probability,
-      typical_p: probability,
-      repeat_penalty: optional(Type.Number({ minimum: 0.1, maximum: 10 })),
-      repeat_last_n: optional(Type.Integer({ minimum: -1, description: "-1 looks at every token." })),
-      presence_penalty: penalty,
-      frequency_penalty: penalty,
-      seed: optional(
-        Type.Integer({
-          minimum: Number.MIN_SAFE_INTEGER,
-          maximum: Number.MAX_SAFE_INTEGER,
-          description: "-1 is another at each request.",
-        }),
-      ),
-      num_predict: optional(
-        Type.Union([Type.Integer({ minimum: 1 }), Type.Literal(-1), Type.Literal(-2)], {
-          description: "The most tokens to generate; -1 and -2: until the model ends or its context is full.",
-        }),
-      ),
-      stop: optional(
-        Type.Union([stopText, Type.Array(stopText, { maxItems: STOP_TEXTS_MAX, ...called("texts") })], {
-          description: "Generation ends before any of these texts.",
-        }),
-      ),
-      num_ctx: contextBound,
-      mirostat: optional(Type.Literal(0, { description: "It is off." })),
-      tfs_z: optional(Type.Literal(1, { description: "It is off." })),
-      ...machineOptions,
-    },
-    ["mirostat_tau", "mirostat_eta", "penalize_newline", "f16_kv", "logits_all", "vocab_only", "embedding_only"],
-  ),
+  strictObject({ ...answerOptions, ...machineOptions }, ["logits_all", "vocab_only", "embedding_only"]),
 );
 
-/** Texts are neither sampled nor generated. */
-export const ollamaReadingOptions = optional(strictObject(machineOptions, ["num_ctx"]));
+/** Texts are neither sampled nor generated; clients send the options for answers with them, as null. */
+export const ollamaReadingOptions = optional(
+  strictObject({ ...machineOptions, num_ctx: contextBound }, Object.keys(answerOptions)),
+);
 
 export const keepAlive = optional(
   Type.Union([Type.String(), Type.Number()], {

@@ -104,7 +104,7 @@ function refuseKept({ store }: ChatRequest): void {
 
 function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {
   if (logprobs) return top_logprobs ?? 0;
-  if (typeof top_logprobs !== "number") return null;
+  if (!top_logprobs) return null;
   throw new Failure("invalid_request", 'Cannot use "top_logprobs": it needs "logprobs": true', "top_logprobs");
 }
 

@@ -15,6 +15,9 @@ export const schemaName = Type.String({
   pattern: "^[a-zA-Z0-9_-]{1,64}$",
   description: "Names the schema in refusals.",
 });
+export const formDescription = optional(
+  Type.String({ description: "For a provider that a request goes on to; here the schema is enforced, not told." }),
+);
 const regex = Type.String({
   minLength: 1,
   description: "An expression as in ECMAScript that the whole answer matches.",
@@ -64,8 +67,9 @@ export const responseFormat = optional(
               name: schemaName,
               schema: jsonSchema,
               strict: optional(Type.Boolean({ description: "A schema is always enforced; `false` asks for no less." })),
+              description: formDescription,
             },
-            ["description"],
+            [],
           ),
         },
         [],

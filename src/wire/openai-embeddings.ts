@@ -56,6 +56,7 @@ export function readEmbedding(
     model,
     inputs: inputsOf(input),
     dimensions: dimensions ?? null,
+    tokens_max: null,
     truncate: truncate ?? true,
     keep_s: null,
     user: user ?? null,

@@ -2,7 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import type { Message, PlacedImage, UserMessage } from "../core/generation.ts";
+import type { AssistantMessage, Message, PlacedImage, UserMessage } from "../core/generation.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -39,12 +39,11 @@ const imagePart = strictObject(
   ["prompt_cache_breakpoint"],
 );
 
+const refusalPart = strictObject({ type: Type.Literal("refusal"), refusal: Type.String() }, []);
+
 const content = Type.Union([
   Type.String(),
-  Type.Array(Type.Union([textPart, imagePart], notYet("input_audio", "file", "refusal")), {
-    minItems: 1,
-    ...called("parts"),
-  }),
+  Type.Array(Type.Union([textPart, imagePart, refusalPart], notYet("input_audio", "file")), called("parts")),
 ]);
 
 /** A model's own call, as it was given. */
@@ -69,11 +68,14 @@ export const messageSchema = strictObject(
     tool_calls: optional(Type.Array(call, { ...called("calls"), description: "What the assistant called." })),
     tool_call_id: optional(Type.String({ minLength: 1, description: "The call that this is the result of." })),
     reasoning_content: optional(Type.String({ description: "What the assistant thought." })),
+    name: optional(Type.String({ description: "Who speaks, for chat templates that have a place for it." })),
+    annotations: optional(Type.Array(Type.Unknown(), { description: "As they came with the answer sent back." })),
   },
-  ["name", "audio", "function_call"],
+  ["audio", "function_call"],
 );
 
 type Content = Static<typeof content>;
+type Part = Exclude<Content, string>[number];
 type WireMessage = Static<typeof messageSchema>;
 
 export function messagesOf(messages: readonly WireMessage[]): readonly Message[] {
@@ -85,6 +87,7 @@ const OWN_FIELDS = {
   tool_calls: "assistant",
   reasoning_content: "assistant",
   refusal: "assistant",
+  annotations: "assistant",
   tool_call_id: "tool",
 } as const;
 
@@ -94,15 +97,16 @@ function messageOf(message: WireMessage, place: string, before: readonly WireMes
     if (role !== owner && Reflect.get(message, field))
       throw wrong(`${place}.${field}`, `the role is "${role}", only "${owner}" has it`);
   }
+  const speaker = message.name ? { name: message.name } : {};
   switch (role) {
     case "assistant":
-      return assistantOf(message, place);
-    case "tool":
+      return { ...assistantOf(message, place), ...speaker };
+    case "tool": // its name is that of the call
       return { role, content: contentOf(message, place), tool_call_id: callOf(message, place, before) };
     case "user":
-      return userOf(message, place);
+      return { ...userOf(message, place), ...speaker };
     default:
-      return { role: "system", content: contentOf(message, place) };
+      return { role: "system", content: contentOf(message, place), ...speaker };
   }
 }
 
@@ -111,8 +115,9 @@ function userOf(message: WireMessage, place: string): UserMessage {
   const images: PlacedImage[] = [];
   let content = "";
   for (const [index, part] of typeof said === "string" ? [] : said.entries()) {
-    if (part.type === "text") content += part.text;
-    else images.push({ at: content.length, source: sourceOf(part.image_url.url, `${place}.content[${index}]`) });
+    const at = `${place}.content[${index}]`;
+    if (part.type === "image_url") images.push({ at: content.length, source: sourceOf(part.image_url.url, at) });
+    else content += wordsOf(part, message.role, at);
   }
   if (typeof said === "string") return { role: "user", content: said };
   return images.length === 0 ? { role: "user", content } : { role: "user", content, images };
@@ -128,9 +133,8 @@ function sourceOf(url: string, place: string): PlacedImage["source"] {
 
 const SHOWN_MAX = 40;
 
-function assistantOf(message: WireMessage, place: string): Message {
-  const calls = (message.tool_calls ?? []).map(({ id, function: { name, arguments: text } }, index) => {
-    refuseDamaged(text, `${place}.tool_calls[${index}].function.arguments`);
+function assistantOf(message: WireMessage, place: string): AssistantMessage {
+  const calls = (message.tool_calls ?? []).map(({ id, function: { name, arguments: text } }) => {
     return { id, name, arguments: text };
   });
   const silent = calls.length > 0 || Boolean(message.reasoning_content) || Boolean(message.refusal);
@@ -150,29 +154,25 @@ function callOf({ tool_call_id }: WireMessage, place: string, before: readonly W
   );
 }
 
-/** An empty text is a call without arguments. */
-export function refuseDamaged(text: string, parameter: string): void {
-  try {
-    if (text !== "") JSON.parse(text);
-  } catch {
-    throw wrong(parameter, "expected JSON, found something else");
-  }
-}
-
 /** The parts of one content are one text: nothing is put between them. Only users show images. */
 function contentOf(message: WireMessage, place: string): string {
   const said = saidIn(message, place);
   if (typeof said === "string") return said;
-  const texts = said.map((part, index) => {
-    if (part.type === "text") return part.text;
-    throw wrong(`${place}.content[${index}]`, `the role is "${message.role}", only "user" has images`);
-  });
-  return texts.join("");
+  return said.map((part, index) => wordsOf(part, message.role, `${place}.content[${index}]`)).join("");
 }
 
-function saidIn({ content }: WireMessage, place: string): Content {
-  const expected = "a text or an array of parts that is not empty";
+function wordsOf(part: Part, role: WireMessage["role"], place: string): string {
+  if (part.type === "text") return part.text;
+  if (part.type === "image_url") throw wrong(place, `the role is "${role}", only "user" has images`);
+  if (role !== "assistant") throw wrong(place, `the role is "${role}", only "assistant" refuses`);
+  return part.refusal;
+}
+
+/** An answer or a result that says nothing is sent as null by some. */
+function saidIn({ content, role }: WireMessage, place: string): Content {
+  const expected = "a text or an array of parts";
   if (content === undefined) throw missing(`${place}.content`, expected);
+  if (content === null && (role === "assistant" || role === "tool")) return "";
   if (content === null) throw wrong(`${place}.content`, `expected ${expected}, found null`);
   return content;
 }

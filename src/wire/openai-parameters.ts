@@ -21,8 +21,8 @@ export interface Delivery {
   readonly include_usage: boolean;
 }
 
-/** OpenAI's own limit. */
-const STOP_TEXTS_MAX = 4;
+/** OpenAI takes 4; servers on one's own machine take more, and editors that fill in code send some ten. */
+const STOP_TEXTS_MAX = 16;
 /** A model has some ten tokens that end something. */
 const STOP_TOKENS_MAX = 64;
 /** As many as step together by default: more would wait for one another. */
@@ -40,6 +40,8 @@ export const note = (description: string) => optional(Type.String({ maxLength: N
 
 export const user = note("Who asks, for a provider that a request goes on to.");
 
+const NO_BOUND = -1;
+
 const stopText = Type.String({ minLength: 1 });
 
 export const sharedParameters = {
@@ -47,7 +49,11 @@ export const sharedParameters = {
   adapter: optional(
     Type.String({ minLength: 1, description: "The name of a LoRA adapter; `model` may also say `model:adapter`." }),
   ),
-  max_tokens: optional(Type.Integer({ minimum: 1, description: "The most tokens to generate." })),
+  max_tokens: optional(
+    Type.Union([Type.Integer({ minimum: 1 }), Type.Literal(NO_BOUND)], {
+      description: "The most tokens to generate; -1, as of LM Studio and llama.cpp: until the model ends.",
+    }),
+  ),
   max_completion_tokens: optional(Type.Integer({ minimum: 1, description: "The same as `max_tokens`." })),
   min_tokens: optional(
     Type.Integer({ minimum: 0, description: "No token that ends the answer is drawn before so many others." }),
@@ -56,7 +62,7 @@ export const sharedParameters = {
   ...constraintParameters,
   n: optional(Type.Integer({ minimum: 1, maximum: CHOICES_MAX, description: "How many answers." })),
   stop: optional(
-    Type.Union([stopText, Type.Array(stopText, { minItems: 1, maxItems: STOP_TEXTS_MAX, ...called("texts") })], {
+    Type.Union([stopText, Type.Array(stopText, { maxItems: STOP_TEXTS_MAX, ...called("texts") })], {
       description: "Generation ends before any of these texts.",
     }),
   ),
@@ -102,7 +108,8 @@ export function wishesOf(
   tokens_max_default: number | null,
   logprobs: number | null,
 ): GenerationWishes {
-  const tokens_max = tokensMaxOf(body) ?? tokens_max_default;
+  const wanted = tokensMaxOf(body) ?? tokens_max_default;
+  const tokens_max = wanted === NO_BOUND ? null : wanted;
   return {
     sampling: samplingOf(body),
     choices: body.n ?? 1,

@@ -6,7 +6,6 @@ import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { AssistantMessage, Message, ToolCall } from "../core/generation.ts";
 import { thoughtIn } from "./anthropic-signature.ts";
-import { refuseDamaged } from "./openai-messages.ts";
 import { flatName } from "./openai-response-tools.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
@@ -186,7 +185,6 @@ export function talkOf(
       case "function_call":
         // A call that was cut says less than the model meant.
         if (item.status === "incomplete") break;
-        if (place !== null) refuseDamaged(item.arguments, `${place}.arguments`);
         talk.call({ id: item.call_id, name: flatName(item.namespace, item.name), arguments: item.arguments });
         break;
       case "function_call_output":

@@ -6,7 +6,7 @@ import { type GenerationRequest, PLAIN_ANSWER } from "../core/generation.ts";
 import type { Constraint } from "../core/grammar.ts";
 import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
 import { noteParameters, serviceTier, TIERS } from "./openai-chat.ts";
-import { ANY_OBJECT, jsonSchema, schemaName } from "./openai-constraint.ts";
+import { ANY_OBJECT, formDescription, jsonSchema, schemaName } from "./openai-constraint.ts";
 import { EXAMPLE_MODEL, LOGPROBS_MAX, user } from "./openai-parameters.ts";
 import { type Item, inputSchema, itemsOf, listed, talkOf } from "./openai-response-items.ts";
 import { responseTools, toolWishesOf } from "./openai-response-tools.ts";
@@ -36,8 +36,9 @@ const format = Type.Union(
         name: schemaName,
         schema: jsonSchema,
         strict: optional(Type.Boolean({ description: "A schema is always enforced; `false` asks for no less." })),
+        description: formDescription,
       },
-      ["description"],
+      [],
     ),
   ],
   { description: "The form of the answer. It always is of that form unless it was cut at its most tokens." },

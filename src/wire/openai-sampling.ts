@@ -13,7 +13,9 @@ const penalty = (description: string) => optional(Type.Number({ minimum: -2, max
 
 export const samplingParameters = {
   temperature: optional(Type.Number({ minimum: 0, maximum: 2, description: "0 always takes the best token." })),
-  top_k: optional(Type.Integer({ minimum: 0, description: "Draws from this many best tokens; 0 from all." })),
+  top_k: optional(
+    Type.Integer({ minimum: -1, description: "Draws from this many best tokens; 0, or vLLM's -1, from all." }),
+  ),
   typical_p: probability(
     "Draws from the tokens that surprise as one should expect, until they reach this probability.",
   ),
@@ -63,7 +65,7 @@ export function samplingOf(body: Static<typeof sampling>): SamplingWishes {
     penalty_window: body.repeat_last_n === -1 ? ALL_TOKENS : (body.repeat_last_n ?? null),
     logit_bias: body.logit_bias ? biasesOf(body.logit_bias) : null,
     temperature: body.temperature ?? null,
-    top_k: body.top_k ?? null,
+    top_k: body.top_k === -1 ? 0 : (body.top_k ?? null),
     typical_p: body.typical_p ?? null,
     top_p: body.top_p ?? null,
     min_p: body.min_p ?? null,

@@ -44,10 +44,14 @@ export function readProvider(body: Static<typeof providerRequestSchema>): Provid
   if (!/^[\w.-]+$/.test(name) || name === "local") {
     throw wrong("name", `expected letters, digits, dots, dashes and underscores, and not "local", found "${name}"`);
   }
+  if (!CAN_BE_SENT.test(body.api_key ?? "")) {
+    throw wrong("api_key", "it has spaces, line ends or letters beyond ASCII, which no header can carry");
+  }
   const known = KNOWN_PROVIDERS.find(
     (provider) => provider.name === (body.backend_type ?? name) || provider.name === name,
   );
-  const base_url = body.base_url ?? known?.base_url;
+  // Of `auto` the address is what is to be found.
+  const base_url = body.base_url ?? known?.base_url ?? (body.backend_type === "auto" ? "http://127.0.0.1" : undefined);
   if (base_url === undefined) throw wrong("base_url", `"${name}" is not a known provider, so it must be said`);
   return {
     name,
@@ -56,6 +60,9 @@ export function readProvider(body: Static<typeof providerRequestSchema>): Provid
     base_url: baseUrl(base_url),
   };
 }
+
+/** The value stands in no error: it is a key still, however it was pasted. */
+const CAN_BE_SENT = /^[!-~]*$/;
 
 export function providerBody(provider: Provider, key: KeyState) {
   return { ...provider, key };
@@ -84,6 +91,14 @@ const patternType = Type.Union([
 
 const limit = nullable(Type.Number({ minimum: 0 }));
 
+// Far beyond any number of rules, and exact wherever it is kept.
+const PRIORITY_MAX = 1_000_000;
+const priority = Type.Integer({
+  minimum: -PRIORITY_MAX,
+  maximum: PRIORITY_MAX,
+  description: "Higher goes first; 0 unless given.",
+});
+
 export const ruleRequestSchema = Type.Object(
   {
     model_pattern: text,
@@ -91,7 +106,7 @@ export const ruleRequestSchema = Type.Object(
     target: Type.String({ minLength: 1, description: '"local" or the name of a provider.' }),
     target_model: nullable(text),
     fallbacks: Type.Optional(Type.Array(text, { maxItems: 16, description: "As `provider:model` or `local:model`." })),
-    priority: Type.Optional(Type.Integer({ description: "Higher goes first; 0 unless given." })),
+    priority: Type.Optional(priority),
     enabled: Type.Optional(Type.Boolean()),
     profile: nullable(Type.String({ minLength: 1, description: "A profile by its name: what a request leaves open." })),
     privacy: nullable(Type.Literal("local-only")),
@@ -157,7 +172,7 @@ export function ruleBody({ id, target, fallbacks, ...words }: Rule) {
   return { id, ...words, target: target.backend, target_model: target.model, fallbacks: fallbacks.map(written) };
 }
 
-export const prioritiesSchema = Type.Array(Type.Object({ id: Type.Integer(), priority: Type.Integer() }, closed));
+export const prioritiesSchema = Type.Array(Type.Object({ id: Type.Integer(), priority }, closed));
 
 export const ruleTestSchema = Type.Object(
   {

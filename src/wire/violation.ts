@@ -1,14 +1,19 @@
 /** Says in one sentence how a request departs from its schema: which parameter, what was expected, what was found. */
 
-import type { TSchema } from "@sinclair/typebox";
+import { type TSchema, Type } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 
-/** An option of a schema: values (of a literal) or properties (of an object) that exist but are not served yet. */
+/** An option of a schema: values (of a literal) that exist but are not served yet. */
 export function notYet(...names: string[]) {
   return { [NOT_YET]: names };
 }
+
+const IS_LATER = Symbol("a property that is not supported yet");
+
+/** A property that exists but is not served yet: null, which says nothing. */
+export const LATER = Type.Null({ [IS_LATER]: true, description: "Not supported yet." });
 
 /** An option of an array: what its items are called in a sentence. */
 export function called(items: string) {
@@ -19,7 +24,12 @@ export function violation(errors: Iterable<ValueError>): Failure {
   const error = mostTelling(errors);
   if (error.path === "") return new Failure("invalid_request", `Cannot use the request: ${mismatch(error)}`);
   const name = cut(parameterName(error.path));
-  if (error.type === ValueErrorType.ObjectAdditionalProperties) return unknownProperty(error, name);
+  if (error.type === ValueErrorType.ObjectAdditionalProperties) {
+    return new Failure("invalid_request", `Cannot use "${name}": there is no such parameter`, name);
+  }
+  if (IS_LATER in error.schema) {
+    return new Failure("unsupported", `Cannot use "${name}": it is not supported yet`, name);
+  }
   const expected = `expected ${expectation(error.schema)}`;
   if (error.type === ValueErrorType.ObjectRequiredProperty) {
     return new Failure("invalid_request", `Cannot use the request: "${name}" is missing, ${expected}`, name);
@@ -97,13 +107,6 @@ function wrongTag(error: ValueError, tag: string, members: readonly TSchema[]): 
   return { ...error, type, schema, path: `${error.path}/${tag}`, value };
 }
 
-function unknownProperty(error: ValueError, name: string): Failure {
-  if (isLater(error.schema, keysOf(error.path).at(-1))) {
-    return new Failure("unsupported", `Cannot use "${name}": it is not supported yet`, name);
-  }
-  return new Failure("invalid_request", `Cannot use "${name}": there is no such parameter`, name);
-}
-
 function isLater(schema: TSchema, name: unknown): boolean {
   const names: unknown = Reflect.get(schema, NOT_YET);
   return Array.isArray(names) && names.includes(name);
@@ -126,7 +129,7 @@ function expectationOfOne(schema: TSchema): string | null {
   if ("const" in schema) return JSON.stringify(schema["const"]);
   switch (schema["type"]) {
     case "string":
-      return schema["minLength"] === undefined ? "a text" : "a text that is not empty";
+      return textOf(schema["minLength"], schema["maxLength"]);
     case "integer":
       return `an integer${range(schema["minimum"], schema["maximum"])}`;
     case "number":
@@ -136,10 +139,15 @@ function expectationOfOne(schema: TSchema): string | null {
     case "array":
       return arrayOf(Reflect.get(schema, ITEMS) ?? "items", schema["minItems"], schema["maxItems"]);
     case "object":
-      return "an object";
+      return schema["minProperties"] === undefined ? "an object" : "an object that is not empty";
     default:
       return null;
   }
+}
+
+function textOf(minimum: number | undefined, maximum: number | undefined): string {
+  if (maximum !== undefined) return `a text of ${minimum ?? 0} to ${maximum} characters`;
+  return minimum === undefined ? "a text" : "a text that is not empty";
 }
 
 function range(minimum: number | undefined, maximum: number | undefined): string {
@@ -157,7 +165,9 @@ function arrayOf(items: string, minimum: number | undefined, maximum: number | u
 
 function shown(value: unknown): string {
   if (Array.isArray(value)) return value.length === 1 ? "an array of 1 item" : `an array of ${value.length} items`;
-  if (typeof value === "object" && value !== null) return "an object";
+  if (typeof value === "object" && value !== null) {
+    return Object.keys(value).length === 0 ? "an empty object" : "an object";
+  }
   return typeof value === "string" ? JSON.stringify(cut(value)) : String(value);
 }
 

@@ -1,4 +1,7 @@
-/** Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another process. */
+/**
+ * Everything the main thread and the engine say to each other. Plain data only, so the engine may also live in another
+ * process.
+ */
 
 import type { AdapterFiles } from "../core/adapter.ts";
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";

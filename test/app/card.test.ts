@@ -7,17 +7,13 @@ import { cardReader, readCard } from "../../src/card.ts";
 import { scratchFolder, write } from "../formats/scratch.ts";
 import { writeTinyEncoder } from "../models/encoder-files.ts";
 import { FIXTURES, fixture, prepareFixtures } from "../models/fixtures.ts";
-import { ROOT } from "../root.ts";
+import { runToEnd } from "../served.ts";
 
 const HOME = scratchFolder();
 
 beforeAll(prepareFixtures, 120_000);
 
-function bunsen(...words: string[]): { output: string; code: number } {
-  const env = { PATH: process.env["PATH"], HOME };
-  const run = Bun.spawnSync([process.execPath, join(ROOT, "src/main.ts"), ...words], { env });
-  return { output: run.stdout.toString() + run.stderr.toString(), code: run.exitCode };
-}
+const bunsen = (...words: string[]) => runToEnd(words, { home: HOME });
 
 /** A model as it is served: with a tokenizer. */
 function servable(name: string, changes: Record<string, unknown> = {}): string {
@@ -119,16 +115,19 @@ test("what speaks against a model is told and does not hide the rest", () => {
   expect(card.parameters).toBeGreaterThan(100_000);
 });
 
-test("show prints the card, and fit the bytes and whether they are there", () => {
+test("show prints the card, and fit the bytes and whether they are there", async () => {
   const folder = servable("affine-4-64");
-  expect(bunsen("show", folder).output).toMatch(
+  expect((await bunsen("show", folder)).output).toMatch(
     /family +llama\n(?:.*\n)*weights +0\.\d MB: 4-bit affine in groups of 64 \(\d+ %\)/,
   );
-  expect(JSON.parse(bunsen("show", folder, "--json").output)).toMatchObject({ name: "affine-4-64", family: "llama" });
-  const fits = bunsen("fit", folder, "--json", "--context", "100");
+  expect(JSON.parse((await bunsen("show", folder, "--json")).output)).toMatchObject({
+    name: "affine-4-64",
+    family: "llama",
+  });
+  const fits = await bunsen("fit", folder, "--json", "--context", "100");
   expect(JSON.parse(fits.output)).toMatchObject({ fits: true, context_length: 100, kv_bytes: 100 * 2 * 3 * 32 * 4 });
   expect(fits.code).toBe(0);
-  const tight = bunsen("fit", folder, "--memory-limit-mode", "gb", "--memory-limit-value", "0.001");
+  const tight = await bunsen("fit", folder, "--memory-limit-mode", "gb", "--memory-limit-value", "0.001");
   expect(tight.output).toMatch(/needed +\d\.\d MB of 1\.0 MB that models may take here\nfits +no\n/);
   expect(tight.code).toBe(1);
 }, 60_000);

@@ -1,7 +1,6 @@
 /** `--isolation process`, from source. */
 
-import { join } from "node:path";
 import { testIsolation } from "../chaos/isolation.ts";
-import { ROOT } from "../root.ts";
+import { SOURCE } from "../served.ts";
 
-testIsolation([process.execPath, join(ROOT, "src/main.ts")], true);
+testIsolation(SOURCE, true);

@@ -2,19 +2,16 @@
 
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { engineOf } from "../chaos/load.ts";
 import { scratchFolder } from "../formats/scratch.ts";
-import { runCommand, Served } from "./served.ts";
-
-const MODEL = "SmolLM2-135M-Instruct";
+import { MODEL, runToEnd, Served } from "../served.ts";
 
 test.each(["worker", "process"])(
   "killed amid a load with its engine as a %s, it leaves nothing that the next one would trip over",
   async (isolation) => {
-    const home = join(scratchFolder(), "home");
-    const words = ["--port", "0", "--isolation", isolation, "--preload-models", "none"];
-    const first = await Served.start(home, words);
+    const home = scratchFolder();
+    const words = ["--isolation", isolation, "--preload-models", "none"];
+    const first = await Served.start(words, { home });
     const load = first.ask("POST", `/admin/models/load/${MODEL}`).catch(() => null);
     const state = async () => (await first.ask("GET", "/admin/models/status")).body.loaded_models[0]?.state;
     while ((await state()) !== "loading") await Bun.sleep(1);
@@ -22,7 +19,7 @@ test.each(["worker", "process"])(
     await first.stop("SIGKILL");
     expect(await load).toBeNull();
 
-    await using second = await Served.start(home, words);
+    await using second = await Served.start(words, { home });
     expect((await second.ask("GET", "/admin/ledger")).body).toMatchObject({ taken_bytes: 0, entries: [] });
     expect((await second.ask("GET", "/admin/queue")).body).toMatchObject({ waiting: 0, requests: [] });
     const chat = { model: MODEL, messages: [{ role: "user", content: "What is the capital of France?" }] };
@@ -30,8 +27,8 @@ test.each(["worker", "process"])(
     // It ends when the call that loads returns.
     if (isolation === "process") while (isAlive(engine?.pid ?? 0)) await Bun.sleep(20);
     expect(await second.stop()).toBe(0);
-    const verified = runCommand(home, ["audit", "verify"]);
-    expect([verified.exitCode, verified.stdout.toString()]).toEqual([0, expect.stringContaining("unclean_stop")]);
+    const verified = await runToEnd(["audit", "verify"], { home });
+    expect(verified).toMatchObject({ code: 0, output: expect.stringContaining("unclean_stop") });
   },
   60_000,
 );

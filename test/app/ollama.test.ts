@@ -1,33 +1,21 @@
 /** Ollama's own client and the default model, through every thread. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { Ollama } from "ollama";
-import { ROOT } from "../root.ts";
+import { MODEL, Served } from "../served.ts";
 
-const MODEL = "SmolLM2-135M-Instruct";
 const MESSAGES = [{ role: "user", content: "What is the capital of France?" }];
 
-let server: ReturnType<typeof Bun.spawn>;
+let server: Served;
 let client: Ollama;
 
 beforeAll(async () => {
-  const home = mkdtempSync(join(tmpdir(), "bunsen-"));
-  const spawned = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), "serve", "--port", "0", "--json"], {
-    env: { PATH: process.env["PATH"], HOME: home },
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  server = spawned;
-  const { value } = await spawned.stdout.getReader().read();
-  client = new Ollama({ host: JSON.parse(new TextDecoder().decode(value)).url });
+  server = await Served.start();
+  client = new Ollama({ host: server.url });
 }, 120_000);
 
 afterAll(async () => {
-  server.kill("SIGTERM");
-  expect(await server.exited).toBe(0);
+  expect(await server.stop()).toBe(0);
 });
 
 /** When the model leaves memory, in milliseconds since the epoch; null: it is not there. */

@@ -1,22 +1,15 @@
 /** The pool of a running server: which model goes, what stays, what each setting does, and what a restart keeps. */
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures, STORIES } from "../models/fixtures.ts";
-import { ROOT } from "../root.ts";
+import { MODEL as BIG, Served } from "../served.ts";
 
-const BIG = "SmolLM2-135M-Instruct";
-const HOME = mkdtempSync(join(tmpdir(), "bunsen-pool-"));
+const HOME = scratchFolder();
 const OPEN = { memory_limit_mode: "gb", memory_limit_value: 4, max_models: 8, eviction_policy: "lru", ttl_s: 0 };
 const DEFAULTS = { ...OPEN, contention: "wait", preload_models: [] };
-
-interface Served {
-  signal(name: "SIGHUP"): void;
-  readonly url: string;
-  stop(): Promise<number>;
-}
 
 /** As their folders and files are called. */
 let small: string;
@@ -28,19 +21,7 @@ async function start(...words: string[]): Promise<Served> {
     "--model",
     path,
   ]);
-  const main = join(ROOT, "src/main.ts");
-  const child = Bun.spawn([process.execPath, main, "serve", "--port", "0", "--json", ...models, ...words], {
-    env: { PATH: process.env["PATH"], HOME, BUNSEN_PRELOAD_MODELS: BIG },
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  const { value } = await child.stdout.getReader().read();
-  const { url } = JSON.parse(new TextDecoder().decode(value));
-  const stop = async () => {
-    child.kill("SIGTERM");
-    return await child.exited;
-  };
-  return { url, stop, signal: (name) => child.kill(name) };
+  return await Served.start([...models, ...words], { home: HOME, variables: { BUNSEN_PRELOAD_MODELS: BIG } });
 }
 
 /** What the answers of the routes have, each its own of these. */
@@ -61,13 +42,7 @@ interface Body {
   readonly preloads: readonly object[];
 }
 
-async function ask(method: string, path: string, body?: object) {
-  const init =
-    body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } };
-  const response = await fetch(server.url + path, { method, ...init });
-  return { status: response.status, headers: response.headers, body: (await response.json()) as Body };
-}
-
+const ask = (method: string, path: string, body?: object) => server.ask<Body>(method, path, body);
 const settle = (settings: object) => ask("PUT", "/api/settings/pool", settings);
 const complete = (model: string, more: object = {}) =>
   ask("POST", "/v1/completions", { model, prompt: "Once upon a time", max_tokens: 4, temperature: 0, ...more });
@@ -113,7 +88,6 @@ beforeEach(async () => {
 
 afterAll(async () => {
   expect(await server.stop()).toBe(0);
-  rmSync(HOME, { recursive: true });
 });
 
 describe("with room for two of three models", () => {
@@ -351,7 +325,7 @@ describe("settings", () => {
     const { body } = await ask("POST", "/admin/reload-config");
     expect(body).toMatchObject({ changed: ["queue_max"], needs_restart: [] });
     writeFileSync(file, 'host = "::1"\nqueue_max = 5\n');
-    server.signal("SIGHUP");
+    process.kill(server.pid, "SIGHUP");
     while ((await engineSettings()).queue_max !== 5) await Bun.sleep(10);
     writeFileSync(file, "queue_max = many\n");
     const refused = await ask("POST", "/admin/reload-config");

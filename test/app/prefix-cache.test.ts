@@ -6,32 +6,21 @@ import { join } from "node:path";
 import OpenAI from "openai";
 import type { PrefixExplanation } from "../../src/core/prefix.ts";
 import { scratchFolder } from "../formats/scratch.ts";
-import { ROOT } from "../root.ts";
+import { MODEL, Served } from "../served.ts";
 
-const MODEL = "SmolLM2-135M-Instruct";
 const SCRATCH = scratchFolder();
 
-interface Given {
-  readonly options?: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
-}
-
 /** Starts a server, lets `use` ask it, and ends it as an owner would. */
-async function serve<Result>(home: string, given: Given, use: (client: OpenAI) => Promise<Result>): Promise<Result> {
-  const words = ["serve", "--port", "0", "--json", ...(given.options ?? [])];
-  const server = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), ...words], {
-    env: { PATH: process.env["PATH"], HOME: home, ...given.environment },
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  try {
-    const { value } = await server.stdout.getReader().read();
-    const { url } = JSON.parse(new TextDecoder().decode(value));
-    return await use(new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 }));
-  } finally {
-    server.kill("SIGTERM");
-    expect(await server.exited).toBe(0);
-  }
+async function serve<Result>(
+  home: string,
+  use: (client: OpenAI) => Promise<Result>,
+  words: readonly string[] = [],
+  variables: Readonly<Record<string, string>> = {},
+): Promise<Result> {
+  await using server = await Served.start(words, { home, variables });
+  const result = await use(new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 }));
+  expect(await server.stop()).toBe(0);
+  return result;
 }
 
 /** 100 tokens: three full blocks. */
@@ -44,10 +33,10 @@ const kept = (home: string) => readdirSync(join(home, ".bunsen/prefix-cache"));
 
 test("a server that is told to stop keeps what it has read, and the next one answers the same with it", async () => {
   const home = mkdtempSync(join(SCRATCH, "home-"));
-  const cold = await serve(home, {}, ask);
+  const cold = await serve(home, ask);
   const files = kept(home);
   expect(files.length).toBe(3);
-  expect(await serve(home, {}, ask)).toBe(cold ?? "");
+  expect(await serve(home, ask)).toBe(cold ?? "");
   expect(kept(home)).toEqual(files);
 }, 60_000);
 
@@ -62,7 +51,7 @@ test("a miss is explained by the first token that differs, and the words around 
     await client.chat.completions.create({ ...chat("Rome"), max_tokens: 40 });
     return await client.post("/debug/prefix", { body: chat("Oslo") });
   };
-  const { prompt_tokens, matched_tokens, departure } = await serve(home, {}, ask);
+  const { prompt_tokens, matched_tokens, departure } = await serve(home, ask);
   expect(matched_tokens % 32).toBe(0);
   expect(matched_tokens).toBeGreaterThan(32);
   expect(prompt_tokens).toBeGreaterThan(matched_tokens);
@@ -76,14 +65,14 @@ test("a miss is explained by the first token that differs, and the words around 
 test("an option goes before a variable, and a variable before the default", async () => {
   const home = mkdtempSync(join(SCRATCH, "home-"));
   const block_bytes = 1_474_560;
-  const environment = { BUNSEN_KV_BYTES_MAX: String(64 * block_bytes), BUNSEN_KV_DISK_BYTES_MAX: "0" };
+  const variables = { BUNSEN_KV_BYTES_MAX: String(64 * block_bytes), BUNSEN_KV_DISK_BYTES_MAX: "0" };
   const overlong = async (client: OpenAI) => {
     await ask(client);
     const prompt = Array.from({ length: 5000 }, () => 500);
     return await client.completions.create({ model: MODEL, prompt }).then(String, (error: Error) => error.message);
   };
-  expect(await serve(home, { environment }, overlong)).toContain("takes 2048 with the answer");
+  expect(await serve(home, overlong, [], variables)).toContain("takes 2048 with the answer");
   expect(kept(home)).toEqual([]);
-  const options = ["--kv-bytes-max", String(32 * block_bytes)];
-  expect(await serve(home, { environment, options }, overlong)).toContain("takes 1024 with the answer");
+  const words = ["--kv-bytes-max", String(32 * block_bytes)];
+  expect(await serve(home, overlong, words, variables)).toContain("takes 1024 with the answer");
 }, 60_000);

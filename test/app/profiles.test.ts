@@ -1,16 +1,13 @@
 /** Profiles of a running server: names for a model with defaults, each on its own, kept over a restart. */
 
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import OpenAI from "openai";
+import { scratchFolder } from "../formats/scratch.ts";
 import { STORIES } from "../models/fixtures.ts";
-import { ROOT } from "../root.ts";
+import { MODEL as BIG, Served } from "../served.ts";
 
-const BIG = "SmolLM2-135M-Instruct";
 const SMALL = STORIES.replace(/^.*\//, "");
-const HOME = mkdtempSync(join(tmpdir(), "bunsen-profiles-"));
+const HOME = scratchFolder();
 
 interface Body {
   readonly id: number;
@@ -25,33 +22,14 @@ interface Body {
   readonly choices: readonly { readonly message: { readonly content: string } }[];
 }
 
-let url: string;
-let stop: () => Promise<number>;
+let server: Served;
 
 async function start(): Promise<void> {
-  const words = ["serve", "--port", "0", "--json", "--model", BIG, "--model", STORIES];
-  const child = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), ...words], {
-    env: { PATH: process.env["PATH"], HOME, BUNSEN_PRELOAD_MODELS: BIG },
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  const { value } = await child.stdout.getReader().read();
-  ({ url } = JSON.parse(new TextDecoder().decode(value)));
-  stop = async () => {
-    child.kill("SIGTERM");
-    return await child.exited;
-  };
+  const variables = { BUNSEN_PRELOAD_MODELS: BIG };
+  server = await Served.start(["--model", BIG, "--model", STORIES], { home: HOME, variables });
 }
 
-async function ask(method: string, path: string, body?: object) {
-  const headers = { "content-type": "application/json" };
-  const response = await fetch(url + path, {
-    method,
-    ...(body === undefined ? {} : { body: JSON.stringify(body), headers }),
-  });
-  return { status: response.status, body: (await response.json()) as Body };
-}
-
+const ask = (method: string, path: string, body?: object) => server.ask<Body>(method, path, body);
 const add = (words: object) => ask("POST", "/api/profiles", words);
 const chat = (model: string, more: object = {}) =>
   ask("POST", "/v1/chat/completions", { model, messages: [{ role: "user", content: "Name a colour" }], ...more });
@@ -67,8 +45,7 @@ afterEach(async () => {
 });
 
 afterAll(async () => {
-  expect(await stop()).toBe(0);
-  rmSync(HOME, { recursive: true });
+  expect(await server.stop()).toBe(0);
 });
 
 test("an alias answers as its model does, under its own name, and is listed", async () => {
@@ -76,7 +53,7 @@ test("an alias answers as its model does, under its own name, and is listed", as
   const [own, alias] = [await chat(BIG, { max_tokens: 6 }), await chat("house/model", { max_tokens: 6 })];
   expect(alias.body.choices).toEqual(own.body.choices);
   expect(alias.body).toMatchObject({ model: "house/model" });
-  const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "none" });
+  const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none" });
   const listed = (await client.models.list()).data.map(({ id }) => id);
   expect(listed.sort()).toEqual([BIG, "house/model", SMALL].sort());
   expect((await client.models.retrieve("house/model")).id).toBe("house/model");
@@ -193,7 +170,7 @@ test.each([
 
 test("a restart keeps them, and loads what is to be there", async () => {
   await add({ name: "kept", model: SMALL, auto_load: true });
-  expect(await stop()).toBe(0);
+  expect(await server.stop()).toBe(0);
   await start();
   expect((await ask("GET", "/api/profiles")).body.data).toMatchObject([{ name: "kept", model: SMALL }]);
   expect((await preloaded()).sort()).toEqual([BIG, SMALL].sort());

@@ -15,7 +15,7 @@ interface Said {
 
 const OUT = scratchFolder();
 const NEVER = new AbortController().signal;
-const NOTHING = { request_id: "req_1", truncate: true, keep_s: null, user: null };
+const NOTHING = { request_id: "req_1", tokens_max: null, truncate: true, keep_s: null, user: null };
 
 let app: App;
 let said: Said;

@@ -1,33 +1,13 @@
 /** Responses of the default model through the front door: a talk over a restart, calls by grammar, and its own tokens. */
 
-import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { expect, test } from "bun:test";
 import OpenAI from "openai";
-import { ROOT } from "../root.ts";
+import { scratchFolder } from "../formats/scratch.ts";
+import { MODEL, Served } from "../served.ts";
 
-const MODEL = "SmolLM2-135M-Instruct";
-const HOME = mkdtempSync(join(tmpdir(), "bunsen-"));
-afterAll(() => rmSync(HOME, { recursive: true, force: true }));
+const HOME = scratchFolder();
 
-async function serve() {
-  const server = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), "serve", "--port", "0", "--json"], {
-    env: { PATH: process.env["PATH"], HOME },
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  const { value } = await server.stdout.getReader().read();
-  const { url } = JSON.parse(new TextDecoder().decode(value));
-  return {
-    url,
-    client: new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 }),
-    async [Symbol.asyncDispose]() {
-      server.kill("SIGTERM");
-      expect(await server.exited).toBe(0);
-    },
-  };
-}
+const openai = ({ url }: Served) => new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
 
 const closed = (properties: object) => ({
   type: "object",
@@ -39,20 +19,17 @@ const closed = (properties: object) => ({
 test("a talk goes on over a restart, its calls have their form, and its tokens are those that were counted", async () => {
   let id = "";
   {
-    await using before = await serve();
+    await using before = await Served.start([], { home: HOME });
     const input = "What is the capital of France?";
-    const first = await before.client.responses.create({ model: MODEL, input, max_output_tokens: 40 });
+    const first = await openai(before).responses.create({ model: MODEL, input, max_output_tokens: 40 });
     expect(first.output_text).toContain("Paris");
     id = first.id;
-    const asked = await fetch(`${before.url}/tokenize`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ messages: [{ role: "user", content: input }] }),
-    });
-    expect(await asked.json()).toMatchObject({ count: first.usage?.input_tokens ?? 0 });
+    const { body } = await before.ask("POST", "/tokenize", { messages: [{ role: "user", content: input }] });
+    expect(body).toMatchObject({ count: first.usage?.input_tokens ?? 0 });
+    expect(await before.stop()).toBe(0);
   }
-  await using after = await serve();
-  const { client } = after;
+  await using after = await Served.start([], { home: HOME });
+  const client = openai(after);
   const tools: OpenAI.Responses.FunctionTool[] = [
     {
       type: "function",
@@ -95,4 +72,5 @@ test("a talk goes on over a restart, its calls have their form, and its tokens a
     "function_call",
     "function_call_output",
   ]);
+  expect(await after.stop()).toBe(0);
 }, 120_000);

@@ -1,4 +1,7 @@
-/** A real second Bunsen as a provider, once as OpenAI and once as Anthropic: official clients get from it through the first what it says itself. */
+/**
+ * A real second Bunsen as a provider, once as OpenAI and once as Anthropic: official clients get from it through the
+ * first what it says itself.
+ */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
@@ -6,28 +9,20 @@ import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { scratchFolder } from "../formats/scratch.ts";
 import { minilm } from "../models/encoder-files.ts";
-import { ROOT } from "../root.ts";
 import { type House, openHouse, until } from "../route/house.ts";
+import { MODEL, Served } from "../served.ts";
 
 const FOLDER = scratchFolder();
-const MODEL = "SmolLM2-135M-Instruct";
 const FRANCE = [{ role: "user", content: "What is the capital of France?" }] as const;
 const CITY = { type: "object", properties: { city: { enum: ["Oslo", "Rome"] } }, required: ["city"] } as const;
 
-let second: ReturnType<typeof Bun.spawn>;
+let second: Served;
 let url: string;
 let first: House;
 
 beforeAll(async () => {
-  const words = ["serve", "--port", "0", "--json", "--model", MODEL, "--model", minilm()];
-  const spawned = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), ...words], {
-    env: { PATH: process.env["PATH"], HOME: join(FOLDER, "second") },
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  second = spawned;
-  const { value } = await spawned.stdout.getReader().read();
-  url = JSON.parse(new TextDecoder().decode(value)).url;
+  second = await Served.start(["--model", MODEL, "--model", minilm()]);
+  ({ url } = second);
   first = openHouse({ folder: join(FOLDER, "first") });
   for (const api_type of ["openai", "anthropic"]) {
     await first.set("providers", { name: `as-${api_type}`, api_type, base_url: `${url}/v1`, backend_type: "cloud" });
@@ -38,8 +33,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await first.close();
-  second.kill("SIGTERM");
-  expect(await second.exited).toBe(0);
+  expect(await second.stop()).toBe(0);
 });
 
 const openai = (base: string) => new OpenAI({ baseURL: `${base}/v1`, apiKey: "none", maxRetries: 0 });

@@ -1,44 +1,33 @@
 /** The whole server from source on a real socket: real models, real MLX, the official client. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI, { BadRequestError, NotFoundError } from "openai";
 import { f32Entry, safetensorsBytes } from "../formats/safetensors-bytes.ts";
-import { write } from "../formats/scratch.ts";
+import { scratchFolder, write } from "../formats/scratch.ts";
 import { fixture, prepareFixtures, STORIES } from "../models/fixtures.ts";
-import { ROOT } from "../root.ts";
+import { MODEL, Served } from "../served.ts";
 
-const MODEL = "SmolLM2-135M-Instruct";
 const FRANCE = [{ role: "user", content: "What is the capital of France?" }] as const;
 
-const ADAPTERS = mkdtempSync(join(tmpdir(), "bunsen-"));
+const ADAPTERS = scratchFolder();
 
-let server: ReturnType<typeof Bun.spawn>;
+let server: Served;
 let url: string;
 let client: OpenAI;
 
 beforeAll(async () => {
   prepareFixtures();
   const stories = existsSync(STORIES) ? ["--model", STORIES, "--model", fixture("gguf-stories").path] : [];
-  const home = mkdtempSync(join(tmpdir(), "bunsen-"));
-  const words = ["serve", "--port", "0", "--json", "--adapters", ADAPTERS, "--model", MODEL, ...stories];
-  const spawned = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), ...words], {
-    env: { PATH: process.env["PATH"], HOME: home },
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  server = spawned;
-  const { value } = await spawned.stdout.getReader().read();
-  url = JSON.parse(new TextDecoder().decode(value)).url;
+  server = await Served.start(["--adapters", ADAPTERS, "--model", MODEL, ...stories]);
+  ({ url } = server);
   client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
 }, 120_000);
 
 afterAll(async () => {
-  server.kill("SIGTERM");
-  expect(await server.exited).toBe(0);
+  expect(await server.stop()).toBe(0);
 });
 
 test("the capital of France is Paris", async () => {

@@ -1,4 +1,7 @@
-/** Every setting there is, changed over HTTP in a running server: what can be seen of it before and after, and after a restart. */
+/**
+ * Every setting there is, changed over HTTP in a running server: what can be seen of it before and after, and after a
+ * restart.
+ */
 
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
@@ -11,9 +14,8 @@ import { scratchFolder, write } from "../formats/scratch.ts";
 import { strictHub, TOKEN } from "../hub/strict-hub.ts";
 import { minilm } from "../models/encoder-files.ts";
 import { fixture, prepareFixtures, STORIES } from "../models/fixtures.ts";
-import { type Reply, Served } from "./served.ts";
+import { MODEL as BIG, type Reply, Served } from "../served.ts";
 
-const BIG = "SmolLM2-135M-Instruct";
 const SMALL = "stories260K";
 const OTHER = "model";
 const EMBEDDER = "all-MiniLM-L6-v2";
@@ -46,7 +48,7 @@ const complete = (model: string, more: object = {}) =>
   server.ask("POST", "/v1/completions", { model, prompt: "Once upon a time", max_tokens: 4, temperature: 0, ...more });
 const chat = (model: string, more: object = {}) =>
   server.ask("POST", "/v1/chat/completions", { model, messages: [{ role: "user", content: "Hello" }], ...more });
-const status = (reply: Promise<Reply>) => reply.then((reply) => reply.status);
+const status = (reply: Promise<Reply<unknown>>) => reply.then((reply) => reply.status);
 const pool = async () => (await server.ask("GET", "/admin/models/status")).body;
 
 async function resident(): Promise<string[]> {
@@ -414,7 +416,7 @@ const EFFECTS: { readonly [Name in SettingName]: Effect<Settings[Name]> } = {
 const start = async () => {
   const models = [BIG, STORIES, fixture("gguf-stories").path, minilm()].flatMap((path) => ["--model", path]);
   const variables = { HF_ENDPOINT: "http://127.0.0.1:9", BUNSEN_PRELOAD_MODELS: "none" };
-  return await Served.start(HOME, ["--port", "0", ...models], variables);
+  return await Served.start(models, { home: HOME, variables });
 };
 
 async function restart(): Promise<void> {

@@ -1,23 +1,22 @@
-/** Three real models where two fit, and clients that switch between them at random; `scripts/soak.ts` does it a thousand times. */
+/**
+ * Three real models where two fit, and clients that switch between them at random; `scripts/soak.ts` does it a thousand
+ * times.
+ */
 
 import { expect, test } from "bun:test";
-import { join } from "node:path";
-import { scratchFolder } from "../formats/scratch.ts";
 import { minilm } from "../models/encoder-files.ts";
 import { STORIES } from "../models/fixtures.ts";
 import { seeded } from "../random.ts";
+import { MODEL, Served } from "../served.ts";
 import { Soak } from "../soak/switches.ts";
-import { Served } from "./served.ts";
-
-const GENERATOR = "SmolLM2-135M-Instruct";
 
 test.if(process.platform === "linux")(
   "every answer is the model's own, nobody is failed, and all is given back",
   async () => {
-    const models = [GENERATOR, STORIES, minilm()].flatMap((model) => ["--model", model]);
-    const words = ["--port", "0", "--max-models", "2", "--preload-models", "none", ...models];
-    await using server = await Served.start(join(scratchFolder(), "home"), words);
-    const names = { generators: [GENERATOR, "stories260K"], embedder: "all-MiniLM-L6-v2" };
+    const models = [MODEL, STORIES, minilm()].flatMap((model) => ["--model", model]);
+    const words = ["--max-models", "2", "--preload-models", "none", ...models];
+    await using server = await Served.start(words);
+    const names = { generators: [MODEL, "stories260K"], embedder: "all-MiniLM-L6-v2" };
     const soak = new Soak(server.url, names, seeded(7));
     await soak.learn();
     await soak.run(10, 8);

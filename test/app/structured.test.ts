@@ -1,40 +1,27 @@
 /** Answers that have a form, from the default model through the front door, drawn at temperature 1. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import OpenAI, { BadRequestError } from "openai";
 import { ROOT } from "../root.ts";
+import { MODEL, Served } from "../served.ts";
 
-const MODEL = "SmolLM2-135M-Instruct";
 const ANSWERS = 20;
 /** `scripts/schemas.ts` asks for many answers of each of them. */
 const SAMPLE = join(ROOT, "../shared/data/json-schema/sample.jsonl");
 
-let server: ReturnType<typeof Bun.spawn>;
+let server: Served;
 let client: OpenAI;
 
 beforeAll(async () => {
-  const home = mkdtempSync(join(tmpdir(), "bunsen-"));
-  const spawned = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), "serve", "--port", "0", "--json"], {
-    env: { PATH: process.env["PATH"], HOME: home, BUNSEN_DRAFT_TOKENS_MAX: "4" },
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  server = spawned;
-  const { value } = await spawned.stdout.getReader().read();
-  client = new OpenAI({
-    baseURL: `${JSON.parse(new TextDecoder().decode(value)).url}/v1`,
-    apiKey: "none",
-    maxRetries: 0,
-  });
+  server = await Served.start([], { variables: { BUNSEN_DRAFT_TOKENS_MAX: "4" } });
+  client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
 }, 120_000);
 
 afterAll(async () => {
-  server.kill("SIGTERM");
-  expect(await server.exited).toBe(0);
+  expect(await server.stop()).toBe(0);
 });
 
 const PERSON = {
@@ -246,9 +233,9 @@ describe("calls", () => {
     }
   }, 60_000);
 
-  test("of one named tool are of that tool, and one where parallel calls are not wanted", async () => {
+  test("of one named tool are one call of that tool", async () => {
     const named = { type: "function", function: { name: "add_person" } } as const;
-    const extra = { tool_choice: named, parallel_tool_calls: false, seed: 4 };
+    const extra = { tool_choice: named, max_completion_tokens: null, seed: 4 };
     const [choice] = (await client.chat.completions.create(asked(extra))).choices;
     const calls = (choice?.message.tool_calls ?? []).filter((call) => call.type === "function");
     expect(calls.map((call) => call.function.name)).toEqual(["add_person"]);

@@ -4,7 +4,8 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import package_json from "../../package.json" with { type: "json" };
-import { Home, IS_COMPILED, MODEL, runToEnd, START_MS_MAX } from "./executable.ts";
+import { Home, MODEL } from "../served.ts";
+import { IS_COMPILED, runToEnd, START_MS_MAX } from "./executable.ts";
 
 setDefaultTimeout(START_MS_MAX);
 const testExecutable = test.skipIf(!IS_COMPILED);

@@ -3,7 +3,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { EXECUTABLE, Home, IS_COMPILED, runToEnd, START_MS_MAX, spawn, startServer } from "./executable.ts";
+import { Home } from "../served.ts";
+import { EXECUTABLE, IS_COMPILED, runToEnd, START_MS_MAX, startServer } from "./executable.ts";
 
 setDefaultTimeout(START_MS_MAX);
 const testExecutable = test.skipIf(!IS_COMPILED);
@@ -57,7 +58,7 @@ testExecutable("a start after one that was killed while unpacking is whole and r
   let interrupted = 0;
   for (const delay_ms of [20, 60, 100, 140, 180, 240]) {
     using home = new Home();
-    const child = spawn(home, ["models"]);
+    const child = Bun.spawn([EXECUTABLE, "models"], { cwd: "/", env: { HOME: home.path }, stdout: "ignore" });
     await Bun.sleep(delay_ms);
     child.kill("SIGKILL");
     if ((await child.exited) !== 0) interrupted += 1;

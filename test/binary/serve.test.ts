@@ -2,7 +2,8 @@
 
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import OpenAI from "openai";
-import { Home, IS_COMPILED, MODEL, type Running, runToEnd, START_MS_MAX, startServer } from "./executable.ts";
+import { Home, MODEL, type Served } from "../served.ts";
+import { IS_COMPILED, runToEnd, START_MS_MAX, startServer } from "./executable.ts";
 
 setDefaultTimeout(START_MS_MAX);
 const testExecutable = test.skipIf(!IS_COMPILED);
@@ -14,7 +15,7 @@ const question = {
 } as const;
 
 const home = new Home();
-let running: Running | null = null;
+let running: Served | null = null;
 
 beforeAll(async () => {
   if (IS_COMPILED) running = await startServer(home);

@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { seeded } from "../random.ts";
-import { Chaos, CONTEXT_LENGTH, engineOf, type Started, serverOf, startServer } from "./load.ts";
+import { Chaos, CONTEXT_LENGTH, engineOf, type Server, serverOf, startServer } from "./load.ts";
 
 const START_MS_MAX = 60_000;
 const CHAOS_MS = 3_000;
@@ -59,7 +59,7 @@ export function testIsolation(command: readonly string[], is_there: boolean): vo
   );
 }
 
-async function engineFound(server: Started) {
+async function engineFound(server: Server) {
   const engine = engineOf(server);
   if (engine === null) throw new Error("the server has no process for its engine");
   return engine;

@@ -1,17 +1,14 @@
-/** Clients that read, cancel and disconnect at random while the engine is killed under them. Speaks to the server by HTTP only. */
+/**
+ * Clients that read, cancel and disconnect at random while the engine is killed under them. Speaks to the server by
+ * HTTP only.
+ */
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { integer } from "../random.ts";
+import { MODEL, Served } from "../served.ts";
 
 export interface Server {
   readonly url: string;
   readonly pid: number;
-}
-
-export interface Started extends Server, AsyncDisposable {
-  stop(signal: NodeJS.Signals): Promise<number>;
 }
 
 export interface Process {
@@ -19,7 +16,6 @@ export interface Process {
   readonly bytes_resident: number;
 }
 
-const MODEL = "SmolLM2-135M-Instruct";
 const TOKENS_MAX = 24;
 const SUBJECTS = ["rain", "a lamp", "the sea", "bread", "Tuesday", "a long road", "iron", "the letter q"];
 
@@ -29,26 +25,8 @@ const BLOCK_BYTES = 2 * 30 * 3 * 64 * 32 * 4;
 export const CONTEXT_LENGTH = 32 * Math.floor(KV_BYTES_MAX / BLOCK_BYTES);
 
 /** `command` as far as `serve`: the executable, or the runtime and the sources. */
-export async function startServer(command: readonly string[], isolation: string): Promise<Started> {
-  const words = ["serve", "--port", "0", "--json", "--isolation", isolation, "--kv-bytes-max", String(KV_BYTES_MAX)];
-  const home = mkdtempSync(join(tmpdir(), "bunsen-chaos-"));
-  const child = Bun.spawn([...command, ...words], {
-    cwd: "/",
-    env: { PATH: "/nonexistent", HOME: home },
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  const { value } = await child.stdout.getReader().read();
-  const { url } = JSON.parse(new TextDecoder().decode(value)) as { url: string };
-  const stop: Started["stop"] = (signal) => {
-    child.kill(signal);
-    return child.exited;
-  };
-  const dispose = async () => {
-    await stop("SIGKILL");
-    rmSync(home, { recursive: true, force: true });
-  };
-  return { url, pid: child.pid, stop, [Symbol.asyncDispose]: dispose };
+export async function startServer(command: readonly string[], isolation: string): Promise<Served> {
+  return await Served.start(["--isolation", isolation, "--kv-bytes-max", String(KV_BYTES_MAX)], { command });
 }
 
 /** What came of the requests; `wrong` lists what should not happen at all. */
@@ -196,7 +174,7 @@ async function read(reply: Response): Promise<Answer> {
     const { error } = (await reply.json()) as { error: { code: string | null } };
     return { text: "", error: error.code ?? String(reply.status), is_done: true };
   }
-  const lines = (await reply.text()).split("\n\n").filter((line) => line !== "");
+  const lines = (await reply.text()).split("\n\n").filter((line) => line.startsWith("data: "));
   let [text, error]: [string, string | null] = ["", null];
   for (const line of lines) {
     if (line === "data: [DONE]") continue;

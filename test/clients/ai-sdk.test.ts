@@ -4,31 +4,21 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { embed, generateText, isStepCount, jsonSchema, type LanguageModel, Output, streamText, tool } from "ai";
-import { type Listening, listen } from "../../src/http/listen.ts";
 import { scratchFolder } from "../formats/scratch.ts";
-import { type ScriptedModel, scriptedModel } from "../http/scripted-model.ts";
-import { minilm } from "../models/encoder-files.ts";
-import { ANSWER, TEMPLATE, TURNS } from "./conversation.ts";
-import { MODEL, type Server, serve } from "./serve.ts";
+import { MODEL } from "../served.ts";
+import { ANSWER, TURNS } from "./conversation.ts";
+import { TwoServers } from "./two-servers.ts";
 
 const CAPITAL = "What is the capital of France?";
 const FOLDER = scratchFolder();
 
-let scripted: ScriptedModel;
-let listening: Listening;
-let real: Server;
+let servers: TwoServers;
 
 beforeAll(async () => {
-  scripted = scriptedModel(FOLDER, TEMPLATE);
-  listening = listen(scripted.server.app, { host: "127.0.0.1", port: 0 });
-  real = await serve(MODEL, minilm());
+  servers = await TwoServers.start(FOLDER);
 }, 120_000);
 
-afterAll(async () => {
-  await listening.stop();
-  await scripted[Symbol.asyncDispose]();
-  await real.stop();
-});
+afterAll(async () => await servers[Symbol.asyncDispose]());
 
 type Provider = (url: string) => (name: string) => LanguageModel;
 
@@ -52,7 +42,7 @@ describe.each([...PROVIDERS])("$protocol", ({ provider }) => {
       inputSchema: jsonSchema({ type: "object", properties: {} }),
       execute: note("clock", "10:30"),
     });
-    const model = provider(listening.url)("tiny");
+    const model = provider(servers.scripted_url)("tiny");
     const limits = { stopWhen: isStepCount(5), maxOutputTokens: 500, maxRetries: 0 };
     return { model, prompt: "What is the weather?", tools: { weather, clock }, ...limits };
   };
@@ -62,14 +52,14 @@ describe.each([...PROVIDERS])("$protocol", ({ provider }) => {
   ];
 
   test("uses two tools, one after the other, and says what came of them", async () => {
-    scripted.answers.push(...TURNS);
+    servers.scripted.answers.push(...TURNS);
     const called: unknown[] = [];
     expect((await generateText(asked(called))).text).toBe(ANSWER);
     expect(called).toEqual(both);
   });
 
   test("does the same in a stream", async () => {
-    scripted.answers.push(...TURNS);
+    servers.scripted.answers.push(...TURNS);
     const called: unknown[] = [];
     const { textStream } = streamText(asked(called));
     const said = (await Array.fromAsync(textStream)).join("");
@@ -78,7 +68,7 @@ describe.each([...PROVIDERS])("$protocol", ({ provider }) => {
   });
 
   test("chats with the default model, whole and in a stream", async () => {
-    const asked = { model: provider(real.url)(MODEL), prompt: CAPITAL, maxOutputTokens: 24, maxRetries: 0 };
+    const asked = { model: provider(servers.real.url)(MODEL), prompt: CAPITAL, maxOutputTokens: 24, maxRetries: 0 };
     const { text, usage, finishReason } = await generateText(asked);
     expect(text).toContain("Paris");
     expect([usage.inputTokens, finishReason]).toEqual([37, "stop"]);
@@ -92,13 +82,13 @@ describe.each([...PROVIDERS])("$protocol", ({ provider }) => {
       required: ["city"],
       additionalProperties: false,
     });
-    const asked = { model: provider(real.url)(MODEL), prompt: CAPITAL, maxOutputTokens: 60, maxRetries: 0 };
+    const asked = { model: provider(servers.real.url)(MODEL), prompt: CAPITAL, maxOutputTokens: 60, maxRetries: 0 };
     const { output } = await generateText({ ...asked, output: Output.object({ schema }) });
     expect(output).toEqual({ city: expect.any(String) });
   });
 });
 
 test("embeds", async () => {
-  const model = compatible(real.url).embeddingModel("all-MiniLM-L6-v2");
+  const model = compatible(servers.real.url).embeddingModel("all-MiniLM-L6-v2");
   expect((await embed({ model, value: "Paris" })).embedding).toHaveLength(384);
 });

@@ -3,13 +3,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Listening, listen } from "../../src/http/listen.ts";
 import { scratchFolder } from "../formats/scratch.ts";
-import { type ScriptedModel, scriptedModel } from "../http/scripted-model.ts";
-import { minilm } from "../models/encoder-files.ts";
 import { ROOT } from "../root.ts";
-import { ANSWER, TEMPLATE, TURNS } from "./conversation.ts";
-import { MODEL, type Server, serve } from "./serve.ts";
+import { MODEL } from "../served.ts";
+import { ANSWER, TURNS } from "./conversation.ts";
+import { TwoServers } from "./two-servers.ts";
 
 const PACKAGES = process.env["BUNSEN_TEST_CLIENTS"] ?? join(ROOT, "build/clients");
 const CALLED = [
@@ -41,21 +39,13 @@ const CLIENTS: readonly { readonly script: string; readonly loops: number; reado
     { script: "with_agents.py", loops: 2, more: {} },
   ];
 
-let scripted: ScriptedModel;
-let listening: Listening;
-let real: Server;
+let servers: TwoServers;
 
 beforeAll(async () => {
-  scripted = scriptedModel(FOLDER, TEMPLATE);
-  listening = listen(scripted.server.app, { host: "127.0.0.1", port: 0 });
-  real = await serve(MODEL, minilm());
+  servers = await TwoServers.start(FOLDER);
 }, 120_000);
 
-afterAll(async () => {
-  await listening.stop();
-  await scripted[Symbol.asyncDispose]();
-  await real.stop();
-});
+afterAll(async () => await servers[Symbol.asyncDispose]());
 
 async function run(words: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<string> {
   const running = Bun.spawn(["python3", ...words], {
@@ -82,13 +72,13 @@ async function told<Told>(script: string, task: "agent" | "chat", url: string): 
 
 describe.each([...CLIENTS])("$script", ({ script, loops, more }) => {
   test("uses two tools, one after the other, and says what came of them", async () => {
-    scripted.answers.splice(0, Number.POSITIVE_INFINITY, ...Array.from({ length: loops }, () => TURNS).flat());
-    const agents = await told<readonly Agent[]>(script, "agent", listening.url);
+    servers.scripted.answers.splice(0, Number.POSITIVE_INFINITY, ...Array.from({ length: loops }, () => TURNS).flat());
+    const agents = await told<readonly Agent[]>(script, "agent", servers.scripted_url);
     expect(agents).toEqual(Array.from({ length: loops }, () => ({ text: ANSWER, called: CALLED })));
   }, 180_000);
 
   test("chats with the default model", async () => {
-    const { whole, ...others } = await told<Chat>(script, "chat", real.url);
+    const { whole, ...others } = await told<Chat>(script, "chat", servers.real.url);
     expect(whole).toContain("Paris");
     const texts = [others["streamed"] ?? whole, ...((others["texts"] as readonly string[] | undefined) ?? [])];
     expect(texts).toEqual(texts.map(() => whole));
@@ -106,17 +96,17 @@ describe("the command llm", () => {
 
   test("prompts the default model, in a stream and whole", async () => {
     const words = ["What is the capital of France?", "-o", "temperature", "0", "-o", "max_tokens", "24"];
-    const streamed = await llm(real.url, MODEL, ...words);
+    const streamed = await llm(servers.real.url, MODEL, ...words);
     expect(streamed).toContain("Paris");
-    expect(await llm(real.url, MODEL, ...words, "--no-stream")).toBe(streamed);
+    expect(await llm(servers.real.url, MODEL, ...words, "--no-stream")).toBe(streamed);
   }, 180_000);
 
   test("uses two tools, one after the other, and says what came of them", async () => {
-    scripted.answers.splice(0, Number.POSITIVE_INFINITY, ...TURNS);
+    servers.scripted.answers.splice(0, Number.POSITIVE_INFINITY, ...TURNS);
     const functions = join(import.meta.dir, "asked.py");
-    const said = await llm(listening.url, "tiny", "What is the weather?", "--functions", functions);
+    const said = await llm(servers.scripted_url, "tiny", "What is the weather?", "--functions", functions);
     expect(said).toEndWith(ANSWER);
-    expect(scripted.prompts.at(-1)).toContain("12 degrees in Oslo");
-    expect(scripted.prompts.at(-1)).toContain("half past ten");
+    expect(servers.scripted.prompts.at(-1)).toContain("12 degrees in Oslo");
+    expect(servers.scripted.prompts.at(-1)).toContain("half past ten");
   }, 180_000);
 });

@@ -1,3 +1,5 @@
+/** Which rows step next and with how many tokens, decided in integers. */
+
 import { expect, test } from "bun:test";
 import { PRIORITY, type Priority } from "../../src/core/priority.ts";
 import { Batcher } from "../../src/engine/batcher.ts";

@@ -1,3 +1,5 @@
+/** Blocks of the cache: who holds them, what is found again, and what is given up first. */
+
 import { expect, test } from "bun:test";
 import { type BlockContent, BlockStore, chainHash, NO_TIER } from "../../src/engine/block-store.ts";
 import { BLOCK_TOKENS } from "../../src/models/block.ts";

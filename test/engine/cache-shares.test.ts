@@ -1,3 +1,5 @@
+/** How a model's memory is shared between blocks and states. */
+
 import { expect, test } from "bun:test";
 import { cacheBytes, divideCache, STATES_OF_ROW } from "../../src/core/cache-shares.ts";
 import { integer, seeded } from "../random.ts";

@@ -1,3 +1,5 @@
+/** Which tokens are guessed from what a row has seen. */
+
 import { expect, test } from "bun:test";
 import { Drafter, lookUp } from "../../src/engine/drafter.ts";
 

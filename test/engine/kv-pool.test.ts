@@ -1,3 +1,5 @@
+/** Blocks of keys and values: their bytes given back, copied whole, and room for all of them. */
+
 import { afterAll, describe, expect, test } from "bun:test";
 import { blockBytes, KvPool } from "../../src/engine/kv-pool.ts";
 import { openExtras } from "../../src/mlx/extras.ts";

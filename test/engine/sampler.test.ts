@@ -261,7 +261,10 @@ test("a row whose best token is all it wants leaves that to the device", () => {
 describe("whatever the logits", () => {
   const SEED = 20_261_122;
 
-  /** Temperature, filters and order of the definitions, by sorting all tokens: the tokens that may be drawn, with their probabilities. */
+  /**
+   * Temperature, filters and order of the definitions, by sorting all tokens: the tokens that may be drawn, with their
+   * probabilities.
+   */
   function allowed(logits: Float32Array, how: Sampling): Map<number, number> {
     const best_logit = Math.max(...logits);
     let left = Array.from(logits, (logit, id) => ({ id, weight: Math.exp((logit - best_logit) / how.temperature) }));

@@ -1,3 +1,5 @@
+/** Slots with states of recurrent layers: what is found again, and what is given up first. */
+
 import { expect, test } from "bun:test";
 import { type BlockContent, chainHash, NO_TIER } from "../../src/engine/block-store.ts";
 import { StateStore } from "../../src/engine/state-store.ts";

@@ -1,3 +1,5 @@
+/** How large a chunk may be, by what tokens have cost. */
+
 import { expect, test } from "bun:test";
 import { StepCost } from "../../src/engine/step-cost.ts";
 import { BLOCK_TOKENS } from "../../src/models/block.ts";

@@ -1,4 +1,7 @@
-/** Layers that see a window: their memory is bounded by it, and a prefix is taken over where the window before its end is there. */
+/**
+ * Layers that see a window: their memory is bounded by it, and a prefix is taken over where the window before its end
+ * is there.
+ */
 
 import { expect, test } from "bun:test";
 import { PRIORITY } from "../../src/core/priority.ts";

@@ -1,3 +1,5 @@
+/** Bytes of a file by their place. */
+
 import { expect, test } from "bun:test";
 import { closeSync, ftruncateSync, openSync, readdirSync, symlinkSync, truncateSync, writeSync } from "node:fs";
 import { join } from "node:path";

@@ -1,3 +1,5 @@
+/** Blocks of GGUF as MLX's groups, number by number. */
+
 import { describe, expect, test } from "bun:test";
 import {
   type AffineGroups,

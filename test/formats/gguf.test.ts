@@ -1,3 +1,5 @@
+/** GGUF files: read, refused, and damaged at random. */
+
 import { describe, expect, test } from "bun:test";
 import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";

@@ -1,3 +1,5 @@
+/** JSON files within a limit. */
+
 import { expect, test } from "bun:test";
 import { ftruncateSync, openSync } from "node:fs";
 import { join } from "node:path";

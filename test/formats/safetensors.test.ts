@@ -1,3 +1,5 @@
+/** Safetensors files and folders: read, refused, and damaged at random. */
+
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -104,7 +104,7 @@ describe("what is documented", () => {
   };
   for (const [server, asking] of Object.entries(servers)) {
     for (const each of OPERATIONS) {
-      if (UNRECORDED.includes(each.path) && server === "a server with models") continue;
+      if (UNRECORDED.includes(each.path.replace(/^\/v1/, "")) && server === "a server with models") continue;
       test(`${each.name} is answered so by ${server}`, async () => {
         const response = await asking(...sent(each));
         const documented = each.operation.responses[String(response.status)];

@@ -18,7 +18,10 @@ describe("refused by name", () => {
     [{ temperature: 1.5 }, 'Cannot use "temperature": expected a number from 0 to 1, found 1.5'],
     [{ seed: 1 }, 'Cannot use "seed": there is no such parameter'],
     [{ container: "c" }, 'Cannot use "container": it is not supported yet'],
-    [{ context_management: {} }, 'Cannot use "context_management": it is not supported yet'],
+    [
+      { context_management: { edits: [{ type: "clear_tool_uses_20250919" }] } },
+      'Cannot use "context_management.edits[0].type": "clear_tool_uses_20250919" is not supported yet, expected "clear_thinking_20251015"',
+    ],
     [{ speed: "fast" }, 'Cannot use "speed": "fast" is not supported yet, expected "standard"'],
     [
       { output_format: SCHEMA, output_config: { format: SCHEMA } },
@@ -158,6 +161,39 @@ test("every wish of a request arrives in the neutral form", async () => {
   });
 });
 
+test("what Claude Code sends with every request arrives, as hints", async () => {
+  const backend = new ScriptedBackend();
+  const { post } = serverOf(backend);
+  const mark = { cache_control: { type: "ephemeral", ttl: "1h", scope: "global" } };
+  const thought = (thinking: string) => ({
+    role: "assistant",
+    content: [{ type: "thinking", thinking, signature: "" }],
+  });
+  const request = {
+    ...HI,
+    system: [{ type: "text", text: "You are Claude Code", ...mark }],
+    messages: [...HI.messages, thought("old"), ...HI.messages, thought("new"), ...HI.messages],
+    tools: [{ name: "Bash", input_schema: { type: "object" }, eager_input_streaming: true, ...mark }],
+    metadata: { user_id: "{}" },
+    thinking: { type: "adaptive" },
+    output_config: { effort: "xhigh" },
+    container: null,
+    temperature: null,
+  };
+  const thoughtsWith = async (keep?: unknown) => {
+    const edits = [{ type: "clear_thinking_20251015", keep }];
+    const answer = await post(`${PATH}?beta=true`, { ...request, context_management: { edits } });
+    expect(answer.status).toBe(200);
+    const { prompt } = backend.last;
+    const messages = prompt.kind === "messages" ? prompt.messages : [];
+    return messages.flatMap((message) => (message.role === "assistant" ? [message.reasoning] : []));
+  };
+  expect(await thoughtsWith("all")).toEqual(["old", "new"]);
+  expect(await thoughtsWith({ type: "thinking_turns", value: 1 })).toEqual([null, "new"]);
+  expect(await thoughtsWith()).toEqual([null, "new"]);
+  expect(backend.last.reasoning).toEqual({ effort: "xhigh", tokens_max: null, is_hint: true });
+});
+
 test("an answer that a stop text, its length or the context ended says so", async () => {
   const endings = [
     ["stop", "END", 2, "stop_sequence", "END"],
@@ -177,13 +213,18 @@ test("an answer that a stop text, its length or the context ended says so", asyn
 
 test("a stream that waits is pinged, and then answered or refused by an event", async () => {
   for (const fails of [false, true]) {
+    const { promise: pinged, resolve: begin } = Promise.withResolvers<void>();
     const script: Script = async function* () {
-      await Bun.sleep(300);
+      await pinged;
       if (fails) throw new Failure("no_memory", "Cannot load: it is full");
       yield* answerOf("late");
     };
     const response = await serverOf(new ScriptedBackend(script), 60_000, 10).post(PATH, { ...HI, stream: true });
-    const text = await response.text();
+    let text = "";
+    for await (const piece of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
+      text += piece;
+      if (text.split("event: ping").length > 2) begin();
+    }
     expect(text).toStartWith(": waiting position=2 estimated_ms=1500 for=row\n\nevent: ping\n");
     const types = eventsIn(text.replaceAll(/^:.*\n\n/gm, "")).map(({ type }) => type);
     expect([response.status, types[0], types[1]]).toEqual([200, "ping", "ping"]);

@@ -13,6 +13,22 @@ test("the list has every model", async () => {
   expect(await response.json()).toEqual({ object: "list", data: [TINY, NAMED] });
 });
 
+test("the list has pages for who asks as Anthropic's clients do", async () => {
+  const { ask } = serverOf(new ScriptedBackend());
+  const page = async (query: string) => {
+    const response = await ask(`/v1/models?${query}`, { headers: { "anthropic-version": "2023-06-01" } });
+    const { data, has_more, error } = Object(await response.json());
+    return error?.message ?? [data.map(({ id }: { id: string }) => id), has_more];
+  };
+  expect(await page("limit=20")).toEqual([["tiny", "org/name"], false]);
+  expect(await page("limit=1")).toEqual([["tiny"], true]);
+  expect(await page("after_id=tiny")).toEqual([["org/name"], false]);
+  expect(await page("before_id=org/name&limit=1")).toEqual([["tiny"], false]);
+  expect(await page("after_id=x")).toBe('Cannot use query parameter "after_id": there is no model "x"');
+  expect(await page("limit=0")).toContain("expected a whole number from 1 to 1000");
+  expect(await page("page=1")).toContain("there is no such parameter");
+});
+
 test("a model is found by its id with its card, with its slash encoded or not", async () => {
   const { ask } = serverOf(new ScriptedBackend());
   const found = ["tiny", "org/name", "org%2Fname", "org%2fname", "%74iny"];

@@ -87,11 +87,37 @@ describe("an option", () => {
   test("that would change the answer and cannot is refused by its name", async () => {
     const refused = async (options: object) => await refusal("/api/chat", { ...CHAT, options });
     expect(await refused({ mirostat: 2 })).toBe('400 Cannot use "options.mirostat": expected 0, found 2');
-    expect(await refused({ penalize_newline: true })).toBe(
-      '400 Cannot use "options.penalize_newline": it is not supported yet',
-    );
+    expect(await refused({ vocab_only: true })).toBe('400 Cannot use "options.vocab_only": it is not supported yet');
     expect(await refused({ temprature: 1 })).toBe('400 Cannot use "options.temprature": there is no such parameter');
-    expect(await refused({ num_predict: 0 })).toContain('Cannot use "options.num_predict"');
+    expect(await refused({ num_predict: -3 })).toContain('Cannot use "options.num_predict"');
+  });
+
+  test("is taken as Ollama's own examples have it", async () => {
+    const backend = new ScriptedBackend();
+    const options = {
+      num_predict: 0,
+      mirostat: 0,
+      mirostat_tau: 5,
+      mirostat_eta: 0.1,
+      penalize_newline: true,
+      f16_kv: true,
+    };
+    expect((await serverOf(backend).post("/api/chat", { ...CHAT, options })).status).toBe(200);
+    expect(backend.last.tokens_max).toBeNull();
+    const text = { model: "tiny", input: "a", options: { num_ctx: 64, temperature: null, mirostat: null } };
+    expect((await serverOf(backend).post("/api/embed", text)).status).toBe(200);
+    expect(backend.embedded.at(-1)).toMatchObject({ tokens_max: 64 });
+  });
+
+  test("of a result may name the tool as older clients do", async () => {
+    const backend = new ScriptedBackend();
+    const calls = ["a", "b"].map((name) => ({ function: { name, arguments: {} } }));
+    const messages = [
+      { role: "assistant", tool_calls: calls },
+      { role: "tool", name: "b", content: "12" },
+    ];
+    expect((await serverOf(backend).post("/api/chat", { ...CHAT, messages })).status).toBe(200);
+    expect(backend.last.prompt).toMatchObject({ messages: [{}, { role: "tool", tool_call_id: "call_1" }] });
   });
 });
 

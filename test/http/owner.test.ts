@@ -22,6 +22,18 @@ describe("an id", () => {
   });
 });
 
+test("the audit and the dry run answer under both prefixes", async () => {
+  const { ask } = server();
+  for (const prefix of ["/admin", "/v1/admin"]) {
+    for (const path of ["audit-logs?limit=1", "audit-logs/stats?status=error"]) {
+      expect((await ask(`${prefix}/${path}`)).status).toBe(200);
+    }
+    const body = '{"model":"tiny"}';
+    const asked = await ask(`${prefix}/route/explain`, { method: "POST", headers: json, body });
+    expect(await asked.text()).toContain("Cannot explain a route: this server has none");
+  }
+});
+
 test("a body that would not be read is refused", async () => {
   const { ask, owner } = server();
   const refused = await ask("/admin/reload-config", { method: "POST", body: "{}", headers: json });

@@ -585,7 +585,6 @@ describe("is refused by name:", () => {
     [{ input: [{ role: "tool", content: "x" }] }, "input[0].role"],
     [{ input: [{ type: "web_search_call", id: "x" }] }, "input[0].type"],
     [{ input: [{ type: "function_call_output", call_id: "c", output: "x" }] }, "input[0].call_id"],
-    [{ input: [{ type: "function_call", call_id: "c", name: "f", arguments: "{" }] }, "input[0].arguments"],
     [{ input: [{ role: "user", content: "x", name: "ada" }] }, "input[0].name"],
     [{ metadata: { a: "x".repeat(513) } }, "metadata.a"],
     [{ warmth: 1 }, "warmth"],

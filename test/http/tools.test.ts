@@ -233,6 +233,18 @@ describe("effort", () => {
     expect((await whole({ ...ASK, reasoning_effort: "none" }, mistral)).choices[0]?.finish_reason).toBe("stop");
   });
 
+  test("and a budget are hints to Anthropic's clients, who ask every model alike", async () => {
+    const ask = { model: "tiny", max_tokens: 8, messages: ASK.messages };
+    const told = { thinking: { type: "enabled", budget_tokens: 2048 }, output_config: { effort: "xhigh" } };
+    expect((await mistral.server.post("/v1/messages", { ...ask, ...told })).status).toBe(200);
+    const count = await mistral.server.post("/v1/messages/count_tokens", {
+      model: "tiny",
+      messages: ask.messages,
+      ...told,
+    });
+    expect(count.status).toBe(200);
+  });
+
   test("and other variables of the template can be given by name", async () => {
     await whole({ ...ASK, tools: [], chat_template_kwargs: { tone: "!" } });
     expect(hermes.prompts[0]).toEndWith("<assistant>!");
@@ -309,6 +321,17 @@ describe("a choice of tools", () => {
     const named = { type: "function", function: { name: "clock" } };
     const [choice] = (await whole({ ...ASK, tool_choice: named }, thinker)).choices;
     expect(choice?.message).toMatchObject({ reasoning_content: "Hm", content: null, tool_calls: [{}] });
+  });
+
+  test("is of one call where it names the tool, and of some even if the model never ends", async () => {
+    const forced = async (tool_choice: unknown) => {
+      thinker.answers.push(`<think>Hm</think>${TIME.repeat(30)}`);
+      const [choice] = (await whole({ ...ASK, tool_choice }, thinker)).choices;
+      expect(choice?.finish_reason).toBe("tool_calls");
+      return choice?.message["tool_calls"];
+    };
+    expect(await forced({ type: "function", function: { name: "clock" } })).toHaveLength(1);
+    expect(await forced("required")).toHaveLength(16);
   });
 
   test("that cannot be enforced in the model's form is refused", async () => {

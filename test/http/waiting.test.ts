@@ -63,6 +63,19 @@ test("who waits and is refused then learns why by an event", async () => {
   expect(text.replace(/^(?:: working\n\n)+/, "")).toMatch(/^data: \{"error":\{[^\n]*it is full[^\n]*\}\}\n\n$/);
 });
 
+test("an answer that had to wait and then broke off ends as any other of its dialect", async () => {
+  const broken: Script = async function* () {
+    await Bun.sleep(60);
+    yield { kind: "start", prompt_tokens: 5 };
+    yield said("Well");
+    throw new Failure("engine", "Cannot go on: the engine has died");
+  };
+  const { post } = serverOf(new ScriptedBackend(broken), 60_000, 10);
+  const text = await (await post("/v1/responses", { model: "tiny", input: "hi", stream: true })).text();
+  const types = [...text.matchAll(/^event: (.*)$/gm)].map(([, type]) => type);
+  expect([types[0], types.at(-1)]).toEqual(["response.created", "response.failed"]);
+});
+
 test("Ollama's lines have no place for words, and wait in silence", async () => {
   const lines = (await streamOf(late, null, "/api/chat")).trimEnd().split("\n");
   expect(lines.map((line) => JSON.parse(line).done)).toEqual([false, false, true]);

@@ -1,3 +1,5 @@
+/** Models in the Hugging Face cache, under their repository names. */
+
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, symlinkSync, utimesSync } from "node:fs";
 import { join } from "node:path";

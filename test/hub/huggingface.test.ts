@@ -4,8 +4,8 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { scratchFolder, write } from "../formats/scratch.ts";
-import { ROOT } from "../root.ts";
 import { openHouse } from "../route/house.ts";
+import { runToEnd } from "../served.ts";
 import { type StrictHub, strictHub, TOKEN } from "./strict-hub.ts";
 
 const FOLDER = scratchFolder();
@@ -111,13 +111,9 @@ describe("fit of a model that is not here", () => {
   const HOME = scratchFolder();
 
   async function fitted(hub: StrictHub, name: string, variables: Record<string, string> = {}) {
-    const run = Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), "fit", name, "--json"], {
-      env: { PATH: process.env["PATH"], HOME, HF_ENDPOINT: hub.url, ...variables },
-      stdout: "pipe",
-      stderr: "pipe",
-    });
-    const [output, error] = [await run.stdout.text(), await run.stderr.text()];
-    return { code: await run.exited, error, facts: output === "" ? null : JSON.parse(output) };
+    const given = { home: HOME, variables: { HF_ENDPOINT: hub.url, ...variables } };
+    const { code, errors, output } = await runToEnd(["fit", name, "--json"], given);
+    return { code, error: errors, facts: output === "" ? null : JSON.parse(output) };
   }
 
   test("asks the hub for its config and the sizes of its files, and fetches no weights", async () => {

@@ -1,3 +1,5 @@
+/** A model that a path names. */
+
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";

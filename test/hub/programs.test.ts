@@ -1,17 +1,15 @@
 /** Models in the folders of other programs: found under the names those programs show, and nothing that is not whole. */
 
 import { expect, test } from "bun:test";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { programModels } from "../../src/hub/programs.ts";
-import { write } from "../formats/scratch.ts";
+import { scratchFolder, write } from "../formats/scratch.ts";
 import { fixture, prepareFixtures, STORIES } from "../models/fixtures.ts";
-import { ROOT } from "../root.ts";
+import { runToEnd, Served } from "../served.ts";
 import { MODEL_FILES } from "./cache-folder.ts";
 
-const HOME = mkdtempSync(join(tmpdir(), "bunsen-programs-"));
-process.on("exit", () => rmSync(HOME, { recursive: true, force: true }));
+const HOME = scratchFolder();
 const FOLDERS = {
   lmstudio: [join(HOME, ".lmstudio/models"), join(HOME, "none")],
   ollama: join(HOME, ".ollama/models"),
@@ -84,24 +82,14 @@ test("they are served when the owner says so, and not otherwise", async () => {
   symlinkSync(fixture("gguf-stories").path, join(FOLDERS.ollama, `blobs/sha256-${digest}`));
   manifest("library/stories/260k", [{ mediaType: WEIGHTS, digest: `sha256:${digest}`, size: bytes.length }]);
   cpSync(STORIES, join(FOLDERS.lmstudio[0] ?? "", "someone/stories"), { recursive: true });
-  const start = (...words: string[]) =>
-    Bun.spawn([process.execPath, join(ROOT, "src/main.ts"), ...words], {
-      env: { PATH: process.env["PATH"], HOME, BUNSEN_PRELOAD_MODELS: "stories:260k" },
-      stdout: "pipe",
-      stderr: "inherit",
-    });
-  const listed = await new Response(start("models", "--json").stdout).json();
-  expect(JSON.stringify(listed)).not.toContain("stories");
-  const server = start("serve", "--port", "0", "--json", "--other-programs", "on");
-  const { value } = await server.stdout.getReader().read();
-  const { url, models } = JSON.parse(new TextDecoder().decode(value));
-  expect(models).toEqual(["stories:260k"]);
+  const given = { home: HOME, variables: { BUNSEN_PRELOAD_MODELS: "stories:260k" } };
+  expect((await runToEnd(["models", "--json"], given)).output).not.toContain("stories");
+  await using server = await Served.start(["--other-programs", "on"], given);
+  expect(server.models).toEqual(["stories:260k"]);
   for (const model of ["stories:260k", "someone/stories"]) {
-    const body = JSON.stringify({ model, prompt: "Once upon a time", max_tokens: 3 });
-    const headers = { "content-type": "application/json" };
-    const answer = await fetch(`${url}/v1/completions`, { method: "POST", body, headers });
-    expect((await answer.json()) as object).toMatchObject({ model, usage: { completion_tokens: 3 } });
+    const asked = { model, prompt: "Once upon a time", max_tokens: 3 };
+    const { body } = await server.ask("POST", "/v1/completions", asked);
+    expect(body).toMatchObject({ model, usage: { completion_tokens: 3 } });
   }
-  server.kill("SIGTERM");
-  expect(await server.exited).toBe(0);
+  expect(await server.stop()).toBe(0);
 }, 60_000);

@@ -1,3 +1,5 @@
+/** Arrays of MLX: values, errors, and who frees them. */
+
 import { expect, test } from "bun:test";
 import { arrayCounts, fromBytes, scalar, toFloat32 } from "../../src/mlx/array.ts";
 import { MlxError } from "../../src/mlx/library.ts";

@@ -1,3 +1,5 @@
+/** Where the MLX library is looked for. */
+
 import { expect, test } from "bun:test";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -174,6 +174,12 @@ const REFUSALS: [string, string, Record<string, unknown>, string][] = [
     { modules_to_save: ["lm_head"] },
     "modules_to_save in adapter_config.json is not supported",
   ],
+  [
+    "a start that takes a part out of the weights",
+    "peft",
+    { init_lora_weights: "pissa" },
+    'init_lora_weights must be true or false or "gaussian" or "eva" or "orthogonal", found "pissa"',
+  ],
   ["a scale by name", "peft", { alpha_pattern: { q_proj: 3 } }, "alpha_pattern in adapter_config.json"],
 ];
 

@@ -1,6 +1,6 @@
 /** The BERT family against numpy in float64, and decoders that read against mlx-lm; alone, together, and in pieces. */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { EncoderText } from "../../src/core/encoding.ts";
 import type { ReadingPurpose } from "../../src/core/purpose.ts";
@@ -16,23 +16,12 @@ import { integer, seeded } from "../random.ts";
 import "../open-mlx.ts";
 import { askNumpy, TINY, writeTinyEncoder } from "./encoder-files.ts";
 import { fixture, prepareFixtures } from "./fixtures.ts";
+import { expectAllGivenBack } from "./given-back.ts";
 
 const FOLDER = scratchFolder();
 const READING = { tokens_max: null, lowercase: false };
-let caught_before = 0;
-
-beforeAll(() => {
-  prepareFixtures();
-  caught_before = arrayCounts().caught;
-}, 120_000);
-
-afterAll(async () => {
-  for (let turn = 0; turn < 5; turn++) {
-    Bun.gc(true);
-    await Bun.sleep(1);
-  }
-  expect(arrayCounts()).toEqual({ alive: 0, caught: caught_before });
-});
+beforeAll(prepareFixtures, 120_000);
+expectAllGivenBack();
 
 function open(path: string): TextReader {
   const opened = openModel(path);

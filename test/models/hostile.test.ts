@@ -1,4 +1,7 @@
-/** Whole models whose files were written to do harm: each is refused with a sentence or read soundly, and nothing is left behind. */
+/**
+ * Whole models whose files were written to do harm: each is refused with a sentence or read soundly, and nothing is
+ * left behind.
+ */
 
 import { afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";

@@ -1,10 +1,10 @@
 /** Every form a model's files take, against mlx-lm on the same weights in float32. */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { arrayCounts } from "../../src/mlx/array.ts";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { loadModel } from "../../src/models/load.ts";
 import "../open-mlx.ts";
 import { type Expected, fixture, prepareFixtures } from "./fixtures.ts";
+import { expectAllGivenBack } from "./given-back.ts";
 import { greedy, lastLogits } from "./greedy.ts";
 
 // Below this the two best tokens are one to float32 rounding, and either may be drawn.
@@ -18,20 +18,8 @@ const NAMES = [
   ...["gguf-F32", "gguf-F16", "gguf-BF16", "gguf-Q4_0", "gguf-Q4_1", "gguf-Q8_0", "gguf-rope-factors"],
 ];
 
-let caught_before = 0;
-
-beforeAll(() => {
-  prepareFixtures();
-  caught_before = arrayCounts().caught;
-}, 120_000);
-
-afterAll(async () => {
-  for (let turn = 0; turn < 5; turn++) {
-    Bun.gc(true);
-    await Bun.sleep(1);
-  }
-  expect(arrayCounts()).toEqual({ alive: 0, caught: caught_before });
-});
+beforeAll(prepareFixtures, 120_000);
+expectAllGivenBack();
 
 /** Up to the first step where the choice is a matter of rounding, the tokens are equal. */
 function expectSame(drawn: readonly number[], expected: Expected): void {

@@ -9,7 +9,7 @@ import { quantizeModel } from "../../src/models/quantize.ts";
 import { failureOf, scratchFolder, write } from "../formats/scratch.ts";
 import "../open-mlx.ts";
 import { python } from "../python.ts";
-import { ROOT } from "../root.ts";
+import { runToEnd } from "../served.ts";
 import { type Expected, FIXTURES, prepareFixtures } from "./fixtures.ts";
 import { greedy, lastLogits } from "./greedy.ts";
 
@@ -160,31 +160,30 @@ test("a failure in the midst leaves nothing behind", () => {
   expect(readdirSync(OUT).filter((name) => name.startsWith("broken"))).toEqual([]);
 });
 
-test("the command writes a folder, and refuses a form that MLX does not have", () => {
+test("the command writes a folder, and refuses a form that MLX does not have", async () => {
   const source = join(OUT, "whole");
   cpSync(join(FIXTURES, "untied"), source, { recursive: true });
   write(join(source, "tokenizer.json"), "{}");
-  const run = (...words: string[]) => {
-    const env = { PATH: process.env["PATH"], HOME: OUT };
-    const { stdout, stderr } = Bun.spawnSync([process.execPath, join(ROOT, "src/main.ts"), "quantize", ...words], {
-      env,
-    });
-    return stdout.toString() + stderr.toString();
+  const run = async (...words: string[]) => {
+    const { output, errors } = await runToEnd(["quantize", ...words], { home: OUT });
+    return output + errors;
   };
   const target = join(OUT, "written");
-  expect(run(source, target, "--bits", "7")).toContain("7 bits in groups of 64 is not a form MLX has");
+  expect(await run(source, target, "--bits", "7")).toContain("7 bits in groups of 64 is not a form MLX has");
   expect(existsSync(target)).toBe(false);
-  expect(run(source, target, "--bits", "8", "--group-size", "32")).toBe(
+  expect(await run(source, target, "--bits", "8", "--group-size", "32")).toBe(
     `${target} has 8 bits a weight in affine groups of 32\n`,
   );
   expect(existsSync(join(target, "model.safetensors"))).toBe(true);
   const file = sourceOf("gguf-stories");
   if (!existsSync(file)) return; // its tokenizer is among the shared data
   const from_file = join(OUT, "stories");
-  expect(run(file, from_file, "--mode", "mxfp8")).toBe(`${from_file} has 8 bits a weight in mxfp8 groups of 32\n`);
+  expect(await run(file, from_file, "--mode", "mxfp8")).toBe(
+    `${from_file} has 8 bits a weight in mxfp8 groups of 32\n`,
+  );
   expect(readdirSync(from_file).sort()).toEqual([
     ...["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"],
   ]);
-  expect(run(sourceOf("family-qwen3-gguf"), join(OUT, "mute"))).toContain("tokenizer.ggml.model is missing");
+  expect(await run(sourceOf("family-qwen3-gguf"), join(OUT, "mute"))).toContain("tokenizer.ggml.model is missing");
   expect(existsSync(join(OUT, "mute"))).toBe(false);
 });

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
 import { arrayCounts } from "../../src/mlx/array.ts";
 import { loadModel } from "../../src/models/load.ts";
+import { ggufBytes, value } from "../formats/gguf-bytes.ts";
 import { integer, seeded } from "../random.ts";
 import "../open-mlx.ts";
 import { fixture, prepareFixtures } from "./fixtures.ts";
@@ -81,7 +82,19 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
     { hidden_act: "gelu" },
     'hidden_act must be "gelu_pytorch_tanh", found "gelu"',
   ],
-  ["a norm with a bias", "family-cohere2", { layer_norm_bias: true }, "layer_norm_bias must be false, found true"],
+  [
+    "a norm with a bias that is not there",
+    "family-cohere2",
+    { layer_norm_bias: true },
+    'tensor "model.layers.0.input_layernorm.bias" must have shape [64], found no such tensor',
+  ],
+  [
+    "a bias the config is silent of",
+    "biases",
+    { attention_bias: null },
+    'nothing its config says asks for tensor "model.layers.0.self_attn.k_proj.bias", which would be left out',
+  ],
+  ["another steepness of gates", "family-gpt_oss", { swiglu_alpha: 1.5 }, "swiglu_alpha must be 1.702, found 1.5"],
   [
     "attention in both directions",
     "family-gemma3_text",
@@ -223,6 +236,12 @@ test("a GGUF file of another architecture is refused by name", () => {
   expect(refusal(path)).toBe(
     `Cannot load ${path}: its architecture is "lemur", known: cohere2, gemma, gemma2, gemma3, glm4, gpt-oss, granite, llama, olmo2, phi3, qwen2, qwen2moe, qwen3, qwen3moe, smollm3, starcoder2`,
   );
+});
+
+test("a part of a GGUF file is refused as what it is", () => {
+  const path = join(mkdtempSync(join(tmpdir(), "bunsen-")), "model-00002-of-00003.gguf");
+  writeFileSync(path, ggufBytes({ metadata: [["split.count", value.u32(3)]] }));
+  expect(refusal(path)).toStartWith(`Cannot load ${path}: it is one of 3 parts, read is a file that holds them all`);
 });
 
 for (const name of ["gguf-Q4_1", "affine-4-32"]) {

@@ -1,3 +1,5 @@
+/** Our header, the bridge and the library against the record of mlx-c's functions. */
+
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,3 +1,5 @@
+/** What native/build.sh says where it lacks something. */
+
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { scratchFolder } from "../formats/scratch.ts";

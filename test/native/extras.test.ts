@@ -1,4 +1,7 @@
-/** What the additions of our library do at the edges: numbers that are not computed yet, memory that is not there, sizes that are none. */
+/**
+ * What the additions of our library do at the edges: numbers that are not computed yet, memory that is not there, sizes
+ * that are none.
+ */
 
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";

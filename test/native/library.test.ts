@@ -1,3 +1,5 @@
+/** The native library by itself, in a process of its own. */
+
 import { describe, expect, test } from "bun:test";
 import { cpSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** What a request of Anthropic's Messages may say, as the types of its official client say it; written apart from what this server takes. */
+/**
+ * What a request of Anthropic's Messages may say, as the types of its official client say it; written apart from what
+ * this server takes.
+ */
 
 import { Ajv2020 } from "ajv/dist/2020.js";
 

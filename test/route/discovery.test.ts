@@ -1,15 +1,12 @@
 /** What a server that is asked what it is may do: take its time, never end, or answer anything. */
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { NO_DEFAULTS } from "../../src/core/routing.ts";
 import { scratchFolder } from "../formats/scratch.ts";
-import { openHouse } from "./house.ts";
+import { closedAfterEach, openHouse } from "./house.ts";
 
 const FOLDER = scratchFolder();
-const open: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close();
-});
+const open = closedAfterEach();
 
 /** An answer without an end; tells what was read of it. */
 function endless() {

@@ -1,20 +1,11 @@
 /** What a client sees, and what the audit says, of each way in which a provider can fail. */
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { Socket } from "node:net";
 import type { Tuning } from "../../src/route/remote/upstream.ts";
 import { scratchFolder } from "../formats/scratch.ts";
-import {
-  type Behaviour,
-  event,
-  type FaultyServer,
-  faultyServer,
-  LAST_PIECE,
-  piece,
-  STREAM_HEAD,
-  whole,
-} from "./faulty-server.ts";
-import { type House, openHouse, until } from "./house.ts";
+import { type Behaviour, event, faultyServer, LAST_PIECE, piece, STREAM_HEAD, whole } from "./faulty-server.ts";
+import { closedAfterEach, openHouse, until } from "./house.ts";
 
 const FOLDER = scratchFolder();
 const HI = { model: "far", messages: [{ role: "user", content: "hi" }] };
@@ -22,10 +13,7 @@ const GOOD = JSON.stringify({ id: "x", choices: [], usage: { prompt_tokens: 3, c
 const USAGE = `data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n`;
 const DONE = "data: [DONE]\n\n";
 
-const open: (House | FaultyServer)[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await ("close" in each ? each.close() : each.stop());
-});
+const open = closedAfterEach();
 
 let houses = 0;
 
@@ -38,7 +26,7 @@ async function houseBefore(
 ) {
   const server = await faultyServer(behave);
   const house = openHouse({ folder: `${FOLDER}/${houses++}`, tuning, silence_ms });
-  open.push(house, server);
+  open.push(() => server.stop(), house.close);
   await house.set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url });
   await house.set("rules", { model_pattern: "far", pattern_type: "exact", target: "cloud", fallbacks });
   return { house, server };

@@ -1,36 +1,24 @@
 /** What a hostile caller or provider cannot do: break the audit, learn a key, or have what ended count twice. */
 
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { plan } from "../../src/route/policy.ts";
 import { verifyAudit } from "../../src/store/audit.ts";
 import { scratchFolder } from "../formats/scratch.ts";
-import {
-  type Behaviour,
-  event,
-  type FaultyServer,
-  faultyServer,
-  LAST_PIECE,
-  piece,
-  STREAM_HEAD,
-  whole,
-} from "./faulty-server.ts";
-import { type House, openHouse } from "./house.ts";
+import { type Behaviour, event, faultyServer, LAST_PIECE, piece, STREAM_HEAD, whole } from "./faulty-server.ts";
+import { closedAfterEach, openHouse } from "./house.ts";
 
 const FOLDER = scratchFolder();
 const KEY = "sk-live-3f9a1c77e0d24b5f";
 const HI = { model: "far", messages: [{ role: "user", content: "hi" }] };
 const GOOD = JSON.stringify({ id: "x", choices: [], usage: { prompt_tokens: 3, completion_tokens: 2 } });
-const open: (House | FaultyServer)[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0)) await ("close" in each ? each.close() : each.stop());
-});
+const open = closedAfterEach();
 
 let houses = 0;
 
 async function houseBefore(behave: Behaviour, more: Partial<Parameters<typeof openHouse>[0]> = {}) {
   const server = await faultyServer(behave);
   const house = openHouse({ folder: `${FOLDER}/${houses++}`, settings: { default_provider: "cloud" }, ...more });
-  open.push(house, server);
+  open.push(() => server.stop(), house.close);
   await house.set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url, api_key: KEY });
   return { house, server };
 }
@@ -102,7 +90,7 @@ test("a provider whose address was mended is asked at once, though its breaker w
   for (let index = 0; index < 3; index++) expect((await house.chat(HI)).status).toBe(502);
   expect(server.requests()).toHaveLength(2);
   const mended = await faultyServer(answers(GOOD));
-  open.push(mended);
+  open.push(() => mended.stop());
   await house.set("providers", { name: "cloud", api_type: "openai", base_url: mended.base_url });
   expect((await house.chat(HI)).status).toBe(200);
 });
@@ -110,7 +98,7 @@ test("a provider whose address was mended is asked at once, though its breaker w
 test("two keys entered at once on a new machine can both be opened", async () => {
   const { house } = await houseBefore(answers(GOOD));
   const fresh = openHouse({ folder: `${FOLDER}/${houses++}` });
-  open.push(fresh);
+  open.push(fresh.close);
   const save = async (name: string) =>
     await fresh.providers.save(
       { name, api_type: "openai", backend_type: "cloud", base_url: "http://127.0.0.1:9" },

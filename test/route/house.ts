@@ -1,5 +1,6 @@
 /** A whole server with its store, as `serve` builds it, but for the engine: a scripted backend answers for this machine. */
 
+import { afterEach } from "bun:test";
 import { join } from "node:path";
 import { buildRouting, openCredentials } from "../../src/app.ts";
 import { NO_WISHES } from "../../src/core/generation.ts";
@@ -134,6 +135,15 @@ export function openHouse(wishes: HouseWishes) {
       store[Symbol.dispose]();
     },
   };
+}
+
+/** How to close what a test has opened, which is done after it, the last first. */
+export function closedAfterEach(): (() => unknown)[] {
+  const open: (() => unknown)[] = [];
+  afterEach(async () => {
+    for (const close of open.splice(0).reverse()) await close();
+  });
+  return open;
 }
 
 export type House = ReturnType<typeof openHouse>;

@@ -1,21 +1,18 @@
 /** Calls, results and thoughts on their way between callers and providers of two protocols. */
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import type { Call } from "../../src/core/exchange.ts";
 import { newTrace } from "../../src/core/exchange.ts";
 import type { GenerationEvent, GenerationRequest, Message } from "../../src/core/generation.ts";
 import { PLAIN_ANSWER } from "../../src/core/generation.ts";
 import { scratchFolder } from "../formats/scratch.ts";
-import { openHouse } from "./house.ts";
+import { closedAfterEach, openHouse } from "./house.ts";
 import { strictAnthropic } from "./strict-anthropic.ts";
 import { HAS_SCHEMAS, strictOpenai } from "./strict-openai.ts";
 
 const FOLDER = scratchFolder();
 const KEY = "sk-live-77";
-const open: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close();
-});
+const open = closedAfterEach();
 
 let houses = 0;
 async function houseWith(api_type: "openai" | "anthropic", base_url: string) {

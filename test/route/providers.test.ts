@@ -1,22 +1,20 @@
 /** What arrives at a provider, and what comes back from it, in the same protocol and across two. */
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { sql } from "drizzle-orm";
 import { type Call, newTrace } from "../../src/core/exchange.ts";
 import { NO_DEFAULTS } from "../../src/core/routing.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { readEvents } from "../http/scripted-backend.ts";
-import { type House, openHouse, until } from "./house.ts";
+import { closedAfterEach, type House, openHouse, until } from "./house.ts";
 import * as anthropicDouble from "./strict-anthropic.ts";
 import { HAS_SCHEMAS, STREAM, strictOpenai, WHOLE } from "./strict-openai.ts";
 
 const FOLDER = scratchFolder();
 const KEY = "sk-live-3f9a1c77e0d24b5f";
-const open: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close();
-});
+const open = closedAfterEach();
 
 let houses = 0;
 
@@ -353,6 +351,53 @@ test.skipIf(!HAS_SCHEMAS)("texts to complete and to embed go to a provider as ch
   expect(completed.headers.get("x-bunsen-route")).toBe("local:tiny (rule 2, fallback 1)");
 });
 
+test("an error tells by whom and why, where somebody was asked, and nobody where none was", async () => {
+  const { chat, set } = house();
+  await set("providers", { name: "cloud", api_type: "openai", base_url: "http://127.0.0.1:9" });
+  const hi = { messages: [{ role: "user", content: "hi" }] };
+  const failed = await chat({ ...hi, model: "cloud:gpt" });
+  expect([failed.status, failed.headers.get("x-bunsen-route")]).toEqual([
+    502,
+    "cloud:gpt (provider named by the model)",
+  ]);
+  const unknown = await chat({ ...hi, model: "nowhere" });
+  expect([unknown.status, unknown.headers.get("x-bunsen-route")]).toEqual([404, null]);
+});
+
+test("a key that no header can carry is refused when it is entered, and not shown", async () => {
+  const { send } = house();
+  for (const api_key of [`${KEY}\r\nx-evil: 1`, `\u201c${KEY}\u201d`, `${KEY}\n`]) {
+    const provider = { name: "cloud", api_type: "openai", base_url: "http://127.0.0.1:9", api_key };
+    const refused = await send("POST", "/api/settings/providers", provider);
+    const text = await refused.text();
+    expect([refused.status, text]).toEqual([400, expect.stringContaining('Cannot use \\"api_key\\"')]);
+    expect(text).not.toContain(KEY);
+  }
+});
+
+test("a rule's priority beyond what is kept exactly is refused, alone and among others", async () => {
+  const { send, set } = house();
+  const rule = { model_pattern: "a", pattern_type: "exact", target: "local" };
+  const { id } = await set("rules", rule);
+  expect((await send("POST", "/api/settings/rules", { ...rule, priority: 1e300 })).status).toBe(400);
+  expect((await send("PUT", "/api/settings/rules/priorities", [{ id, priority: 1e300 }])).status).toBe(400);
+});
+
+test("a disk that is full is told to whom it concerns, as no error of the server's", async () => {
+  const { send, store, bugs } = house();
+  store.tables.run(sql`PRAGMA max_page_count = 1`);
+  const rule = { model_pattern: "a".repeat(256), pattern_type: "exact", target: "local" };
+  const answers = [];
+  // Until the pages that there are have no more room.
+  for (let asked = 0; asked < 40; asked++) answers.push(await send("POST", "/api/settings/rules", rule));
+  const last = answers.at(-1);
+  expect([last?.status, await last?.text()]).toEqual([
+    503,
+    expect.stringContaining("Cannot write to the database: database or disk is full"),
+  ]);
+  expect(bugs.filter((bug) => !String(bug).includes("full"))).toEqual([]);
+});
+
 describe("privacy", () => {
   test("a request, a rule or the switch keep all on this machine, in fallback too, with 403 and the reason", async () => {
     const server = double();
@@ -376,15 +421,25 @@ describe("privacy", () => {
     expect([off.status, await off.text()]).toEqual([403, expect.stringContaining("cloud routing is off")]);
     expect((await chat({ ...hi, model: "cloud:gpt" })).status).toBe(403);
     expect((await send("POST", "/admin/route/explain", { model: "far" })).status).toBe(403);
+    const tried = await send("POST", "/api/settings/providers/cloud/test");
+    expect(await tried.json()).toMatchObject({ outcome: "unreachable", detail: expect.stringContaining("is off") });
+    for (const shown of ["models", "loaded", "health"]) {
+      expect((await send("GET", `/api/providers/${shown}`)).status).toBe(200);
+    }
     expect(server.arrived).toEqual([]);
     expect(rows().map((row) => row.left_machine)).toEqual(rows().map(() => false));
   });
 
   test("a provider of the cloud in a private network is refused unless its host is listed", async () => {
     const server = double();
-    const { chat, set, settings } = house();
+    const { chat, set, settings, send } = house();
     await set("providers", { name: "cloud", api_type: "openai", base_url: server.base_url, api_key: KEY });
     Object.assign(settings, { private_hosts: [] });
+    const tried = await send("POST", "/api/settings/providers/cloud/test");
+    expect(await tried.json()).toMatchObject({
+      outcome: "unreachable",
+      detail: expect.stringContaining("private_hosts"),
+    });
     const refused = await chat({ model: "cloud:gpt", messages: [{ role: "user", content: "hi" }] });
     expect([refused.status, await refused.text()]).toEqual([403, expect.stringContaining("private network")]);
     expect(server.arrived).toEqual([]);

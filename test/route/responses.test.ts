@@ -1,18 +1,15 @@
 /** OpenAI's responses on their way to providers: as they came, or through the neutral form. */
 
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { scratchFolder } from "../formats/scratch.ts";
-import { openHouse, until } from "./house.ts";
+import { closedAfterEach, openHouse, until } from "./house.ts";
 import { strictAnthropic } from "./strict-anthropic.ts";
 import { HAS_SCHEMAS, RESPONSE_STREAM, RESPONSE_WHOLE, strictOpenai } from "./strict-openai.ts";
 
 const FOLDER = scratchFolder();
 const KEY = "sk-live-77";
 const PATH = "/v1/responses";
-const open: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close();
-});
+const open = closedAfterEach();
 
 let houses = 0;
 async function houseWith(api_type: "openai" | "anthropic", base_url: string) {

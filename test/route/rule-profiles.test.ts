@@ -1,14 +1,11 @@
 /** What a rule's profile adds to a request, wherever that goes, and what the owner's labels keep here. */
 
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { scratchFolder } from "../formats/scratch.ts";
-import { type House, openHouse } from "./house.ts";
+import { closedAfterEach, type House, openHouse } from "./house.ts";
 
 const FOLDER = scratchFolder();
-const open: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close();
-});
+const open = closedAfterEach();
 
 let houses = 0;
 function house(wishes: Partial<Parameters<typeof openHouse>[0]> = {}): House {

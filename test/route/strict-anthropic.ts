@@ -1,4 +1,7 @@
-/** A provider that takes only what Anthropic's protocol and its rules allow, and remembers every byte: it thinks, calls a tool, and then answers. */
+/**
+ * A provider that takes only what Anthropic's protocol and its rules allow, and remembers every byte: it thinks, calls
+ * a tool, and then answers.
+ */
 
 import { faultOf } from "./anthropic-schema.ts";
 import type { Arrived } from "./strict-openai.ts";

@@ -1,3 +1,5 @@
+/** Who starts when, and who is refused. */
+
 import { expect, test } from "bun:test";
 import type { Failure } from "../../src/core/failure.ts";
 import { PRIORITY, type Priority } from "../../src/core/priority.ts";

@@ -34,8 +34,7 @@ class House {
 
   /** Keeps the model in use until it is let go. */
   async use(name: string, signal = NEVER): Promise<void> {
-    const model = { name, path: name, changed_s: 0, bytes: 1, sampling: NO_WISHES };
-    this.leases.set(name, await this.pool.acquire(model, signal));
+    this.leases.set(name, await this.pool.acquire(modelOf(name), signal));
   }
 
   letGo(name: string): void {
@@ -48,6 +47,10 @@ class House {
     await Bun.sleep(0);
     return names.filter((name) => this.leases.has(name));
   }
+}
+
+function modelOf(name: string) {
+  return { name, path: name, changed_s: 0, bytes: 1, sampling: NO_WISHES };
 }
 
 function estimateOf(name: string): ModelEstimate {
@@ -144,6 +147,17 @@ test("by ttl the one that is idle longest goes, and only when its time is over",
   await house.pool.sweep();
   expect(await house.started("b4")).toEqual(["b4"]);
   expect(house.evicted).toEqual(["a4"]);
+});
+
+test("a model that is loaded by its owner is not used by it: not for the least used, nor for how long a use takes", async () => {
+  const house = new House();
+  await house.pool.preload(modelOf("a8"));
+  house.pool.keepOnly([]);
+  expect(house.pool.residents().map(({ uses }) => uses)).toEqual([0]);
+  await house.use("a8");
+  void house.use("b8");
+  await house.started();
+  expect(house.pool.waitOf("b8")).toEqual({ kind: "memory", position: 1, estimated_ms: null });
 });
 
 test("who waits is told its position, and how long answers took that it waits for", async () => {

@@ -3,6 +3,7 @@
 import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { sql } from "drizzle-orm";
 import type { AuditEntry } from "../../src/core/audit.ts";
 import { StoredAudit, verifyAudit } from "../../src/store/audit.ts";
 import { chained } from "../../src/store/audit-chain.ts";
@@ -221,4 +222,27 @@ describe("reading", () => {
     write(1);
     expect(heard.length).toBe(102);
   });
+});
+
+test("a disk that is full leaves what is written to be read, is told once, and gets the rest when it has room", () => {
+  const store = openStore(`${FOLDER}/${homes++}`);
+  const told: unknown[] = [];
+  const audit = new StoredAudit(
+    store,
+    { audit_days: 30, audit_bytes_max: 10 ** 8 },
+    () => 100 * DAY_MS,
+    (error) => told.push(error),
+  );
+  open.push(store, audit);
+  audit.record(ENTRY);
+  audit.flush();
+  store.tables.run(sql`PRAGMA max_page_count = 1`);
+  for (let index = 0; index < 500; index++) audit.record(ENTRY);
+  expect([audit.page(ANY, 10, null).data.length, audit.stats(ANY).requests, [...audit.all(ANY)].length]).toEqual([
+    1, 1, 1,
+  ]);
+  expect(told).toHaveLength(1);
+  store.tables.run(sql`PRAGMA max_page_count = 100000`);
+  expect(audit.stats(ANY).requests).toBe(501);
+  expect(verifyAudit(store)).toMatchObject({ rows: 501, fault: null });
 });

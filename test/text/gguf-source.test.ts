@@ -65,7 +65,10 @@ describe("the default model's file", () => {
   });
 });
 
-/** Llama's vocabularies have the merged pieces in the order of their merges and scores that fall with it; runs of spaces come last. */
+/**
+ * Llama's vocabularies have the merged pieces in the order of their merges and scores that fall with it; runs of spaces
+ * come last.
+ */
 function mistralMetadata(): Record<string, GgufValue> {
   const { model } = JSON.parse(readFileSync(join(MISTRAL, "tokenizer.json"), "utf8"));
   const tokens: string[] = [];

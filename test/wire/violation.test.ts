@@ -35,7 +35,7 @@ describe("a departure is told", () => {
     [{ "": 1 }, 'invalid_request: Cannot use "": there is no such parameter'],
     [{ "5": 1 }, 'invalid_request: Cannot use "5": there is no such parameter'],
     [{ "a/b~c": 1 }, 'invalid_request: Cannot use "a/b~c": there is no such parameter'],
-    [{ shapes: {} }, 'invalid_request: Cannot use "shapes": expected an array of shapes, found an object'],
+    [{ shapes: {} }, 'invalid_request: Cannot use "shapes": expected an array of shapes, found an empty object'],
     [
       { shapes: [{ shape: "round" }] },
       'invalid_request: Cannot use the request: "shapes[0].note" is missing, expected a text',
@@ -59,6 +59,13 @@ describe("a departure is told", () => {
       expect(sentence(value)).toBe(expected);
     });
   }
+});
+
+test("what is too little or too much is told as that", () => {
+  const body = Type.Object({ name: optional(Type.String({ minLength: 1, maxLength: 4 })) }, { minProperties: 1 });
+  const told = (value: unknown) => violation(Value.Errors(body, value)).message;
+  expect(told({})).toBe("Cannot use the request: expected an object that is not empty, found an empty object");
+  expect(told({ name: "longer" })).toBe('Cannot use "name": expected a text of 1 to 4 characters, found "longer"');
 });
 
 test("a wrong choice goes before the other faults it brings", () => {

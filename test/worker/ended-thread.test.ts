@@ -3,13 +3,13 @@
 import { dlopen, ptr, read } from "bun:ffi";
 import { beforeAll, expect, test } from "bun:test";
 import { startEngine } from "../../src/app.ts";
-import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
 import { fromBytes } from "../../src/mlx/array.ts";
 import { add } from "../../src/mlx/ops.ts";
 import { EngineClient } from "../../src/worker/client.ts";
+import { GREEDY_ROW } from "../engine/greedy-row.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { fixture, prepareFixtures } from "../models/fixtures.ts";
-import { AT_ONCE, engineParts, LIBRARY } from "../open-mlx.ts";
+import { engineParts, LIBRARY } from "../open-mlx.ts";
 
 const FOLDER = scratchFolder();
 const NEVER = new AbortController().signal;
@@ -19,25 +19,13 @@ beforeAll(prepareFixtures, 120_000);
 test.if(process.platform === "linux")("a thread that is ended gives back the model and the cache it held", async () => {
   const { path, expected } = fixture("untied");
   const { prompt_ids } = expected;
-  const limits = {
-    tokens_max: 8,
-    tokens_min: 0,
-    stop_token_ids: [],
-    adapter: null,
-    adapter_bytes_max: 0,
-    grammar: null,
-    thought: null,
-    prompt_logprobs: false,
-    tokens: null,
-    urgency: AT_ONCE,
-  };
-  const sampling = { ...PLAIN_SAMPLING, temperature: 0, seed: 0 };
+  const row = { ...GREEDY_ROW, model: "untied", prompt_ids, tokens_max: 8, tokens: null };
   const before = activeBytes();
   for (let life = 0; life < 3; life++) {
     const port = startEngine("worker");
     const client = new EngineClient(() => port, engineParts(FOLDER));
     await client.load("untied", path);
-    for await (const _ of client.generate({ model: "untied", prompt_ids, sampling, logprobs: null, ...limits }, NEVER));
+    for await (const _ of client.generate(row, NEVER));
     expect(activeBytes()).toBeGreaterThan(before + 1e6);
     port.terminate();
     for (let wait = 0; wait < 300 && activeBytes() > before; wait++) await Bun.sleep(10);

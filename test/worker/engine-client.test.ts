@@ -1,20 +1,22 @@
 /** The engine behind its thread boundary: real worker or process, real MLX, small models. */
 
-import { afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startEngine } from "../../src/app.ts";
 import { Failure } from "../../src/core/failure.ts";
-import { PLAIN_SAMPLING } from "../../src/core/generation.ts";
 import { EngineClient, type RowRequest } from "../../src/worker/client.ts";
 import type { EngineParts, EnginePort, FromEngine, RowProgress } from "../../src/worker/messages.ts";
 import { EngineProcess } from "../../src/worker/process.ts";
+import { GREEDY_ROW } from "../engine/greedy-row.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { familyFixture, fixture, prepareFixtures } from "../models/fixtures.ts";
-import { AT_ONCE, engineParts } from "../open-mlx.ts";
+import { engineParts } from "../open-mlx.ts";
 import { ROOT } from "../root.ts";
 
-const GREEDY = { ...PLAIN_SAMPLING, temperature: 0, seed: 0 };
+// Processes begin and end here, on machines that do other things too.
+setDefaultTimeout(30_000);
+
 const FOLDER = scratchFolder();
 const NEVER = new AbortController().signal;
 
@@ -41,18 +43,7 @@ function startWith(spawn: () => EnginePort, parts: EngineParts): EngineClient {
 
 function row(model: string, changes: Partial<RowRequest> = {}): RowRequest {
   const { prompt_ids } = fixture(model).expected;
-  const limits = {
-    tokens_max: 20,
-    tokens_min: 0,
-    stop_token_ids: [],
-    adapter: null,
-    adapter_bytes_max: 0,
-    grammar: null,
-    thought: null,
-    prompt_logprobs: false,
-    tokens: null,
-  };
-  return { model, prompt_ids, sampling: GREEDY, logprobs: null, ...limits, urgency: AT_ONCE, ...changes };
+  return { ...GREEDY_ROW, model, prompt_ids, tokens_max: 20, tokens: null, ...changes };
 }
 
 async function tokens(rows: AsyncIterable<RowProgress>): Promise<number[]> {

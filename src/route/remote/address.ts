@@ -32,7 +32,7 @@ export class AddressGuard {
     const addresses = isIP(host) === 0 ? await this.#lookUp(provider.name, host) : [host];
     const address = addresses.find(isPrivate);
     if (address !== undefined) {
-      const state = `its host "${hostname}" is ${address}, in a private network, and is not listed as allowed`;
+      const state = `its host "${hostname}" is ${address}, in a private network, and the setting private_hosts does not list it`;
       throw new Failure("forbidden", `Cannot use provider "${provider.name}": ${state}`);
     }
     this.#safe_until_ms.set(hostname, this.#now() + SAFE_MS);

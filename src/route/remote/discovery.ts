@@ -2,8 +2,8 @@
 
 import { Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import { readUpTo } from "../../core/bounded.ts";
 import type { BackendType, Detection, Provider, ProviderTest } from "../../core/routing.ts";
-import { readUpTo } from "./bounded.ts";
 import { DIALECTS } from "./remote-backend.ts";
 
 /** For an answer; whoever needs longer to list its models does not serve anybody. */

@@ -70,16 +70,18 @@ function promptOf({ prompt }: GenerationRequest): object {
 /** Thoughts by the name that most who think have given them; OpenAI itself tells none, so it is sent none. */
 function spoken(message: Message): object {
   if (message.role === "user" && message.images !== undefined) {
-    return { role: "user", content: piecesOf(message).map(partOf) };
+    const { role, name } = message;
+    return { role, content: piecesOf(message).map(partOf), ...(name === undefined ? {} : { name }) };
   }
   if (message.role !== "assistant") return message;
-  const { role, content, reasoning, tool_calls } = message;
+  const { role, content, reasoning, tool_calls, name: speaker } = message;
   const calls = tool_calls.map(({ id, name, arguments: json }) => {
     return { id, type: "function", function: { name, arguments: json } };
   });
   return {
     role,
     content: content === "" && calls.length > 0 ? null : content,
+    ...(speaker === undefined ? {} : { name: speaker }),
     ...(reasoning === null ? {} : { reasoning_content: reasoning }),
     ...(calls.length === 0 ? {} : { tool_calls: calls }),
   };

@@ -1,8 +1,8 @@
 /** A provider's answer on its way to a caller of the same protocol: not a byte is changed, only watched. */
 
+import { readUpTo } from "../../core/bounded.ts";
 import type { Reply, Trace } from "../../core/exchange.ts";
 import { begun } from "../begun.ts";
-import { readUpTo } from "./bounded.ts";
 import type { Connection } from "./connection.ts";
 import { keptHeaders } from "./refusal.ts";
 import { broken, faltering } from "./upstream-failure.ts";

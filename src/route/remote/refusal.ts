@@ -1,6 +1,6 @@
 /** What an answer of a provider that is no success means. */
 
-import { readUpTo } from "./bounded.ts";
+import { readUpTo } from "../../core/bounded.ts";
 import type { Connection } from "./connection.ts";
 import { type UpstreamAnswer, UpstreamFailure } from "./upstream-failure.ts";
 

@@ -1,4 +1,7 @@
-/** How the families of models write their answers: the marks around calls and content. A chat template's own text tells which. */
+/**
+ * How the families of models write their answers: the marks around calls and content. A chat template's own text tells
+ * which.
+ */
 
 import { Failure } from "../../core/failure.ts";
 import type { CallStyle, FieldStyle } from "../../core/grammar.ts";

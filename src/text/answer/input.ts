@@ -1,6 +1,9 @@
 /** A text that arrives in pieces, for parsers that are generators: one yields when it needs more. Knows no format. */
 
-/** Yields while the text that has arrived leaves something open; so what it finds never depends on where the pieces were cut. */
+/**
+ * Yields while the text that has arrived leaves something open; so what it finds never depends on where the pieces were
+ * cut.
+ */
 export type Parse<Result = void> = Generator<void, Result, void>;
 
 /** Ends the parse of a call: the text is not one, or it ended inside of one. */

@@ -147,7 +147,10 @@ interface ValueWriter {
   end(): void;
 }
 
-/** Strings are written while they come, other values when they are whole. `drops_lines`: a line end around the value is the tags'. */
+/**
+ * Strings are written while they come, other values when they are whole. `drops_lines`: a line end around the value is
+ * the tags'.
+ */
 function valueWriter(kind: ValueKind, write: Write, { drops_lines }: { drops_lines: boolean }): ValueWriter {
   if (kind !== "string") return wholeWriter(kind, write, drops_lines);
   let held = "";

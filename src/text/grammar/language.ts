@@ -10,7 +10,10 @@ export interface Edge {
   readonly to: number;
 }
 
-/** State 0 is the start. Edges are sorted and apart; every state but the start of an empty language leads to an accepting one. */
+/**
+ * State 0 is the start. Edges are sorted and apart; every state but the start of an empty language leads to an
+ * accepting one.
+ */
 export interface Language {
   readonly edges: readonly (readonly Edge[])[];
   readonly accepting: readonly boolean[];

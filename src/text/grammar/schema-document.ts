@@ -1,4 +1,7 @@
-/** A JSON Schema as a document: where its parts are, and what their references name. Knows no keyword but those that name things. */
+/**
+ * A JSON Schema as a document: where its parts are, and what their references name. Knows no keyword but those that
+ * name things.
+ */
 
 import { Failure } from "../../core/failure.ts";
 

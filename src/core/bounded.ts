@@ -1,4 +1,4 @@
-/** Reads what another server sends, and never more than a limit. */
+/** Reads what somebody else sends, and never more than a limit. */
 
 /** null: there is more; what was read is lost, and whoever makes the chunks has been told to stop. */
 export async function readUpTo(chunks: AsyncIterable<Uint8Array>, bytes_max: number): Promise<Buffer | null> {
