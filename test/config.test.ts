@@ -72,7 +72,7 @@ function example(name: SettingName): [string, unknown] {
     case "texts":
       return ["a, b", ["a", "b"]];
     default:
-      return [String(form.most), form.most];
+      return [String(form.least), form.least];
   }
 }
 
