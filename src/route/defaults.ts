@@ -10,16 +10,6 @@ export type Defaults = Pick<
   "adapter" | "system_prompt" | "temperature" | "top_p" | "max_tokens" | "template_options" | "context_length"
 >;
 
-export const NO_WORDS: Defaults = {
-  adapter: null,
-  system_prompt: null,
-  temperature: null,
-  top_p: null,
-  max_tokens: null,
-  template_options: {},
-  context_length: null,
-};
-
 /** In neutral form, and in the body as it came but for what is added. */
 export function withDefaults(call: Call, defaults: Defaults): Call {
   return { ...call, body: writtenInto(call, defaults), neutral: () => neutralWith(call.neutral(), defaults) };

@@ -6,7 +6,7 @@ import type { Call, CountedUsage, Gateway, Reply, Trace } from "../core/exchange
 import { Failure, type FailureKind } from "../core/failure.ts";
 import { onceFor } from "../core/once-for.ts";
 import type { Price } from "../core/prices.ts";
-import type { Profile } from "../core/profile.ts";
+import { PLAIN_PROFILE, type Profile } from "../core/profile.ts";
 import {
   type Explanation,
   type LocalState,
@@ -22,7 +22,7 @@ import {
 } from "../core/routing.ts";
 import { generateTogether } from "../core/together.ts";
 import { begun } from "./begun.ts";
-import { type Defaults, NO_WORDS, withDefaults } from "./defaults.ts";
+import { type Defaults, withDefaults } from "./defaults.ts";
 import type { LocalWatch } from "./local-watch.ts";
 import type { Meaning } from "./names.ts";
 import { compilePattern } from "./pattern.ts";
@@ -218,7 +218,7 @@ function compiledPrices(prices: readonly Price[]) {
 }
 
 function wordsOf({ max_tokens, temperature }: ProviderDefaults): Defaults {
-  return { ...NO_WORDS, max_tokens, temperature };
+  return { ...PLAIN_PROFILE, max_tokens, temperature };
 }
 
 // English and code both have about four; the rest of a request's JSON makes this an upper bound.
