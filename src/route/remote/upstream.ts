@@ -13,6 +13,7 @@ import {
 } from "cockatiel";
 import { Failure } from "../../core/failure.ts";
 import type { BreakerReport } from "../../core/routing.ts";
+import { unlessAborted } from "../../core/unless-aborted.ts";
 import { Connection, type TimeLimits, type UpstreamRequest } from "./connection.ts";
 import { refusal } from "./refusal.ts";
 import { UpstreamFailure } from "./upstream-failure.ts";
@@ -78,8 +79,10 @@ export class Upstream {
       if (breaker.state === CircuitState.HalfOpen) throw new BrokenCircuitError();
       return await breaker.execute(async () => await this.#once(request, signal, read));
     };
+    signal.throwIfAborted();
     try {
-      return await leavable(this.#retry.execute(attempt, signal), signal);
+      // A wait between two attempts does not keep who has left.
+      return await unlessAborted(this.#retry.execute(attempt, signal), signal);
     } catch (error) {
       if (!(error instanceof BrokenCircuitError)) throw error;
       const seconds = Math.ceil(this.#tuning.half_open_after_ms / 1000);
@@ -160,16 +163,4 @@ function delayOf(error: unknown, attempt: number, backoff_ms: number, chance: nu
   const said_s = error instanceof UpstreamFailure ? error.retry_after_s : null;
   if (said_s !== null) return said_s * 1000 + chance * backoff_ms;
   return backoff_ms * 2 ** (attempt - 1) * (0.5 + chance / 2);
-}
-
-/** A wait between two attempts does not keep who has left. */
-async function leavable<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const leave = () => reject(signal.reason);
-  signal.addEventListener("abort", leave, { once: true });
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    signal.removeEventListener("abort", leave);
-  }
 }
