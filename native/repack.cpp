@@ -2,7 +2,6 @@
 
 #include "repack.h"
 
-#include <atomic>
 #include <cstring>
 
 #include "threads.h"
@@ -20,8 +19,8 @@ std::uint16_t halfAt(const std::uint8_t* from) {
   return half;
 }
 
-/** -(2^power) times a half float; an infinity where that is too large, with `overflowed` set unless the half was one. */
-std::uint16_t negativeTimes(std::uint16_t half, int power, bool& overflowed) {
+/** -(2^power) times a half float; an infinity where that is too large. */
+std::uint16_t negativeTimes(std::uint16_t half, int power) {
   const std::uint16_t sign = ~half & 0x8000;
   int exponent = half >> 10 & 31;
   std::uint32_t mantissa = half & 0x3ff;
@@ -34,10 +33,7 @@ std::uint16_t negativeTimes(std::uint16_t half, int power, bool& overflowed) {
     mantissa &= 0x3ff;
   }
   exponent += power;
-  if (exponent >= 31) {
-    overflowed = true;
-    return sign | 0x7c00;
-  }
+  if (exponent >= 31) return sign | 0x7c00;
   return sign | std::uint16_t(exponent << 10) | std::uint16_t(mantissa);
 }
 
@@ -58,13 +54,11 @@ void repackNibbles(const std::uint8_t* from, std::uint32_t* words) {
   words[3] = lowNibbles(in[2] >> 4) | lowNibbles(in[3] >> 4) << 16;
 }
 
-/** One block; false when its offset overflowed. */
-bool repackBlock(BlockType type, const std::uint8_t* from, std::uint32_t* words, std::uint16_t* scale, std::uint16_t* bias) {
-  bool overflowed = false;
+void repackBlock(BlockType type, const std::uint8_t* from, std::uint32_t* words, std::uint16_t* scale, std::uint16_t* bias) {
   *scale = halfAt(from);
   switch (type) {
     case BlockType::q4_0: // weight = d * (q - 8)
-      *bias = negativeTimes(*scale, 3, overflowed);
+      *bias = negativeTimes(*scale, 3);
       repackNibbles(from + 2, words);
       break;
     case BlockType::q4_1: // weight = d * q + m
@@ -72,12 +66,11 @@ bool repackBlock(BlockType type, const std::uint8_t* from, std::uint32_t* words,
       repackNibbles(from + 4, words);
       break;
     case BlockType::q8_0: // weight = d * q, q signed; with 128 added the bytes are unsigned
-      *bias = negativeTimes(*scale, 7, overflowed);
+      *bias = negativeTimes(*scale, 7);
       std::memcpy(words, from + 2, BLOCK);
       for (std::size_t word = 0; word < BLOCK / 4; word++) words[word] ^= 0x80808080;
       break;
   }
-  return !overflowed;
 }
 
 } // namespace
@@ -95,23 +88,19 @@ std::size_t bytesOf(BlockType type) {
   return 0;
 }
 
-bool repack(
+void repack(
     BlockType type, const std::uint8_t* blocks, std::size_t rows, std::size_t columns, const std::uint32_t* order,
     const Groups& groups) {
   const std::size_t row_blocks = columns / BLOCK;
   const std::size_t block_words = bitsOf(type);
-  std::atomic<bool> good{true};
   parallel((rows + ROWS_PER_CHUNK - 1) / ROWS_PER_CHUNK, [&](std::size_t chunk) {
     for (std::size_t row = chunk * ROWS_PER_CHUNK; row < rows && row < (chunk + 1) * ROWS_PER_CHUNK; row++) {
       const std::uint8_t* from = blocks + (order == nullptr ? row : order[row]) * row_blocks * bytesOf(type);
       for (std::size_t block = row * row_blocks; block < (row + 1) * row_blocks; block++, from += bytesOf(type)) {
-        const bool fits = repackBlock(
-            type, from, groups.words + block * block_words, groups.scales + block, groups.biases + block);
-        if (!fits) good.store(false, std::memory_order_relaxed);
+        repackBlock(type, from, groups.words + block * block_words, groups.scales + block, groups.biases + block);
       }
     }
   });
-  return good.load();
 }
 
 } // namespace bunsen

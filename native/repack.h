@@ -24,9 +24,9 @@ struct Groups {
 
 /**
  * `blocks` holds `rows` rows of `columns` elements; row i of the result is row order[i], or i where there is no order.
- * False when a scale is so large that its offset is no half float.
+ * Where a scale is so large that its offset is no half float, that is an infinity.
  */
-bool repack(
+void repack(
     BlockType type, const std::uint8_t* blocks, std::size_t rows, std::size_t columns, const std::uint32_t* order,
     const Groups& groups);
 

@@ -20,7 +20,7 @@ export interface AffineGroups {
 
 /**
  * `bytes` holds rows * columns / 32 blocks. In float32 the groups give ggml's own values bit for bit, whether the sum is fused or not
- * (null: a scale is so large that its offset is no half float, which no real weight needs):
+ * (where a scale is so large that its offset is no half float, which no real weight needs, that is an infinity):
  * d * q is exact (11 bits times at most 8), so Q4_0 and Q8_0 are exact and Q4_1 rounds once, in its addition, as ggml does.
  * The one difference is the sign of a zero under a negative scale of Q4_0 or Q8_0. Scales that are not finite stay not finite.
  */
@@ -29,7 +29,7 @@ export function repack(
   bytes: Uint8Array<ArrayBuffer>,
   rows: number,
   columns: number,
-): AffineGroups | null {
+): AffineGroups {
   assert(columns % GROUP === 0, `a row of ${columns} elements is a whole number of blocks`);
   const blocks = (rows * columns) / GROUP;
   const { block_bytes, bits, pack } = LAYOUTS[type];
@@ -38,8 +38,7 @@ export function repack(
   const scales = new Uint16Array(blocks);
   const biases = new Uint16Array(blocks);
   pack(aligned(bytes), packed, scales, biases);
-  const overflows = biases.some((bias, block) => isInfinite(bias) && !isInfinite(scales[block] ?? 0));
-  return overflows && type !== "Q4_1" ? null : { packed, scales, biases, bits };
+  return { packed, scales, biases, bits };
 }
 
 export function isRepacked(type: string): type is RepackedType {
@@ -89,10 +88,6 @@ function timesTable(factor: number): Uint16Array<ArrayBuffer> {
 
 const TIMES_MINUS_8 = timesTable(-8);
 const TIMES_MINUS_128 = timesTable(-128);
-
-function isInfinite(half: number): boolean {
-  return (half & 0x7fff) === 0x7c00;
-}
 
 // In the loops below the index is always inside the array: `as number` keeps the check of the compiler from costing time.
 type Pack = (

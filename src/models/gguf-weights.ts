@@ -204,10 +204,6 @@ class GgufWeights implements Weights {
 
   #repack(tensor: GgufTensor, type: RepackedType, rows: number, columns: number, order: Uint32Array | null) {
     const groups = repack(type, this.#read(tensor), rows, columns);
-    if (groups === null) {
-      const state = `tensor "${tensor.name}" has a scale whose offset is beyond half precision`;
-      throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
-    }
     const place = <Matrix extends AffineGroups["packed"] | AffineGroups["scales"]>(matrix: Matrix) =>
       order === null ? matrix : takeRows(matrix, order);
     return {

@@ -64,12 +64,17 @@ async function listed(id: string) {
   return data.find((model: { id: string }) => model.id === id);
 }
 
+const requests = async () => (await server.ask("GET", "/admin/queue")).body.requests;
+
+async function untilAnswering(count: number): Promise<void> {
+  const has_begun = ({ state }: { state: string }) => state === "answering";
+  while (!((await requests()).length === count && (await requests()).some(has_begun))) await Bun.sleep(5);
+}
+
 /** While `count` long answers of the big model run; they are cancelled then. */
 async function whileAnswering<Value>(count: number, see: () => Promise<Value>, tokens = 2000): Promise<Value> {
   const answers = Array.from({ length: count }, () => complete(BIG, { max_tokens: tokens, ignore_eos: true }));
-  const requests = async () => (await server.ask("GET", "/admin/queue")).body.requests;
-  const has_begun = ({ state }: { state: string }) => state === "answering";
-  while (!((await requests()).length === count && (await requests()).some(has_begun))) await Bun.sleep(5);
+  await untilAnswering(count);
   const seen = await see();
   for (const { request_id } of await requests()) await server.ask("DELETE", `/admin/requests/${request_id}`);
   await Promise.all(answers);
@@ -77,8 +82,7 @@ async function whileAnswering<Value>(count: number, see: () => Promise<Value>, t
 }
 
 const waitsForRow = async () => {
-  const { requests } = (await server.ask("GET", "/admin/queue")).body;
-  return requests.some(({ waits_for }: { waits_for: { kind: string } | null }) => waits_for?.kind === "row");
+  return (await requests()).some(({ waits_for }: { waits_for: { kind: string } | null }) => waits_for?.kind === "row");
 };
 
 /** How many tokens a running answer gets while a long prompt is read. */
@@ -348,13 +352,13 @@ const EFFECTS: { readonly [Name in SettingName]: Effect<Settings[Name]> } = {
   },
   chat_timeout_s: {
     to: 0.1,
-    see: async () => await status(chat(BIG, { max_tokens: 60, ignore_eos: true })),
+    see: async () => await status(chat(BIG, { max_tokens: 150, ignore_eos: true })),
     before: 200,
     after: 408,
   },
   completions_timeout_s: {
     to: 0.1,
-    see: async () => await status(complete(BIG, { max_tokens: 60, ignore_eos: true })),
+    see: async () => await status(complete(BIG, { max_tokens: 150, ignore_eos: true })),
     before: 200,
     after: 408,
   },
@@ -368,8 +372,8 @@ const EFFECTS: { readonly [Name in SettingName]: Effect<Settings[Name]> } = {
     to: 0.1,
     given: { rows_max: 1 },
     see: async () => {
-      const running = complete(BIG, { max_tokens: 24, ignore_eos: true });
-      await Bun.sleep(50);
+      const running = complete(BIG, { max_tokens: 200, ignore_eos: true });
+      await untilAnswering(1);
       const { text } = await complete(BIG, { stream: true });
       await running;
       return /^: waiting position=1 estimated_ms=\w+ for=row\n\n/m.test(text);

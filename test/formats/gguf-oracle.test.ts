@@ -27,9 +27,7 @@ function weightsOf(gguf: GgufFile, name: string, rows_max: number): Float32Array
 
 function widened(tensor: GgufTensor, bytes: Uint8Array<ArrayBuffer>, rows: number, columns: number): Float32Array {
   if (isRepacked(tensor.type)) {
-    const groups = repack(tensor.type, bytes, rows, columns);
-    if (groups === null) throw new Error(`${tensor.name} has no offsets`);
-    return affineWeights(groups, "stepwise");
+    return affineWeights(repack(tensor.type, bytes, rows, columns), "stepwise");
   }
   if (isGrouped(tensor.type)) return groupedWeights(groupBlocks(tensor.type, bytes));
   if (isSixteen(tensor.type)) return dequantizeBlocks(tensor.type, bytes);

@@ -148,11 +148,17 @@ describe("a scale that is no finite number is refused with its tensor's name", (
     expect(failureOf(() => loadModel(folder)).message).toBe(sentence);
   });
 
-  test.each(["Q4_0", "Q4_1", "Q8_0"])("GGUF: %s", (type) => {
+  test.each([
+    ["Q4_0", 0x7e00],
+    ["Q4_1", 0x7e00],
+    ["Q8_0", 0x7e00],
+    ["Q4_0", 0x7000], // 8,192: its offset, eight times that, is beyond half precision
+    ["Q8_0", 0x6000],
+  ])("GGUF: %s, %d", (type, half) => {
     const { path } = fixture(`gguf-${type}`);
     const file = join(OUT, `no-number-${type}.gguf`);
     const bytes = readFileSync(path);
-    bytes.set([0x00, 0x7e], readGguf(path).tensors.get("blk.1.ffn_up.weight")?.offset);
+    bytes.set([half & 255, half >> 8], readGguf(path).tensors.get("blk.1.ffn_up.weight")?.offset);
     write(file, bytes);
     const sentence = `Cannot load ${file}: tensor "blk.1.ffn_up.weight" has a scale that is no finite number`;
     expect(failureOf(() => loadModel(file)).message).toBe(sentence);
