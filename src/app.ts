@@ -15,7 +15,7 @@ import type { Detection, Outlook, RoutingDesk, RoutingSettings } from "./core/ro
 import type { EngineSettings, KvBits, Settings } from "./core/settings.ts";
 import type { TokenDesk } from "./core/tokens.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
-import { cachedModels, type FoundModel } from "./hub/cache.ts";
+import { cachedModels, type FoundModel, repositoryModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { programModels } from "./hub/programs.ts";
 import { Huggingface } from "./huggingface.ts";
@@ -133,7 +133,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   let audit: StoredAudit | null = null;
   const retainAudit = () => audit?.retain();
   const owner = new Owner({
-    ...{ catalog, pool, engine, queue, running, live, wanted, findDefault, retainAudit },
+    ...{ catalog, names, pool, engine, queue, running, live, wanted, findDefault, retainAudit },
     profiles: stored_profiles,
   });
   return {
@@ -142,7 +142,12 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     tokens: backend,
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
-    hub: new Huggingface(settings, hub_token, config.hub_token, async (changes) => await owner.change(changes)),
+    hub: new Huggingface(settings, hub_token, config.hub_token, async (changes) => await owner.change(changes), {
+      folder: config.hub_folder,
+      arrived: (folder) => {
+        for (const found of repositoryModels(folder)) catalog.add({ ...found, sampling: NO_WISHES });
+      },
+    }),
     responses,
     names,
     outlook,
@@ -190,10 +195,13 @@ const RANDOM = {
 export function openHub(
   store: Store,
   live: LiveSettings,
-  config: Pick<Config, "data_folder" | "providers" | "hub_token">,
+  config: Pick<Config, "data_folder" | "providers" | "hub_token" | "hub_folder">,
 ): Huggingface {
   const { hub_token } = openCredentials(store, live.values, config);
-  return new Huggingface(live.values, hub_token, config.hub_token, async (changes) => live.change(changes));
+  return new Huggingface(live.values, hub_token, config.hub_token, async (changes) => live.change(changes), {
+    folder: config.hub_folder,
+    arrived: () => undefined,
+  });
 }
 
 /** Of calls' ids; 32, so that each is as likely. */

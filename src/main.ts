@@ -6,6 +6,7 @@ import { credentials } from "./cli/credentials.ts";
 import { fitModel } from "./cli/fit.ts";
 import { models } from "./cli/models.ts";
 import { help, parseOptions, UsageError } from "./cli/options.ts";
+import { pullModel } from "./cli/pull.ts";
 import { quantize } from "./cli/quantize.ts";
 import { run } from "./cli/run.ts";
 import { serve } from "./cli/serve.ts";
@@ -32,6 +33,8 @@ async function main(words: readonly string[]): Promise<void> {
       return await showModel(settled(), options);
     case "fit":
       return await fitModel(settled(), options);
+    case "pull":
+      return await pullModel(settled(), options);
     case "quantize":
       return await quantize(settled(), options);
     case "config":

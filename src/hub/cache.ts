@@ -49,7 +49,11 @@ export const FOLDER_PARTS = ["config.json", "tokenizer.json"] as const;
 
 /** The GGUF files that are models: no image projectors, no parts of a split file. */
 export function ggufFiles(folder: string): string[] {
-  return names(folder).filter((name) => /\.gguf$/i.test(name) && !/mmproj/i.test(name) && !isSplitGguf(name));
+  return names(folder).filter(isGgufModel);
+}
+
+export function isGgufModel(name: string): boolean {
+  return /\.gguf$/i.test(name) && !/mmproj/i.test(name) && !isSplitGguf(name);
 }
 
 export function isSplitGguf(path: string): boolean {
@@ -58,6 +62,11 @@ export function isSplitGguf(path: string): boolean {
 
 export function ggufStem(path: string): string {
   return basename(path).replace(/\.gguf$/i, "");
+}
+
+/** Where the cache keeps the repository "org/name". */
+export function repositoryFolder(cache: string, name: string): string {
+  return join(cache, `models--${name.replaceAll("/", "--")}`);
 }
 
 /** "models--org--name" → "org/name"; null for any other folder name. */

@@ -3,16 +3,10 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { Prompt } from "../core/generation.ts";
+import { untagged } from "../core/model-names.ts";
 import { answerProperties, type Said } from "./ollama-answer.ts";
 import { imagesOf, ollamaImages } from "./ollama-images.ts";
-import {
-  EXAMPLE_MODEL,
-  type OllamaAsked,
-  ollamaShared,
-  ollamaWishes,
-  refuseUnlessEmpty,
-  untagged,
-} from "./ollama-parameters.ts";
+import { EXAMPLE_MODEL, type OllamaAsked, ollamaShared, ollamaWishes, refuseUnlessEmpty } from "./ollama-parameters.ts";
 import { optional, strictObject } from "./schema.ts";
 
 /** What is not supported, and why: clients send these empty. */

@@ -138,11 +138,6 @@ export const ollamaShared = {
 const sharedBody = Type.Object(ollamaShared);
 type SharedBody = Omit<Static<typeof sharedBody>, "model">;
 
-/** Every model has this tag here, so it says nothing. */
-export function untagged(model: string): string {
-  return model.replace(/:latest$/, "");
-}
-
 export function ollamaWishes(body: SharedBody): GenerationWishes {
   const options = body.options ?? {};
   const { num_predict, stop } = options;
