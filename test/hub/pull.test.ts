@@ -15,7 +15,7 @@ import { TOKEN } from "./strict-hub.ts";
 
 const FOLDER = scratchFolder();
 const NEVER = new AbortController().signal;
-const IMPATIENT = { silence_ms_max: 200, pause_ms: 1, tries_max: 3 };
+const IMPATIENT = { silence_ms_max: 600, pause_ms: 1, tries_max: 3 };
 
 const bytesOf = (content: string | Uint8Array) => new Uint8Array(Buffer.from(content));
 /** Each byte differs from its neighbours. */
