@@ -21,7 +21,8 @@ export function isQuantization(stem: string, wanted: string): boolean {
   const file = stem.toLowerCase();
   const tag = wanted.toLowerCase().replace(/\.gguf$/, "");
   if (tag === "" || !file.endsWith(tag)) return false;
-  return file === tag || /[-_.]/.test(file.at(-tag.length - 1) ?? "");
+  const separators = /^(?:i?q\d|b?f\d|mx)/.test(tag) ? /[-._]/ : /[-.]/; // "xs" is no part of "IQ4_XS"
+  return file === tag || separators.test(file.at(-tag.length - 1) ?? "");
 }
 
 /** The one of several that people take who do not say which; null: there is none. */

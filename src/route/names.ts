@@ -58,7 +58,8 @@ export class Names implements ModelList {
   models(): readonly ModelRecord[] {
     const models = this.#models.models();
     const profiled = this.#profiles().flatMap(({ name, model }) => {
-      const record = models.find((record) => record.name === model);
+      const meant = this.#models.spelled(model);
+      const record = models.find((record) => record.name === meant);
       return record === undefined ? [] : [{ ...record, name }];
     });
     const taken = new Set(profiled.map(({ name }) => name));

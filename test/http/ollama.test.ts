@@ -164,7 +164,7 @@ describe("a request", () => {
   });
 
   test("with what is not supported is refused by its name, and taken where that is empty", async () => {
-    const wishes = { template: "x", context: [1] };
+    const wishes = { template: "x" };
     for (const [name, value] of Object.entries(wishes)) {
       expect(await refusal("/api/generate", { ...PROMPT, [name]: value })).toStartWith(`400 Cannot use "${name}": `);
     }
@@ -172,7 +172,7 @@ describe("a request", () => {
     await asked("/api/generate", { ...PROMPT, ...empty, _debug_render_only: false });
     const shown = { ...CHAT, messages: [{ role: "system", content: "hi", images: ["aGk="] }] };
     expect(await refusal("/api/chat", shown)).toBe('400 Cannot use "messages[0].images": only a user has images');
-    expect(await refusal("/api/chat", { ...CHAT, truncate: true })).toContain('"truncate": expected false');
+    expect(await refusal("/api/chat", { ...CHAT, shift: true })).toContain('"shift": expected false');
   });
 
   test.each([{ "content-type": "application/x-www-form-urlencoded" }, {}])(
