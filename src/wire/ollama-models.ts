@@ -120,7 +120,8 @@ export function psBody(
       if (record === undefined) return [];
       const size_vram = shares_memory ? size_bytes : 0;
       const told = summary(record, cardOf(record.name));
-      return [{ ...told, size: size_bytes, size_vram, expires_at: expires_at ?? NEVER, context_length }];
+      const length = context_length === null ? {} : { context_length };
+      return [{ ...told, size: size_bytes, size_vram, expires_at: expires_at ?? NEVER, ...length }];
     }),
   };
 }
@@ -235,7 +236,7 @@ export const psSchema = Type.Object({
       ...summaryProperties,
       size_vram: Type.Integer(),
       expires_at: Type.String({ format: "date-time" }),
-      context_length: Type.Union([Type.Integer(), Type.Null()]),
+      context_length: Type.Optional(Type.Integer({ description: "Absent of a model without one." })),
     }),
   ),
 });
