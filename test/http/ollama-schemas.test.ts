@@ -21,7 +21,14 @@ interface Published {
 }
 
 const PUBLISHED: Published | null = existsSync(FILE) ? (Bun.YAML.parse(readFileSync(FILE, "utf8")) as Published) : null;
-const PATHS = Object.entries(PUBLISHED?.paths ?? {}).flatMap(([path, operations]) =>
+
+interface Route {
+  readonly path: string;
+  readonly method: string;
+  readonly operation: Operation;
+}
+
+const PATHS: readonly Route[] = Object.entries(PUBLISHED?.paths ?? {}).flatMap(([path, operations]) =>
   Object.entries(operations).map(([method, operation]) => ({ path, method, operation })),
 );
 
@@ -113,14 +120,21 @@ describe.skipIf(PUBLISHED === null)("the published description", () => {
     if ("response" in lines[0] || "message" in lines[0]) expectValid(name, lines.at(-1), [...required, ...END]);
   }
 
-  test.each(PATHS)("holds of $method $path, whole and line by line", async ({ path, method, operation }) => {
-    if (REFUSED.includes(path)) {
-      const { post } = serverOf(new ScriptedBackend());
-      const response = await post(path, { model: "tiny" });
-      expect(response.status).toBe(400);
-      return expectValid("ErrorResponse", (await response.json()) as object, ["error"]);
-    }
-    if (SILENT.includes(path)) return expect(operation.responses["200"]?.content).toBeUndefined();
+  const isRefused = ({ path }: Route) => REFUSED.includes(path);
+  const isAnswered = ({ path }: Route) => ![...REFUSED, ...SILENT].includes(path);
+
+  test.each(PATHS.filter(isRefused))("holds of the refusal of $path", async ({ path }) => {
+    const response = await serverOf(new ScriptedBackend()).post(path, { model: "tiny" });
+    expect(response.status).toBe(400);
+    expectValid("ErrorResponse", (await response.json()) as object, ["error"]);
+  });
+
+  test("has no answer of those that tell nothing", () => {
+    const silent = PATHS.filter(({ path }) => SILENT.includes(path));
+    expect(silent.map(({ operation }) => operation.responses["200"]?.content)).toEqual(SILENT.map(() => undefined));
+  });
+
+  test.each(PATHS.filter(isAnswered))("holds of $path, whole and line by line", async ({ path, method, operation }) => {
     const asked = REQUESTS[path];
     if (asked === undefined) throw new Error(`Nothing is asked of ${path}`);
     const is_streamed = schemaOf(operation, "application/x-ndjson") !== "none";
@@ -135,24 +149,22 @@ describe.skipIf(PUBLISHED === null)("the published description", () => {
   });
 
   test("has samples, each of which is taken", async () => {
-    let count = 0;
-    for (const { path, method, operation } of PATHS) {
-      if (method === "get" || REFUSED.includes(path) || SILENT.includes(path)) continue;
-      for (const { source } of operation["x-codeSamples"] ?? []) {
-        const [, quoted] = /-d '(.+)'/s.exec(source) ?? [];
-        if (quoted === undefined) continue;
-        const json = quoted.replaceAll(/'\\''|'"'"'/g, "'");
-        count++;
-        const { post } = serverOf(new ScriptedBackend(everything));
-        const body = { ...JSON.parse(json), model: "tiny" };
-        const response = await post(path, body);
-        expect([response.status, response.status === 200 ? "" : `${json} ${await response.clone().text()}`]).toEqual([
-          200,
-          "",
-        ]);
-        await expectAnswer(operation, response, []);
-      }
+    const posted = PATHS.filter((route) => isAnswered(route) && route.method === "post");
+    const samples = posted.flatMap((route) => samplesOf(route).map((json) => ({ ...route, json })));
+    expect(samples.length).toBeGreaterThan(15);
+    const { post } = serverOf(new ScriptedBackend(everything));
+    for (const { path, operation, json } of samples) {
+      const response = await post(path, { ...JSON.parse(json), model: "tiny" });
+      expect([json, response.status]).toEqual([json, 200]);
+      await expectAnswer(operation, response, []);
     }
-    expect(count).toBeGreaterThan(15);
   });
 });
+
+/** What its samples tell curl to send. */
+function samplesOf({ operation }: Route): readonly string[] {
+  return (operation["x-codeSamples"] ?? []).flatMap(({ source }) => {
+    const [, quoted] = /-d '(.+)'/s.exec(source) ?? [];
+    return quoted === undefined ? [] : [quoted.replaceAll(/'\\''|'"'"'/g, "'")];
+  });
+}
