@@ -74,13 +74,15 @@ export function ollamaModelRoutes(parts: RouteParts) {
     .post("/api/show", async ({ request }) => await show(parts, request), { parse: "none", detail: details.show })
     .post("/api/pull", async ({ request }) => await pull(parts, request), { parse: "none", detail: details.pull })
     .post("/api/push", async () => refuse("push a model", "this server has nowhere to send it"), refusal("push"))
-    .post("/api/create", async () => refuse("create a model", "this server makes none"), refusal("create"))
+    .post("/api/create", async () => refuse("create a model", MAKES_NONE), refusal("create"))
     .post("/api/copy", async ({ request }) => await copy(parts, request), { parse: "none", detail: details.copy })
     .delete("/api/delete", async ({ request }) => await remove(parts, request), {
       parse: "none",
       detail: details.delete,
     });
 }
+
+const MAKES_NONE = "this server makes none; a profile (POST /api/copy) gives one another name, and settings of its own";
 
 const refusal = (what: string) => ({ parse: "none", detail: details.refused(`${what} a model`) }) as const;
 
@@ -132,7 +134,8 @@ const DONE = { status: "success" };
 async function pull(parts: RouteParts, request: Request) {
   const body = await read(request, pullSchema);
   const name = nameOf(body);
-  const steps = parts.models.record(name) === null ? parts.hub.pull(name, request.signal) : [];
+  const is_here = parts.models.record(name) !== null;
+  const steps = unlessLeft(is_here ? [] : parts.hub.pull(name, request.signal), request.signal);
   if (body.stream === false) {
     for await (const _ of steps);
     return DONE;
@@ -141,10 +144,22 @@ async function pull(parts: RouteParts, request: Request) {
   return new Response(pulled(lines), { headers: { "content-type": NDJSON } });
 }
 
+/** Whoever has left is told nothing more. */
+async function* unlessLeft(
+  steps: AsyncIterable<PullStep> | Iterable<PullStep>,
+  client: AbortSignal,
+): AsyncGenerator<PullStep, void, undefined> {
+  try {
+    yield* steps;
+  } catch (error) {
+    if (!client.aborted) throw error;
+  }
+}
+
 async function* pullLines(
   { reportBug }: RouteParts,
   request_id: string,
-  steps: AsyncIterable<PullStep> | Iterable<PullStep>,
+  steps: AsyncIterable<PullStep>,
 ): AsyncGenerator<string, void, undefined> {
   const { frame } = OLLAMA.framing;
   try {
