@@ -232,6 +232,9 @@ export class ModelPool {
 
   async #load(slot: Slot): Promise<LoadedModel> {
     const { name, path } = slot.model;
+    // On another thread than the weights; why it failed is told in its turn.
+    const prepared = this.#host.prepare(path);
+    prepared.catch(() => undefined);
     try {
       const estimate = await this.#host.measure(path);
       slot.purpose = estimate.purpose;
@@ -242,7 +245,7 @@ export class ModelPool {
       const loaded = await this.#host.load(name, path, kv_bytes, told);
       this.ledger.measure(name, loaded.bytes_resident);
       slot.progress.tell({ stage: "tokenizer" });
-      await this.#host.prepare(path);
+      await prepared;
       Object.assign(slot, { loaded, state: "ready", loaded_at_ms: this.#now() });
       slot.progress.tell({ stage: "ready" });
       this.#changed();
