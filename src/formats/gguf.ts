@@ -242,7 +242,8 @@ function findArray(cursor: Cursor, what: string): () => GgufValue {
   cursor.elements_left -= count;
   const start = cursor.position;
   if (type === STRING) for (let index = 0; index < count; index++) cursor.skipString(what);
-  else if (type === BOOL) readScalars(cursor, type, count, what); // not every byte is one
+  else if (type === BOOL)
+    readScalars(cursor, type, count, what); // not every byte is one
   else cursor.skip(count * scalarOf(cursor, type, what).bytes, what);
   return () => {
     cursor.position = start; // what was found stays in its buffer

@@ -167,10 +167,12 @@ function makeSentencePiece(
   return { json, adds_bos: true };
 }
 
-/** No prototype to spoil: a token may be spelled "__proto__". */
-function vocabularyOf(tokens: readonly Token[], without: readonly { readonly id: number }[]): object {
+/** A map, as an object of so many fields takes long to make. */
+function vocabularyOf(tokens: readonly Token[], without: readonly { readonly id: number }[]): Map<string, number> {
   const left_out = new Set(without.map((token) => token.id));
-  return Object.fromEntries(tokens.filter((token) => !left_out.has(token.id)).map((token) => [token.text, token.id]));
+  const ids = new Map<string, number>();
+  for (const { id, text } of tokens) if (!left_out.has(id)) ids.set(text, id);
+  return ids;
 }
 
 /** Files mark some control tokens as normal; those that end a text or a turn are known by key or by name. */
