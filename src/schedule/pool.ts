@@ -73,7 +73,7 @@ export class ModelPool {
       const { context_length, bytes_resident: bytes_weights } = loaded;
       return { resident: true, queue_length: 0, context_length, evicts: [], purpose, bytes_weights };
     }
-    const estimate = await this.#host.measure(model.path);
+    const estimate = await (slot?.measured ?? this.#host.measure(model.path));
     const foreseen = this.#foresee({ model: model.name, estimate }, this.#idle());
     const facts = { purpose: estimate.purpose, bytes_weights: estimate.weights_bytes };
     return { resident: false, queue_length: slot?.in_flight ?? 0, ...foreseen, ...facts };
@@ -223,7 +223,8 @@ export class ModelPool {
   #begin(model: CatalogModel): Slot {
     const { promise: loading, resolve, reject } = Promise.withResolvers<LoadedModel>();
     loading.catch(() => undefined); // who asked may have left
-    const slot = newSlot(model, loading, this.#now());
+    const measured = this.#host.measure(model.path);
+    const slot = newSlot(model, loading, measured, this.#now());
     this.#slots.set(model.name, slot);
     this.#failed.delete(model.name);
     this.#load(slot).then(resolve, reject);
@@ -236,7 +237,7 @@ export class ModelPool {
     const prepared = this.#host.prepare(path);
     prepared.catch(() => undefined);
     try {
-      const estimate = await this.#host.measure(path);
+      const estimate = await slot.measured;
       slot.purpose = estimate.purpose;
       const kv_bytes = await this.#makeRoom(slot, estimate);
       const bytes_total = estimate.weights_bytes;
