@@ -113,6 +113,9 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
   });
   const text = startText();
+  // Both open what they need while the rest is built.
+  text.begin();
+  engine.begin();
   const grammars = startText(COMPILE_MS_MAX);
   const pool = new ModelPool(hostOf(engine, text, kvBits), settings, totalmem(), Date.now);
   engine.limitMemory(pool.ledger.limit_bytes);
