@@ -15,7 +15,7 @@ import { dequantizeBlocks, type FloatGroups, groupBlocks, isGrouped, isSixteen }
 import { isMxfp4, type Mxfp4Groups, mxfp4Groups } from "../formats/ggml-mxfp4.ts";
 import { GGML_TYPES } from "../formats/ggml-types.ts";
 import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
-import { fromBytes, type MlxArray, memoryOf, toFloat32 } from "../mlx/array.ts";
+import { fromBytes, inRows, type MlxArray, memoryOf, toFloat32 } from "../mlx/array.ts";
 import { hasExtras, repackBlocks } from "../mlx/extras.ts";
 import { library } from "../mlx/library.ts";
 import { astype, dequantize, quantize, reshape, transpose } from "../mlx/ops.ts";
@@ -80,7 +80,10 @@ class GgufWeights implements Weights {
   }
 
   vector(name: string, size: number): MlxArray {
-    return this.#keeper.keep(this.#vector(this.#architecture.tensorName(name), [size]));
+    const stored = this.#architecture.tensorName(name);
+    const before = this.#architecture.before(name);
+    const vector = this.#vector(stored, [size]);
+    return this.#keeper.keep(before === null ? vector : this.#undone(stored, vector, before));
   }
 
   linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[] {
@@ -117,12 +120,14 @@ class GgufWeights implements Weights {
     return this.#requantized(dequantizeBlocks(type, blocks), rows, columns, order);
   }
 
-  picked(): Linear[] {
-    throw new Failure("unsupported", `Cannot load ${this.file}: gated projections are not read from GGUF files`);
+  picked(name: string, rows: number, columns: number, picks: readonly (readonly number[])[]): Linear[] {
+    return this.#keeper.pick(this.linear(name, rows, columns, false), picks);
   }
 
-  taps(): MlxArray {
-    throw new Failure("unsupported", `Cannot load ${this.file}: convolutions are not read from GGUF files`);
+  taps(name: string, channels: number, taps: number): MlxArray {
+    using flat = this.#vector(this.#architecture.tensorName(`${name}.weight`), [channels, taps]);
+    using turned = transpose(flat, [1, 0]);
+    return this.#keeper.keep(inRows(turned));
   }
 
   experts({ whole }: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {
@@ -147,6 +152,8 @@ class GgufWeights implements Weights {
     const weight = this.#weight(tensor, tensor.type, rows, columns, order);
     using floats = floatsOf(weight);
     const dense = reshape(floats, tensor.shape);
+    const before = this.#architecture.before(name);
+    if (before !== null) return this.#undone(tensor.name, dense, before);
     if (!(this.#architecture.norms_have_one && /norm\.weight$/.test(name))) return dense;
     using given = dense;
     return plus(given, -1);
@@ -241,6 +248,17 @@ class GgufWeights implements Weights {
   #vector(name: string, shape: readonly number[], order: Uint32Array | null = null): MlxArray {
     using dense = this.#dense(this.#tensor(name, shape), shape, order);
     return toActivationDtype(dense);
+  }
+
+  /** What the vector was made of, in its place. */
+  #undone(name: string, vector: MlxArray, before: (stored: number) => number): MlxArray {
+    using given = vector;
+    using floats = astype(given, "float32");
+    const values = toFloat32(floats).map(before);
+    const odd = values.findIndex(Number.isNaN);
+    if (odd < 0) return fromBytes(values, given.shape, "float32");
+    const state = `number ${odd} of tensor "${name}" is ${toFloat32(floats)[odd]}, which its architecture cannot have`;
+    throw new Failure("unavailable", `Cannot load ${this.file}: ${state}`);
   }
 
   /** As stored: kernels read halves in place. */
