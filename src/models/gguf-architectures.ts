@@ -105,11 +105,6 @@ const ARCHITECTURES: ReadonlyMap<string, Manner> = new Map<string, Manner>([
 ]);
 
 export function architectureOf(file: GgufFile): Architecture {
-  const parts = Number(file.metadata.get("split.count") ?? 1);
-  if (parts > 1) {
-    const state = `it is one of ${parts} parts, read is a file that holds them all, as llama-gguf-split --merge writes it`;
-    throw new Failure("unsupported", `Cannot load ${file.path}: ${state}`);
-  }
   const name = String(file.metadata.get("general.architecture") ?? "unnamed");
   const manner = ARCHITECTURES.get(name);
   if (manner !== undefined) return architecture(file, name, manner);

@@ -4,7 +4,7 @@
  */
 
 import { Failure } from "../core/failure.ts";
-import { readGguf } from "../formats/gguf.ts";
+import { readGgufModel } from "../formats/gguf-parts.ts";
 import { asObject } from "../formats/json.ts";
 import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
 import { concatenate, take } from "../mlx/ops.ts";
@@ -20,7 +20,7 @@ interface PublishedTensor {
 }
 
 export function publishedGguf(path: string): { config: ModelConfig; tensors: readonly PublishedTensor[] } {
-  const file = readGguf(path);
+  const file = readGgufModel(path);
   const architecture = architectureOf(file);
   const tensors = [...file.tensors.values()].flatMap((tensor): PublishedTensor[] => {
     const name = architecture.publishedName(tensor.name);

@@ -14,7 +14,8 @@ import {
 import { dequantizeBlocks, type FloatGroups, groupBlocks, isGrouped, isSixteen } from "../formats/ggml-k-blocks.ts";
 import { isMxfp4, type Mxfp4Groups, mxfp4Groups } from "../formats/ggml-mxfp4.ts";
 import { GGML_TYPES } from "../formats/ggml-types.ts";
-import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
+import type { GgufFile, GgufTensor } from "../formats/gguf.ts";
+import { readGgufModel } from "../formats/gguf-parts.ts";
 import { fromBytes, inRows, type MlxArray, memoryOf, toFloat32 } from "../mlx/array.ts";
 import { hasExtras, repackBlocks } from "../mlx/extras.ts";
 import { library } from "../mlx/library.ts";
@@ -31,7 +32,7 @@ import { ArrayKeeper, type ExpertNames, leftOver, type Weights } from "./weights
 const GROUP_SIZE = 32;
 
 export function openGguf(path: string, told: (bytes: number) => void): { config: ModelConfig; weights: Weights } {
-  const file = readGguf(path);
+  const file = readGgufModel(path);
   const weights = new GgufWeights(file, architectureOf(file), told);
   return { config: weights.config, weights };
 }
@@ -54,7 +55,7 @@ class GgufWeights implements Weights {
   readonly config: ModelConfig;
   readonly #architecture: Architecture;
   readonly #tensors: ReadonlyMap<string, GgufTensor>;
-  readonly #bytes: FileBytes;
+  readonly #files = new Map<string, FileBytes>();
   readonly #keeper: ArrayKeeper;
   readonly #asked = new Set<string>();
 
@@ -63,7 +64,6 @@ class GgufWeights implements Weights {
     this.file = file.path;
     this.#architecture = architecture;
     this.#tensors = file.tensors;
-    this.#bytes = new FileBytes(file.path);
     this.config = architecture.config((name, size) => this.#floats(name, size));
   }
 
@@ -160,7 +160,8 @@ class GgufWeights implements Weights {
   }
 
   release(): void {
-    this.#bytes.dispose();
+    for (const file of this.#files.values()) file.dispose();
+    this.#files.clear();
   }
 
   [Symbol.dispose](): void {
@@ -268,7 +269,7 @@ class GgufWeights implements Weights {
       const state = `tensor "${tensor.name}" is ${tensor.type}, known are ${READ_TYPES.join(", ")}`;
       throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
     }
-    if (order === null) return stored(this.#bytes, tensor, shape, dtype);
+    if (order === null) return stored(this.#file(tensor), tensor, shape, dtype);
     return fromBytes(takeRows(this.#read(tensor), order), shape, dtype);
   }
 
@@ -297,11 +298,17 @@ class GgufWeights implements Weights {
   }
 
   #blocks(tensor: GgufTensor): MlxArray {
-    return stored(this.#bytes, tensor, [tensor.bytes], "uint8");
+    return stored(this.#file(tensor), tensor, [tensor.bytes], "uint8");
   }
 
   #read(tensor: GgufTensor): Uint8Array<ArrayBuffer> {
-    return this.#bytes.read(tensor.offset, tensor.bytes, `tensor "${tensor.name}"`);
+    return this.#file(tensor).read(tensor.offset, tensor.bytes, `tensor "${tensor.name}"`);
+  }
+
+  #file({ file: path }: GgufTensor): FileBytes {
+    const file = this.#files.get(path) ?? new FileBytes(path);
+    this.#files.set(path, file);
+    return file;
   }
 }
 
