@@ -1,12 +1,13 @@
 /** Weights files are hostile input: each refusal is a sentence that says what is wrong with which tensor. */
 
 import { beforeAll, expect, test } from "bun:test";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
 import { arrayCounts } from "../../src/mlx/array.ts";
 import { loadModel } from "../../src/models/load.ts";
+import { f32Entry, safetensorsBytes } from "../formats/safetensors-bytes.ts";
 import { integer, seeded } from "../random.ts";
 import "../open-mlx.ts";
 import { fixture, prepareFixtures } from "./fixtures.ts";
@@ -215,7 +216,7 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
     "a foreign quantisation",
     "tied",
     { quantization_config: { quant_method: "gptq", bits: 4 } },
-    'it is quantised by "gptq"',
+    `it is quantised by "gptq", known are MLX's own forms and GGUF: take a GGUF or an MLX conversion of it, or have "bunsen quantize" read what it was made of`,
   ],
 ];
 
@@ -225,6 +226,18 @@ test.each(CASES)("%s is refused by name", (_, name, changes, sentence) => {
   expect(message).toContain(sentence);
   expect(message).toStartWith(`Cannot load ${folder}`);
   rmSync(folder, { recursive: true });
+});
+
+test("a scale of a whole matrix is refused by name", () => {
+  const folder = withConfig("nvfp4", {});
+  renameSync(join(folder, "model.safetensors"), join(folder, "others.safetensors"));
+  const name = "model.layers.1.mlp.down_proj.global_scale";
+  const header = { [name]: f32Entry(0, 1) };
+  writeFileSync(join(folder, "more.safetensors"), safetensorsBytes(header, 4));
+  rmSync(join(folder, "model.safetensors.index.json"), { force: true });
+  expect(refusal(folder)).toBe(
+    `Cannot load ${folder}: tensor "${name}" scales a matrix as a whole, which is not computed`,
+  );
 });
 
 test("a GGUF file of another architecture is refused by name", () => {
