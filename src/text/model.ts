@@ -4,7 +4,7 @@ import { statSync } from "node:fs";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { Purpose } from "../core/purpose.ts";
-import { readGguf } from "../formats/gguf.ts";
+import { readGgufModel } from "../formats/gguf-parts.ts";
 import { purposeOf } from "../formats/purpose.ts";
 import { formatOf, marksOf } from "./answer/formats.ts";
 import { openThought, thoughtEnd, thoughtForm, thoughtMarksOf } from "./answer/thoughts.ts";
@@ -148,11 +148,11 @@ function longestOf({ offsets }: Vocabulary): number {
 }
 
 export function readHeader(path: string): TextHeader {
-  return isFolder(path) ? readFolderHeader(path) : readGgufHeader(readGguf(path));
+  return isFolder(path) ? readFolderHeader(path) : readGgufHeader(readGgufModel(path));
 }
 
 function readSource(path: string): TextSource {
-  return isFolder(path) ? readFolder(path) : readGgufSource(readGguf(path));
+  return isFolder(path) ? readFolder(path) : readGgufSource(readGgufModel(path));
 }
 
 function isFolder(path: string): boolean {
