@@ -109,8 +109,8 @@ export class Engine implements Disposable {
     const limits = { rows_max, blocks_max, cached_blocks_max, restored_blocks_max, windows, states };
     this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER, this.#slot_disk ?? NO_TIER);
     this.#adapters = new AdapterShelf({
-      measure: adapterBytes,
-      load: (folder) => loadAdapter(folder, model.targets),
+      measure: (folder) => adapterBytes(folder, model.adaptable),
+      load: (folder) => loadAdapter(folder, model.adaptable),
     });
     this.#memory = new SamplerMemory(model.vocabulary_size);
     this.#logits = new Float32Array(model.vocabulary_size);
