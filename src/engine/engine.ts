@@ -3,7 +3,7 @@
  * it knows nothing of text, of requests, or of the thread it runs in.
  */
 
-import type { AdapterFiles } from "../core/adapter.ts";
+import type { AdapterFiles, AdapterMemory } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
 import { divideCache } from "../core/cache-shares.ts";
 import { type FailureRecord, toRecord } from "../core/failure.ts";
@@ -126,8 +126,13 @@ export class Engine implements Disposable {
     return Math.min(this.#model.context_length, this.#batcher.blocks_max * BLOCK_TOKENS);
   }
 
-  get adapter_bytes(): number {
-    return this.#adapters.bytes_resident;
+  get adapter_memory(): AdapterMemory {
+    return this.#adapters.memory;
+  }
+
+  /** Drops the adapters that no row uses. */
+  trimAdapters(): void {
+    this.#adapters.trim();
   }
 
   get blocks(): Batcher["blocks"] {

@@ -152,13 +152,13 @@ test("what does not fit is refused with its bytes, and those that nobody uses ma
   expect(() => run.engine.add(row(1, narrow, needed - 1))).toThrow(
     `Cannot load the adapter "narrow": it needs ${needed} bytes, ${needed - 1} are free`,
   );
-  expect(run.engine.adapter_bytes).toBe(0);
+  expect(run.engine.adapter_memory.bytes).toBe(0);
   run.engine.add(row(2, narrow, needed));
-  expect(run.engine.adapter_bytes).toBe(needed);
+  expect(run.engine.adapter_memory.bytes).toBe(needed);
   expect(() => run.engine.add(row(3, wide, needed + more - 1))).toThrow(`${more - 1} are free`);
   run.engine.remove(2);
   run.engine.add(row(4, wide, more));
-  expect(run.engine.adapter_bytes).toBe(more);
+  expect(run.engine.adapter_memory.bytes).toBe(more);
 });
 
 const REFUSALS: [string, string, Record<string, unknown>, string][] = [
