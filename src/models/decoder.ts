@@ -130,6 +130,9 @@ export function blocksOf({ layers }: Sizes, build: (layer: number, prefix: strin
 /** What every config calls by the same names; `head_dim` where it is not the hidden size over the heads. */
 export function readSizes(reader: ConfigReader, otherwise: Otherwise = {}): Sizes {
   const hidden_size = reader.dimension("hidden_size");
+  // each token in sight of those behind it, as some that only read have it
+  reader.only("is_causal", true);
+  reader.only("use_bidirectional_attention", false);
   const heads = reader.dimension("num_attention_heads");
   const kv_heads = reader.dimensionOr("num_key_value_heads", heads);
   if (heads % kv_heads !== 0) {
