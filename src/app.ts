@@ -119,7 +119,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   const grammars = startText(COMPILE_MS_MAX);
   const pool = new ModelPool(hostOf(engine, text, kvBits), settings, totalmem(), Date.now);
   engine.limitMemory(pool.ledger.limit_bytes);
-  engine.watchAdapters((model, bytes) => pool.ledger.adapt(model, bytes));
+  engine.watchAdapters((model, memory) => pool.ledger.adapt(model, memory));
   const queue = new RequestQueue(settings, () => performance.now());
   const sweeps = setInterval(() => void pool.sweep(), SWEEP_MS);
   const scheduler = new Scheduler(engine, queue, pool);
@@ -182,6 +182,7 @@ function hostOf(engine: EngineClient, text: TextClient, kvBits: (path: string) =
     measure: (path) => engine.measure(path, kvBits(path)),
     load: (model, path, kv_bytes_max, told) => engine.load(model, path, kv_bytes_max, told, kvBits(path)),
     unload: (model) => engine.unload(model),
+    trimAdapters: (model) => engine.trimAdapters(model),
     prepare: async (path) => void (await text.load(path)),
     forget: (path) => text.forget(path),
   };
