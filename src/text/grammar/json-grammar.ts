@@ -209,8 +209,14 @@ class JsonGrammar {
     return this.#builder.choice(max === 0 ? empty : [...empty, members(false, 0, 0)]);
   }
 
-  #otherMembers({ regions }: ObjectShape, names: readonly string[]): number[] {
-    return regions.flatMap(({ keys, value }) => {
+  /** A list of names says what is wanted: keys that the schema lets through without a word are written where it takes more. */
+  #otherMembers(shape: ObjectShape, names: readonly string[]): number[] {
+    const { regions, is_listed, min } = shape;
+    const possible = names.filter((name) => this.#shapes.shapes(memberValue(shape, name)).length > 0);
+    const is_list = is_listed && (possible.length > 0 || names.length === 0); // not of names that are forbidden
+    const is_enough = is_list && min <= possible.length;
+    return regions.flatMap(({ keys, value, is_said }) => {
+      if (is_enough && !is_said) return [];
       const others = names.length === 0 ? keys : difference(keys, texts(names, this.#budget), this.#budget);
       if (isEmpty(others) || this.#shapes.shapes(value).length === 0) return [];
       return [this.#member(others, value)];
