@@ -51,7 +51,8 @@ async function ask(place: number, schema: object): Promise<void> {
       const kind = finish_reason !== "stop" ? "cut" : validate(JSON.parse(message.content)) ? "valid" : "invalid";
       tally[kind] += 1;
       if (kind === "invalid") console.log(`schema ${place} is broken by ${message.content}`);
-      if (kind === "cut") console.log(`schema ${place} is not ended by … ${JSON.stringify(message.content.slice(-SHOWN))}`);
+      if (kind === "cut")
+        console.log(`schema ${place} is not ended by … ${JSON.stringify(message.content.slice(-SHOWN))}`);
     }
   }
 }
