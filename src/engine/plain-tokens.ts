@@ -3,11 +3,20 @@
  * where text runs freely all of them may come: such a state asks once, not for each of them. Knows no grammar.
  */
 
-import { TokenTrie, type TrieNodes } from "./token-trie.ts";
+/** A vocabulary's tree as lists: nodes in the order of a walk that goes down first; node 0 is the root. */
+export interface TrieNodes {
+  /** The byte that leads to a node. */
+  readonly byte: Uint8Array;
+  /** Bytes from the root. */
+  readonly depth: Uint16Array;
+  /** `token_ids[first_token[node]] … [first_token[node + 1]]` are the tokens that end at a node. */
+  readonly first_token: Uint32Array;
+  readonly token_ids: Uint32Array;
+}
 
 export class PlainTokens {
   /** Every other token. */
-  readonly others: TokenTrie;
+  readonly others: TrieNodes;
   readonly #bytes: readonly number[];
   /** By how many characters they are. */
   readonly #ids: readonly (readonly number[])[];
@@ -83,26 +92,25 @@ function spelledBytes({ byte, depth, first_token }: TrieNodes): readonly number[
 function sorted({ byte, depth, first_token, token_ids }: TrieNodes, spelled: ReadonlySet<number>) {
   const characters: number[][] = [[]];
   const is_other = new Uint8Array(byte.length);
-  const places = [WHOLE];
-  const counts = [0];
+  const path = [{ place: WHOLE, count: 0 }];
   for (let node = 1; node < byte.length; node++) {
     const at = depth[node] ?? 0;
-    const own = byte[node] ?? 0;
-    const place = spelled.has(own) ? placeAfter(places[at - 1] ?? -1, own) : -1;
-    const count = (counts[at - 1] ?? 0) + (place === WHOLE ? 1 : 0);
-    places[at] = place;
-    counts[at] = count;
+    const { place: before, count } = path[at - 1] ?? NOT_PLAIN;
+    const place = spelled.has(byte[node] ?? 0) ? placeAfter(before, byte[node] ?? 0) : -1;
+    const own = { place, count: place === WHOLE ? count + 1 : count };
+    path[at] = own;
     const ids = token_ids.subarray(first_token[node], first_token[node + 1]);
-    if (place !== WHOLE) is_other[node] = ids.length > 0 ? 1 : 0;
-    else {
-      while (characters.length <= count) characters.push([]);
-      characters[count]?.push(...ids);
-    }
+    if (place === WHOLE) {
+      characters[own.count] ??= [];
+      characters[own.count]?.push(...ids);
+    } else is_other[node] = Math.min(ids.length, 1);
   }
   return { characters, is_other };
 }
 
-function partOf(trie: TrieNodes, wanted: Uint8Array): TokenTrie {
+const NOT_PLAIN = { place: -1, count: 0 };
+
+function partOf(trie: TrieNodes, wanted: Uint8Array): TrieNodes {
   const { depth, byte, first_token, token_ids } = trie;
   const kept = new Uint8Array(byte.length);
   kept[0] = 1;
@@ -118,46 +126,42 @@ function partOf(trie: TrieNodes, wanted: Uint8Array): TokenTrie {
     if (wanted[node] === 1) ids.push(...token_ids.subarray(first_token[node], first_token[node + 1]));
     return first;
   });
-  return new TokenTrie({
+  return {
     byte: Uint8Array.from(nodes, (node) => byte[node] ?? 0),
     depth: Uint16Array.from(nodes, (node) => depth[node] ?? 0),
     first_token: Uint32Array.from([...firsts, ids.length]),
     token_ids: Uint32Array.from(ids),
-  });
+  };
 }
 
-/** Where UTF-8 stands: between characters, before so many bytes more, or before a second byte of fewer values. */
+/** Where UTF-8 stands: between characters, or before a byte more, of these values; and where that leads to. */
 const WHOLE = 0;
-const PLACES = 8;
-const AFTER_E0 = 4;
-const AFTER_ED = 5;
-const AFTER_F0 = 6;
-const AFTER_F4 = 7;
-const SECOND_BYTES: readonly (readonly [low: number, high: number, next: number])[] = [
-  [0, -1, -1],
-  [0x80, 0xbf, WHOLE],
-  [0x80, 0xbf, 1],
-  [0x80, 0xbf, 2],
-  [0xa0, 0xbf, 1],
-  [0x80, 0x9f, 1],
-  [0x90, 0xbf, 2],
-  [0x80, 0x8f, 2],
+const STEPS: readonly (readonly (readonly [low: number, high: number, next: number])[])[] = [
+  [
+    [0x20, 0x21, WHOLE], // all but a quote
+    [0x23, 0x5b, WHOLE], // and a backslash
+    [0x5d, 0x7f, WHOLE],
+    [0xc2, 0xdf, 1],
+    [0xe0, 0xe0, 4],
+    [0xe1, 0xec, 2],
+    [0xed, 0xed, 5],
+    [0xee, 0xef, 2],
+    [0xf0, 0xf0, 6],
+    [0xf1, 0xf3, 3],
+    [0xf4, 0xf4, 7],
+  ],
+  [[0x80, 0xbf, WHOLE]],
+  [[0x80, 0xbf, 1]],
+  [[0x80, 0xbf, 2]],
+  [[0xa0, 0xbf, 1]],
+  [[0x80, 0x9f, 1]],
+  [[0x90, 0xbf, 2]],
+  [[0x80, 0x8f, 2]],
 ];
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
+const PLACES = STEPS.length;
 
 /** -1: no plain character goes on so. */
 function placeAfter(place: number, byte: number): number {
-  if (place !== WHOLE) {
-    const [low, high, next] = SECOND_BYTES[place] ?? [0, -1, -1];
-    return byte >= low && byte <= high ? next : -1;
-  }
-  if (byte < 0x80) return byte < 0x20 || byte === QUOTE || byte === BACKSLASH ? -1 : WHOLE;
-  if (byte < 0xc2 || byte > 0xf4) return -1;
-  if (byte < 0xe0) return 1;
-  if (byte === 0xe0) return AFTER_E0;
-  if (byte === 0xed) return AFTER_ED;
-  if (byte < 0xf0) return 2;
-  if (byte === 0xf0) return AFTER_F0;
-  return byte === 0xf4 ? AFTER_F4 : 3;
+  const step = STEPS[place]?.find(([low, high]) => low <= byte && byte <= high);
+  return step?.[2] ?? -1;
 }

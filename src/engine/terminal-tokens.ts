@@ -89,8 +89,8 @@ export class TerminalTokens {
     if (!this.#isFree(inside)) return new TokenReading(this, state, this.#trie, null);
     const count = Math.floor(state / this.#states);
     const most = repeated === null || repeated.max === null ? null : repeated.max - count;
-    const { plain } = this.#trie;
-    return new TokenReading(this, state, plain.others, plain.upTo(most));
+    const { tokens, others } = this.#trie.plain;
+    return new TokenReading(this, state, others, tokens.upTo(most));
   }
 
   #isFree(state: number): boolean {
@@ -98,7 +98,7 @@ export class TerminalTokens {
     if (known !== undefined) return known;
     const { classes, class_count, table, accepting, repeated } = this.#terminal;
     const step = (from: number, byte: number) => table[from * class_count + (classes[byte] ?? 0)] ?? -1;
-    const states = this.#trie.plain.reach(
+    const states = this.#trie.plain.tokens.reach(
       state,
       classes,
       (from, byte) => (repeated !== null && accepting[from] === 1 ? step(0, byte) : step(from, byte)),
@@ -142,13 +142,13 @@ class TokenReading implements Reading {
         continue;
       }
       states[depth] = to;
-      const end = trie.first_token[node + 1] ?? 0;
-      for (let place = trie.first_token[node] ?? 0; place < end; place++) token_ids.push(trie.token_ids[place] ?? 0);
+      addTokens(trie, node, token_ids);
       if (tokens.accepts(to)) this.#leave(node, trie);
       node += 1;
     }
     this.#token_ids = Uint32Array.from(token_ids);
-    this.#mask = others === null && token_ids.length < SPARSE_MAX ? null : maskOf(this.#token_ids, others);
+    const is_sparse = others === null && token_ids.length < SPARSE_MAX;
+    this.#mask = is_sparse ? null : maskOf(this.#token_ids, others);
   }
 
   get leaves(): boolean {
@@ -173,6 +173,11 @@ class TokenReading implements Reading {
       this.#behind.set(byte, nodes);
     }
   }
+}
+
+function addTokens({ first_token, token_ids }: TokenTrie, node: number, to: number[]): void {
+  const end = first_token[node + 1] ?? 0;
+  for (let place = first_token[node] ?? 0; place < end; place++) to.push(token_ids[place] ?? 0);
 }
 
 // Fewer are added one by one.

@@ -1,18 +1,7 @@
 /** The tokens of a vocabulary by their bytes, as a tree in one list. Knows no grammar. */
 
 import type { TokenBytes } from "../core/grammar.ts";
-import { PlainTokens } from "./plain-tokens.ts";
-
-/** The tree as lists: nodes in the order of a walk that goes down first; node 0 is the root. */
-export interface TrieNodes {
-  /** The byte that leads to a node. */
-  readonly byte: Uint8Array;
-  /** Bytes from the root. */
-  readonly depth: Uint16Array;
-  /** `token_ids[first_token[node]] … [first_token[node + 1]]` are the tokens that end at a node. */
-  readonly first_token: Uint32Array;
-  readonly token_ids: Uint32Array;
-}
+import { PlainTokens, type TrieNodes } from "./plain-tokens.ts";
 
 export class TokenTrie implements TrieNodes {
   readonly byte: Uint8Array;
@@ -22,7 +11,7 @@ export class TokenTrie implements TrieNodes {
   /** The first node that is not below. */
   readonly after: Uint32Array;
   readonly depth_max: number;
-  #plain: PlainTokens | null = null;
+  #plain: { readonly tokens: PlainTokens; readonly others: TokenTrie } | null = null;
 
   constructor({ byte, depth, first_token, token_ids }: TrieNodes) {
     this.byte = byte;
@@ -37,8 +26,12 @@ export class TokenTrie implements TrieNodes {
     return this.byte.length;
   }
 
-  get plain(): PlainTokens {
-    this.#plain ??= new PlainTokens(this);
+  /** Made when it is first asked for: most vocabularies meet no grammar. */
+  get plain(): { readonly tokens: PlainTokens; readonly others: TokenTrie } {
+    if (this.#plain === null) {
+      const tokens = new PlainTokens(this);
+      this.#plain = { tokens, others: new TokenTrie(tokens.others) };
+    }
     return this.#plain;
   }
 }
