@@ -52,8 +52,15 @@ export type Message =
   | AssistantMessage
   | { readonly role: "tool"; readonly content: string; readonly tool_call_id: string };
 
+/**
+ * What stands behind the messages of a chat. `begun`: nothing, and the last of them, the assistant's, is open: the answer
+ * goes on with its text. `bare`: nothing, and the last of them is whole.
+ */
+export type ChatEnd = "answer" | "begun" | "bare";
+
 export type Prompt =
-  | { readonly kind: "messages"; readonly messages: readonly Message[] }
+  /** `ends`: "answer", the words with which an answer begins, unless it is said. */
+  | { readonly kind: "messages"; readonly messages: readonly Message[]; readonly ends?: ChatEnd }
   | { readonly kind: "text"; readonly text: string }
   /** The answer stands between two texts. */
   | { readonly kind: "fill"; readonly before: string; readonly behind: string }

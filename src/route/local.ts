@@ -280,9 +280,10 @@ function bounded(loaded: LoadedModel, { context_tokens_max }: GenerationRequest)
   return { ...loaded, context_length: Math.min(loaded.context_length, context_tokens_max ?? loaded.context_length) };
 }
 
-/** A chat's answer begins a text; a completion continues one unless there is none. */
+/** A chat's answer begins a text unless the chat has begun it; a completion continues one unless there is none. */
 function startsText(prompt: Prompt): boolean {
-  return prompt.kind === "messages" || (prompt.kind === "text" && prompt.text === "");
+  if (prompt.kind === "messages") return prompt.ends !== "begun";
+  return prompt.kind === "text" && prompt.text === "";
 }
 
 const NONE_SPOKEN: ReadonlyMap<number, Uint8Array> = new Map();

@@ -11,6 +11,7 @@ import {
   type ToolDefinition,
 } from "../core/generation.ts";
 import type { Constraint } from "../core/grammar.ts";
+import { promptOf } from "./anthropic-prefill.ts";
 import { cacheControl, messagesOf, texts, turns, wrong } from "./anthropic-turns.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
@@ -193,12 +194,16 @@ export function readMessage(body: MessageRequest, request_id: string): AskedMess
 
 export function readCount(body: CountRequest, request_id: string): GenerationRequest {
   const tools = (body.tools ?? []).map(toTool);
+  const constraint = constraintOf(body);
   return {
     ...PLAIN_ANSWER,
     request_id,
     model: body.model,
-    prompt: { kind: "messages", messages: messagesOf(body.system, remembered(body)) },
-    constraint: constraintOf(body),
+    prompt: promptOf(messagesOf(body.system, remembered(body)), {
+      thinking: body.thinking?.type === "enabled" ? "thinking" : null,
+      form: constraint?.parameter ?? null,
+    }),
+    constraint,
     tools,
     tool_choice: choiceOf(body.tool_choice, tools),
     parallel_tool_calls: !(body.tool_choice && "disable_parallel_tool_use" in body.tool_choice)

@@ -144,10 +144,6 @@ export function messagesOf(system: Static<typeof texts> | null | undefined, mess
   const first: Message[] = told === "" ? [] : [{ role: "system", content: told }];
   const rest = messages.flatMap((message, index) => turnOf(message, `messages[${index}]`));
   refuseStrayResults(rest);
-  if (rest.at(-1)?.role === "assistant") {
-    const state = "the last is the assistant's, and to go on within it is not supported yet";
-    throw new Failure("unsupported", `Cannot use "messages": ${state}`, "messages");
-  }
   return joined([...first, ...rest]);
 }
 

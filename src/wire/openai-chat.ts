@@ -14,6 +14,7 @@ import {
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
+import { endOf, endParameters } from "./openai-chat-end.ts";
 import { responseFormat } from "./openai-constraint.ts";
 import { chatLogprobs, chatLogprobsSchema } from "./openai-logprobs.ts";
 import { messageSchema, messagesOf } from "./openai-messages.ts";
@@ -61,6 +62,7 @@ export const chatRequestSchema = strictObject(
     ...sharedParameters,
     ...toolParameters,
     ...budgetParameters,
+    ...endParameters,
     ...noteParameters,
     metadata: optional(Type.Record(Type.String(), Type.String(), { description: "The caller's own notes; not kept." })),
     store: optional(Type.Boolean({ description: "Chats are never stored: `true` is refused." })),
@@ -90,7 +92,7 @@ export const chatRequestSchema = strictObject(
 type ChatRequest = Static<typeof chatRequestSchema>;
 
 export function readChat(body: ChatRequest, request_id: string): AskedAnswer {
-  const prompt = { kind: "messages", messages: messagesOf(body.messages) } as const;
+  const prompt = { kind: "messages", messages: messagesOf(body.messages), ...endOf(body) } as const;
   refuseKept(body);
   const priority = TIERS[body.service_tier ?? "auto"];
   const wishes = { ...wishesOf(body, null, logprobsOf(body)), ...chatWishesOf(body), priority };

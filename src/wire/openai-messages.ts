@@ -69,6 +69,11 @@ export const messageSchema = strictObject(
     tool_call_id: optional(Type.String({ minLength: 1, description: "The call that this is the result of." })),
     reasoning_content: optional(Type.String({ description: "What the assistant thought." })),
     name: optional(Type.String({ description: "Who speaks, for chat templates that have a place for it." })),
+    prefix: optional(
+      Type.Boolean({
+        description: "Of the last message: the answer goes on with its text, as at Mistral and DeepSeek.",
+      }),
+    ),
     annotations: optional(Type.Array(Type.Unknown(), { description: "As they came with the answer sent back." })),
   },
   ["audio", "function_call"],
@@ -88,6 +93,7 @@ const OWN_FIELDS = {
   reasoning_content: "assistant",
   refusal: "assistant",
   annotations: "assistant",
+  prefix: "assistant",
   tool_call_id: "tool",
 } as const;
 

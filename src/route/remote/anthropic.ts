@@ -59,6 +59,13 @@ function refuseHeat({ temperature }: SamplingWishes): void {
 /** Its system text stands apart from the talk. */
 function spoken({ prompt }: GenerationRequest): { system: string; messages: readonly object[] } {
   if (prompt.kind !== "messages") throw unspoken("prompt", "it takes a chat and not a bare text");
+  if (prompt.ends === "bare") throw unspoken("add_generation_prompt", "it always begins an answer");
+  if (prompt.ends !== "begun" && prompt.messages.at(-1)?.role === "assistant") {
+    throw unspoken(
+      "messages",
+      "it would go on with the last of them, which is the assistant's and not said to be open",
+    );
+  }
   const system = prompt.messages.flatMap((message) => (message.role === "system" ? [message.content] : []));
   return { system: system.join("\n\n"), messages: turnsOf(prompt.messages) };
 }

@@ -3,7 +3,7 @@
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
-import type { FinishReason, GenerationEvent, GenerationRequest, Message } from "../../core/generation.ts";
+import type { ChatEnd, FinishReason, GenerationEvent, GenerationRequest, Message } from "../../core/generation.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
 import { counted, readEvent } from "./event-json.ts";
 import { type Piece, piecesOf } from "./seen-words.ts";
@@ -57,7 +57,7 @@ function pathOf({ prompt }: GenerationRequest): string {
 function promptOf({ prompt }: GenerationRequest): object {
   switch (prompt.kind) {
     case "messages":
-      return { messages: prompt.messages.map(spoken) };
+      return { messages: prompt.messages.map(spoken), ...endOf(prompt) };
     case "text":
       return { prompt: prompt.text };
     case "fill":
@@ -65,6 +65,12 @@ function promptOf({ prompt }: GenerationRequest): object {
     case "tokens":
       return { prompt: prompt.token_ids };
   }
+}
+
+/** No parameters of OpenAI's own, but of vLLM and others; it refuses them itself. */
+function endOf({ ends = "answer" }: { readonly ends?: ChatEnd }): object {
+  if (ends === "answer") return {};
+  return { add_generation_prompt: false, ...(ends === "begun" ? { continue_final_message: true } : {}) };
 }
 
 /** Thoughts by the name that most who think have given them; OpenAI itself tells none, so it is sent none. */
