@@ -28,7 +28,7 @@ export interface AssistantMessage {
   readonly name?: string;
 }
 
-/** A picture among the words of a user. */
+/** A picture among the words of a user, or of a tool's result. */
 export interface PlacedImage {
   /** UTF-16 units of the content before it. */
   readonly at: number;
@@ -50,7 +50,14 @@ export type Message =
   | { readonly role: "system"; readonly content: string; readonly name?: string }
   | UserMessage
   | AssistantMessage
-  | { readonly role: "tool"; readonly content: string; readonly tool_call_id: string };
+  | ToolResult;
+
+export interface ToolResult {
+  readonly role: "tool";
+  readonly content: string;
+  readonly tool_call_id: string;
+  readonly images?: readonly PlacedImage[];
+}
 
 /**
  * What stands behind the messages of a chat. `begun`: nothing, and the last of them, the assistant's, is open: the answer

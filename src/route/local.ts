@@ -259,7 +259,7 @@ function withChoice<Row extends { readonly sampling: Sampling }>(row: Row, choic
 
 function refuseImages(prompt: Prompt, model: string): void {
   if (prompt.kind !== "messages") return;
-  if (!prompt.messages.some((message) => message.role === "user" && message.images !== undefined)) return;
+  if (!prompt.messages.some((message) => "images" in message && message.images !== undefined)) return;
   throw new Failure("unsupported", `Cannot look at images: model "${model}" reads text only`, "messages");
 }
 

@@ -5,9 +5,9 @@ import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 
-/** An option of a schema: values (of a literal) that exist but are not served yet. */
-export function notYet(...names: string[]) {
-  return { [NOT_YET]: names };
+/** An option of a schema: values (of a literal) that exist but are not served yet; an expression for a whole kind of them. */
+export function notYet(...values: (string | boolean | RegExp)[]) {
+  return { [NOT_YET]: values };
 }
 
 const IS_LATER = Symbol("a property that is not supported yet");
@@ -108,8 +108,14 @@ function wrongTag(error: ValueError, tag: string, members: readonly TSchema[]): 
 }
 
 function isLater(schema: TSchema, name: unknown): boolean {
-  const names: unknown = Reflect.get(schema, NOT_YET);
-  return Array.isArray(names) && names.includes(name);
+  return membersOf(schema).some((member) => {
+    const values: unknown = Reflect.get(member, NOT_YET) ?? Reflect.get(schema, NOT_YET);
+    return Array.isArray(values) && values.some((value) => value === name || isOf(value, name));
+  });
+}
+
+function isOf(kind: unknown, name: unknown): boolean {
+  return kind instanceof RegExp && typeof name === "string" && kind.test(name);
 }
 
 function mismatch(error: ValueError): string {

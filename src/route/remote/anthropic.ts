@@ -100,7 +100,10 @@ function isPlain(message: Asked): boolean {
 
 function blocksOf(message: Asked): object[] {
   if (message.role === "user") return piecesOf(message).map(blockOf);
-  return [{ type: "tool_result", tool_use_id: message.tool_call_id, content: message.content }];
+  const { tool_call_id: tool_use_id, content, images } = message;
+  return [
+    { type: "tool_result", tool_use_id, content: images === undefined ? content : piecesOf(message).map(blockOf) },
+  ];
 }
 
 function blockOf(piece: Piece): object {

@@ -79,6 +79,9 @@ function spoken(message: Message): object {
     const { role, name } = message;
     return { role, content: piecesOf(message).map(partOf), ...(name === undefined ? {} : { name }) };
   }
+  if (message.role === "tool" && message.images !== undefined) {
+    throw unspoken("messages", "its results of tools are words and no images");
+  }
   if (message.role !== "assistant") return message;
   const { role, content, reasoning, tool_calls, name: speaker } = message;
   const calls = tool_calls.map(({ id, name, arguments: json }) => {

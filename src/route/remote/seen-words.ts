@@ -1,12 +1,12 @@
-/** What a user says and shows, piece by piece in its order, for protocols whose content is a list of parts. */
+/** What a user or a tool says and shows, piece by piece in its order, for protocols whose content is a list of parts. */
 
-import type { PlacedImage, UserMessage } from "../../core/generation.ts";
+import type { PlacedImage, ToolResult, UserMessage } from "../../core/generation.ts";
 
 export type Piece =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "image"; readonly source: PlacedImage["source"] };
 
-export function piecesOf({ content, images = [] }: UserMessage): readonly Piece[] {
+export function piecesOf({ content, images = [] }: UserMessage | ToolResult): readonly Piece[] {
   let from = 0;
   const pieces = images.flatMap(({ at, source }): Piece[] => {
     const text = content.slice(from, at);
