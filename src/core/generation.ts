@@ -35,6 +35,8 @@ export interface PlacedImage {
   readonly source:
     | { readonly kind: "url"; readonly url: string }
     | { readonly kind: "data"; readonly media_type: string; readonly base64: string };
+  /** How closely it is to be looked at; absent: as the model does it. */
+  readonly detail?: "low" | "high";
 }
 
 export interface UserMessage {

@@ -108,7 +108,8 @@ function blocksOf(message: Asked): object[] {
 
 function blockOf(piece: Piece): object {
   if (piece.kind === "text") return { type: "text", text: piece.text };
-  const { source } = piece;
+  const { source, detail } = piece;
+  if (detail !== undefined) throw unspoken("image_url.detail", "it looks at every image alike");
   if (source.kind === "url") return { type: "image", source: { type: "url", url: source.url } };
   return { type: "image", source: { type: "base64", media_type: source.media_type, data: source.base64 } };
 }

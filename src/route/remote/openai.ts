@@ -98,9 +98,9 @@ function spoken(message: Message): object {
 
 function partOf(piece: Piece): object {
   if (piece.kind === "text") return { type: "text", text: piece.text };
-  const { source } = piece;
+  const { source, detail } = piece;
   const url = source.kind === "url" ? source.url : `data:${source.media_type};base64,${source.base64}`;
-  return { type: "image_url", image_url: { url } };
+  return { type: "image_url", image_url: { url, ...(detail === undefined ? {} : { detail }) } };
 }
 
 function toolsOf({ tools, tool_choice, parallel_tool_calls }: GenerationRequest): object {

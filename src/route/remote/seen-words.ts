@@ -4,16 +4,16 @@ import type { PlacedImage, ToolResult, UserMessage } from "../../core/generation
 
 export type Piece =
   | { readonly kind: "text"; readonly text: string }
-  | { readonly kind: "image"; readonly source: PlacedImage["source"] };
+  | ({ readonly kind: "image" } & Omit<PlacedImage, "at">);
 
 export function piecesOf({ content, images = [] }: UserMessage | ToolResult): readonly Piece[] {
   let from = 0;
-  const pieces = images.flatMap(({ at, source }): Piece[] => {
+  const pieces = images.flatMap(({ at, ...image }): Piece[] => {
     const text = content.slice(from, at);
     from = at;
     return [
       { kind: "text", text },
-      { kind: "image", source },
+      { kind: "image", ...image },
     ];
   });
   const all: readonly Piece[] = [...pieces, { kind: "text", text: content.slice(from) }];
