@@ -28,13 +28,15 @@ export interface AssistantMessage {
   readonly name?: string;
 }
 
-/** A picture among the words of a user. */
+/** A picture among the words of a user, or of a tool's result. */
 export interface PlacedImage {
   /** UTF-16 units of the content before it. */
   readonly at: number;
   readonly source:
     | { readonly kind: "url"; readonly url: string }
     | { readonly kind: "data"; readonly media_type: string; readonly base64: string };
+  /** How closely it is to be looked at; absent: as the model does it. */
+  readonly detail?: "low" | "high";
 }
 
 export interface UserMessage {
@@ -50,10 +52,24 @@ export type Message =
   | { readonly role: "system"; readonly content: string; readonly name?: string }
   | UserMessage
   | AssistantMessage
-  | { readonly role: "tool"; readonly content: string; readonly tool_call_id: string };
+  | ToolResult;
+
+export interface ToolResult {
+  readonly role: "tool";
+  readonly content: string;
+  readonly tool_call_id: string;
+  readonly images?: readonly PlacedImage[];
+}
+
+/**
+ * What stands behind the messages of a chat. `begun`: nothing, and the last of them, the assistant's, is open: the answer
+ * goes on with its text. `bare`: nothing, and the last of them is whole.
+ */
+export type ChatEnd = "answer" | "begun" | "bare";
 
 export type Prompt =
-  | { readonly kind: "messages"; readonly messages: readonly Message[] }
+  /** `ends`: "answer", the words with which an answer begins, unless it is said. */
+  | { readonly kind: "messages"; readonly messages: readonly Message[]; readonly ends?: ChatEnd }
   /** A chat goes on behind the tokens of what was said before. */
   | { readonly kind: "continued"; readonly token_ids: readonly number[]; readonly messages: readonly Message[] }
   | { readonly kind: "text"; readonly text: string }

@@ -2,7 +2,8 @@
 
 import { Failure } from "../core/failure.ts";
 import { isQuantization, preferred } from "../core/model-names.ts";
-import { FOLDER_PARTS, ggufStem, isGgufModel, isSplitGguf } from "./cache.ts";
+import { ggufParts, ggufStem } from "../formats/gguf-parts.ts";
+import { FOLDER_PARTS, isGgufModel } from "./cache.ts";
 import type { HubFile, HubModel } from "./client.ts";
 
 /** Enough to see how to write one. */
@@ -18,24 +19,24 @@ export function filesOf(
 ): readonly HubFile[] {
   const refuse = (kind: "not_found" | "unsupported", state: string) =>
     new Failure(kind, `Cannot pull "${name}": ${state}`);
-  const packed = files.filter(({ path }) => isPlainName(path) && isGgufModel(path));
+  const packed = files.filter(({ path }) => isPlainName(path.replace(/^[\w.-]+\//, "")) && isGgufModel(path));
+  const partsOf = (chosen: HubFile) =>
+    ggufParts(chosen.path).map((part) => {
+      const found = files.find(({ path }) => path === part);
+      if (found === undefined) throw refuse("unsupported", `its file "${part}" is missing`);
+      return found;
+    });
   if (quantization !== null) {
     const found = packed.filter(({ path }) => isQuantization(ggufStem(path), quantization));
     const shortest = found.toSorted((a, b) => a.path.length - b.path.length)[0];
-    if (shortest !== undefined) return [shortest];
-    if (files.some(({ path }) => isSplitGguf(path) && path.toLowerCase().includes(quantization.toLowerCase()))) {
-      throw refuse("unsupported", `its ${quantization} is a split GGUF, whose parts must be joined first`);
-    }
+    if (shortest !== undefined) return partsOf(shortest).reverse();
     throw refuse("not_found", `it has no GGUF file "${quantization}"; ${choices(packed)}`);
   }
   const weights = weightsOf(files);
   const missing = FOLDER_PARTS.filter((part) => !files.some(({ path }) => path === part));
   if (weights.length > 0 && missing.length === 0) return [...weights, ...smallFiles(files)];
   const best = preferred(packed, ({ path }) => ggufStem(path));
-  if (best !== null) return [best];
-  if (files.some(({ path }) => isSplitGguf(path))) {
-    throw refuse("unsupported", "its GGUF files are split, and the parts must be joined first");
-  }
+  if (best !== null) return partsOf(best).reverse();
   const lacks = weights.length === 0 ? ["safetensors", "GGUF file"] : missing;
   throw refuse("unsupported", `it has no ${lacks.join(" and no ")}`);
 }

@@ -277,7 +277,7 @@ function withChoice<Row extends { readonly sampling: Sampling }>(row: Row, choic
 
 function refuseImages(prompt: Prompt, model: string): void {
   if (!("messages" in prompt)) return;
-  if (!prompt.messages.some((message) => message.role === "user" && message.images !== undefined)) return;
+  if (!prompt.messages.some((message) => "images" in message && message.images !== undefined)) return;
   throw new Failure("unsupported", `Cannot look at images: model "${model}" reads text only`, "messages");
 }
 
@@ -298,9 +298,10 @@ function bounded(loaded: LoadedModel, { context_tokens_max }: GenerationRequest)
   return { ...loaded, context_length: Math.min(loaded.context_length, context_tokens_max ?? loaded.context_length) };
 }
 
-/** A chat's answer begins a text; a completion continues one unless there is none. */
+/** A chat's answer begins a text unless the chat has begun it; a completion continues one unless there is none. */
 function startsText(prompt: Prompt): boolean {
-  return "messages" in prompt || (prompt.kind === "text" && prompt.text === "");
+  if (prompt.kind === "messages") return prompt.ends !== "begun";
+  return prompt.kind === "continued" || (prompt.kind === "text" && prompt.text === "");
 }
 
 const NONE_SPOKEN: ReadonlyMap<number, Uint8Array> = new Map();

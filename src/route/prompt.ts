@@ -41,7 +41,7 @@ export async function readPrompt(
         const place = is_cut ? withRoom(loaded, request) : loaded;
         const contents = messages.map((message) => message.content);
         refuseOversize(contents, text, place);
-        const chat = { messages, tools, reasoning, template_options };
+        const chat = { messages, ends: prompt.ends ?? "answer", tools, reasoning, template_options };
         const { token_ids, form } = await client.encodeChat(path, chat, reader);
         return { prompt_ids: fitting(token_ids, place, "messages", reader.tokens_max), form };
       };

@@ -47,6 +47,7 @@ export function readOllamaEmbed(body: OllamaEmbed, request_id: string): EmbedReq
     request_id,
     model: untagged(model),
     inputs: typeof input === "string" ? [input] : input,
+    prompt_name: null,
     dimensions: dimensions ?? null,
     tokens_max: options?.num_ctx ?? null,
     truncate: truncate ?? true,

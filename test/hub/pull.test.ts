@@ -35,8 +35,9 @@ const REPOSITORIES: Readonly<Record<string, HubRepository>> = {
   "org/gated": { files: FOLDER_MODEL, is_gated: true },
   "org/liar": { files: { "model.gguf": BIG }, lies: true },
   "org/split": {
-    files: { "a-Q4_K_M-00001-of-00002.gguf": bytesOf("a"), "a-Q4_K_M-00002-of-00002.gguf": bytesOf("b") },
+    files: { "Q4_K_M/a-Q4_K_M-00001-of-00002.gguf": bytesOf("a"), "Q4_K_M/a-Q4_K_M-00002-of-00002.gguf": bytesOf("b") },
   },
+  "org/half": { files: { "Q4_K_M/a-Q4_K_M-00001-of-00002.gguf": bytesOf("a") } },
   "org/tokens": { files: { "tokenizer.json": bytesOf("{}") } },
 };
 
@@ -103,6 +104,12 @@ test("of several GGUF files it is the one that is named, else the one that most 
   expect(cachedModels(folder).map(({ name, bytes }) => [name, bytes])).toEqual([["org/packed", BIG.length]]);
   await Array.fromAsync(pull("hf://org/packed:q8_0"));
   expect(cachedModels(folder).map(({ name }) => name)).toEqual(["org/packed:Name-Q4_K_M", "org/packed:Name-Q8_0"]);
+});
+
+test("a split GGUF file comes whole, under one name", async () => {
+  const { folder, pull } = await hubBefore();
+  await Array.fromAsync(pull("org/split:q4_k_m"));
+  expect(cachedModels(folder).map(({ name, bytes }) => [name, bytes])).toEqual([["org/split", 2]]);
 });
 
 test("a cut download goes on where it was, within one pull and in the next", async () => {
@@ -216,7 +223,9 @@ test("what may not be read, is not there, or cannot be served is told apart", as
   expect((await refusal(pull("org/packed:Q2_K"))).message).toBe(
     'Cannot pull "org/packed": it has no GGUF file "Q2_K"; it has Name-Q4_K_M, Name-Q8_0',
   );
-  expect((await refusal(pull("org/split"))).message).toContain("its GGUF files are split");
+  expect((await refusal(pull("org/half"))).message).toContain(
+    'its file "Q4_K_M/a-Q4_K_M-00002-of-00002.gguf" is missing',
+  );
   expect((await refusal(pull("org/tokens"))).message).toBe(
     'Cannot pull "org/tokens": it has no safetensors and no GGUF file',
   );
