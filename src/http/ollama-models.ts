@@ -54,7 +54,12 @@ const details = {
     pullSchema,
   ),
   copy: describeOllama("Give a model another name, as a profile", json(statusSchema), [400, 403, 404], copySchema),
-  delete: describeOllama("Remove a profile; models stay", json(statusSchema), [400, 403, 404], deleteSchema),
+  delete: describeOllama(
+    "Remove a profile, or a model that was pulled",
+    json(statusSchema),
+    [400, 403, 404],
+    deleteSchema,
+  ),
   refused: (what: string) => describeOllama(`Refused: ${what}`, json(statusSchema), [400, 403]),
 };
 
@@ -120,11 +125,12 @@ async function copy({ models, profiles }: RouteParts, request: Request) {
   return DONE;
 }
 
-async function remove({ models, profiles }: RouteParts, request: Request) {
+/** A profile goes before the model under it. */
+async function remove({ models, profiles, owner }: RouteParts, request: Request) {
   const { name } = namedModel(await read(request, deleteSchema), models);
   const profile = profiles.profiles().find((profile) => profile.name === name);
-  if (profile === undefined) refuse(`delete model "${name}"`, "this server removes no files of models");
-  await profiles.remove(String(profile.id));
+  if (profile === undefined) await owner.remove(name);
+  else await profiles.remove(String(profile.id));
   return DONE;
 }
 

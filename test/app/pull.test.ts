@@ -10,8 +10,8 @@ import { ROOT } from "../root.ts";
 import { MODEL, runToEnd, Served } from "../served.ts";
 
 const PACKED = readFileSync(join(ROOT, `build/models/${MODEL}/${MODEL}.Q4_1.gguf`));
-/** Of a million bytes, where it is not asked for anything. */
-const SMALL = readFileSync(join(ROOT, "build/fixtures/gguf-stories/model.gguf"));
+/** In place of a model, where it is not asked for anything. */
+const SMALL = Uint8Array.from({ length: 1_100_000 }, (_, place) => place % 251);
 const HOME = scratchFolder();
 const ASKED = {
   messages: [{ role: "user", content: "What is the capital of France?" }],
@@ -87,6 +87,18 @@ test("a pull stops when its client leaves, and the next goes on from there", asy
   while (readdirSync(join(folder, ".locks")).length > 0) await Bun.sleep(20);
   expect((await client.pull({ model: "org/later" })).status).toBe("success");
   expect(hub.asked.at(-1)).toMatch(/^\/store\/org\/later\/later.gguf bytes=[1-9]\d+-$/);
+}, 60_000);
+
+test("a model that was pulled can be deleted, while it is in memory too, and pulled again", async () => {
+  const model = "org/Small-GGUF";
+  await client.generate({ model, prompt: "Hi", options: { num_predict: 1 } });
+  expect((await client.ps()).models.map(({ name }) => name)).toContain(model);
+  expect((await client.delete({ model: "hf.co/org/small-gguf:latest" })).status).toBe("success");
+  expect((await client.list()).models.map(({ name }) => name)).not.toContain(model);
+  expect((await client.ps()).models.map(({ name }) => name)).not.toContain(model);
+  expect(existsSync(join(HOME, ".cache/huggingface/hub/models--org--Small-GGUF"))).toBeFalse();
+  await client.pull({ model });
+  expect((await client.chat({ model, ...ASKED })).message.content).toContain("Paris");
 }, 60_000);
 
 test("the command line fetches by the same names, tells what is there, and what it cannot", async () => {
