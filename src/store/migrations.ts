@@ -70,4 +70,5 @@ export const MIGRATIONS: readonly string[] = [
     used_ms INTEGER NOT NULL
   ) STRICT;`,
   "ALTER TABLE audit ADD COLUMN steadied_lines INTEGER NOT NULL DEFAULT 0;",
+  "ALTER TABLE responses ADD COLUMN events TEXT;",
 ];

@@ -1,17 +1,15 @@
-/** OpenAI's responses: their answer, whole and as events. Knows no HTTP. */
+/** OpenAI's responses: their answer as it is written, item by item, and its events. Knows no HTTP. */
 
-import { Type } from "@sinclair/typebox";
 import { assert } from "../core/assert.ts";
 import type { DrawnReport, GenerationEvent, Usage } from "../core/generation.ts";
 import type { KeptResponse } from "../core/responses.ts";
 import { signatureOf } from "./anthropic-signature.ts";
 import type { Answer, AnswerWriter } from "./openai-answer.ts";
 import { chatLogprobs } from "./openai-logprobs.ts";
-import { calledAs, toolInFull } from "./openai-response-tools.ts";
-import { type AskedResponse, type ResponseRequest, responseId, tellsHidden } from "./openai-responses.ts";
+import { responseBody, type Status } from "./openai-response-body.ts";
+import { calledAs } from "./openai-response-tools.ts";
+import { type AskedResponse, responseId, tellsHidden } from "./openai-responses.ts";
 import { statement } from "./problem.ts";
-
-type Status = "queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled";
 
 /** The item that is being written. */
 interface OpenItem {
@@ -37,6 +35,7 @@ export class ResponseWriter implements AnswerWriter {
   readonly #created_at: number;
   readonly #output: object[] = [];
   #open: OpenItem | null = null;
+  #status: "queued" | "in_progress" = "queued";
   #is_cut = false;
   #has_ended = false;
   /** As far as anybody has counted. */
@@ -68,8 +67,10 @@ export class ResponseWriter implements AnswerWriter {
     switch (event.kind) {
       case "start": {
         this.#usage = { ...this.#usage, prompt_tokens: event.prompt_tokens };
-        const response = this.#response("in_progress");
-        return [this.#event("response.created", { response }), this.#event("response.in_progress", { response })];
+        this.#status = "in_progress";
+        const response = this.current();
+        const created = this.#sequence === 0 ? [this.#event("response.created", { response })] : [];
+        return [...created, this.#event("response.in_progress", { response })];
       }
       case "reasoning":
         return this.#think(event.text);
@@ -90,25 +91,29 @@ export class ResponseWriter implements AnswerWriter {
 
   /** The last event of an answer that had begun well. */
   failed(error: unknown): object {
-    const response = this.broken(error);
+    const response = this.#broken(error);
     return this.#event("response.failed", { response });
   }
 
-  /** The answer as far as it came. */
-  broken(error: unknown): object {
+  /** What is told of an answer that nobody need wait for, before anything of it has come. */
+  queued(): readonly object[] {
+    const response = this.current();
+    this.#parts.keep(this.#record(response));
+    return [this.#event("response.created", { response }), this.#event("response.queued", { response })];
+  }
+
+  /** Its items that are whole, until it has ended. */
+  current(): object {
+    return this.#response(this.#status);
+  }
+
+  #broken(error: unknown): object {
     const { kind, message } = statement(error, `req_${this.#asked.mark}`);
     if (this.#open !== null) this.#output.push(this.#item(this.#open, "incomplete"));
     this.#open = null;
     const told = kind === "cancelled" ? null : { code: CODES[kind] ?? "server_error", message };
     const response = { ...this.#response(told === null ? "cancelled" : "failed"), error: told };
     this.#keep(response);
-    return response;
-  }
-
-  /** An answer that nobody waits for, before anything of it has come. */
-  queued(): object {
-    const response = this.#response("queued");
-    this.#parts.keep(this.#record(response));
     return response;
   }
 
@@ -252,20 +257,10 @@ export class ResponseWriter implements AnswerWriter {
   }
 
   #response(status: Status): object {
+    const now_at = secondsOf(this.#parts.now());
     const { mark, wishes, is_kept } = this.#asked;
-    return {
-      id: responseId(mark),
-      object: "response",
-      created_at: this.#created_at,
-      completed_at: status === "completed" ? secondsOf(this.#parts.now()) : null,
-      status,
-      error: null,
-      incomplete_details: status === "incomplete" ? { reason: "max_output_tokens" } : null,
-      output: [...this.#output],
-      usage: usageBody(this.#usage),
-      store: is_kept,
-      ...echo(wishes),
-    };
+    const head = { id: responseId(mark), created_at: this.#created_at, is_kept };
+    return responseBody(wishes, { ...head, now_at, status, output: [...this.#output], usage: this.#usage });
   }
 }
 
@@ -290,102 +285,3 @@ function logprobs(tokens: readonly DrawnReport[]): object[] {
     return { ...bytesOf(token), top_logprobs: token.top_logprobs.map(bytesOf) };
   });
 }
-
-/** A kept answer that was to run on, and of which only its beginning is there: the server was stopped. */
-export function cutShort(body: object): object {
-  const message = "Cannot finish the answer: the server was stopped before it had ended";
-  return { ...body, status: "failed", error: { code: "server_error", message } };
-}
-
-/** What was asked, and what holds where nothing was; null: it was left to the model. */
-function echo(wishes: ResponseRequest): object {
-  const { model, tools, text, reasoning } = wishes;
-  const names = Object.keys(UNSAID) as (keyof typeof UNSAID)[];
-  const said = names.flatMap((name) => (wishes[name] === undefined || wishes[name] === null ? [] : [name]));
-  return {
-    model,
-    tools: (tools ?? []).map(toolInFull),
-    text: { format: formatOf(text?.format) },
-    reasoning: { effort: reasoning?.effort ?? null, summary: reasoning?.summary ?? null },
-    ...UNSAID,
-    ...Object.fromEntries(said.map((name) => [name, wishes[name]])),
-    max_tool_calls: null,
-    ...(wishes.user ? { user: wishes.user } : {}),
-  };
-}
-
-const UNSAID = {
-  previous_response_id: null,
-  instructions: null,
-  tool_choice: "auto",
-  parallel_tool_calls: true,
-  temperature: null,
-  top_p: null,
-  presence_penalty: 0,
-  frequency_penalty: 0,
-  top_logprobs: 0,
-  max_output_tokens: null,
-  truncation: "disabled",
-  background: false,
-  service_tier: "default",
-  metadata: {},
-  safety_identifier: null,
-  prompt_cache_key: null,
-} as const;
-
-function formatOf(format: NonNullable<ResponseRequest["text"]>["format"]): object {
-  if (format?.type !== "json_schema") return format ?? { type: "text" };
-  return { ...format, strict: format.strict ?? false };
-}
-
-/** Nothing is counted apart for having been put into the cache: that is where every prompt goes. */
-function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens }: Usage) {
-  return {
-    input_tokens: prompt_tokens,
-    input_tokens_details: { cached_tokens, cache_write_tokens: 0 },
-    output_tokens: completion_tokens,
-    output_tokens_details: { reasoning_tokens: reasoning_tokens ?? 0 },
-    total_tokens: prompt_tokens + completion_tokens,
-  };
-}
-
-const nullableText = Type.Union([Type.String(), Type.Null()]);
-const nullableInteger = Type.Union([Type.Integer(), Type.Null()]);
-
-const usageSchema = Type.Object({
-  input_tokens: Type.Integer(),
-  input_tokens_details: Type.Object({
-    cached_tokens: Type.Integer({ description: "Prompt tokens that needed not be computed." }),
-    cache_write_tokens: Type.Integer(),
-  }),
-  output_tokens: Type.Integer(),
-  output_tokens_details: Type.Object({ reasoning_tokens: Type.Integer() }),
-  total_tokens: Type.Integer(),
-});
-
-export const outputItemSchema = Type.Object({ type: Type.String(), id: Type.String() });
-
-export const responseSchema = Type.Object({
-  id: Type.String(),
-  object: Type.Literal("response"),
-  created_at: Type.Integer({ description: "Seconds since the epoch." }),
-  completed_at: nullableInteger,
-  status: Type.Union(
-    (["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"] satisfies Status[]).map((status) =>
-      Type.Literal(status),
-    ),
-  ),
-  error: Type.Union([Type.Object({ code: Type.String(), message: Type.String() }), Type.Null()]),
-  incomplete_details: Type.Union([Type.Object({ reason: Type.Literal("max_output_tokens") }), Type.Null()]),
-  output: Type.Array(outputItemSchema, { description: "Messages, thoughts (`reasoning`) and calls, in their order." }),
-  usage: usageSchema,
-  store: Type.Boolean({ description: "Whether it is kept." }),
-  model: Type.String(),
-  previous_response_id: nullableText,
-  instructions: nullableText,
-});
-
-export const responseEventSchema = Type.Object({
-  type: Type.String({ description: "`response.created` and the other names of OpenAI's events." }),
-  sequence_number: Type.Integer(),
-});

@@ -5,14 +5,13 @@ import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import OpenAI, { APIError } from "openai";
-import { Failure } from "../../src/core/failure.ts";
 import { defaultSettings } from "../../src/core/settings.ts";
 import { type Listening, listen } from "../../src/http/listen.ts";
 import { openStore, type Store } from "../../src/store/database.ts";
 import { StoredResponses } from "../../src/store/responses.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { ROOT } from "../root.ts";
-import { endless, failing, hello, readProblem, ScriptedBackend, serverOf } from "./scripted-backend.ts";
+import { failing, hello, readProblem, ScriptedBackend, serverOf } from "./scripted-backend.ts";
 import { type ScriptedModel, scriptedModel } from "./scripted-model.ts";
 
 const FOLDER = scratchFolder();
@@ -415,7 +414,9 @@ describe("a kept answer", () => {
     const { id } = await client.responses.create(HI);
     expect((await errorOf(client.responses.cancel(id))).status).toBe(400);
     expect((await errorOf(client.responses.cancel("resp_none"))).status).toBe(404);
-    expect((await errorOf(client.responses.retrieve(id, { stream: true }))).status).toBe(400);
+    const again = await errorOf(client.responses.retrieve(id, { stream: true }));
+    expect([again.status, again.param]).toEqual([400, "stream"]);
+    expect(again.message).toContain('it was not asked for with "background": true');
   });
 
   test("goes after its days, and none is kept where the owner wants none", async () => {
@@ -566,7 +567,6 @@ test("input tokens are counted as an answer's usage has them", async () => {
 describe("is refused by name:", () => {
   const message = (content: unknown) => ({ input: [{ role: "user", content }] });
   const CASES: readonly [object, string][] = [
-    [{ background: true, stream: true }, "background"],
     [{ background: true, store: false }, "background"],
     [{ conversation: "c" }, "conversation"],
     [{ prompt: { id: "p" } }, "prompt"],
@@ -596,79 +596,6 @@ describe("is refused by name:", () => {
       expect(model.prompts).toBeEmpty();
     });
   }
-});
-
-describe("an answer in the background", () => {
-  const asked = { ...HI, background: true } as const;
-  const ended = async (api: OpenAI, id: string) => {
-    for (let waited_ms = 0; waited_ms < 3000; waited_ms += 5) {
-      const response = await api.responses.retrieve(id);
-      if (response.status !== "queued") return response;
-      await Bun.sleep(5);
-    }
-    throw new Error("Not within 3 s");
-  };
-
-  test("is told of at once, found by its id when it has ended, and then gone on from", async () => {
-    model.answers.push("Hello.", "Yes.");
-    const told = await client.responses.create(asked);
-    expect(told).toMatchObject({ status: "queued", output: [], background: true });
-    const response = await ended(client, told.id);
-    expect(response).toMatchObject({ status: "completed", output_text: "Hello.", background: true });
-    expect(model.server.audit.at(-1)).toMatchObject({ endpoint: "responses", status: "success" });
-    await client.responses.create({ model: "tiny", input: "And?", previous_response_id: told.id });
-    expect(model.prompts[1]).toBe("<user>Hi<assistant>Hello.<user>And?<assistant>");
-    // One that has ended is what it is.
-    const { output, usage } = response;
-    expect(await client.responses.cancel(told.id)).toMatchObject({ status: "completed", output, usage });
-  });
-
-  test("runs on when its caller leaves, and ends when it is cancelled or deleted", async () => {
-    const backend = new ScriptedBackend(endless);
-    const house = serverOf(backend);
-    const server = listen(house.app, { host: "127.0.0.1", port: 0 });
-    const api = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
-    try {
-      const { id } = await api.responses.create(asked, { headers: { connection: "close" } });
-      await Bun.sleep(30);
-      expect([backend.closed, (await api.responses.retrieve(id)).status]).toEqual([0, "queued"]);
-      const early = await errorOf(api.responses.create({ ...HI, previous_response_id: id }));
-      expect([early.status, early.param]).toEqual([400, "previous_response_id"]);
-      expect(await api.responses.cancel(id)).toMatchObject({ status: "cancelled", error: null });
-      expect(backend.closed).toBe(1);
-      expect(await api.responses.cancel(id)).toMatchObject({ status: "cancelled" });
-      const rows = house.audit.filter(({ dialect }) => dialect === "openai");
-      expect(rows.map(({ status }) => status)).toEqual(["error", "cancelled"]);
-      const other = await api.responses.create(asked);
-      await api.responses.delete(other.id);
-      expect(backend.closed).toBe(2);
-      expect((await errorOf(api.responses.retrieve(other.id))).status).toBe(404);
-      expect(house.bugs).toBeEmpty();
-    } finally {
-      await server.stop();
-    }
-  });
-
-  test("that fails says so by its id, and one that a stopped server left has failed", async () => {
-    const shelf = new StoredResponses(store, limits, () => now_ms);
-    const failed = serverOf(
-      new ScriptedBackend(failing(new Failure("engine", "Cannot go on: it died"), 0)),
-      undefined,
-      undefined,
-      {
-        responses: shelf,
-      },
-    );
-    const { id } = (await (await failed.post(PATH, asked)).json()) as { id: string };
-    await Bun.sleep(20);
-    const body = await (await failed.ask(`${PATH}/${id}`)).json();
-    expect(body).toMatchObject({ status: "failed", error: { code: "server_error", message: "Cannot go on: it died" } });
-    const never = serverOf(new ScriptedBackend(endless), undefined, undefined, { responses: shelf });
-    const left = (await (await never.post(PATH, { ...asked, input: "x" })).json()) as { id: string };
-    const next = serverOf(new ScriptedBackend(hello), undefined, undefined, { responses: shelf });
-    expect(await (await next.ask(`${PATH}/${left.id}`)).json()).toMatchObject({ status: "failed", background: true });
-    await never.post(`${PATH}/${left.id}/cancel`, "", { "content-type": "text/plain" });
-  });
 });
 
 test("a row of the audit tells of it", async () => {
