@@ -116,19 +116,20 @@ function userOf(message: WireMessage, place: string): UserMessage {
   let content = "";
   for (const [index, part] of typeof said === "string" ? [] : said.entries()) {
     const at = `${place}.content[${index}]`;
-    if (part.type === "image_url") images.push({ at: content.length, source: sourceOf(part.image_url.url, at) });
+    if (part.type === "image_url")
+      images.push({ at: content.length, source: imageSource(part.image_url.url, `${at}.image_url.url`) });
     else content += wordsOf(part, message.role, at);
   }
   if (typeof said === "string") return { role: "user", content: said };
   return images.length === 0 ? { role: "user", content } : { role: "user", content, images };
 }
 
-function sourceOf(url: string, place: string): PlacedImage["source"] {
+export function imageSource(url: string, place: string): PlacedImage["source"] {
   const [, media_type, base64] = /^data:(image\/[\w.+-]+);base64,(.*)$/s.exec(url) ?? [];
   if (media_type !== undefined && base64 !== undefined) return { kind: "data", media_type, base64 };
   if (/^https?:\/\//i.test(url)) return { kind: "url", url };
   const found = JSON.stringify(url.slice(0, SHOWN_MAX));
-  throw wrong(`${place}.image_url.url`, `expected an address or a data URL of an image in base64, found ${found}`);
+  throw wrong(place, `expected an address or a data URL of an image in base64, found ${found}`);
 }
 
 const SHOWN_MAX = 40;

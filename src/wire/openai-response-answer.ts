@@ -5,21 +5,24 @@ import type { DrawnReport, GenerationEvent, Usage } from "../core/generation.ts"
 import type { KeptResponse } from "../core/responses.ts";
 import { signatureOf } from "./anthropic-signature.ts";
 import type { Answer, AnswerWriter } from "./openai-answer.ts";
+import { CustomInput } from "./openai-custom-input.ts";
 import { chatLogprobs } from "./openai-logprobs.ts";
 import { responseBody, type Status } from "./openai-response-body.ts";
-import { calledAs } from "./openai-response-tools.ts";
+import { type CalledTool, calledAs, isCustom } from "./openai-response-tools.ts";
 import { type AskedResponse, responseId, tellsHidden } from "./openai-responses.ts";
 import { statement } from "./problem.ts";
 
 /** The item that is being written. */
 interface OpenItem {
-  readonly kind: "message" | "reasoning" | "function_call";
+  readonly kind: "message" | "reasoning" | "function_call" | "custom_tool_call";
   readonly id: string;
-  /** What it says, so far; of a call its arguments. */
+  /** What it says, so far; of a call its arguments, or its input. */
   text: string;
   readonly tokens: DrawnReport[];
   /** Of a call. */
-  readonly call: { readonly call_id: string; readonly name: string; readonly namespace?: string } | null;
+  readonly call: (CalledTool & { readonly call_id: string }) | null;
+  /** Of a call of a custom tool. */
+  readonly input: CustomInput | null;
 }
 
 export interface ResponseParts {
@@ -132,15 +135,20 @@ export class ResponseWriter implements AnswerWriter {
   }
 
   #call(call_id: string, name: string): object[] {
-    return [
-      ...this.#close("completed"),
-      ...this.#begin("function_call", { call_id, ...calledAs(this.#asked.wishes.tools ?? [], name) }),
-    ];
+    const tools = this.#asked.wishes.tools ?? [];
+    const kind = isCustom(tools, name) ? "custom_tool_call" : "function_call";
+    return [...this.#close("completed"), ...this.#begin(kind, { call_id, ...calledAs(tools, name) })];
   }
 
-  #argue(text: string): object[] {
+  #argue(json: string): object[] {
+    const input = this.#open?.input ?? null;
+    return this.#give(input === null ? json : input.add(json));
+  }
+
+  #give(text: string): object[] {
     if (text === "") return [];
-    return [this.#event("response.function_call_arguments.delta", { ...this.#place(), delta: this.#add(text) })];
+    const name = this.#open?.input === null ? "function_call_arguments" : "custom_tool_call_input";
+    return [this.#event(`response.${name}.delta`, { ...this.#place(), delta: this.#add(text) })];
   }
 
   #finish({ reason }: Extract<GenerationEvent, { kind: "finish" }>): object[] {
@@ -176,10 +184,17 @@ export class ResponseWriter implements AnswerWriter {
 
   #begin(kind: OpenItem["kind"], call: OpenItem["call"]): object[] {
     const id = `${PREFIXES[kind]}_${this.#asked.mark}_${this.#output.length}`;
-    this.#open = { kind, id, text: "", tokens: [], call };
+    this.#open = {
+      kind,
+      id,
+      text: "",
+      tokens: [],
+      call,
+      input: kind === "custom_tool_call" ? new CustomInput() : null,
+    };
     const item = this.#item(this.#open, "in_progress");
     const added = this.#event("response.output_item.added", { output_index: this.#output.length, item });
-    if (kind === "function_call") return [added];
+    if (call !== null) return [added];
     const name = this.#tellsSummary && kind === "reasoning" ? "reasoning_summary_part" : "content_part";
     return [added, this.#event(`response.${name}.added`, { ...this.#place(), part: this.#part(this.#open) })];
   }
@@ -187,9 +202,10 @@ export class ResponseWriter implements AnswerWriter {
   #close(status: Status): object[] {
     const open = this.#open;
     if (open === null) return [];
+    const rest = this.#give(open.input?.end() ?? "");
     const item = this.#item(open, status);
     const output_index = this.#output.length;
-    const events = [...this.#done(open), this.#event("response.output_item.done", { output_index, item })];
+    const events = [...rest, ...this.#done(open), this.#event("response.output_item.done", { output_index, item })];
     this.#output.push(item);
     this.#open = null;
     return events;
@@ -203,6 +219,8 @@ export class ResponseWriter implements AnswerWriter {
     switch (open.kind) {
       case "function_call":
         return [done("function_call_arguments", { name: open.call?.name, arguments: text })];
+      case "custom_tool_call":
+        return [done("custom_tool_call_input", { input: text })];
       case "message":
         return [done("output_text", { text, logprobs: logprobs(open.tokens) }), done("content_part", { part })];
       case "reasoning":
@@ -212,12 +230,14 @@ export class ResponseWriter implements AnswerWriter {
   }
 
   /** `in_progress`: as it is when nothing has come of it. */
-  #item({ kind, id, text, tokens, call }: OpenItem, status: Status): object {
-    const open = { kind, id, text, tokens, call };
+  #item(open: OpenItem, status: Status): object {
+    const { kind, id, text, call } = open;
     const parts = status === "in_progress" ? [] : [this.#part(open)];
     switch (kind) {
       case "function_call":
         return { type: kind, id, ...call, arguments: text, status };
+      case "custom_tool_call":
+        return { type: kind, id, ...call, input: text, status };
       case "message":
         return { type: kind, id, status, role: "assistant", content: parts };
       case "reasoning": {
@@ -236,9 +256,9 @@ export class ResponseWriter implements AnswerWriter {
   /** Of the open item, where a delta belongs. */
   #place(): object {
     assert(this.#open !== null, "what is said is said in an item");
-    const { kind, id } = this.#open;
+    const { kind, id, call } = this.#open;
     const place = { item_id: id, output_index: this.#output.length };
-    if (kind === "function_call") return place;
+    if (call !== null) return place;
     return this.#tellsSummary && kind === "reasoning" ? { ...place, summary_index: 0 } : { ...place, content_index: 0 };
   }
 
@@ -264,7 +284,7 @@ export class ResponseWriter implements AnswerWriter {
   }
 }
 
-const PREFIXES = { message: "msg", reasoning: "rs", function_call: "fc" } as const;
+const PREFIXES = { message: "msg", reasoning: "rs", function_call: "fc", custom_tool_call: "ctc" } as const;
 
 const CODES: Readonly<Partial<Record<string, string>>> = {
   overloaded: "rate_limit_exceeded",

@@ -7,6 +7,11 @@ import { Failure } from "../core/failure.ts";
 const LIMIT_MAX = 100;
 const LIMIT_DEFAULT = 20;
 
+/** As curl's users and OpenAI's clients write it. */
+const INCLUDES = ["include", "include[]"];
+/** Items tell it in any case. */
+const TOLD = ["message.input_image.image_url", "message.output_text.logprobs", "reasoning.encrypted_content"];
+
 interface ItemQuery {
   readonly order: "asc" | "desc";
   readonly limit: number;
@@ -44,7 +49,10 @@ function refuseUnknown(parameters: URLSearchParams, known: readonly string[]): v
 }
 
 export function readItemQuery(parameters: URLSearchParams): ItemQuery {
-  refuseUnknown(parameters, ["order", "limit", "after"]);
+  refuseUnknown(parameters, ["order", "limit", "after", ...INCLUDES]);
+  for (const word of INCLUDES.flatMap((name) => parameters.getAll(name))) {
+    if (!TOLD.includes(word)) throw wrong("include", `${JSON.stringify(word)} is not supported yet`);
+  }
   const order = parameters.get("order") ?? "desc";
   if (order !== "asc" && order !== "desc") throw wrong("order", `expected asc or desc, found ${JSON.stringify(order)}`);
   const words = parameters.get("limit") ?? String(LIMIT_DEFAULT);

@@ -581,7 +581,6 @@ describe("is refused by name:", () => {
     [{ stream_options: { include_obfuscation: true } }, "stream_options.include_obfuscation"],
     [{ input: [] }, "input"],
     [{ input: undefined }, "input"],
-    [message([{ type: "input_image", image_url: "x" }]), "input[0].content[0].type"],
     [{ input: [{ role: "tool", content: "x" }] }, "input[0].role"],
     [{ input: [{ type: "web_search_call", id: "x" }] }, "input[0].type"],
     [{ input: [{ type: "function_call_output", call_id: "c", output: "x" }] }, "input[0].call_id"],
