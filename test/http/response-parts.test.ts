@@ -106,24 +106,19 @@ describe("a custom tool", () => {
     expect(model.prompts[0]).toStartWith("[patch: Edits.\n\nThe input has this form (lark):\nstart: /x+/]<user>Go");
     expect(whole.output).toMatchObject([{ type: "custom_tool_call", name: "patch", input: PATCH }]);
     expect(whole.tools).toEqual([{ ...patch, format: grammar }]);
-    const deltas: string[] = [];
-    const types: string[] = [];
-    let last: unknown;
-    for await (const event of await client.responses.create({ ...asked, stream: true })) {
-      if (event.type === "response.custom_tool_call_input.delta") deltas.push(event.delta);
-      if (event.type === "response.custom_tool_call_input.done") expect(event.input).toBe(PATCH);
-      if (event.type === "response.completed") last = event.response.output[0];
-      if (types.at(-1) !== event.type) types.push(event.type);
-    }
+    const events = await Array.fromAsync(await client.responses.create({ ...asked, stream: true }));
+    const deltas = events.flatMap((event) =>
+      event.type === "response.custom_tool_call_input.delta" ? [event.delta] : [],
+    );
     expect(deltas.join("")).toBe(PATCH);
     expect(deltas.length).toBeGreaterThan(3);
     expect(deltas.every((delta) => delta.isWellFormed())).toBeTrue();
-    expect(last).toMatchObject({ type: "custom_tool_call", input: PATCH, status: "completed" });
-    expect(types.slice(2, -1)).toEqual([
-      "response.output_item.added",
-      "response.custom_tool_call_input.delta",
-      "response.custom_tool_call_input.done",
-      "response.output_item.done",
+    const done = { type: "custom_tool_call", input: PATCH, status: "completed" };
+    expect(events.filter(({ type }) => !type.endsWith(".delta")).slice(2)).toMatchObject([
+      { type: "response.output_item.added", item: { input: "", status: "in_progress" } },
+      { type: "response.custom_tool_call_input.done", input: PATCH },
+      { type: "response.output_item.done", item: done },
+      { type: "response.completed", response: { output: [done] } },
     ]);
     const [call] = whole.output;
     if (call?.type !== "custom_tool_call") throw new Error("Not a call");

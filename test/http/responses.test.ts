@@ -1,16 +1,14 @@
 /** OpenAI's responses through the official client, unmodified: everything real but the tokens that the engine draws. */
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { Ajv2020 } from "ajv/dist/2020.js";
 import OpenAI, { APIError } from "openai";
 import { defaultSettings } from "../../src/core/settings.ts";
 import { type Listening, listen } from "../../src/http/listen.ts";
 import { openStore, type Store } from "../../src/store/database.ts";
 import { StoredResponses } from "../../src/store/responses.ts";
 import { scratchFolder } from "../formats/scratch.ts";
-import { ROOT } from "../root.ts";
 import { failing, hello, readProblem, ScriptedBackend, serverOf } from "./scripted-backend.ts";
 import { type ScriptedModel, scriptedModel } from "./scripted-model.ts";
 
@@ -565,7 +563,6 @@ test("input tokens are counted as an answer's usage has them", async () => {
 });
 
 describe("is refused by name:", () => {
-  const message = (content: unknown) => ({ input: [{ role: "user", content }] });
   const CASES: readonly [object, string][] = [
     [{ background: true, store: false }, "background"],
     [{ conversation: "c" }, "conversation"],
@@ -602,52 +599,4 @@ test("a row of the audit tells of it", async () => {
   model.answers.push("Hello.");
   await (await model.server.post(PATH, HI)).text();
   expect(audit.at(-1)).toMatchObject({ endpoint: "responses", dialect: "openai", status: "success", backend: "local" });
-});
-
-const SPECS = join(ROOT, "../shared/data/api-specs");
-
-describe.skipIf(!existsSync(SPECS))("the published schemas hold for", () => {
-  const ajv = new Ajv2020({ strict: false, validateFormats: false });
-  for (const [name, file] of [
-    ["openai", "openai_schemas_subset.json"],
-    ["open", "openresponses_openapi.json"],
-  ] as const) {
-    if (existsSync(SPECS)) ajv.addSchema(JSON.parse(readFileSync(join(SPECS, file), "utf8")), name);
-  }
-  const faults = (name: string, value: unknown) => {
-    const validate = ajv.getSchema(name.replace("#", "#/components/schemas/"));
-    if (validate === undefined) throw new Error(`There is no schema ${name}`);
-    return validate(value) === true ? "" : `${JSON.stringify(value)} ${ajv.errorsText(validate.errors)}`;
-  };
-  /** What Open Responses wants to know in numbers is null where it was left to the model. */
-  const SAID = { ...HI, tools: TOOLS, temperature: 0.5, top_p: 0.9 };
-
-  test("a request, a whole answer, and its items", async () => {
-    expect(faults("openai#CreateResponse", SAID)).toBe("");
-    for (const more of [{}, { reasoning: { summary: "auto" } }, { text: { format: { type: "text" } } }]) {
-      model.answers.push(ALL);
-      const body = (await (await model.server.post(PATH, { ...SAID, ...more })).json()) as { id: string };
-      expect(faults("openai#Response", body)).toBe("");
-      expect(faults("open#ResponseResource", body)).toBe("");
-      const items = (await (await model.server.ask(`${PATH}/${body.id}/input_items`)).json()) as { data: object[] };
-      for (const item of items.data) expect(faults("open#ItemField", item)).toBe("");
-    }
-    expect(faults("openai#Response", { id: "x" })).not.toBe("");
-  });
-
-  test("every event", async () => {
-    const include = ["message.output_text.logprobs", "reasoning.encrypted_content"];
-    for (const more of [{}, { reasoning: { summary: "detailed" }, include }, { max_output_tokens: 20 }]) {
-      model.answers.push(ALL);
-      const events = await eventsOf({ ...SAID, ...more });
-      expect(events.length).toBeGreaterThan(10);
-      for (const event of events) expect(faults("openai#ResponseStreamEvent", event)).toBe("");
-    }
-    const { post } = serverOf(new ScriptedBackend(failing(new Error("bug"), 2)));
-    const failed = await eventsOf(SAID, { ...model.server, post });
-    expect(faults("openai#ResponseStreamEvent", failed.at(-1))).toBe("");
-    expect(faults("open#ResponseFailedStreamingEvent", failed.at(-1))).toBe("");
-    const { post: plain } = serverOf(new ScriptedBackend(hello));
-    expect((await eventsOf(SAID, { ...model.server, post: plain })).at(-1)?.type).toBe("response.completed");
-  });
 });
