@@ -72,7 +72,7 @@ const outcome = {
   call_id: Type.String({ minLength: 1, description: "The call that this is the result of." }),
   output: Type.Union([
     Type.String(),
-    Type.Array(Type.Union([inputText, inputFile], notYet("input_image")), called("parts")),
+    Type.Array(Type.Union([inputText, inputImage, inputFile]), called("parts")),
   ]),
 };
 

@@ -30,7 +30,7 @@ export function talkOf(
         break;
       case "function_call_output":
       case "custom_tool_call_output":
-        talk.result(item.call_id, saidIn(item.output, `${place}.output`).content, place);
+        talk.result(item.call_id, saidIn(item.output, `${place}.output`), place);
         break;
       case "reasoning":
         talk.think(thoughtOf(item));
@@ -55,6 +55,8 @@ const BETWEEN_ITEMS = "\n\n";
 class Talk {
   readonly #messages: Message[] = [];
   readonly #called = new Set<string>();
+  /** By results of calls. */
+  readonly #shown: PlacedImage[] = [];
   #turn: Turn | null = null;
 
   think(thought: string): void {
@@ -70,6 +72,7 @@ class Talk {
       return;
     }
     this.#close();
+    this.#show();
     const before = this.#messages.at(-1);
     if (said === "user") this.#ask({ content, images });
     else if (before?.role !== "system") this.#messages.push({ role: "system", content });
@@ -95,21 +98,30 @@ class Talk {
     this.#open().calls.push(call);
   }
 
-  result(call_id: string, content: string, place: string | null): void {
+  result(call_id: string, { content, images }: Said, place: string | null): void {
     this.#close();
     if (!this.#called.has(call_id)) {
       const state = `expected the id of a call before, found ${JSON.stringify(call_id)}`;
       throw new Failure("invalid_request", `Cannot use "${place}.call_id": ${state}`, `${place}.call_id`);
     }
     this.#messages.push({ role: "tool", content, tool_call_id: call_id });
+    this.#shown.push(...images.map(({ source }) => ({ at: 0, source })));
   }
 
   whole(): readonly Message[] {
     this.#close();
+    this.#show();
     return this.#messages;
   }
 
+  /** Only users show images, and nothing may stand between results of calls. */
+  #show(): void {
+    const images = this.#shown.splice(0);
+    if (images.length > 0) this.#ask({ content: "", images });
+  }
+
   #open(): Turn {
+    this.#show();
     this.#turn ??= { thoughts: [], texts: [], calls: [] };
     return this.#turn;
   }

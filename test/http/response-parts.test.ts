@@ -72,6 +72,22 @@ test("images stand in their places among the words, also where turns are joined"
   });
 });
 
+test("images that calls have brought are shown behind all results", async () => {
+  const calls = ["a", "b"].map((call_id) => ({ type: "function_call", call_id, name: "look", arguments: "{}" }));
+  const output = [words("See:"), picture(URL)];
+  const results = [
+    { type: "function_call_output", call_id: "a", output },
+    { type: "function_call_output", call_id: "b", output: "none" },
+  ];
+  await (await house.post(PATH, ask([user(words("Look")), ...calls, ...results]))).text();
+  const { prompt } = backend.last;
+  expect(prompt.kind === "messages" && prompt.messages.slice(2)).toEqual([
+    { role: "tool", content: "See:", tool_call_id: "a" },
+    { role: "tool", content: "none", tool_call_id: "b" },
+    { role: "user", content: "", images: [{ at: 0, source: { kind: "url", url: URL } }] },
+  ]);
+});
+
 test("a model that reads text only says so of images", async () => {
   const { message, status } = await refusal(ask([user(picture(URL))]));
   expect([status, message]).toEqual([400, 'Cannot look at images: model "tiny" reads text only']);
