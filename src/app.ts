@@ -36,6 +36,7 @@ import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
 import { type ModelHost, ModelPool } from "./schedule/pool.ts";
 import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
+import { StoredApiKeys } from "./store/api-keys.ts";
 import { StoredAudit } from "./store/audit.ts";
 import { openStore, type Store } from "./store/database.ts";
 import { StoredHubToken } from "./store/hub-token.ts";
@@ -78,6 +79,7 @@ export interface App extends AsyncDisposable {
   readonly owner: Owner;
   readonly profiles: Profiles;
   readonly hub: Huggingface;
+  readonly keys: StoredApiKeys;
   readonly responses: ResponseShelf;
   readonly catalog: Catalog;
   /** What callers may name. */
@@ -143,6 +145,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
     hub: new Huggingface(settings, hub_token, config.hub_token, async (changes) => await owner.change(changes)),
+    keys: new StoredApiKeys(store, Date.now),
     responses,
     names,
     outlook,

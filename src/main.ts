@@ -4,6 +4,7 @@ import { audit } from "./cli/audit.ts";
 import { config } from "./cli/config.ts";
 import { credentials } from "./cli/credentials.ts";
 import { fitModel } from "./cli/fit.ts";
+import { keys } from "./cli/keys.ts";
 import { models } from "./cli/models.ts";
 import { help, parseOptions, UsageError } from "./cli/options.ts";
 import { quantize } from "./cli/quantize.ts";
@@ -38,6 +39,8 @@ async function main(words: readonly string[]): Promise<void> {
       return config(settled(), options);
     case "audit":
       return audit(settled(), options);
+    case "keys":
+      return keys(settled(), options);
     case "credentials":
       return await credentials(settled());
     case "version":

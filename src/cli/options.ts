@@ -20,6 +20,7 @@ const COMMANDS = [
   "config",
   "audit",
   "credentials",
+  "keys",
   "version",
   "help",
 ] as const;
@@ -33,6 +34,9 @@ export interface Options {
   readonly json: boolean;
   /** `config` prints every variable in place of what is set. */
   readonly example: boolean;
+  /** What a key that `keys` creates may, and where what is asked with it stays. */
+  readonly admin: boolean;
+  readonly local_only: boolean;
   readonly config_file: string | null;
   /** Tokens that `fit` counts with; null: as many as the model takes. */
   readonly context: number | null;
@@ -56,6 +60,7 @@ const ALLOWED: Readonly<Record<Command, readonly string[]>> = {
   config: ["json", "example", "config", ...SETTING_OPTIONS],
   audit: ["json", "config"],
   credentials: ["config"],
+  keys: ["json", "config", "admin", "local-only"],
   version: ["json"],
   help: [],
 };
@@ -84,6 +89,8 @@ const KINDS: Readonly<Record<string, OptionKind>> = {
   json: { type: "boolean" },
   config: { type: "string" },
   example: { type: "boolean" },
+  admin: { type: "boolean" },
+  "local-only": { type: "boolean" },
   context: { type: "string" },
   bits: { type: "string" },
   "group-size": { type: "string" },
@@ -113,6 +120,8 @@ export function parseOptions(words: readonly string[]): Options {
     models,
     json: flag("json"),
     example: flag("example"),
+    admin: flag("admin"),
+    local_only: flag("local-only"),
     config_file: typeof values["config"] === "string" ? values["config"] : null,
     context: readCount(values, "context"),
     quantization: readQuantization(values),
@@ -129,8 +138,16 @@ function checkWords(command: Command, words: readonly string[]): void {
   if (operands !== undefined && words.length !== operands.length) {
     throw new UsageError(`Cannot use "${command}": expected "bunsen ${command} ${operands.join(" ")}"`);
   }
-  const takes_words = act !== undefined || operands !== undefined || command === "run" || command === "help";
+  if (command === "keys") checkKeys(words);
+  const takes_words = act !== undefined || operands !== undefined || ["keys", "run", "help"].includes(command);
   if (words.length > 0 && !takes_words) throw new UsageError(`Cannot use "${words[0]}": "${command}" takes no words`);
+}
+
+function checkKeys([act, ...names]: readonly string[]): void {
+  const is_list = act === undefined;
+  if (is_list || ((act === "create" || act === "remove") && names.length === 1)) return;
+  const expected = '"bunsen keys", "bunsen keys create NAME" or "bunsen keys remove NAME"';
+  throw new UsageError(`Cannot use "keys": expected ${expected}`);
 }
 
 function readCount(values: Readonly<Record<string, unknown>>, name: string): number | null {
@@ -160,6 +177,7 @@ export function help(): void {
   bunsen quantize MODEL FOLDER  write it quantised, as an MLX folder (--mode affine, mxfp4, mxfp8, nvfp4; --bits 4 --group-size 64)
   bunsen config           print each setting, and where it was set (--example: as variables, to begin with)
   bunsen audit verify     tell whether the record of requests is whole and unchanged
+  bunsen keys             list the API keys of callers; keys create NAME (--admin, --local-only) prints one, keys remove NAME
   bunsen credentials rotate  seal the keys of providers with a new secret
   bunsen version          print the version
   bunsen help             print this

@@ -5,6 +5,7 @@
 
 import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
+import type { ApiKey } from "../core/api-keys.ts";
 import { assert } from "../core/assert.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import type { Call, Endpoint, Protocol, Reply } from "../core/exchange.ts";
@@ -69,13 +70,14 @@ export function openDoor<Schema extends TSchema>(
       request_id: parts.ids.enterDialect(request),
       dialect,
       endpoint,
+      key: parts.gate.callerOf(request)?.name ?? null,
       client: request.signal,
     });
     try {
       const body = await readText(request, door.protocol);
       const value = parseJson(body);
       const asked = once(() => read(value, exchange.request_id));
-      const call = { ...callOf(door, request, exchange, value, asked), body };
+      const call = { ...callOf(door, request, parts.gate.callerOf(request), exchange, value, asked), body };
       const unrouted = await answerHere(parts, exchange, call, asked);
       if (unrouted !== null) return unrouted;
       const opening = parts.gateway.open(call, exchange.trace, exchange.signal);
@@ -116,6 +118,7 @@ async function answerHere(
 function callOf(
   door: Pick<Door<TSchema>, "protocol" | "endpoint" | "passed_headers" | "modelOf" | "isWhole">,
   request: Request,
+  caller: ApiKey | null,
   exchange: Exchange,
   value: unknown,
   asked: () => Asked,
@@ -131,7 +134,7 @@ function callOf(
     is_whole: door.isWhole?.(value) ?? true,
     stream: typeof value === "object" && value !== null && "stream" in value && value.stream === true,
     headers: passedHeaders(request, door.passed_headers),
-    local_only: privacyOf(request),
+    local_only: privacyOf(request, caller),
     neutral: () => {
       const neutral = asked();
       assert(neutral.kind !== "keep", "what keeps a model is not routed");
@@ -350,9 +353,9 @@ function passedHeaders(request: Request, names: readonly string[]): Record<strin
 
 const PRIVACY_HEADER = "x-bunsen-privacy";
 
-function privacyOf(request: Request): string | null {
+function privacyOf(request: Request, caller: ApiKey | null): string | null {
   const found = request.headers.get(PRIVACY_HEADER);
-  if (found === null) return null;
+  if (found === null) return caller?.privacy === "local-only" ? `the API key "${caller.name}"` : null;
   if (found === "local-only") return `the header ${PRIVACY_HEADER}`;
   const state = `expected "local-only", found ${JSON.stringify(found)}`;
   throw new Failure("invalid_request", `Cannot use the header ${PRIVACY_HEADER}: ${state}`, PRIVACY_HEADER);

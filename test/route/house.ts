@@ -13,6 +13,7 @@ import { Profiles } from "../../src/profiles.ts";
 import { Names } from "../../src/route/names.ts";
 import { TUNING, type Tuning } from "../../src/route/remote/upstream.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
+import { StoredApiKeys } from "../../src/store/api-keys.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { StoredProfiles } from "../../src/store/profiles.ts";
@@ -89,6 +90,8 @@ export function openHouse(wishes: HouseWishes) {
       renew: async () => undefined,
     }),
     hub: new Huggingface(settings, credentials.hub_token, hub_token, async (values) => Object.assign(settings, values)),
+    keys: new StoredApiKeys(store, Date.now),
+    isKeyRequired: () => settings.require_api_key === "on",
     responses: new StoredResponses(store, settings, Date.now),
     tokens: NO_TOKENS,
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },
