@@ -83,7 +83,7 @@ class Talk {
     const before = this.#messages.at(-1);
     const is_first = before?.role !== "user";
     const words = is_first ? "" : before.content + BETWEEN_ITEMS;
-    const moved = images.map(({ at, source }) => ({ at: at + words.length, source }));
+    const moved = images.map((image) => ({ ...image, at: image.at + words.length }));
     const shown = [...(is_first ? [] : (before.images ?? [])), ...moved];
     const asked: UserMessage = { role: "user", content: words + content };
     this.#messages.splice(
@@ -105,7 +105,7 @@ class Talk {
       throw new Failure("invalid_request", `Cannot use "${place}.call_id": ${state}`, `${place}.call_id`);
     }
     this.#messages.push({ role: "tool", content, tool_call_id: call_id });
-    this.#shown.push(...images.map(({ source }) => ({ at: 0, source })));
+    this.#shown.push(...images.map((image) => ({ ...image, at: 0 })));
   }
 
   whole(): readonly Message[] {
