@@ -158,7 +158,7 @@ describe("its error classes", () => {
   test("what is not supported yet is a BadRequestError with a code", async () => {
     const error = await errorOf(chat({ modalities: ["audio"] }));
     expect(error).toBeInstanceOf(BadRequestError);
-    expect(error).toMatchObject({ param: "modalities", code: "unsupported" });
+    expect(error).toMatchObject({ param: "modalities[0]", code: "unsupported" });
   });
 
   test("an unknown model is a NotFoundError", async () => {
