@@ -18,8 +18,9 @@ import { waitingWords } from "../wire/waiting.ts";
 import { parseJson, readText } from "./body.ts";
 import { streamed } from "./event-stream.ts";
 import { Exchange } from "./exchange.ts";
-import { Events, type Framing, type GenerationAsked, streamedAnswer, wholeAnswer } from "./generation.ts";
+import { Events, type Framing, type GenerationAsked, streamedAnswer, type Tell, wholeAnswer } from "./generation.ts";
 import type { RouteParts } from "./parts.ts";
+import { neverSilent, settlesWithin } from "./silence.ts";
 
 /** A request that was understood, and how its answer is written. */
 type Asked =
@@ -175,7 +176,7 @@ async function respond(
       const events = new Events(reply.events, exchange);
       if (wanted.stream) {
         const events_of = streamedAnswer(wanted, events, door.framing);
-        return stream(neverSilent(parts, door, exchange, events_of), own, wanted.writer);
+        return stream(spoken(parts, door, exchange, events_of), own, wanted.writer);
       }
       return json(exchange, await wholeAnswer(wanted, events));
     }
@@ -222,21 +223,14 @@ function wordsOf(
   return waiting === null ? null : () => waiting(waitingWords(owner.waitOf(request_id)));
 }
 
-async function* neverSilent(
+function spoken(
   parts: RouteParts,
   door: Pick<Door<TSchema>, "framing">,
   exchange: Exchange,
   pieces: AsyncGenerator<string, void, undefined>,
 ): AsyncGenerator<string, void, undefined> {
   const words = wordsOf(parts, door, exchange);
-  if (words === null) return yield* pieces;
-  while (true) {
-    const next = pieces.next();
-    while (!(await settlesWithin(parts.silence_ms(), next))) yield words();
-    const { done, value } = await next;
-    if (done === true) return;
-    yield value;
-  }
+  return words === null ? pieces : neverSilent(pieces, words, parts.silence_ms);
 }
 
 async function* afterWaiting(
@@ -265,36 +259,29 @@ async function* piecesOf(
     assert(wanted.kind === "generation", "events answer a generation");
     exchange.hold(reply.events);
     const pieces = streamedAnswer(wanted, new Events(reply.events, exchange), framing);
-    return yield* neverSilent(parts, { framing }, exchange, pieces);
+    return yield* spoken(parts, { framing }, exchange, pieces);
   }
   exchange.hold(reply.pieces);
   exchange.tokenCame();
   for (let next = await reply.pieces.next(); next.done !== true; next = await reply.pieces.next()) yield next.value;
 }
 
-async function settlesWithin(time_ms: number, promise: Promise<unknown>): Promise<boolean> {
-  const { promise: over, resolve } = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => resolve(false), time_ms);
-  const settled = promise.then(
-    () => true,
-    () => true,
-  );
-  const is_settled = await Promise.race([settled, over]);
-  clearTimeout(timer);
-  return is_settled;
-}
-
 /** The answer itself goes to whoever keeps it. */
 function begin(parts: RouteParts, exchange: Exchange, call: Call, wanted: GenerationAsked): Response {
-  const { background } = wanted;
+  const { background, writer } = wanted;
   assert(background !== undefined, "only what may run on is begun");
   exchange.stay();
-  const answer = async () => {
+  const answer = async (tell: Tell) => {
     try {
       const reply = await parts.gateway.open(call, exchange.trace, exchange.signal);
       assert(reply.kind === "events", "what is not whole is answered in neutral form");
       exchange.hold(reply.events);
-      await wholeAnswer(wanted, new Events(reply.events, exchange));
+      const events = new Events(reply.events, exchange);
+      for (let is_open = true; is_open; ) {
+        const event = await events.next();
+        tell(writer.chunks(event));
+        is_open = event.kind !== "end";
+      }
       exchange.succeed();
     } catch (error) {
       if (isBug(error) && !exchange.left) parts.reportBug(error, exchange.request_id);
@@ -302,7 +289,7 @@ function begin(parts: RouteParts, exchange: Exchange, call: Call, wanted: Genera
       throw exchange.left ? new Failure("cancelled", "Cannot go on: the answer was cancelled") : error;
     }
   };
-  return Response.json(background(answer, () => exchange.leave()));
+  return background(answer, () => exchange.leave());
 }
 
 async function keep(parts: RouteParts, exchange: Exchange, { model, keep_s, body }: ModelKept): Promise<Response> {

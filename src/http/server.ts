@@ -139,13 +139,13 @@ function refuseQuery(request: Request): void {
   // Anthropic's clients mark so what they call a beta; what it asks for stands in the body, and is refused there by name.
   if (speaksAnthropic(request) && searchParams.get("beta") === "true") searchParams.delete("beta");
   const [name] = searchParams.keys();
-  if (name === undefined || QUERIED.test(pathname)) return;
+  if (name === undefined || QUERIED.test(`${request.method} ${pathname}`)) return;
   if (pathname === "/v1/models" && speaksAnthropic(request)) return;
   throw new Failure("invalid_request", `Cannot use query parameter "${name}": this route takes none`, name);
 }
 
 /** Routes that read their query themselves. */
-const QUERIED = /^(?:\/v1)?\/admin\/audit-logs|^\/v1\/responses\/[^/]+\/input_items$/;
+const QUERIED = /^\w+ (?:\/v1)?\/admin\/audit-logs|^GET \/v1\/responses\/[^/]+(?:\/input_items)?$/;
 
 /** Elysia's own errors as ours. */
 function causeOf(error: unknown, request: Request, routes: Routes): unknown {

@@ -78,4 +78,5 @@ export const MIGRATIONS: readonly string[] = [
     hash TEXT NOT NULL UNIQUE,
     created_ms INTEGER NOT NULL
   ) STRICT;`,
+  "ALTER TABLE responses ADD COLUMN events TEXT;",
 ];

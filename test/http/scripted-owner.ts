@@ -181,9 +181,18 @@ export class ScriptedProfiles implements ProfileDesk {
 export class ScriptedShelf implements ResponseShelf {
   readonly is_open = true;
   readonly #kept = new Map<string, KeptResponse>();
+  readonly #events = new Map<string, readonly string[]>();
 
   save(response: KeptResponse): void {
     this.#kept.set(response.id, response);
+  }
+
+  keepEvents(id: string, events: readonly string[]): void {
+    this.#events.set(id, events);
+  }
+
+  eventsOf(id: string): readonly string[] | null {
+    return this.#events.get(id) ?? null;
   }
 
   find(id: string): KeptResponse | null {
