@@ -7,6 +7,7 @@ import { Failure } from "../core/failure.ts";
 
 /** In a repository's folder: a line for each file, its revision before it. */
 const NOTE = ".bunsen-pulled";
+const PART_OF_SPLIT = /-\d{5}-of-\d{5}\.gguf$/i;
 
 export async function noteFetched(folder: string, revision: string, paths: readonly string[]): Promise<void> {
   const fresh = paths.map((path) => `${revision}/${path}`);
@@ -19,8 +20,11 @@ export async function removalOf(cache: string, name: string, path: string): Prom
     /^(models--[^/]+)\/snapshots\/([^/]+)(?:\/([^/]+))?$/.exec(relative(cache, path)) ?? [];
   const folder = join(cache, repository);
   const noted = repository === "" ? [] : await readNote(folder);
+  const wholeOf = (place: string) => place.replace(PART_OF_SPLIT, "");
   const isOfModel = (place: string) =>
-    file === null ? place.startsWith(`${revision}/`) && !/\.gguf$/i.test(place) : place === `${revision}/${file}`;
+    file === null
+      ? place.startsWith(`${revision}/`) && !/\.gguf$/i.test(place)
+      : wholeOf(place) === wholeOf(`${revision}/${file}`);
   const places = noted.filter(isOfModel);
   if (places.length > 0) return async () => await remove(folder, places, noted);
   throw new Failure(
