@@ -7,6 +7,7 @@ import { fitModel } from "./cli/fit.ts";
 import { keys } from "./cli/keys.ts";
 import { models } from "./cli/models.ts";
 import { help, parseOptions, UsageError } from "./cli/options.ts";
+import { pullModel } from "./cli/pull.ts";
 import { quantize } from "./cli/quantize.ts";
 import { run } from "./cli/run.ts";
 import { serve } from "./cli/serve.ts";
@@ -33,6 +34,8 @@ async function main(words: readonly string[]): Promise<void> {
       return await showModel(settled(), options);
     case "fit":
       return await fitModel(settled(), options);
+    case "pull":
+      return await pullModel(settled(), options);
     case "quantize":
       return await quantize(settled(), options);
     case "config":

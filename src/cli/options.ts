@@ -16,6 +16,7 @@ const COMMANDS = [
   "models",
   "show",
   "fit",
+  "pull",
   "quantize",
   "config",
   "audit",
@@ -56,6 +57,7 @@ const ALLOWED: Readonly<Record<Command, readonly string[]>> = {
   models: ["model", "json", "config"],
   show: ["json", "config"],
   fit: ["json", "config", "context", ...POOL_OPTIONS],
+  pull: ["json", "config"],
   quantize: ["json", "config", "bits", "group-size", "mode"],
   config: ["json", "example", "config", ...SETTING_OPTIONS],
   audit: ["json", "config"],
@@ -75,6 +77,7 @@ const ACTS: ReadonlyMap<Command, string> = new Map([
 const OPERANDS: ReadonlyMap<Command, readonly string[]> = new Map([
   ["show", ["MODEL"]],
   ["fit", ["MODEL"]],
+  ["pull", ["MODEL"]],
   ["quantize", ["MODEL", "FOLDER"]],
 ]);
 
@@ -174,6 +177,7 @@ export function help(): void {
   bunsen models           list the models it can serve
   bunsen show MODEL       tell what a model is: family, weights, cache, chat template, what is not supported
   bunsen fit MODEL        tell what it needs, and whether it fits here (--context N: with so many tokens); ORG/NAME asks the hub
+  bunsen pull MODEL       fetch it from the hub: ORG/NAME, or ORG/NAME:Q4_K_M for one of several GGUF files
   bunsen quantize MODEL FOLDER  write it quantised, as an MLX folder (--mode affine, mxfp4, mxfp8, nvfp4; --bits 4 --group-size 64)
   bunsen config           print each setting, and where it was set (--example: as variables, to begin with)
   bunsen audit verify     tell whether the record of requests is whole and unchanged
@@ -185,7 +189,7 @@ export function help(): void {
   --model PATH|NAME       a model folder, a GGUF file, or a name that "bunsen models" lists
                           (without it the built-in model; serve and models take several)
   --config FILE           settings as TOML or JSON; bunsen.toml in BUNSEN_HOME unless given
-  --json                  serve, models, show, fit, config, version: print for programs
+  --json                  serve, models, show, fit, pull, config, version: print for programs
 
   Settings, as options of serve, as variables (BUNSEN_ROWS_MAX and so on) and in the file (rows_max):
 ${SETTING_NAMES.map(helpOf).join("\n")}

@@ -60,8 +60,8 @@ async function collect(parts: readonly ChoiceParts[], events: Events): Promise<A
     const event = await events.next();
     if ("choice" in event) parts[event.choice]?.add(event);
     if (event.kind === "end") {
-      const { usage, timing = null } = event;
-      return { choices: parts.map((choice) => choice.whole()), usage, timing };
+      const { usage, timing = null, token_ids = null } = event;
+      return { choices: parts.map((choice) => choice.whole()), usage, timing, token_ids };
     }
   }
 }

@@ -4,6 +4,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
+import { imageDetail } from "./openai-messages.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -26,9 +27,7 @@ const inputImage = strictObject(
   {
     type: Type.Literal("input_image"),
     image_url: Type.String({ minLength: 1, description: "An address, or the image itself as a data URL." }),
-    detail: optional(
-      Type.Literal("auto", { ...notYet("low", "high", "original"), description: "As the model does it." }),
-    ),
+    detail: optional(imageDetail),
   },
   ["file_id", "prompt_cache_breakpoint"],
 );
@@ -222,7 +221,7 @@ function isMessage(item: Item): item is WireMessage {
 function partsOf({ role, content }: WireMessage): Part[] {
   const parts: Part[] = typeof content === "string" ? [{ type: "input_text", text: content }] : content;
   return parts.map((part) => {
-    if (part.type === "input_image") return { ...part, detail: "auto" };
+    if (part.type === "input_image") return { ...part, detail: part.detail ?? "auto" };
     if (part.type === "refusal" || part.type === "input_file") return part;
     const { text } = part;
     return role === "assistant"

@@ -27,7 +27,8 @@ interface ShowQuery {
 
 export function readShowQuery(parameters: URLSearchParams): ShowQuery {
   refuseUnknown(parameters, ["stream", "starting_after", "include_obfuscation", ...INCLUDES]);
-  if (INCLUDES.some((name) => parameters.has(name))) throw wrong("include", "an answer tells what it was asked for with it");
+  if (INCLUDES.some((name) => parameters.has(name)))
+    throw wrong("include", "an answer tells what it was asked for with it");
   const stream = flag(parameters, "stream");
   if (flag(parameters, "include_obfuscation")) throw wrong("include_obfuscation", "events are never padded");
   const words = parameters.get("starting_after");

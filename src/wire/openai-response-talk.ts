@@ -4,7 +4,7 @@ import { Failure } from "../core/failure.ts";
 import type { AssistantMessage, Message, PlacedImage, ToolCall, UserMessage } from "../core/generation.ts";
 import { thoughtIn } from "./anthropic-signature.ts";
 import { customArguments } from "./openai-custom-input.ts";
-import { imageSource } from "./openai-messages.ts";
+import { shownIn } from "./openai-messages.ts";
 import type { FilePart, Item, Part, WireMessage, WireReasoning } from "./openai-response-items.ts";
 import { flatName } from "./openai-response-tools.ts";
 
@@ -86,7 +86,7 @@ class Talk {
     const before = this.#messages.at(-1);
     const is_first = before?.role !== "user";
     const words = is_first ? "" : before.content + BETWEEN_ITEMS;
-    const moved = images.map(({ at, source }) => ({ at: at + words.length, source }));
+    const moved = images.map((image) => ({ ...image, at: image.at + words.length }));
     const shown = [...(is_first ? [] : (before.images ?? [])), ...moved];
     const asked: UserMessage = { role: "user", content: words + content };
     this.#messages.splice(
@@ -108,7 +108,7 @@ class Talk {
       throw new Failure("invalid_request", `Cannot use "${place}.call_id": ${state}`, `${place}.call_id`);
     }
     this.#messages.push({ role: "tool", content, tool_call_id: call_id });
-    this.#shown.push(...images.map(({ source }) => ({ at: 0, source })));
+    this.#shown.push(...images.map((image) => ({ ...image, at: 0 })));
   }
 
   whole(): readonly Message[] {
@@ -158,7 +158,8 @@ function saidIn(content: string | readonly Part[], place: string): Said {
   for (const [index, part] of content.entries()) {
     const at = `${place}[${index}]`;
     if (part.type === "input_image") {
-      images.push({ at: words.length, source: imageSource(part.image_url, `${at}.image_url`) });
+      const { image_url: url, detail = null } = part;
+      images.push({ at: words.length, ...shownIn({ url, detail }, `${at}.image_url`) });
     } else words += wordsOf(part, at);
   }
   return { content: words, images };

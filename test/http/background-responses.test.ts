@@ -247,7 +247,12 @@ test("a place that is no place is refused, and so are other words in the query",
   const { id } = await client.responses.create(asked);
   await ended(client, id);
   const CASES = ["starting_after=1", "stream=true&starting_after=-1", "stream=true&starting_after=x", "stream=yes"];
-  for (const query of [...CASES, "stream=true&include_obfuscation=true", "more=1", "include[]=reasoning.encrypted_content"]) {
+  for (const query of [
+    ...CASES,
+    "stream=true&include_obfuscation=true",
+    "more=1",
+    "include[]=reasoning.encrypted_content",
+  ]) {
     expect([query, (await model.server.ask(`${PATH}/${id}?${query}`)).status]).toEqual([query, 400]);
   }
 });

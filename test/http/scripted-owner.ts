@@ -68,7 +68,10 @@ export class ScriptedOwner implements OwnerDesk {
   ledger() {
     const { model_id } = MODEL;
     const entry = { model_id, weights_bytes: 300, weights_bytes_estimated: 290, is_measured: true };
-    return { ...MEMORY, entries: [{ ...entry, kv_bytes: 90, step_bytes: 10, adapters_bytes: 0 }] };
+    return {
+      ...MEMORY,
+      entries: [{ ...entry, kv_bytes: 90, step_bytes: 10, adapters_bytes: 0, adapters_bytes_idle: 0 }],
+    };
   }
 
   queue() {
