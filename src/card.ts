@@ -19,7 +19,7 @@ import { isReadType } from "./models/gguf-weights.ts";
 import { isFamily } from "./models/load.ts";
 import { quantizationOf, refuseForeignQuantization } from "./models/quantization.ts";
 import { mentionsThoughts } from "./text/answer/thoughts.ts";
-import { readSource } from "./text/model.ts";
+import { readHeader } from "./text/model.ts";
 
 /** Reads each model's files once, and again when they have changed; `kvBits` tells in which bits it keeps keys and values. */
 export function cardReader(kvBits: (path: string) => KvBits): (path: string) => ModelCard {
@@ -50,8 +50,8 @@ export function readCard(path: string, bits: KvBits): ModelCard {
   const text = textConfig(config);
   const purpose = told(troubles, () => purposeOf(path).kind);
   const context = text["max_position_embeddings"];
-  const source = told(troubles, () => readSource(path));
-  const template = source?.chat_template ?? null;
+  const header = told(troubles, () => readHeader(path));
+  const template = header?.chat_template ?? null;
   const headers = { path, config: text, tensors };
   const cache = (purpose === "chat" && told(troubles, () => cacheOf(headers, bits))) || NO_CACHE;
   return {
@@ -67,7 +67,7 @@ export function readCard(path: string, bits: KvBits): ModelCard {
     bytes_weights: tensors.reduce((sum, { bytes }) => sum + bytes, 0),
     chat_template: template,
     thinks: template !== null && mentionsThoughts(template),
-    sampling: source?.sampling ?? NO_SAMPLING,
+    sampling: header?.sampling ?? NO_SAMPLING,
     chat_template_options: template === null ? null : templateOptions(template),
     not_supported: [...new Set(troubles)],
     notes: [...notes, ...remarks(config), ...(cache.kind === "recurrent" ? [NOT_GUESSED] : [])],

@@ -3,7 +3,7 @@
  * it knows nothing of text, of requests, or of the thread it runs in.
  */
 
-import type { AdapterFiles } from "../core/adapter.ts";
+import type { AdapterFiles, AdapterMemory } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
 import { divideCache } from "../core/cache-shares.ts";
 import { type FailureRecord, toRecord } from "../core/failure.ts";
@@ -109,8 +109,8 @@ export class Engine implements Disposable {
     const limits = { rows_max, blocks_max, cached_blocks_max, restored_blocks_max, windows, states };
     this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER, this.#slot_disk ?? NO_TIER);
     this.#adapters = new AdapterShelf({
-      measure: adapterBytes,
-      load: (folder) => loadAdapter(folder, model.targets),
+      measure: (folder) => adapterBytes(folder, model.adaptable),
+      load: (folder) => loadAdapter(folder, model.adaptable),
     });
     this.#memory = new SamplerMemory(model.vocabulary_size);
     this.#logits = new Float32Array(model.vocabulary_size);
@@ -126,8 +126,13 @@ export class Engine implements Disposable {
     return Math.min(this.#model.context_length, this.#batcher.blocks_max * BLOCK_TOKENS);
   }
 
-  get adapter_bytes(): number {
-    return this.#adapters.bytes_resident;
+  get adapter_memory(): AdapterMemory {
+    return this.#adapters.memory;
+  }
+
+  /** Drops the adapters that no row uses. */
+  trimAdapters(): void {
+    this.#adapters.trim();
   }
 
   get blocks(): Batcher["blocks"] {

@@ -51,7 +51,16 @@ export const FOLDER_PARTS = ["config.json", "tokenizer.json"] as const;
 /** The GGUF files that are models, or the first parts of such, which often have a folder of their own: no image projectors. */
 export function ggufFiles(folder: string): string[] {
   const found = names(folder).flatMap((name) => [name, ...names(join(folder, name)).map((below) => join(name, below))]);
-  return found.filter((name) => /\.gguf$/i.test(name) && !/mmproj/i.test(name) && !isLaterPart(name));
+  return found.filter(isGgufModel);
+}
+
+export function isGgufModel(name: string): boolean {
+  return /\.gguf$/i.test(name) && !/mmproj/i.test(name) && !isLaterPart(name);
+}
+
+/** Where the cache keeps the repository "org/name". */
+export function repositoryFolder(cache: string, name: string): string {
+  return join(cache, `models--${name.replaceAll("/", "--")}`);
 }
 
 /** "models--org--name" → "org/name"; null for any other folder name. */

@@ -32,7 +32,6 @@ export function loadGemma2(config: ModelConfig, weights: Weights): Model {
   const soft_cap = reader.positiveUnlessNull("attn_logit_softcapping", 50);
   const windows = gemma2Windows(reader);
   reader.only("hidden_activation", "gelu_pytorch_tanh");
-  reader.only("use_bidirectional_attention", false);
 
   return decoder(weights, sizes, (own) => {
     const rope = own.use(readRope(config, { dims: sizes.head_dim }, weights.file));

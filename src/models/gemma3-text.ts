@@ -33,7 +33,6 @@ export function loadGemma3Text(config: ModelConfig, weights: Weights): Model {
   const soft_cap = reader.optionalPositive("attn_logit_softcapping");
   const windows = gemma3Windows(reader);
   reader.only("hidden_activation", "gelu_pytorch_tanh");
-  reader.only("use_bidirectional_attention", false);
 
   return decoder(weights, sizes, (own) => {
     const dims = sizes.head_dim;

@@ -169,7 +169,6 @@ function architecture(file: GgufFile, name: string, manner: Manner): Architectur
 
 function commonConfig(file: GgufFile, name: string, read: Read, floats: Floats): ModelConfig {
   const head_dim = read("attention.key_length") ?? read("rope.dimension_count");
-  const tokens = file.metadata.get("tokenizer.ggml.tokens");
   return {
     model_type: name,
     hidden_size: read("embedding_length"),
@@ -178,7 +177,7 @@ function commonConfig(file: GgufFile, name: string, read: Read, floats: Floats):
     num_attention_heads: read("attention.head_count"),
     num_key_value_heads: read("attention.head_count_kv"),
     head_dim,
-    vocab_size: read("vocab_size") ?? (Array.isArray(tokens) ? tokens.length : undefined),
+    vocab_size: read("vocab_size") ?? tokensOf(file),
     max_position_embeddings: read("context_length"),
     rms_norm_eps: read("attention.layer_norm_rms_epsilon"),
     rope_theta: read("rope.freq_base") ?? 10_000,
@@ -190,6 +189,11 @@ function commonConfig(file: GgufFile, name: string, read: Read, floats: Floats):
     attention_bias: file.tensors.has("blk.0.attn_q.bias"),
     tie_word_embeddings: !file.tensors.has("output.weight"),
   };
+}
+
+function tokensOf({ metadata }: GgufFile): number | undefined {
+  const tokens = metadata.get("tokenizer.ggml.tokens");
+  return Array.isArray(tokens) ? tokens.length : undefined;
 }
 
 /** Whether each layer sees a window only. */

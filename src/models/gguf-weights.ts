@@ -97,7 +97,7 @@ class GgufWeights implements Weights {
     const order = paired === null ? null : unpairedRows(paired, rows / paired);
     const { type } = tensor;
     const weight = this.#weight(tensor, type, rows, columns, order);
-    const target = { name, first_row: 0, rows, columns };
+    const target = { name, rows, columns, picked: null };
     if (!bias) return { ...weight, bias: null, target };
     const added = this.#vector(this.#architecture.tensorName(`${name}.bias`), [rows], order);
     return { ...weight, bias: this.#keeper.keep(added), target };
@@ -130,17 +130,19 @@ class GgufWeights implements Weights {
     return this.#keeper.keep(inRows(turned));
   }
 
-  experts({ whole }: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {
+  experts({ whole, each }: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {
     const tensor = this.#tensor(this.#architecture.tensorName(`${whole}.weight`), [count, rows, columns]);
     const weight = this.#weight(tensor, tensor.type, count * rows, columns, null);
     const stacked = (array: MlxArray) => this.#keeper.view(reshape(array, [count, rows, -1]));
     const biases = bias ? this.#vector(this.#architecture.tensorName(`${whole}.bias`), [count, rows]) : null;
     const kept = biases && this.#keeper.keep(biases);
+    const expert_target = { name: whole, count, rows, columns, each };
     if (weight.kind === "dense") {
-      return { kind: "dense", turned: this.#keeper.view(transpose(stacked(weight.weight), [0, 2, 1])), bias: kept };
+      const turned = this.#keeper.view(transpose(stacked(weight.weight), [0, 2, 1]));
+      return { kind: "dense", turned, bias: kept, expert_target };
     }
     const groups = { weight: stacked(weight.weight), scales: stacked(weight.scales) };
-    return { ...weight, ...groups, biases: weight.biases && stacked(weight.biases), bias: kept };
+    return { ...weight, ...groups, biases: weight.biases && stacked(weight.biases), bias: kept, expert_target };
   }
 
   dense(tensor: GgufTensor): MlxArray {

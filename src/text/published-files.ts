@@ -30,7 +30,7 @@ function tokenizerJson(source: TextSource): object {
     special: token.value("special"),
   }));
   const vocab = {
-    ...model.part("vocab").fields(),
+    ...Object.fromEntries(model.part("vocab").idsByText()),
     ...Object.fromEntries(added.map(({ content, id }) => [content, id])),
   };
   return {

@@ -101,6 +101,7 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
     { use_bidirectional_attention: true },
     "use_bidirectional_attention must be false, found true",
   ],
+  ["each token in sight of all", "family-qwen2", { is_causal: false }, "is_causal must be true, found false"],
   ["a model that sees, without its text", "family-gemma3", { text_config: 3 }, "text_config must be an object"],
   [
     "a share of a head that does not rotate in pairs",
