@@ -262,7 +262,7 @@ function lfm2Moe(read: Read): ModelConfig {
   };
 }
 
-/** The file lacks the window, which is this in all released models. */
+/** The file lacks the window, which is this in all released models, as transformers counts it; llama.cpp lets every layer see all. */
 function starcoder2(read: Read): ModelConfig {
   return {
     norm_epsilon: read("attention.layer_norm_epsilon"),
