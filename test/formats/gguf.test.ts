@@ -93,7 +93,12 @@ describe("readGguf()", () => {
       ["negative", value.i64(-5n)],
       ["low", value.i64(-big)],
     ] as const;
-    expect(Array.from(read({ metadata }).metadata, ([, each]) => each)).toEqual([2 ** 53 - 1, 2n ** 64n - 1n, -5, -big]);
+    expect(Array.from(read({ metadata }).metadata, ([, each]) => each)).toEqual([
+      2 ** 53 - 1,
+      2n ** 64n - 1n,
+      -5,
+      -big,
+    ]);
   });
 
   test("follows general.alignment", () => {
