@@ -7,7 +7,8 @@ import { Failure } from "./core/failure.ts";
 import type { Purpose } from "./core/purpose.ts";
 import type { KvBits } from "./core/settings.ts";
 import { isSixteen } from "./formats/ggml-k-blocks.ts";
-import { type GgufFile, readGguf } from "./formats/gguf.ts";
+import type { GgufFile } from "./formats/gguf.ts";
+import { readGgufModel } from "./formats/gguf-parts.ts";
 import { asObject, readJson } from "./formats/json.ts";
 import { purposeOf } from "./formats/purpose.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "./formats/safetensors.ts";
@@ -159,7 +160,7 @@ function formOf(
 }
 
 function ofGguf(path: string): Headers {
-  const file = readGguf(path);
+  const file = readGgufModel(path);
   const tensors = [...file.tensors.values()];
   const troubles: string[] = [];
   const config = told(troubles, () => architectureOf(file).config(() => null)) ?? ofUnknown(file);

@@ -12,6 +12,8 @@ export type GgufValue = number | bigint | boolean | string | readonly GgufValue[
 
 export interface GgufTensor {
   readonly name: string;
+  /** Path of the file that holds it. */
+  readonly file: string;
   /** Row-major: the file stores dimensions the other way round. */
   readonly shape: readonly number[];
   /** "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0", … */
@@ -333,7 +335,7 @@ function placeTensors(
         `${what} takes ${place}, the file ends at ${cursor.file.bytes}: it is incomplete or damaged`,
       );
     }
-    tensors.set(entry.name, { ...entry, offset });
+    tensors.set(entry.name, { ...entry, file: cursor.file.path, offset });
   }
   checkOverlap(cursor, tensors);
   return tensors;
