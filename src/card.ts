@@ -19,7 +19,9 @@ import { isReadType } from "./models/gguf-weights.ts";
 import { isFamily } from "./models/load.ts";
 import { quantizationOf, refuseForeignQuantization } from "./models/quantization.ts";
 import { mentionsThoughts } from "./text/answer/thoughts.ts";
-import { readHeader } from "./text/model.ts";
+import { readFolderHeader } from "./text/folder.ts";
+import { readGgufHeader } from "./text/gguf-source.ts";
+import type { TextHeader } from "./text/source.ts";
 
 /** Reads each model's files once, and again when they have changed; `kvBits` tells in which bits it keeps keys and values. */
 export function cardReader(kvBits: (path: string) => KvBits): (path: string) => ModelCard {
@@ -46,11 +48,13 @@ function changedMs(path: string): number {
 
 /** `path`: a model folder or a GGUF file. `bits`: in which a model that answers keeps keys and values. */
 export function readCard(path: string, bits: KvBits): ModelCard {
-  const { config, forms, tensors, troubles, notes } = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
+  const { config, forms, tensors, troubles, notes, readHeader } = statSync(path).isDirectory()
+    ? ofFolder(path)
+    : ofGguf(path);
   const text = textConfig(config);
   const purpose = told(troubles, () => purposeOf(path).kind);
   const context = text["max_position_embeddings"];
-  const header = told(troubles, () => readHeader(path));
+  const header = told(troubles, readHeader);
   const template = header?.chat_template ?? null;
   const headers = { path, config: text, tensors };
   const cache = (purpose === "chat" && told(troubles, () => cacheOf(headers, bits))) || NO_CACHE;
@@ -101,6 +105,7 @@ interface Headers {
   readonly forms: readonly Form[];
   readonly troubles: string[];
   readonly notes: readonly string[];
+  readonly readHeader: () => TextHeader;
 }
 
 /** What `act` gives, or null when it is refused, which is then one of the troubles. */
@@ -123,7 +128,14 @@ function ofFolder(path: string): Headers {
   const forms = [...tensors.values()].flatMap((tensor) => {
     return told(troubles, () => formOf(tensor, tensors, config, path)) ?? [];
   });
-  return { config, tensors: [...tensors.values()], forms, troubles, notes: [] };
+  return {
+    config,
+    tensors: [...tensors.values()],
+    forms,
+    troubles,
+    notes: [],
+    readHeader: () => readFolderHeader(path),
+  };
 }
 
 /** null: it belongs to another tensor. */
@@ -158,7 +170,7 @@ function ofGguf(path: string): Headers {
   if (foreign !== undefined) troubles.push(`Cannot load ${path}: tensor "${foreign.name}" is ${foreign.type}`);
   const rounded = [...new Set(tensors.map(({ type }) => type).filter(isSixteen))];
   const notes = rounded.map((type) => `its ${type} weights are kept in 8-bit groups of 32, rounded once more`);
-  return { config, tensors, forms, troubles, notes };
+  return { config, tensors, forms, troubles, notes, readHeader: () => readGgufHeader(file) };
 }
 
 function ofUnknown(file: GgufFile): ModelConfig {
