@@ -297,6 +297,9 @@ test("what was fetched can be removed, file by file; what others put there, or s
   expect(cachedModels(folder).map(({ name }) => name)).toEqual(["org/folder", "org/packed"]);
   expect(readdirSync(join(repository, "blobs"))).toHaveLength(1);
   await remove("org/folder");
+  await Array.fromAsync(pull("org/split"));
+  await remove("org/split");
+  expect(existsSync(join(folder, "models--org--split"))).toBeFalse();
   expect(existsSync(join(folder, "models--org--folder"))).toBeFalse();
   const sum = new Bun.CryptoHasher("sha256").update(BIG).digest("hex");
   mkdirSync(join(repository, "snapshots/other"));
