@@ -17,7 +17,7 @@ export async function noteFetched(folder: string, revision: string, paths: reado
 /** How the model at `path` is removed; throws a `Failure` where it was not fetched here. */
 export async function removalOf(cache: string, name: string, path: string): Promise<() => Promise<void>> {
   const [, repository = "", revision = "", file = null] =
-    /^(models--[^/]+)\/snapshots\/([^/]+)(?:\/([^/]+))?$/.exec(relative(cache, path)) ?? [];
+    /^(models--[^/]+)\/snapshots\/([^/]+)(?:\/(.+))?$/.exec(relative(cache, path)) ?? [];
   const folder = join(cache, repository);
   const noted = repository === "" ? [] : await readNote(folder);
   const wholeOf = (place: string) => place.replace(PART_OF_SPLIT, "");
