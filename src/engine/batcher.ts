@@ -2,8 +2,10 @@
 
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
+import type { Predicted } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
+import { PREDICTED_TOKENS_MAX } from "../core/settings.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { BatcherSettings } from "./batcher-settings.ts";
 import { type BlockContent, BlockStore, type BlockTier, NO_TIER } from "./block-store.ts";
@@ -70,9 +72,10 @@ export class Batcher {
       const held = `the cache holds ${blocks_max * BLOCK_TOKENS} tokens`;
       throw new Failure("context_overflow", `Cannot start the request: ${asked}, ${held}`);
     }
-    const drafts = limits.drafts && this.#recurrence === null; // what recurrent layers keep is not taken back
+    // What recurrent layers keep is not taken back.
+    const unguessed = this.#recurrence === null ? {} : { drafts: false, predicted_ids: [] };
     const rank = { ms: rankMs(limits.urgency, now_ms), order: this.#joined++ };
-    const row = new Row(id, prompt_ids, { ...limits, drafts }, rank);
+    const row = new Row(id, prompt_ids, { ...limits, ...unguessed }, rank);
     this.#rows.set(id, row);
     insertByRank(this.#waiting, row);
   }
@@ -133,6 +136,11 @@ export class Batcher {
   /** How many tokens the row has drawn. */
   drawn(id: number): number {
     return this.#row(id).drawn;
+  }
+
+  /** What has become of its prediction; null: it has none. */
+  predicted(id: number): Predicted | null {
+    return this.#row(id).drafter?.predicted ?? null;
   }
 
   /** How many tokens of the prompt others had computed. */
@@ -207,8 +215,12 @@ export class Batcher {
 
   #decode(row: Row, decode_rows: number, plan: OpenPlan): void {
     if (!this.#active.includes(row) || !this.#cover(row, row.length + 1)) return;
-    const count_max = Math.min(row.limits.tokens_max - row.drawn - 1, this.#settings.draft_tokens_max);
-    const proposed = row.drafter?.propose(row.token_ids, count_max, this.#cost.acceptanceMin(decode_rows)) ?? [];
+    const has_prediction = row.limits.predicted_ids !== undefined;
+    const predicted_max = has_prediction ? PREDICTED_TOKENS_MAX - plan.predicted_tokens : 0;
+    const drafts_max = Math.max(this.#settings.draft_tokens_max, predicted_max);
+    const count_max = Math.min(row.limits.tokens_max - row.drawn - 1, drafts_max);
+    const acceptance_min = this.#cost.acceptanceMin(decode_rows);
+    const proposed = row.drafter?.propose(row.token_ids, count_max, acceptance_min, row.drawn) ?? [];
     // Nobody makes room for a guess.
     const fits = blocksFor(row.length + 1 + proposed.length) - row.blocks.length <= this.#spare();
     const drafts = fits ? proposed : [];
@@ -216,6 +228,7 @@ export class Batcher {
     plan.parts.push(this.#partOf(row, [...row.token_ids.slice(row.length), ...drafts], 1 + drafts.length));
     plan.decode_rows += 1;
     plan.extra_tokens += drafts.length;
+    if (has_prediction) plan.predicted_tokens += drafts.length;
   }
 
   /** Plans a chunk of the row's prompt, less what others have computed or are about to; returns its tokens. */

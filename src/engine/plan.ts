@@ -42,10 +42,20 @@ export interface OpenPlan extends Plan {
   readonly copies: Copy[];
   decode_rows: number;
   extra_tokens: number;
+  /** Drafts of rows with a prediction, in a step. */
+  predicted_tokens: number;
   restored_blocks: number;
   scored_tokens: number;
 }
 
 export function openPlan(): OpenPlan {
-  return { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0, scored_tokens: 0 };
+  return {
+    parts: [],
+    copies: [],
+    decode_rows: 0,
+    extra_tokens: 0,
+    predicted_tokens: 0,
+    restored_blocks: 0,
+    scored_tokens: 0,
+  };
 }

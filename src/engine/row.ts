@@ -20,6 +20,8 @@ export interface RowLimits {
   readonly scores_prompt: boolean;
   /** Whether the row's next tokens may be guessed and verified together. */
   readonly drafts: boolean;
+  /** What its answer is expected to be: guesses of its next tokens too. */
+  readonly predicted_ids?: readonly number[];
 }
 
 /** What was drawn, as far as it is part of the answer. */
@@ -58,7 +60,8 @@ export class Row {
     this.rank = rank;
     this.prompt_tokens = prompt_ids.length;
     this.token_ids = [...prompt_ids];
-    this.drafter = limits.drafts ? new Drafter() : null;
+    const { drafts, predicted_ids = [] } = limits;
+    this.drafter = drafts || predicted_ids.length > 0 ? new Drafter(predicted_ids, drafts) : null;
   }
 
   /** Tokens not yet in the blocks: 1 when the row only waits for its next draw, more while it reads its prompt. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { ModelEstimate } from "../core/backend.ts";
 import { cacheBytes } from "../core/cache-shares.ts";
 import type { Purpose } from "../core/purpose.ts";
-import type { EngineSettings, KvBits } from "../core/settings.ts";
+import { type EngineSettings, type KvBits, PREDICTED_TOKENS_MAX } from "../core/settings.ts";
 import { readGguf } from "../formats/gguf.ts";
 import { asObject, readJson } from "../formats/json.ts";
 import { purposeOf } from "../formats/purpose.ts";
@@ -37,7 +37,7 @@ export function estimateOf(
   const talk_tokens = Math.min(context_length, TALK_TOKENS);
   const step_floats =
     settings.chunk_tokens_max * (STREAMS * hidden + STREAMS * number("intermediate_size", 0)) +
-    settings.rows_max * (1 + settings.draft_tokens_max) * number("vocab_size", 0);
+    (settings.rows_max * (1 + settings.draft_tokens_max) + PREDICTED_TOKENS_MAX) * number("vocab_size", 0);
   return {
     purpose,
     weights_bytes,

@@ -122,6 +122,7 @@ export function wishesOf(
     ignore_eos: body.ignore_eos ?? false,
     truncation: "disabled",
     constraint: constraintOf(body),
+    prediction: null,
     echo: false,
     priority: PRIORITY.normal,
     adapter: body.adapter ?? null,
