@@ -70,6 +70,8 @@ export type ChatEnd = "answer" | "begun" | "bare";
 export type Prompt =
   /** `ends`: "answer", the words with which an answer begins, unless it is said. */
   | { readonly kind: "messages"; readonly messages: readonly Message[]; readonly ends?: ChatEnd }
+  /** A chat goes on behind the tokens of what was said before. */
+  | { readonly kind: "continued"; readonly token_ids: readonly number[]; readonly messages: readonly Message[] }
   | { readonly kind: "text"; readonly text: string }
   /** The answer stands between two texts. */
   | { readonly kind: "fill"; readonly before: string; readonly behind: string }
@@ -205,14 +207,19 @@ export interface GenerationWishes extends ChatWishes {
   readonly stop_token_ids: readonly number[];
   /** The model's own end tokens do not end the answer. */
   readonly ignore_eos: boolean;
-  /** `auto`: of a chat that does not fit the model, the oldest turns are left out until it does. */
-  readonly truncation: "auto" | "disabled";
+  /**
+   * `auto`: of a chat that does not fit the model, the oldest turns are left out until it does; `here`: the same, of a
+   * model of this machine.
+   */
+  readonly truncation: "auto" | "here" | "disabled";
   /** What the answer must be from its beginning to its end; null: anything. */
   readonly constraint: Constraint | null;
   /** What the caller expects it to be, which makes it no other, but may make it sooner. */
   readonly prediction: string | null;
   /** The prompt's text stands before each answer. */
   readonly echo: boolean;
+  /** The ids of prompt and answer are told at its end. */
+  readonly tells_tokens: boolean;
   readonly priority: Priority;
   /** A low-rank adapter by name; null: the model as it is, or as its name says. */
   readonly adapter: string | null;
@@ -234,6 +241,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   constraint: null,
   prediction: null,
   echo: false,
+  tells_tokens: false,
   priority: PRIORITY.normal,
   adapter: null,
   keep_s: null,
@@ -354,5 +362,10 @@ export type GenerationEvent =
       /** The text of `stop` that ended the answer. */
       readonly stop_text: string | null;
     }
-  /** `timing` is absent where nobody measured. */
-  | { readonly kind: "end"; readonly usage: Usage; readonly timing?: Timing };
+  /** `timing` is absent where nobody measured, `token_ids` where nobody asked or whoever answers has none. */
+  | {
+      readonly kind: "end";
+      readonly usage: Usage;
+      readonly timing?: Timing;
+      readonly token_ids?: readonly number[];
+    };

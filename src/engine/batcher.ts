@@ -2,16 +2,14 @@
 
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
-import type { Predicted } from "../core/generation.ts";
 import type { PrefixMatch } from "../core/prefix.ts";
 import { rankMs } from "../core/priority.ts";
-import { PREDICTED_TOKENS_MAX } from "../core/settings.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import type { BatcherSettings } from "./batcher-settings.ts";
 import { type BlockContent, BlockStore, type BlockTier, NO_TIER } from "./block-store.ts";
 import { type OpenPlan, openPlan, type Part, type Plan } from "./plan.ts";
 import { Recurrence, tellingStates } from "./recurrence.ts";
-import { blocksFor, type Drawn, insertByRank, Row, type RowLimits } from "./row.ts";
+import { blocksFor, type Drawn, insertByRank, NO_GUESSES, Row, type RowLimits } from "./row.ts";
 import { RowWindows, tellingWindows } from "./row-windows.ts";
 import { isFollowing, nearestTail } from "./shared-tails.ts";
 import { StepCost } from "./step-cost.ts";
@@ -72,8 +70,7 @@ export class Batcher {
       const held = `the cache holds ${blocks_max * BLOCK_TOKENS} tokens`;
       throw new Failure("context_overflow", `Cannot start the request: ${asked}, ${held}`);
     }
-    // What recurrent layers keep is not taken back.
-    const unguessed = this.#recurrence === null ? {} : { drafts: false, predicted_ids: [] };
+    const unguessed = this.#recurrence === null ? {} : NO_GUESSES; // what recurrent layers keep is not taken back
     const rank = { ms: rankMs(limits.urgency, now_ms), order: this.#joined++ };
     const row = new Row(id, prompt_ids, { ...limits, ...unguessed }, rank);
     this.#rows.set(id, row);
@@ -126,7 +123,7 @@ export class Batcher {
     this.#publish(row, part.start);
     this.#windows?.pass(row);
     this.#recurrence?.settle(row, part.start + part.token_ids.length, this.#active);
-    return { token_ids, finish };
+    return { token_ids, finish, predicted: row.predicted };
   }
 
   observe(plan: Plan, duration_ms: number): void {
@@ -136,11 +133,6 @@ export class Batcher {
   /** How many tokens the row has drawn. */
   drawn(id: number): number {
     return this.#row(id).drawn;
-  }
-
-  /** What has become of its prediction; null: it has none. */
-  predicted(id: number): Predicted | null {
-    return this.#row(id).drafter?.predicted ?? null;
   }
 
   /** How many tokens of the prompt others had computed. */
@@ -215,12 +207,8 @@ export class Batcher {
 
   #decode(row: Row, decode_rows: number, plan: OpenPlan): void {
     if (!this.#active.includes(row) || !this.#cover(row, row.length + 1)) return;
-    const has_prediction = row.limits.predicted_ids !== undefined;
-    const predicted_max = has_prediction ? PREDICTED_TOKENS_MAX - plan.predicted_tokens : 0;
-    const drafts_max = Math.max(this.#settings.draft_tokens_max, predicted_max);
-    const count_max = Math.min(row.limits.tokens_max - row.drawn - 1, drafts_max);
-    const acceptance_min = this.#cost.acceptanceMin(decode_rows);
-    const proposed = row.drafter?.propose(row.token_ids, count_max, acceptance_min, row.drawn) ?? [];
+    const bounds = { own_max: this.#settings.draft_tokens_max, predicted_max: plan.predicted_room };
+    const proposed = row.guess(bounds, this.#cost.acceptanceMin(decode_rows));
     // Nobody makes room for a guess.
     const fits = blocksFor(row.length + 1 + proposed.length) - row.blocks.length <= this.#spare();
     const drafts = fits ? proposed : [];
@@ -228,7 +216,7 @@ export class Batcher {
     plan.parts.push(this.#partOf(row, [...row.token_ids.slice(row.length), ...drafts], 1 + drafts.length));
     plan.decode_rows += 1;
     plan.extra_tokens += drafts.length;
-    if (has_prediction) plan.predicted_tokens += drafts.length;
+    if (row.predicted !== undefined) plan.predicted_room -= drafts.length;
   }
 
   /** Plans a chunk of the row's prompt, less what others have computed or are about to; returns its tokens. */
@@ -270,9 +258,16 @@ export class Batcher {
       row.blocks.push(block);
       row.length += BLOCK_TOKENS;
     }
-    if (!this.#recurrence?.isFetching(row) || row.length > end || (plan && this.#hasRestoredEnough(plan))) return;
-    const was_restored = this.#recurrence.resume(row, plan !== null);
-    if (plan && was_restored) plan.restored_blocks += this.#recurrence.blocks_per_state;
+    if (row.length <= end) this.#resume(row, plan);
+  }
+
+  /** Brings the state behind the row's blocks: at once where it is in memory, else as many pieces as a step may. */
+  #resume(row: Row, plan: OpenPlan | null): void {
+    while (this.#recurrence?.isFetching(row) && !(plan && this.#hasRestoredEnough(plan))) {
+      const came = this.#recurrence.resume(row, plan !== null);
+      if (came === null) return;
+      if (plan && came === "piece") plan.restored_blocks += this.#recurrence.blocks_per_piece;
+    }
   }
 
   /** Computes what was not there after all; false when the row has to wait, as what others hold is not there to be promised anew. */

@@ -25,9 +25,9 @@ export class Drafter {
     this.#repeats = repeats;
   }
 
-  /** What has become of the drafts from the prediction; null: there is none. */
-  get predicted(): Predicted | null {
-    if (this.#prediction === null) return null;
+  /** What has become of the drafts from the prediction, where there is one. */
+  get predicted(): Predicted | undefined {
+    if (this.#prediction === null) return undefined;
     return { accepted_tokens: this.#accepted, rejected_tokens: this.#rejected };
   }
 

@@ -1,5 +1,6 @@
 /** What one forward pass is to do, in integers. Knows not how it was decided. */
 
+import { PREDICTED_TOKENS_MAX } from "../core/settings.ts";
 import type { StateMove } from "../models/step.ts";
 import type { StepLoad } from "./step-cost.ts";
 
@@ -42,8 +43,8 @@ export interface OpenPlan extends Plan {
   readonly copies: Copy[];
   decode_rows: number;
   extra_tokens: number;
-  /** Drafts of rows with a prediction, in a step. */
-  predicted_tokens: number;
+  /** Drafts that rows with a prediction may still have in the step. */
+  predicted_room: number;
   restored_blocks: number;
   scored_tokens: number;
 }
@@ -54,7 +55,7 @@ export function openPlan(): OpenPlan {
     copies: [],
     decode_rows: 0,
     extra_tokens: 0,
-    predicted_tokens: 0,
+    predicted_room: PREDICTED_TOKENS_MAX,
     restored_blocks: 0,
     scored_tokens: 0,
   };

@@ -4,7 +4,7 @@ import { statSync } from "node:fs";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { Purpose } from "../core/purpose.ts";
-import { readGguf } from "../formats/gguf.ts";
+import { readGgufModel } from "../formats/gguf-parts.ts";
 import { purposeOf } from "../formats/purpose.ts";
 import { formatOf, marksOf } from "./answer/formats.ts";
 import { openThought, thoughtEnd, thoughtForm, thoughtMarksOf } from "./answer/thoughts.ts";
@@ -12,11 +12,11 @@ import { ChatTemplate } from "./chat-template.ts";
 import { ContentGuard, type Rendered } from "./content-guard.ts";
 import { endOfTurnIds, isTurnMarker } from "./control-tokens.ts";
 import { type Effort, effortOf } from "./effort.ts";
-import { readFolder } from "./folder.ts";
-import { readGgufSource } from "./gguf-source.ts";
+import { readFolder, readFolderHeader } from "./folder.ts";
+import { readGgufHeader, readGgufSource } from "./gguf-source.ts";
 import { type InputEncoder, inputEncoder } from "./inputs.ts";
 import type { AnswerForm, Chat, EncodedChat, EncodedInput, Gap, Input, TextModel, Vocabulary } from "./messages.ts";
-import type { TextSource } from "./source.ts";
+import type { TextHeader, TextSource } from "./source.ts";
 import { ANSWER_SWITCH, renderTo } from "./template-end.ts";
 import { type IsEnough, Tokenizer } from "./tokenizer.ts";
 import { templateChat } from "./tool-prompt.ts";
@@ -157,8 +157,12 @@ function longestOf({ offsets }: Vocabulary): number {
   return offsets.reduce((longest, end, id) => Math.max(longest, end - (offsets[id - 1] ?? 0)), 0);
 }
 
-export function readSource(path: string): TextSource {
-  return isFolder(path) ? readFolder(path) : readGgufSource(readGguf(path));
+export function readHeader(path: string): TextHeader {
+  return isFolder(path) ? readFolderHeader(path) : readGgufHeader(readGgufModel(path));
+}
+
+function readSource(path: string): TextSource {
+  return isFolder(path) ? readFolder(path) : readGgufSource(readGgufModel(path));
 }
 
 function isFolder(path: string): boolean {

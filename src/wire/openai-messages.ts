@@ -27,17 +27,17 @@ const textPart = strictObject(
   ["prompt_cache_breakpoint"],
 );
 
+export const imageDetail = Type.Union([Type.Literal("auto"), Type.Literal("low"), Type.Literal("high")], {
+  description: "For a provider that a request goes on to.",
+});
+
 const imagePart = strictObject(
   {
     type: Type.Literal("image_url"),
     image_url: strictObject(
       {
         url: Type.String({ minLength: 1, description: "An address, or the image itself as a data URL." }),
-        detail: optional(
-          Type.Union([Type.Literal("auto"), Type.Literal("low"), Type.Literal("high")], {
-            description: "For a provider that a request goes on to.",
-          }),
-        ),
+        detail: optional(imageDetail),
       },
       [],
     ),
@@ -130,14 +130,21 @@ function userOf(message: WireMessage, place: string): UserMessage {
   let content = "";
   for (const [index, part] of typeof said === "string" ? [] : said.entries()) {
     const at = `${place}.content[${index}]`;
-    if (part.type === "image_url") images.push({ at: content.length, ...shownIn(part.image_url, at) });
+    if (part.type === "image_url")
+      images.push({ at: content.length, ...shownIn(part.image_url, `${at}.image_url.url`) });
     else content += wordsOf(part, message.role, at);
   }
   if (typeof said === "string") return { role: "user", content: said };
   return images.length === 0 ? { role: "user", content } : { role: "user", content, images };
 }
 
-function shownIn({ url, detail }: Static<typeof imagePart>["image_url"], place: string): Omit<PlacedImage, "at"> {
+interface ShownImage {
+  readonly url: string;
+  readonly detail?: Static<typeof imageDetail> | null;
+}
+
+/** `place`: where the URL stands. */
+export function shownIn({ url, detail }: ShownImage, place: string): Omit<PlacedImage, "at"> {
   return { source: sourceOf(url, place), ...(detail === "low" || detail === "high" ? { detail } : {}) };
 }
 
@@ -146,7 +153,7 @@ function sourceOf(url: string, place: string): PlacedImage["source"] {
   if (media_type !== undefined && base64 !== undefined) return { kind: "data", media_type, base64 };
   if (/^https?:\/\//i.test(url)) return { kind: "url", url };
   const found = JSON.stringify(url.slice(0, SHOWN_MAX));
-  throw wrong(`${place}.image_url.url`, `expected an address or a data URL of an image in base64, found ${found}`);
+  throw wrong(place, `expected an address or a data URL of an image in base64, found ${found}`);
 }
 
 const SHOWN_MAX = 40;

@@ -61,7 +61,10 @@ const ITEMS = Symbol("what items are called");
 const ERRORS_READ_MAX = 64;
 const SHOWN_CHARACTERS_MAX = 60;
 
-/** A wrong role or part type explains the other faults of its object, so it goes first. */
+/**
+ * A wrong role or part type explains the other faults of its object, so it goes first; and what is not served yet explains
+ * what is missing beside it.
+ */
 function mostTelling(errors: Iterable<ValueError>): ValueError {
   const read: ValueError[] = [];
   for (const error of errors) {
@@ -70,7 +73,7 @@ function mostTelling(errors: Iterable<ValueError>): ValueError {
     read.push(innermost(error));
     if (read.length === ERRORS_READ_MAX) break;
   }
-  const error = read.find((error) => isChoice(error.schema)) ?? read[0];
+  const error = read.find(({ schema }) => isChoice(schema)) ?? read.find(({ schema }) => IS_LATER in schema) ?? read[0];
   assert(error !== undefined, "a refused value breaks a rule of its schema");
   return error;
 }

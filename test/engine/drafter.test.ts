@@ -88,6 +88,6 @@ describe("a prediction", () => {
     drafter.observe(2, 2);
     expect(drafter.predicted).toEqual({ accepted_tokens: 1, rejected_tokens: 1 });
     expect(new Drafter(TEXT, false).propose(CIRCLE, 2, 0, 8)).toEqual([]);
-    expect(new Drafter().predicted).toBeNull();
+    expect(new Drafter().predicted).toBeUndefined();
   });
 });

@@ -64,6 +64,8 @@ function promptOf({ prompt }: GenerationRequest): object {
       return { prompt: prompt.before, suffix: prompt.behind };
     case "tokens":
       return { prompt: prompt.token_ids };
+    case "continued":
+      throw unspoken("context", "its tokens are those of a model of this machine");
   }
 }
 
