@@ -12,7 +12,7 @@ import { asObject, readJson } from "./formats/json.ts";
 import { purposeOf } from "./formats/purpose.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "./formats/safetensors.ts";
 import type { ModelConfig } from "./models/config.ts";
-import { stateBytes, textConfig, tokenBytes } from "./models/estimate.ts";
+import { contextLength, stateBytes, textConfig, tokenBytes } from "./models/estimate.ts";
 import { architectureOf } from "./models/gguf-architectures.ts";
 import { isReadType } from "./models/gguf-weights.ts";
 import { isFamily } from "./models/load.ts";
@@ -48,7 +48,8 @@ export function readCard(path: string, bits: KvBits): ModelCard {
   const { config, forms, tensors, troubles, notes } = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
   const text = textConfig(config);
   const purpose = told(troubles, () => purposeOf(path).kind);
-  const context = text["max_position_embeddings"];
+  const known = numberOf(text["max_position_embeddings"]);
+  const context_length = known === null ? null : contextLength(text, tensors);
   const source = told(troubles, () => readSource(path));
   const template = source?.chat_template ?? null;
   const cache = purpose === "chat" ? cacheOf(text, tensors, bits) : NO_CACHE;
@@ -58,7 +59,7 @@ export function readCard(path: string, bits: KvBits): ModelCard {
     capabilities: capabilitiesOf(purpose, template),
     parameters: forms.reduce((sum, { parameters }) => sum + parameters, 0),
     quantization: together(forms),
-    context_length: numberOf(context),
+    context_length,
     layers: numberOf(text["num_hidden_layers"]),
     hidden_size: numberOf(text["hidden_size"]),
     cache,
@@ -68,7 +69,11 @@ export function readCard(path: string, bits: KvBits): ModelCard {
     sampling: source?.sampling ?? NO_SAMPLING,
     chat_template_options: template === null ? null : templateOptions(template),
     not_supported: [...new Set(troubles)],
-    notes: [...notes, ...remarks(config), ...(cache.kind === "recurrent" ? [NOT_GUESSED] : [])],
+    notes: [
+      ...[...notes, ...remarks(config)],
+      ...(purpose === "chat" && known !== null && context_length !== known ? [shortened(known)] : []),
+      ...(cache.kind === "recurrent" ? [NOT_GUESSED] : []),
+    ],
   };
 }
 
@@ -79,11 +84,17 @@ function numberOf(value: unknown): number | null {
 const NO_SAMPLING = { temperature: null, top_k: null, top_p: null, min_p: null };
 const NOT_GUESSED = "its tokens are not guessed ahead: what its recurrent layers keep is not taken back";
 
+function shortened(known: number): string {
+  return `its ${known} tokens end here where its factors of positions for longer texts would begin`;
+}
+
 const NO_CACHE = { kind: "none", window: null, bits: 32, bytes_per_token: 0, bytes_per_text: 0 } as const;
 
 function cacheOf(text: ModelConfig, tensors: Headers["tensors"], bits: KvBits): ModelCard["cache"] {
   const window = text["sliding_window"];
-  const is_windowed = typeof window === "number" && window > 0 && text["use_sliding_window"] !== false;
+  // where Qwen's configs say nothing of its use there is none
+  const is_used = text["use_sliding_window"] ?? !String(text["model_type"]).startsWith("qwen");
+  const is_windowed = typeof window === "number" && window > 0 && is_used === true;
   const bytes_per_text = stateBytes(text, tensors);
   const kind = bytes_per_text > 0 ? "recurrent" : is_windowed ? "windowed" : "full";
   const bytes_per_token = tokenBytes(text, tensors, bits);

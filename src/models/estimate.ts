@@ -14,6 +14,7 @@ import { BLOCK_TOKENS } from "./block.ts";
 import type { ModelConfig } from "./config.ts";
 import { architectureOf } from "./gguf-architectures.ts";
 import { GROUP } from "./packed-cache.ts";
+import { PHI3_ORIGINAL } from "./phi3.ts";
 
 /** Throws the `Failure` that the load would. */
 export function estimateModel(path: string, settings: EngineSettings): ModelEstimate {
@@ -30,7 +31,7 @@ export function estimateOf(
   const number = numberOf(config);
   const hidden = number("hidden_size", 0);
   const kv_token_bytes = tokenBytes(config, tensors, purpose === "chat" ? settings.kv_bits : 32);
-  const context_length = number("max_position_embeddings", 0);
+  const context_length = contextLength(config, tensors);
   const rows = purpose === "chat" ? settings.rows_max : 1; // one text after another
   const units = { block_bytes: kv_token_bytes * BLOCK_TOKENS, state_bytes: stateBytes(config, tensors) };
   const blocks_of_row = Math.ceil(context_length / BLOCK_TOKENS);
@@ -68,6 +69,22 @@ export function tokenBytes(config: ModelConfig, tensors: readonly NamedShape[], 
   const number_bits = bits === 32 ? bits : bits + GROUP_BITS / GROUP;
   return (2 * (widths || otherwise) * number_bits) / 8;
 }
+
+/** Tokens of a text, as families count them: up to where longrope would turn otherwise, and without places that hold none. */
+export function contextLength(config: ModelConfig, tensors: readonly NamedShape[]): number {
+  const number = numberOf(config);
+  const known = number("max_position_embeddings", 0);
+  if (SHIFTED.has(config["model_type"])) return known - 1 - Number(config["pad_token_id"] ?? 1);
+  const scaling = asObject(config["rope_parameters"]) ?? asObject(config["rope_scaling"]) ?? {};
+  const is_longrope = LONGROPE.has(scaling["rope_type"] ?? scaling["type"]);
+  if (!(is_longrope || tensors.some(({ name }) => name === "rope_factors_short.weight"))) return known;
+  const otherwise = config["model_type"] === "phi3" ? PHI3_ORIGINAL : known;
+  const original = number("original_max_position_embeddings", otherwise);
+  return Math.min(known, numberOf(scaling)("original_max_position_embeddings", original));
+}
+
+const LONGROPE: ReadonlySet<unknown> = new Set(["longrope", "su"]);
+const SHIFTED: ReadonlySet<unknown> = new Set(["roberta", "xlm-roberta"]);
 
 /** What recurrent layers keep of one sequence: the last inputs of convolutions, and what delta nets hold. */
 export function stateBytes(config: ModelConfig, tensors: readonly NamedShape[]): number {
