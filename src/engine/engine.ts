@@ -95,12 +95,12 @@ export class Engine implements Disposable {
     this.#model = model;
     this.#drafts = settings.draft_tokens_max > 0;
     this.#pools = new LayerPools(model.cache_shape, room, settings.kv_bits);
-    this.#states = new StatePool(model.state_shapes);
+    this.#states = new StatePool(model.state_shapes, RESTORED_BYTES_MAX);
     const { blocks, slots } = this.#pools;
     this.#disk = disk && new DiskTier(disk.files, disk.key, blocks, block_bytes);
     this.#slot_disk =
       disk && state_bytes > 0
-        ? new DiskTier(disk.files, `${disk.key}s`, this.#states, state_bytes)
+        ? new DiskTier(disk.files, `${disk.key}s`, this.#states, ...this.#states.piece_bytes)
         : disk && slots && new DiskTier(disk.files, `${disk.key}w`, slots, slot_bytes);
     const cached_bytes_max = Math.max(CACHED_BYTES_MIN, CACHED_SHARE_OF_WEIGHTS * model.bytes_resident);
     const cached_max = Math.floor(cached_bytes_max / both_bytes);

@@ -75,7 +75,7 @@ export class ModelPool {
       const { context_length, bytes_resident: bytes_weights } = loaded;
       return { resident: true, queue_length: 0, context_length, evicts: [], purpose, bytes_weights };
     }
-    const estimate = await this.#host.measure(model.path);
+    const estimate = await (slot?.measured ?? this.#host.measure(model.path));
     const foreseen = this.#foresee({ model: model.name, estimate }, this.#idle());
     const facts = { purpose: estimate.purpose, bytes_weights: estimate.weights_bytes };
     return { resident: false, queue_length: slot?.in_flight ?? 0, ...foreseen, ...facts };
@@ -226,7 +226,8 @@ export class ModelPool {
   #begin(model: CatalogModel): Slot {
     const { promise: loading, resolve, reject } = Promise.withResolvers<LoadedModel>();
     loading.catch(() => undefined); // who asked may have left
-    const slot = newSlot(model, loading, this.#now());
+    const measured = this.#host.measure(model.path);
+    const slot = newSlot(model, loading, measured, this.#now());
     this.#slots.set(model.name, slot);
     this.#failed.delete(model.name);
     this.#load(slot).then(resolve, reject);
@@ -235,8 +236,11 @@ export class ModelPool {
 
   async #load(slot: Slot): Promise<LoadedModel> {
     const { name, path } = slot.model;
+    // On another thread than the weights; why it failed is told in its turn.
+    const prepared = this.#host.prepare(path);
+    prepared.catch(() => undefined);
     try {
-      const estimate = await this.#host.measure(path);
+      const estimate = await slot.measured;
       slot.purpose = estimate.purpose;
       const kv_bytes = await this.#makeRoom(slot, estimate);
       const bytes_total = estimate.weights_bytes;
@@ -245,7 +249,7 @@ export class ModelPool {
       const loaded = await this.#host.load(name, path, kv_bytes, told);
       this.ledger.measure(name, loaded.bytes_resident);
       slot.progress.tell({ stage: "tokenizer" });
-      await this.#host.prepare(path);
+      await prepared;
       Object.assign(slot, { loaded, state: "ready", loaded_at_ms: this.#now() });
       slot.progress.tell({ stage: "ready" });
       this.#changed();

@@ -41,6 +41,11 @@ export class EngineClient {
     this.#parts = parts;
   }
 
+  /** Starts the engine before anybody asks. */
+  begin(): void {
+    this.#alive();
+  }
+
   /** Starts the engine if it is not running. Throws a `Failure` when MLX cannot be opened. */
   device(): Promise<EngineDevice> {
     return this.#ask((life) => life.started.promise);

@@ -76,8 +76,8 @@ describe("readGguf()", () => {
     const start = gguf.tensors.get("a.weight")?.offset ?? 0;
     expect(start % 32).toBe(0);
     expect([...gguf.tensors.values()]).toEqual([
-      { name: "a.weight", shape: [3, 64], type: "Q4_1", offset: start, bytes: 120 },
-      { name: "b.weight", shape: [5], type: "F32", offset: start + 128, bytes: 20 },
+      { name: "a.weight", file: gguf.path, shape: [3, 64], type: "Q4_1", offset: start, bytes: 120 },
+      { name: "b.weight", file: gguf.path, shape: [5], type: "F32", offset: start + 128, bytes: 20 },
     ]);
   });
 
@@ -93,7 +93,12 @@ describe("readGguf()", () => {
       ["negative", value.i64(-5n)],
       ["low", value.i64(-big)],
     ] as const;
-    expect([...read({ metadata }).metadata.values()]).toEqual([2 ** 53 - 1, 2n ** 64n - 1n, -5, -big]);
+    expect(Array.from(read({ metadata }).metadata, ([, each]) => each)).toEqual([
+      2 ** 53 - 1,
+      2n ** 64n - 1n,
+      -5,
+      -big,
+    ]);
   });
 
   test("follows general.alignment", () => {
