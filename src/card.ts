@@ -13,7 +13,7 @@ import { asObject, readJson } from "./formats/json.ts";
 import { purposeOf } from "./formats/purpose.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "./formats/safetensors.ts";
 import type { ModelConfig } from "./models/config.ts";
-import { stateBytes, textConfig, tokenBytes } from "./models/estimate.ts";
+import { textCache, textConfig } from "./models/estimate.ts";
 import { architectureOf } from "./models/gguf-architectures.ts";
 import { isReadType } from "./models/gguf-weights.ts";
 import { isFamily } from "./models/load.ts";
@@ -56,7 +56,8 @@ export function readCard(path: string, bits: KvBits): ModelCard {
   const context = text["max_position_embeddings"];
   const header = told(troubles, readHeader);
   const template = header?.chat_template ?? null;
-  const cache = purpose === "chat" ? cacheOf(text, tensors, bits) : NO_CACHE;
+  const headers = { path, config: text, tensors };
+  const cache = (purpose === "chat" && told(troubles, () => cacheOf(headers, bits))) || NO_CACHE;
   return {
     family: String(config["model_type"] ?? "unnamed"),
     purpose,
@@ -86,13 +87,11 @@ const NOT_GUESSED = "its tokens are not guessed ahead: what its recurrent layers
 
 const NO_CACHE = { kind: "none", window: null, bits: 32, bytes_per_token: 0, bytes_per_text: 0 } as const;
 
-function cacheOf(text: ModelConfig, tensors: Headers["tensors"], bits: KvBits): ModelCard["cache"] {
-  const window = text["sliding_window"];
-  const is_windowed = typeof window === "number" && window > 0 && text["use_sliding_window"] !== false;
-  const bytes_per_text = stateBytes(text, tensors);
-  const kind = bytes_per_text > 0 ? "recurrent" : is_windowed ? "windowed" : "full";
-  const bytes_per_token = tokenBytes(text, tensors, bits);
-  return { kind, window: is_windowed ? window : null, bits, bytes_per_token, bytes_per_text };
+function cacheOf(headers: Parameters<typeof textCache>[0], bits: KvBits): ModelCard["cache"] {
+  const { token_bytes, window_token_bytes, window, state_bytes } = textCache(headers, bits);
+  const kind = state_bytes > 0 ? "recurrent" : window > 0 ? "windowed" : "full";
+  const bytes_per_token = token_bytes + window_token_bytes;
+  return { kind, window: window || null, bits, bytes_per_token, bytes_per_text: state_bytes };
 }
 
 interface Form {

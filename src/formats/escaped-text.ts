@@ -1,6 +1,6 @@
-/** Decodes by hand bytes that should be text and are not all UTF-8. Knows no file format. */
+/** Bytes that are mostly UTF-8 as text that keeps the odd ones, as Python's "surrogateescape" does. Knows no file. */
 
-/** What is UTF-8 as such, every other byte as U+DC00 + byte. */
+/** Decodes by hand: what is UTF-8 as such, every other byte as U+DC00 + byte. */
 export function escapedText(bytes: Uint8Array): string {
   const units = new Uint16Array(bytes.length); // no character has more units than bytes
   let count = 0;

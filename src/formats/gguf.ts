@@ -352,6 +352,8 @@ function checkOverlap(cursor: Cursor, tensors: ReadonlyMap<string, GgufTensor>):
   }
 }
 
+/** What stands where bytes are no UTF-8. */
+const REPLACEMENT = "\ufffd";
 const MAGIC = 0x46554747; // "GGUF"
 const BOOL = 7;
 const STRING = 8;
@@ -385,5 +387,3 @@ function narrow(value: bigint): Integer {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;
 }
-
-const REPLACEMENT = "\ufffd";
