@@ -131,6 +131,12 @@ const MINIMAX_PARAMETERS = tagged('<parameter name="%key%">', "</parameter>\n", 
   "<parameter name=",
   "</invoke>",
 ]);
+const ATEM_PARAMETERS = tagged('<atem:parameter name="%key%">', "</atem:parameter>\n", [
+  "</atem:parameter>",
+  "<atem:parameter=",
+  "<atem:parameter name=",
+  "</atem:invoke>",
+]);
 const PAIRS = tagged("<arg_key>%key%</arg_key>\n<arg_value>", "</arg_value>\n", ["</arg_value>"]);
 const DSML_PARAMETERS: FieldStyle = {
   kind: "fields",
@@ -150,7 +156,17 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
       between: null,
     }),
   }),
-  format("glimmer", ["atem:function_calls"], { calls: [tags("atem:function_calls")], channels: "harmony" }),
+  format("glimmer", ["atem:function_calls"], {
+    calls: [tags("atem:function_calls")],
+    channels: "harmony",
+    content: { open: "<|message|>", close: "" },
+    writes: writing({
+      before: ' to=%name%<|message|><atem:function_calls>\n<atem:invoke name="%name%">\n',
+      arguments: ATEM_PARAMETERS,
+      after: "</atem:invoke>\n</atem:function_calls>",
+      between: "<|eom|><|start|>assistant",
+    }),
+  }),
   format("functionary", [">>>all"], {
     channels: "recipients",
     content: { open: "all\n", close: "" },
@@ -268,12 +284,28 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
   format("solar", ["<|tool_calls|>"], {
     calls: [{ opens: ["<|tool_calls|>", "<|tool_call:begin|>"], between: ["<|tool_call:end|>"], closes: [] }],
     around_content: ["<|begin|>assistant", "<|content|>", "<|end|>"],
+    content: { open: "<|content|>", close: "" },
+    // Each call has a number of its own, as Kimi's.
+    writes: writing({
+      begin: "<|tool_calls|>",
+      before: "<|tool_call:begin|>0<|tool_call:name|>%name%<|tool_call:args|>",
+      after: "<|tool_call:end|>",
+      between: null,
+    }),
   }),
   format("gigachat", ["<|function_call|>"], {
     calls: [from("<|function_call|>")],
     writes: writing({ begin: "<|function_call|>", before: NAMED_OBJECT, after: "}", between: null }),
   }),
-  format("gigachat-3", ["<|message_sep|>"], { calls: [from("<|message_sep|>\n\nfunction call<|role_sep|>")] }),
+  format("gigachat-3", ["<|message_sep|>"], {
+    calls: [from("<|message_sep|>\n\nfunction call<|role_sep|>")],
+    writes: writing({
+      begin: "<|message_sep|>\n\nfunction call<|role_sep|>\n",
+      before: NAMED_OBJECT,
+      after: "}",
+      between: null,
+    }),
+  }),
   format("gemma-4", ["<|tool_call>"], {
     calls: [within("<|tool_call>", "<tool_call|>")],
     writes: writing({
