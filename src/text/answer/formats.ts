@@ -37,8 +37,8 @@ export interface AnswerFormat {
   readonly around_content: readonly string[];
   /** What content that is nothing else stands within, where the model is used to it. */
   readonly content: Marks | null;
-  /** How the model itself writes calls; null: they cannot be enforced. */
-  readonly writes: CallStyle | null;
+  /** How the model itself writes calls. */
+  readonly writes: CallStyle;
 }
 
 /** A template that says nothing of calls is given the tools as text, in the form that most models have seen. */
@@ -102,7 +102,6 @@ const PLAIN = {
   calls_end_thoughts: false,
   around_content: [],
   content: null,
-  writes: null,
 } as const;
 
 const NAMED_OBJECT = '{"name": "%name%", "arguments": ';
@@ -159,7 +158,7 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
   format("glimmer", ["atem:function_calls"], {
     calls: [tags("atem:function_calls")],
     channels: "harmony",
-    content: { open: "<|message|>", close: "" },
+    content: { open: " to=user<|message|>", close: "" },
     writes: writing({
       before: ' to=%name%<|message|><atem:function_calls>\n<atem:invoke name="%name%">\n',
       arguments: ATEM_PARAMETERS,
@@ -387,7 +386,7 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
 function format(
   name: string,
   evidence: readonly string[],
-  parts: Partial<Omit<AnswerFormat, "name" | "evidence">>,
+  parts: Partial<Omit<AnswerFormat, "name" | "evidence">> & Pick<AnswerFormat, "writes">,
 ): AnswerFormat {
   return { ...PLAIN, name, evidence, ...parts };
 }
