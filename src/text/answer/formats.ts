@@ -4,7 +4,19 @@
  */
 
 import { Failure } from "../../core/failure.ts";
-import type { CallStyle, FieldStyle } from "../../core/grammar.ts";
+import type { CallStyle } from "../../core/grammar.ts";
+import {
+  ATEM_PARAMETERS,
+  DSML_PARAMETERS,
+  list,
+  listed,
+  MINIMAX_PARAMETERS,
+  NAMED_OBJECT,
+  PAIRS,
+  PARAMETERS,
+  SEED_PARAMETERS,
+  writing,
+} from "./call-styles.ts";
 
 export interface Marks {
   readonly open: string;
@@ -103,47 +115,6 @@ const PLAIN = {
   around_content: [],
   content: null,
 } as const;
-
-const NAMED_OBJECT = '{"name": "%name%", "arguments": ';
-
-/** Each value between tags; a string as it stands. `stops`: tags that its reader takes for an end. */
-function tagged(open: string, close: string, stops: readonly string[]): FieldStyle {
-  return { kind: "fields", value: [open, close], text: [open, close], stops, between: "" };
-}
-
-/** `key: value` or `key=value`; strings between quotes of their own, or as in JSON. */
-function listed(sign: string, between: string, quote: string | null): FieldStyle {
-  const text = quote === null ? null : ([`%key%${sign}${quote}`, quote] as const);
-  return { kind: "fields", value: [`%key%${sign}`, ""], text, stops: quote === null ? [] : [quote], between };
-}
-
-const PARAMETERS = tagged("<parameter=%key%>\n", "\n</parameter>\n", [
-  "</parameter>",
-  "<parameter=",
-  "<parameter name=",
-  "</function>",
-]);
-const SEED_PARAMETERS = tagged("<parameter=%key%>", "</parameter>\n", PARAMETERS.stops);
-const MINIMAX_PARAMETERS = tagged('<parameter name="%key%">', "</parameter>\n", [
-  "</parameter>",
-  "<parameter=",
-  "<parameter name=",
-  "</invoke>",
-]);
-const ATEM_PARAMETERS = tagged('<atem:parameter name="%key%">', "</atem:parameter>\n", [
-  "</atem:parameter>",
-  "<atem:parameter=",
-  "<atem:parameter name=",
-  "</atem:invoke>",
-]);
-const PAIRS = tagged("<arg_key>%key%</arg_key>\n<arg_value>", "</arg_value>\n", ["</arg_value>"]);
-const DSML_PARAMETERS: FieldStyle = {
-  kind: "fields",
-  value: ['<｜DSML｜parameter name="%key%" string="false">', "</｜DSML｜parameter>\n"],
-  text: ['<｜DSML｜parameter name="%key%" string="true">', "</｜DSML｜parameter>\n"],
-  stops: ["</｜DSML｜parameter>", "<｜DSML｜parameter=", "<｜DSML｜parameter name=", "</｜DSML｜invoke>"],
-  between: "",
-};
 
 /** The most telling evidence first. */
 export const ANSWER_FORMATS: readonly AnswerFormat[] = [
@@ -401,13 +372,4 @@ function within(open: string, close: string): CallMarks {
 
 function from(open: string): CallMarks {
   return { opens: [open], between: [], closes: [] };
-}
-
-function writing(parts: Partial<CallStyle>): CallStyle {
-  return { begin: "", before: "", arguments: { kind: "json" }, after: "", between: "", end: "", ...parts };
-}
-
-/** Objects in a list. */
-function list(begin: string, end: string): CallStyle {
-  return writing({ begin, before: NAMED_OBJECT, after: "}", between: ", ", end });
 }
