@@ -77,8 +77,11 @@ node scripts/parts.mjs "$parts" "$target" "${libraries:-none}" "${lean:-model}"
 
 mkdir -p dist
 trap 'rm -f "$out.new"' EXIT
+# Parsed here once, and not by each thread of each start. Bytecode is of the machine that made it.
+bytecode=()
+[ "$target" != "$host" ] || bytecode=(--bytecode --format=esm)
 # It reads no .env and no bunfig.toml of the folder it is started in.
-"$bun" build --compile --minify --target="bun-$target" --root src --outfile "$out.new" \
+"$bun" build --compile --minify "${bytecode[@]}" --target="bun-$target" --root src --outfile "$out.new" \
   --no-compile-autoload-dotenv --no-compile-autoload-bunfig --define process.env.NODE_ENV='"production"' \
   src/main.ts src/worker/main.ts src/text/main.ts "$parts"/*.part \
   --asset-naming='[name].[ext]' --loader .part:file

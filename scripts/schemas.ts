@@ -14,6 +14,8 @@ interface Tally {
 }
 
 const TOKENS_MAX = 400;
+/** Characters of an answer that was cut: its end tells what it went on with. */
+const SHOWN = 120;
 const [url = "", model = "", file = "", count = "20"] = process.argv.slice(2);
 const tally: Tally = { refused: 0, valid: 0, cut: 0, invalid: 0 };
 const lines = readFileSync(file, "utf8").trim().split("\n");
@@ -49,6 +51,8 @@ async function ask(place: number, schema: object): Promise<void> {
       const kind = finish_reason !== "stop" ? "cut" : validate(JSON.parse(message.content)) ? "valid" : "invalid";
       tally[kind] += 1;
       if (kind === "invalid") console.log(`schema ${place} is broken by ${message.content}`);
+      if (kind === "cut")
+        console.log(`schema ${place} is not ended by … ${JSON.stringify(message.content.slice(-SHOWN))}`);
     }
   }
 }

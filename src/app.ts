@@ -15,7 +15,7 @@ import type { Detection, Outlook, RoutingDesk, RoutingSettings } from "./core/ro
 import type { EngineSettings, KvBits, Settings } from "./core/settings.ts";
 import type { TokenDesk } from "./core/tokens.ts";
 import { adapterNames, findAdapter } from "./hub/adapters.ts";
-import { cachedModels, type FoundModel } from "./hub/cache.ts";
+import { cachedModels, type FoundModel, repositoryModels } from "./hub/cache.ts";
 import { modelAt } from "./hub/local.ts";
 import { programModels } from "./hub/programs.ts";
 import { Huggingface } from "./huggingface.ts";
@@ -36,6 +36,7 @@ import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
 import { type ModelHost, ModelPool } from "./schedule/pool.ts";
 import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
+import { StoredApiKeys } from "./store/api-keys.ts";
 import { StoredAudit } from "./store/audit.ts";
 import { openStore, type Store } from "./store/database.ts";
 import { StoredHubToken } from "./store/hub-token.ts";
@@ -78,6 +79,7 @@ export interface App extends AsyncDisposable {
   readonly owner: Owner;
   readonly profiles: Profiles;
   readonly hub: Huggingface;
+  readonly keys: StoredApiKeys;
   readonly responses: ResponseShelf;
   readonly catalog: Catalog;
   /** What callers may name. */
@@ -104,17 +106,10 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     adapterFolders: () => settings.adapters,
     kvBits,
   });
-  const library = libraryAt(config, parts.library_folder);
-  const engine = new EngineClient(() => startEngine(settings.isolation), {
-    library,
-    settings,
-    blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
-  });
-  const text = startText();
-  const grammars = startText(COMPILE_MS_MAX);
+  const { engine, text, grammars } = startThreads(config, settings, libraryAt(config, parts.library_folder));
   const pool = new ModelPool(hostOf(engine, text, kvBits), settings, totalmem(), Date.now);
   engine.limitMemory(pool.ledger.limit_bytes);
-  engine.watchAdapters((model, bytes) => pool.ledger.adapt(model, bytes));
+  engine.watchAdapters((model, memory) => pool.ledger.adapt(model, memory));
   const queue = new RequestQueue(settings, () => performance.now());
   const sweeps = setInterval(() => void pool.sweep(), SWEEP_MS);
   const scheduler = new Scheduler(engine, queue, pool);
@@ -133,7 +128,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   let audit: StoredAudit | null = null;
   const retainAudit = () => audit?.retain();
   const owner = new Owner({
-    ...{ catalog, pool, engine, queue, running, live, wanted, findDefault, retainAudit },
+    ...{ catalog, names, pool, engine, queue, running, live, wanted, findDefault, retainAudit },
     profiles: stored_profiles,
   });
   return {
@@ -142,7 +137,13 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
     tokens: backend,
     owner,
     profiles: new Profiles(stored_profiles, catalog, owner),
-    hub: new Huggingface(settings, hub_token, config.hub_token, async (changes) => await owner.change(changes)),
+    hub: new Huggingface(settings, hub_token, config.hub_token, async (changes) => await owner.change(changes), {
+      folder: config.hub_folder,
+      arrived: (folder) => {
+        for (const found of repositoryModels(folder)) catalog.add({ ...found, sampling: NO_WISHES });
+      },
+    }),
+    keys: new StoredApiKeys(store, Date.now),
     responses,
     names,
     outlook,
@@ -167,6 +168,19 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   };
 }
 
+function startThreads(config: Config, settings: Settings, library: string) {
+  const engine = new EngineClient(() => startEngine(settings.isolation), {
+    library,
+    settings,
+    blocks: { folder: join(config.data_folder, "prefix-cache"), version: VERSION },
+  });
+  const text = startText();
+  // Both open what they need while the rest is built.
+  text.begin();
+  engine.begin();
+  return { engine, text, grammars: startText(COMPILE_MS_MAX) };
+}
+
 function startText(silence_ms_max?: number) {
   return startTextWorker(new URL("./text/main.ts", import.meta.url).href, silence_ms_max);
 }
@@ -176,6 +190,7 @@ function hostOf(engine: EngineClient, text: TextClient, kvBits: (path: string) =
     measure: (path) => engine.measure(path, kvBits(path)),
     load: (model, path, kv_bytes_max, told) => engine.load(model, path, kv_bytes_max, told, kvBits(path)),
     unload: (model) => engine.unload(model),
+    trimAdapters: (model) => engine.trimAdapters(model),
     prepare: async (path) => void (await text.load(path)),
     forget: (path) => text.forget(path),
   };
@@ -190,10 +205,13 @@ const RANDOM = {
 export function openHub(
   store: Store,
   live: LiveSettings,
-  config: Pick<Config, "data_folder" | "providers" | "hub_token">,
+  config: Pick<Config, "data_folder" | "providers" | "hub_token" | "hub_folder">,
 ): Huggingface {
   const { hub_token } = openCredentials(store, live.values, config);
-  return new Huggingface(live.values, hub_token, config.hub_token, async (changes) => live.change(changes));
+  return new Huggingface(live.values, hub_token, config.hub_token, async (changes) => live.change(changes), {
+    folder: config.hub_folder,
+    arrived: () => undefined,
+  });
 }
 
 /** Of calls' ids; 32, so that each is as likely. */

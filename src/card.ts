@@ -7,7 +7,8 @@ import { Failure } from "./core/failure.ts";
 import type { Purpose } from "./core/purpose.ts";
 import type { KvBits } from "./core/settings.ts";
 import { isSixteen } from "./formats/ggml-k-blocks.ts";
-import { type GgufFile, readGguf } from "./formats/gguf.ts";
+import type { GgufFile } from "./formats/gguf.ts";
+import { readGgufModel } from "./formats/gguf-parts.ts";
 import { asObject, readJson } from "./formats/json.ts";
 import { purposeOf } from "./formats/purpose.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "./formats/safetensors.ts";
@@ -18,7 +19,7 @@ import { isReadType } from "./models/gguf-weights.ts";
 import { isFamily } from "./models/load.ts";
 import { quantizationOf, refuseForeignQuantization } from "./models/quantization.ts";
 import { mentionsThoughts } from "./text/answer/thoughts.ts";
-import { readSource } from "./text/model.ts";
+import { readHeader } from "./text/model.ts";
 
 /** Reads each model's files once, and again when they have changed; `kvBits` tells in which bits it keeps keys and values. */
 export function cardReader(kvBits: (path: string) => KvBits): (path: string) => ModelCard {
@@ -49,8 +50,8 @@ export function readCard(path: string, bits: KvBits): ModelCard {
   const text = textConfig(config);
   const purpose = told(troubles, () => purposeOf(path).kind);
   const context = text["max_position_embeddings"];
-  const source = told(troubles, () => readSource(path));
-  const template = source?.chat_template ?? null;
+  const header = told(troubles, () => readHeader(path));
+  const template = header?.chat_template ?? null;
   const cache = purpose === "chat" ? cacheOf(text, tensors, bits) : NO_CACHE;
   return {
     family: String(config["model_type"] ?? "unnamed"),
@@ -65,7 +66,7 @@ export function readCard(path: string, bits: KvBits): ModelCard {
     bytes_weights: tensors.reduce((sum, { bytes }) => sum + bytes, 0),
     chat_template: template,
     thinks: template !== null && mentionsThoughts(template),
-    sampling: source?.sampling ?? NO_SAMPLING,
+    sampling: header?.sampling ?? NO_SAMPLING,
     chat_template_options: template === null ? null : templateOptions(template),
     not_supported: [...new Set(troubles)],
     notes: [...notes, ...remarks(config), ...(cache.kind === "recurrent" ? [NOT_GUESSED] : [])],
@@ -147,7 +148,7 @@ function formOf(
 }
 
 function ofGguf(path: string): Headers {
-  const file = readGguf(path);
+  const file = readGgufModel(path);
   const tensors = [...file.tensors.values()];
   const troubles: string[] = [];
   const config = told(troubles, () => architectureOf(file).config(() => null)) ?? ofUnknown(file);

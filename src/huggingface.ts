@@ -2,9 +2,10 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { Failure } from "./core/failure.ts";
-import type { HubDesk, HubStatus, HubTest, HubWords, TokenState } from "./core/hub.ts";
+import type { HubDesk, HubStatus, HubTest, HubWords, PullStep, TokenState } from "./core/hub.ts";
 import type { Settings } from "./core/settings.ts";
 import { type HubAccess, type HubModel, modelOnHub, whoami } from "./hub/client.ts";
+import { type PullPlace, Pulls, readHubName } from "./hub/pulls.ts";
 import type { StoredHubToken } from "./store/hub-token.ts";
 
 /** What the environment says of the token. */
@@ -24,6 +25,7 @@ export class Huggingface implements HubDesk {
   readonly #stored: StoredHubToken;
   readonly #given: GivenToken;
   readonly #change: (settings: Partial<Settings>) => Promise<unknown>;
+  readonly #pulls: Pulls;
   #is_lost = false;
 
   /** `settings` is read when it is needed; `change` stores some of them. */
@@ -32,11 +34,13 @@ export class Huggingface implements HubDesk {
     stored: StoredHubToken,
     given: GivenToken,
     change: (settings: Partial<Settings>) => Promise<unknown>,
+    place: PullPlace,
   ) {
     this.#settings = settings;
     this.#stored = stored;
     this.#given = given;
     this.#change = change;
+    this.#pulls = new Pulls(place);
   }
 
   status(): HubStatus {
@@ -60,12 +64,19 @@ export class Huggingface implements HubDesk {
 
   /** What a repository holds, before anything of it is here. */
   async model(name: string, signal: AbortSignal): Promise<HubModel> {
+    return await modelOnHub(await this.#mustAccess(), name, signal);
+  }
+
+  async *pull(name: string, signal: AbortSignal): AsyncGenerator<PullStep, void, undefined> {
+    const wanted = readHubName(name);
+    yield* this.#pulls.follow(await this.#mustAccess(), wanted, signal);
+  }
+
+  async #mustAccess(): Promise<HubAccess> {
     const { state, token } = await this.#token();
-    if (state === "lost") {
-      const why = "the secret that its token was sealed with is lost; enter the token again";
-      throw new Failure("unavailable", `Cannot ask the hub: ${why}`);
-    }
-    return await modelOnHub(this.#access(token), name, signal);
+    if (state !== "lost") return this.#access(token);
+    const why = "the secret that its token was sealed with is lost; enter the token again";
+    throw new Failure("unavailable", `Cannot ask the hub: ${why}`);
   }
 
   #access(token: string | null): HubAccess {

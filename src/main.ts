@@ -4,8 +4,10 @@ import { audit } from "./cli/audit.ts";
 import { config } from "./cli/config.ts";
 import { credentials } from "./cli/credentials.ts";
 import { fitModel } from "./cli/fit.ts";
+import { keys } from "./cli/keys.ts";
 import { models } from "./cli/models.ts";
 import { help, parseOptions, UsageError } from "./cli/options.ts";
+import { pullModel } from "./cli/pull.ts";
 import { quantize } from "./cli/quantize.ts";
 import { run } from "./cli/run.ts";
 import { serve } from "./cli/serve.ts";
@@ -32,12 +34,16 @@ async function main(words: readonly string[]): Promise<void> {
       return await showModel(settled(), options);
     case "fit":
       return await fitModel(settled(), options);
+    case "pull":
+      return await pullModel(settled(), options);
     case "quantize":
       return await quantize(settled(), options);
     case "config":
       return config(settled(), options);
     case "audit":
       return audit(settled(), options);
+    case "keys":
+      return keys(settled(), options);
     case "credentials":
       return await credentials(settled());
     case "version":

@@ -21,6 +21,7 @@ import {
   settingsOf,
 } from "./core/settings.ts";
 import type { Wait } from "./core/waiting.ts";
+import type { Names } from "./route/names.ts";
 import type { RunningRequest, RunningRequests } from "./route/running.ts";
 import type { Catalog } from "./schedule/catalog.ts";
 import type { ModelPool } from "./schedule/pool.ts";
@@ -31,6 +32,7 @@ import type { EngineClient } from "./worker/client.ts";
 
 export interface OwnerParts {
   readonly catalog: Catalog;
+  readonly names: Pick<Names, "resolve">;
   readonly pool: ModelPool;
   readonly engine: EngineClient;
   readonly queue: RequestQueue;
@@ -87,9 +89,10 @@ export class Owner implements OwnerDesk {
     await this.#parts.pool.unload(name);
   }
 
-  async keep(name: string, keep_s: number | null): Promise<void> {
-    const { pool, catalog } = this.#parts;
-    const model = catalog.find(name);
+  async keep(asked: string, keep_s: number | null): Promise<void> {
+    const { pool, catalog, names } = this.#parts;
+    const model = catalog.find(names.resolve(asked).model);
+    const { name } = model;
     if (keep_s === 0) {
       const is_there = pool.residents().some((resident) => resident.model.name === name);
       if (is_there) await pool.unload(name);

@@ -74,10 +74,16 @@ export class Served implements AsyncDisposable {
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: answers of every route, looked into by tests only
-  async ask<Body = any>(method: string, path: string, body?: object): Promise<Reply<Body>> {
-    const json =
-      body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } };
-    const response = await fetch(this.url + path, { method, ...json });
+  async ask<Body = any>(method: string, path: string, body?: object, api_key?: string): Promise<Reply<Body>> {
+    const headers = {
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...(api_key === undefined ? {} : { authorization: `Bearer ${api_key}` }),
+    };
+    const response = await fetch(this.url + path, {
+      method,
+      headers,
+      body: body === undefined ? null : JSON.stringify(body),
+    });
     const text = await response.text();
     return {
       status: response.status,

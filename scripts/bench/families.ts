@@ -21,8 +21,8 @@ import { median, table } from "./numbers.ts";
 const HELP = `bun scripts/bench/families.ts [options] [MODEL…]
 
   MODEL            folders and GGUF files; the tiny models of the tests (build/fixtures/family-…) unless given
-  --sized LIST     also families of random weights in the size of Qwen3-0.6B, written for the while into a folder of their own:
-                   ${["cohere2", "gemma2", "gpt_oss", "llama", "phi3", "qwen2", "qwen3", "qwen3_moe"].join(",")} (needs build/python)
+  --sized LIST     in place of those families of random weights in the size of Qwen3-0.6B, as "llama,qwen3", or "all";
+                   each is written for the while into a folder of its own (needs build/python)
   --prompt N       tokens of the prompt, 256 unless given
   --tokens N       tokens of the answer, 64 unless given
   --runs N         measured answers, 3 unless given; medians are printed (one more goes before, unmeasured)
@@ -64,10 +64,10 @@ const LIBRARY = findLibrary(
 openLibrary(LIBRARY);
 openExtras(LIBRARY, true);
 
-const sized = writeSized(values.sized.split(",").filter((name) => name !== ""));
-const tiny = positionals.length > 0 || !existsSync(FIXTURES) ? [] : readdirSync(FIXTURES).sort();
-const paths = [...positionals, ...tiny.filter((name) => name.startsWith("family-")).map(inFixtures), ...sized];
-const figures = paths.map(measure);
+const is_tiny = positionals.length === 0 && values.sized === "" && existsSync(FIXTURES);
+const tiny = is_tiny ? readdirSync(FIXTURES).sort() : [];
+const paths = [...positionals, ...tiny.filter((name) => name.startsWith("family-")).map(inFixtures)];
+const figures = [...paths.map(measure), ...sizedFamilies().map(measureSized)];
 process.stdout.write(values.json ? `${JSON.stringify(figures)}\n` : shown(figures));
 
 function inFixtures(name: string): string {
@@ -75,15 +75,29 @@ function inFixtures(name: string): string {
   return existsSync(file) ? file : dirname(file);
 }
 
-function writeSized(families: readonly string[]): string[] {
-  if (families.length === 0) return [];
+function sizedFamilies(): string[] {
+  if (values.sized === "all") return randomFamilies("").split(/\s+/).filter(Boolean);
+  return values.sized.split(",").filter(Boolean);
+}
+
+/** One after the other: all together they are 8 GB. */
+function measureSized(family: string): Figures {
   const folder = mkdtempSync(join(tmpdir(), "bench-families-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  try {
+    randomFamilies(folder, family);
+    return measure(join(folder, family));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Writes them; without any, tells which there are. */
+function randomFamilies(folder: string, ...families: readonly string[]): string {
   const env = { PATH: process.env["PATH"], PYTHONPATH: join(ROOT, "build/python"), PYTHONDONTWRITEBYTECODE: "1" };
   const script = join(ROOT, "scripts/bench/random-families.py");
-  const { success, stderr } = Bun.spawnSync(["python3", script, folder, ...families], { env });
+  const { success, stdout, stderr } = Bun.spawnSync(["python3", script, folder, ...families], { env });
   if (!success) throw new Error(stderr.toString());
-  return families.map((family) => join(folder, family));
+  return stdout.toString();
 }
 
 function measure(path: string): Figures {

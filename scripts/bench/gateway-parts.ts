@@ -12,6 +12,7 @@ import { defaultSettings } from "../../src/core/settings.ts";
 import { listen } from "../../src/http/listen.ts";
 import { createServer } from "../../src/http/server.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
+import { StoredApiKeys } from "../../src/store/api-keys.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { ScriptedHub } from "../../test/http/scripted-hub.ts";
@@ -94,6 +95,8 @@ async function serveGateway(port: number, base_url: string): Promise<void> {
     owner: new ScriptedOwner(),
     profiles: new ScriptedProfiles(),
     hub: new ScriptedHub(),
+    keys: new StoredApiKeys(store, Date.now),
+    isKeyRequired: () => false,
     responses: new ScriptedShelf(),
     version: "bench",
     requestId: () => `req_${(++count).toString(16).padStart(12, "0")}`,

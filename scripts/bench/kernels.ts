@@ -161,7 +161,7 @@ function denseCase(rows: number, columns: number): Case {
 }
 
 function alone(rows: number, columns: number) {
-  return { bias: null, target: { name: "", first_row: 0, rows, columns } };
+  return { bias: null, target: { name: "", rows, columns, picked: null } };
 }
 
 function caseOf(

@@ -9,6 +9,7 @@ import { STATES_OF_ROW } from "../core/cache-shares.ts";
 import { Failure } from "../core/failure.ts";
 import type { Settings } from "../core/settings.ts";
 import { purposeOfConfig } from "../formats/purpose.ts";
+import { smallFiles, weightsOf } from "../hub/choice.ts";
 import { type HubFile, type HubModel, isRepository } from "../hub/client.ts";
 import { estimateModel, estimateOf, textConfig, tokenBytes } from "../models/estimate.ts";
 import { isFamily } from "../models/load.ts";
@@ -100,22 +101,10 @@ function needsOnHub({ name, files, config: whole }: HubModel, settings: Settings
   const purpose = purposeOfConfig(whole);
   const { step_bytes, context_length } = estimateOf({ config, tensors: [], weights_bytes }, purpose, settings);
   const token_bytes = purpose === "chat" ? tokenBytes(config, [], settings.kv_bits) : 0;
-  const download_bytes = sum(files.filter(({ path }) => weights.some((file) => file.path === path) || isSmall(path)));
+  const download_bytes = sum([...weights, ...smallFiles(files)]);
   const not_supported = troubles(whole, name);
   const text_bytes = 0; // of recurrent layers, which headers tell
   return { name, download_bytes, weights_bytes, step_bytes, token_bytes, text_bytes, context_length, not_supported };
-}
-
-/** As the loader names them: one file, or shards; other safetensors beside them are copies in other forms. */
-function weightsOf(files: readonly HubFile[]): readonly HubFile[] {
-  const whole = files.filter(({ path }) => path === "model.safetensors");
-  const shards = files.filter(({ path }) => /^model-\d+-of-\d+\.safetensors$/.test(path));
-  return whole.length > 0 ? whole : shards;
-}
-
-/** What comes with the weights: configs, tokenizer and template. */
-function isSmall(path: string): boolean {
-  return /^[^/]+\.(?:json|jinja|model|txt)$/.test(path);
 }
 
 function troubles(config: Readonly<Record<string, unknown>>, name: string): readonly string[] {

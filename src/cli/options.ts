@@ -16,10 +16,12 @@ const COMMANDS = [
   "models",
   "show",
   "fit",
+  "pull",
   "quantize",
   "config",
   "audit",
   "credentials",
+  "keys",
   "version",
   "help",
 ] as const;
@@ -33,6 +35,9 @@ export interface Options {
   readonly json: boolean;
   /** `config` prints every variable in place of what is set. */
   readonly example: boolean;
+  /** What a key that `keys` creates may, and where what is asked with it stays. */
+  readonly admin: boolean;
+  readonly local_only: boolean;
   readonly config_file: string | null;
   /** Tokens that `fit` counts with; null: as many as the model takes. */
   readonly context: number | null;
@@ -52,10 +57,12 @@ const ALLOWED: Readonly<Record<Command, readonly string[]>> = {
   models: ["model", "json", "config"],
   show: ["json", "config"],
   fit: ["json", "config", "context", ...POOL_OPTIONS],
+  pull: ["json", "config"],
   quantize: ["json", "config", "bits", "group-size", "mode"],
   config: ["json", "example", "config", ...SETTING_OPTIONS],
   audit: ["json", "config"],
   credentials: ["config"],
+  keys: ["json", "config", "admin", "local-only"],
   version: ["json"],
   help: [],
 };
@@ -70,6 +77,7 @@ const ACTS: ReadonlyMap<Command, string> = new Map([
 const OPERANDS: ReadonlyMap<Command, readonly string[]> = new Map([
   ["show", ["MODEL"]],
   ["fit", ["MODEL"]],
+  ["pull", ["MODEL"]],
   ["quantize", ["MODEL", "FOLDER"]],
 ]);
 
@@ -84,6 +92,8 @@ const KINDS: Readonly<Record<string, OptionKind>> = {
   json: { type: "boolean" },
   config: { type: "string" },
   example: { type: "boolean" },
+  admin: { type: "boolean" },
+  "local-only": { type: "boolean" },
   context: { type: "string" },
   bits: { type: "string" },
   "group-size": { type: "string" },
@@ -113,6 +123,8 @@ export function parseOptions(words: readonly string[]): Options {
     models,
     json: flag("json"),
     example: flag("example"),
+    admin: flag("admin"),
+    local_only: flag("local-only"),
     config_file: typeof values["config"] === "string" ? values["config"] : null,
     context: readCount(values, "context"),
     quantization: readQuantization(values),
@@ -129,8 +141,16 @@ function checkWords(command: Command, words: readonly string[]): void {
   if (operands !== undefined && words.length !== operands.length) {
     throw new UsageError(`Cannot use "${command}": expected "bunsen ${command} ${operands.join(" ")}"`);
   }
-  const takes_words = act !== undefined || operands !== undefined || command === "run" || command === "help";
+  if (command === "keys") checkKeys(words);
+  const takes_words = act !== undefined || operands !== undefined || ["keys", "run", "help"].includes(command);
   if (words.length > 0 && !takes_words) throw new UsageError(`Cannot use "${words[0]}": "${command}" takes no words`);
+}
+
+function checkKeys([act, ...names]: readonly string[]): void {
+  const is_list = act === undefined;
+  if (is_list || ((act === "create" || act === "remove") && names.length === 1)) return;
+  const expected = '"bunsen keys", "bunsen keys create NAME" or "bunsen keys remove NAME"';
+  throw new UsageError(`Cannot use "keys": expected ${expected}`);
 }
 
 function readCount(values: Readonly<Record<string, unknown>>, name: string): number | null {
@@ -157,9 +177,11 @@ export function help(): void {
   bunsen models           list the models it can serve
   bunsen show MODEL       tell what a model is: family, weights, cache, chat template, what is not supported
   bunsen fit MODEL        tell what it needs, and whether it fits here (--context N: with so many tokens); ORG/NAME asks the hub
+  bunsen pull MODEL       fetch it from the hub: ORG/NAME, or ORG/NAME:Q4_K_M for one of several GGUF files
   bunsen quantize MODEL FOLDER  write it quantised, as an MLX folder (--mode affine, mxfp4, mxfp8, nvfp4; --bits 4 --group-size 64)
   bunsen config           print each setting, and where it was set (--example: as variables, to begin with)
   bunsen audit verify     tell whether the record of requests is whole and unchanged
+  bunsen keys             list the API keys of callers; keys create NAME (--admin, --local-only) prints one, keys remove NAME
   bunsen credentials rotate  seal the keys of providers with a new secret
   bunsen version          print the version
   bunsen help             print this
@@ -167,7 +189,7 @@ export function help(): void {
   --model PATH|NAME       a model folder, a GGUF file, or a name that "bunsen models" lists
                           (without it the built-in model; serve and models take several)
   --config FILE           settings as TOML or JSON; bunsen.toml in BUNSEN_HOME unless given
-  --json                  serve, models, show, fit, config, version: print for programs
+  --json                  serve, models, show, fit, pull, config, version: print for programs
 
   Settings, as options of serve, as variables (BUNSEN_ROWS_MAX and so on) and in the file (rows_max):
 ${SETTING_NAMES.map(helpOf).join("\n")}

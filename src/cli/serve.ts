@@ -12,7 +12,8 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
   const started_ms = performance.now();
   await using app = await buildApp(config, options.models);
   const { host, port } = app.settings;
-  refuseOpenAddress(host);
+  const is_open = !isOnlyHere(host);
+  if (is_open) refuseWithoutKeys(host, app.keys.keys().length);
   using audit = app.openAudit((error) => process.stderr.write(`audit ${Bun.inspect(error)}\n`));
   const server = createServer({
     gateway: app.router,
@@ -25,6 +26,8 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
     owner: app.owner,
     profiles: app.profiles,
     hub: app.hub,
+    keys: app.keys,
+    isKeyRequired: () => is_open || app.settings.require_api_key === "on",
     responses: app.responses,
     requestId: () => `req_${Buffer.from(crypto.getRandomValues(new Uint8Array(6))).toString("hex")}`,
     now: () => Date.now(),
@@ -59,11 +62,15 @@ export async function serve(config: Config, options: Omit<Options, "command">): 
 /** Longer than a laptop's network takes to come back, short enough that clients which hang do not take all places. */
 const UNREAD_MS_MAX = 120_000;
 
-/** Whoever reaches the port may use it: until there are API keys, that is this machine only. */
-function refuseOpenAddress(host: string): void {
-  if (host === "localhost" || host === "127.0.0.1" || host === "::1") return;
-  const state = "only this machine may be served without API keys, which this version does not have";
-  throw new Failure("forbidden", `Cannot listen on ${host}: ${state}; use 127.0.0.1, ::1 or localhost`);
+function isOnlyHere(host: string): boolean {
+  return host === "localhost" || host === "127.0.0.1" || host === "::1";
+}
+
+/** Whoever reaches the port could use it. */
+function refuseWithoutKeys(host: string, keys: number): void {
+  if (keys > 0) return;
+  const state = "other machines are served by API keys only, and there is none";
+  throw new Failure("forbidden", `Cannot listen on ${host}: ${state}; make one with "bunsen keys create NAME"`);
 }
 
 /** What `auto` has found, and why not another. */

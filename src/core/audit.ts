@@ -6,7 +6,7 @@ export interface AuditEntry {
   /** Milliseconds since the epoch, when the request came. */
   readonly time_ms: number;
   readonly request_id: string;
-  /** The id of the API key; null where none was needed. */
+  /** The name of the API key; null: it came without. */
   readonly key: string | null;
   readonly endpoint: string;
   readonly dialect: string;

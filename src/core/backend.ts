@@ -28,6 +28,8 @@ export interface ModelRecord {
 
 export interface ModelList {
   models(): readonly ModelRecord[];
+  /** By its name, however that is written; null: there is none. */
+  record(name: string): ModelRecord | null;
   /** Throws a `Failure` when its files cannot be read. */
   card(name: string): ModelCard;
 }

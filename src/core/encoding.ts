@@ -5,6 +5,8 @@ export interface EmbedRequest {
   readonly model: string;
   /** Each a text or the ids of its tokens, which are taken as they are. */
   readonly inputs: readonly (string | readonly number[])[];
+  /** Which of the model's prompts stands before each text; null: the one that its files choose, if any. */
+  readonly prompt_name: string | null;
   /** null: as many as the model gives. */
   readonly dimensions: number | null;
   /** Of an input; null: as many as the model reads. */

@@ -4,6 +4,7 @@ export type FailureKind =
   | "invalid_request" // the request itself is wrong; sending it again will not help
   | "unsupported" // understood, but not something this server does
   | "context_overflow" // the prompt does not fit the model
+  | "unauthorized" // the caller does not say who it is, or nobody here knows it
   | "forbidden" // the caller may not do this
   | "not_found" // no such model or route
   | "too_large" // the body is over the limit

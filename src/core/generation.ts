@@ -28,13 +28,15 @@ export interface AssistantMessage {
   readonly name?: string;
 }
 
-/** A picture among the words of a user. */
+/** A picture among the words of a user, or of a tool's result. */
 export interface PlacedImage {
   /** UTF-16 units of the content before it. */
   readonly at: number;
   readonly source:
     | { readonly kind: "url"; readonly url: string }
     | { readonly kind: "data"; readonly media_type: string; readonly base64: string };
+  /** How closely it is to be looked at; absent: as the model does it. */
+  readonly detail?: "low" | "high";
 }
 
 export interface UserMessage {
@@ -50,10 +52,26 @@ export type Message =
   | { readonly role: "system"; readonly content: string; readonly name?: string }
   | UserMessage
   | AssistantMessage
-  | { readonly role: "tool"; readonly content: string; readonly tool_call_id: string };
+  | ToolResult;
+
+export interface ToolResult {
+  readonly role: "tool";
+  readonly content: string;
+  readonly tool_call_id: string;
+  readonly images?: readonly PlacedImage[];
+}
+
+/**
+ * What stands behind the messages of a chat. `begun`: nothing, and the last of them, the assistant's, is open: the answer
+ * goes on with its text. `bare`: nothing, and the last of them is whole.
+ */
+export type ChatEnd = "answer" | "begun" | "bare";
 
 export type Prompt =
-  | { readonly kind: "messages"; readonly messages: readonly Message[] }
+  /** `ends`: "answer", the words with which an answer begins, unless it is said. */
+  | { readonly kind: "messages"; readonly messages: readonly Message[]; readonly ends?: ChatEnd }
+  /** A chat goes on behind the tokens of what was said before. */
+  | { readonly kind: "continued"; readonly token_ids: readonly number[]; readonly messages: readonly Message[] }
   | { readonly kind: "text"; readonly text: string }
   /** The answer stands between two texts. */
   | { readonly kind: "fill"; readonly before: string; readonly behind: string }
@@ -189,12 +207,17 @@ export interface GenerationWishes extends ChatWishes {
   readonly stop_token_ids: readonly number[];
   /** The model's own end tokens do not end the answer. */
   readonly ignore_eos: boolean;
-  /** `auto`: of a chat that does not fit the model, the oldest turns are left out until it does. */
-  readonly truncation: "auto" | "disabled";
+  /**
+   * `auto`: of a chat that does not fit the model, the oldest turns are left out until it does; `here`: the same, of a
+   * model of this machine.
+   */
+  readonly truncation: "auto" | "here" | "disabled";
   /** What the answer must be from its beginning to its end; null: anything. */
   readonly constraint: Constraint | null;
   /** The prompt's text stands before each answer. */
   readonly echo: boolean;
+  /** The ids of prompt and answer are told at its end. */
+  readonly tells_tokens: boolean;
   readonly priority: Priority;
   /** A low-rank adapter by name; null: the model as it is, or as its name says. */
   readonly adapter: string | null;
@@ -215,6 +238,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   truncation: "disabled",
   constraint: null,
   echo: false,
+  tells_tokens: false,
   priority: PRIORITY.normal,
   adapter: null,
   keep_s: null,
@@ -325,5 +349,10 @@ export type GenerationEvent =
       /** The text of `stop` that ended the answer. */
       readonly stop_text: string | null;
     }
-  /** `timing` is absent where nobody measured. */
-  | { readonly kind: "end"; readonly usage: Usage; readonly timing?: Timing };
+  /** `timing` is absent where nobody measured, `token_ids` where nobody asked or whoever answers has none. */
+  | {
+      readonly kind: "end";
+      readonly usage: Usage;
+      readonly timing?: Timing;
+      readonly token_ids?: readonly number[];
+    };

@@ -1,23 +1,35 @@
-/** The known name that a mistaken one was most likely meant to be. */
+/** Which of some names a misspelt one may have meant. Knows no parameters. */
 
-/** null when none is near: more than a third of the letters would have to change. */
+/** null: it is like none of them. */
 export function nearest(name: string, known: readonly string[]): string | null {
-  const [best] = known
-    .map((candidate) => ({ candidate, edits: editsBetween(name, candidate) }))
-    .sort((left, right) => left.edits - right.edits);
-  return best !== undefined && best.edits <= Math.ceil(name.length / 3) ? best.candidate : null;
+  const bare = bareOf(name);
+  const same = known.find((other) => bareOf(other) === bare);
+  if (same !== undefined) return same;
+  if (name.length > LENGTH_MAX) return null;
+  const edits_max = Math.floor(bare.length / LETTERS_AN_EDIT);
+  const near = known.map((other) => ({ other, edits: editsBetween(bare, bareOf(other)) }));
+  const [best] = near.filter(({ edits }) => edits <= edits_max).sort((one, two) => one.edits - two.edits);
+  return best?.other ?? null;
 }
 
-/** Letters to put in, leave out or change (Levenshtein). */
-function editsBetween(left: string, right: string): number {
-  let row = Array.from({ length: right.length + 1 }, (_, index) => index);
-  for (const [index, letter] of [...left].entries()) {
-    const next = [index + 1];
-    for (const [place, other] of [...right].entries()) {
-      const changed = (row[place] ?? 0) + Number(letter !== other);
-      next.push(Math.min(changed, (row[place + 1] ?? 0) + 1, (next[place] ?? 0) + 1));
+const LETTERS_AN_EDIT = 5; // "seed" is no "speed", "stops" is "stop"
+const LENGTH_MAX = 64; // no name is as long, and the work grows with its square
+
+/** Camels, kebabs and snakes are one. */
+function bareOf(name: string): string {
+  return name.toLowerCase().replace(/[^a-z0-9]/g, "");
+}
+
+/** Letters put in, left out or changed. */
+function editsBetween(one: string, two: string): number {
+  let row = Array.from({ length: two.length + 1 }, (_, index) => index);
+  for (const [place, letter] of [...one].entries()) {
+    const next = [place + 1];
+    for (const [index, other] of [...two].entries()) {
+      const changed = (row[index] ?? 0) + (letter === other ? 0 : 1);
+      next.push(Math.min(changed, (row[index + 1] ?? 0) + 1, (next[index] ?? 0) + 1));
     }
     row = next;
   }
-  return row.at(-1) ?? 0;
+  return row[two.length] ?? 0;
 }

@@ -48,6 +48,7 @@ export interface LedgerEntry {
   readonly kv_bytes: number;
   readonly step_bytes: number;
   readonly adapters_bytes: number;
+  readonly adapters_bytes_idle: number;
 }
 
 export interface LedgerStatus extends MemoryStatus {

@@ -11,8 +11,10 @@ export interface EmbeddingPurpose {
   readonly width: number;
   /** The lengths a vector may be cut to beside its own. */
   readonly dimensions: "any" | readonly number[];
-  /** Before every text. */
+  /** Before every text where a request names none. */
   readonly prompt: string;
+  /** What a request may name. */
+  readonly prompts: Readonly<Record<string, string>>;
   readonly reading: Reading;
 }
 

@@ -14,6 +14,10 @@ export interface ResponseShelf {
   /** Whether the owner wants any kept. */
   readonly is_open: boolean;
   save(response: KeptResponse): void;
+  /** By which one of them was told, each as it was sent. */
+  keepEvents(id: string, events: readonly string[]): void;
+  /** null: there are none. */
+  eventsOf(id: string): readonly string[] | null;
   /** null: there is none, or its time is over. */
   find(id: string): KeptResponse | null;
   /** It and all that it went on from, the oldest first. Throws a `Failure` where one of them is gone. */

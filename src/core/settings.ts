@@ -66,6 +66,7 @@ export interface TimeoutSettings {
   readonly embeddings_timeout_s: number;
   /** A stream that has brought nothing for so long brings a comment. */
   readonly stream_silence_s: number;
+  readonly require_api_key: "on" | "off";
 }
 
 export interface RouteSettings {
@@ -150,6 +151,12 @@ export const SETTINGS: { readonly [Name in SettingName]: Setting<Settings[Name]>
     form: { kind: "count", least: 0, most: 65_535 },
     otherwise: () => 10_240,
     help: "the port to listen on; 0 for any free one",
+  },
+  require_api_key: {
+    group: "server",
+    form: { kind: "choice", of: ["on", "off"] },
+    otherwise: () => "off", // whoever is at this machine may do more than ask a model
+    help: "on: callers of this machine need an API key too, as those of other machines always do",
   },
   other_programs: {
     group: "server",

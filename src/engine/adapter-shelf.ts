@@ -3,7 +3,7 @@
  * tensors.
  */
 
-import type { AdapterFiles } from "../core/adapter.ts";
+import type { AdapterFiles, AdapterMemory } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { Adapter } from "../models/adapter.ts";
@@ -35,8 +35,8 @@ export class AdapterShelf implements Disposable {
     this.#loader = loader;
   }
 
-  get bytes_resident(): number {
-    return [...this.#held.values()].reduce((sum, { adapter }) => sum + adapter.bytes_resident, 0);
+  get memory(): AdapterMemory {
+    return { bytes: this.#bytesOf(this.#held.keys()), idle_bytes: this.#bytesOf(this.#idle()) };
   }
 
   /** Throws a `Failure` when it cannot be read, does not fit the model, or not beside the others in `bytes_max`. */
@@ -66,14 +66,19 @@ export class AdapterShelf implements Disposable {
     for (const key of this.#idle().slice(0, -IDLE_MAX)) this.#drop(key);
   }
 
+  /** Drops those that no row uses. */
+  trim(): void {
+    for (const key of this.#idle()) this.#drop(key);
+  }
+
   /** Those that nobody uses go first. */
   #makeRoom({ name, folder }: AdapterFiles, bytes_max: number): void {
     const needed = this.#loader.measure(folder);
     for (const key of this.#idle()) {
-      if (this.bytes_resident + needed <= bytes_max) return;
+      if (this.memory.bytes + needed <= bytes_max) return;
       this.#drop(key);
     }
-    const free = Math.max(0, bytes_max - this.bytes_resident);
+    const free = Math.max(0, bytes_max - this.memory.bytes);
     if (needed <= free) return;
     const state = `it needs ${needed} bytes, ${free} are free`;
     throw new Failure("no_memory", `Cannot load the adapter "${name}": ${state}`, "adapter", RETRY_S);
@@ -82,6 +87,10 @@ export class AdapterShelf implements Disposable {
   /** The last used last. */
   #idle(): string[] {
     return [...this.#held].filter(([, { rows }]) => rows === 0).map(([key]) => key);
+  }
+
+  #bytesOf(keys: Iterable<string>): number {
+    return [...keys].reduce((bytes, key) => bytes + (this.#held.get(key)?.adapter.bytes_resident ?? 0), 0);
   }
 
   #drop(key: string): void {

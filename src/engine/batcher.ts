@@ -257,9 +257,16 @@ export class Batcher {
       row.blocks.push(block);
       row.length += BLOCK_TOKENS;
     }
-    if (!this.#recurrence?.isFetching(row) || row.length > end || (plan && this.#hasRestoredEnough(plan))) return;
-    const was_restored = this.#recurrence.resume(row, plan !== null);
-    if (plan && was_restored) plan.restored_blocks += this.#recurrence.blocks_per_state;
+    if (row.length <= end) this.#resume(row, plan);
+  }
+
+  /** Brings the state behind the row's blocks: at once where it is in memory, else as many pieces as a step may. */
+  #resume(row: Row, plan: OpenPlan | null): void {
+    while (this.#recurrence?.isFetching(row) && !(plan && this.#hasRestoredEnough(plan))) {
+      const came = this.#recurrence.resume(row, plan !== null);
+      if (came === null) return;
+      if (plan && came === "piece") plan.restored_blocks += this.#recurrence.blocks_per_piece;
+    }
   }
 
   /** Computes what was not there after all; false when the row has to wait, as what others hold is not there to be promised anew. */

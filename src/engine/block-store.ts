@@ -20,13 +20,15 @@ export interface BlockContent {
 export interface BlockTier {
   /** The block still holds its content, for as long as this call lasts. */
   evicted(block: number, content: BlockContent): void;
-  /** Fills the block; false when the content is not there or is damaged. A miss is cheap: it is asked again each step. */
-  restore(block: number, content: BlockContent): boolean;
+  /** What is kept comes in so many, one after the other: more than one where all at once would take longer than a step may. */
+  readonly pieces: number;
+  /** Fills this piece of the block; false when the content is not there or is damaged. A miss is cheap: it is asked again each step. */
+  restore(block: number, content: BlockContent, piece: number): boolean;
   /** Whether it says it is there. */
   has(content: BlockContent): boolean;
 }
 
-export const NO_TIER: BlockTier = { evicted: () => {}, restore: () => false, has: () => false };
+export const NO_TIER: BlockTier = { pieces: 1, evicted: () => {}, restore: () => false, has: () => false };
 
 /** A block is free, or referenced, or cached: published and referenced by nobody. */
 export class BlockStore {
@@ -145,7 +147,7 @@ export class BlockStore {
   /** Takes a block and has the tier fill it; null when the tier cannot. */
   restore(content: BlockContent): number | null {
     const block = this.take();
-    if (this.#tier.restore(block, content)) return this.publish(block, content);
+    if (this.#tier.restore(block, content, 0)) return this.publish(block, content);
     this.release(block);
     return null;
   }

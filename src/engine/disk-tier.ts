@@ -11,38 +11,46 @@ import { modelFiles } from "../models/model-files.ts";
 import type { BlockFiles } from "./block-files.ts";
 import type { BlockContent, BlockTier } from "./block-store.ts";
 
-/** The tensors of the blocks, as bytes. */
+/** The tensors of the blocks, as bytes: of each piece of one by itself, where it comes in several. */
 export interface BlockMemory {
-  save(block: number, bytes: Uint8Array): void;
-  load(block: number, bytes: Uint8Array): void;
+  save(block: number, bytes: Uint8Array, piece: number): void;
+  load(block: number, bytes: Uint8Array, piece: number): void;
 }
 
 export class DiskTier implements BlockTier {
   readonly #files: BlockFiles;
   readonly #key: string;
   readonly #memory: BlockMemory;
+  /** Of the file of each piece. */
+  readonly #bytes: readonly number[];
   /** The last file read. */
   readonly #file: Uint8Array;
   /** Offered to the disk once, which may have dropped them since for what others use. */
   readonly #offered = new WeakSet<BlockContent>();
 
-  /** `key` names all that decides what a block's tensors are beside its tokens. */
-  constructor(files: BlockFiles, key: string, memory: BlockMemory, block_bytes: number) {
+  /** `key` names all that decides what a block's tensors are beside its tokens; `piece_bytes`: of each of its pieces. */
+  constructor(files: BlockFiles, key: string, memory: BlockMemory, ...piece_bytes: readonly number[]) {
     this.#files = files;
     this.#key = key;
     this.#memory = memory;
-    this.#file = new Uint8Array(HEAD_BYTES + block_bytes);
+    this.#bytes = piece_bytes.map((bytes) => HEAD_BYTES + bytes);
+    this.#file = new Uint8Array(Math.max(...this.#bytes));
+  }
+
+  get pieces(): number {
+    return this.#bytes.length;
   }
 
   evicted(block: number, content: BlockContent): void {
     this.#keep(block, content, this.#files.now());
   }
 
-  restore(block: number, content: BlockContent): boolean {
+  restore(block: number, content: BlockContent, piece: number): boolean {
     if (!this.has(content)) return false;
-    const name = this.#nameOf(content);
-    if (this.#files.read(name, this.#file) && isIntact(this.#file, name, content)) {
-      this.#memory.load(block, this.#file.subarray(HEAD_BYTES));
+    const name = this.#nameOf(content, piece);
+    const file = this.#file.subarray(0, this.#bytes[piece]);
+    if (this.#files.read(name, file) && isIntact(file, name, content)) {
+      this.#memory.load(block, file.subarray(HEAD_BYTES), piece);
       return true;
     }
     this.#files.remove(name);
@@ -50,17 +58,17 @@ export class DiskTier implements BlockTier {
   }
 
   has(content: BlockContent): boolean {
-    return this.#files.has(this.#nameOf(content));
+    return this.#bytes.every((_, piece) => this.#files.has(this.#nameOf(content, piece)));
   }
 
   /** Keeps what is in memory, as far as the cap allows: `contents`, the last used first, while `isThere`. */
   async keep(contents: readonly { block: number; content: BlockContent }[], isThere: () => boolean): Promise<void> {
     const began_ms = this.#files.now();
-    const fitting = Math.floor(this.#files.bytes_max / this.#file.byteLength);
+    const fitting = Math.floor(this.#files.bytes_max / this.#all_bytes);
     for (const [place, { block, content }] of contents.slice(0, fitting).entries()) {
       if (!isThere()) return;
       const used_ms = began_ms - place * STAMP_MS;
-      if (this.#offered.has(content)) this.#files.touch(this.#nameOf(content), used_ms);
+      if (this.#offered.has(content)) this.#touch(content, used_ms);
       else this.#keep(block, content, used_ms);
       this.#offered.add(content);
       await this.#files.settled();
@@ -68,18 +76,28 @@ export class DiskTier implements BlockTier {
   }
 
   #keep(block: number, content: BlockContent, used_ms: number): void {
-    const name = this.#nameOf(content);
-    if (this.#files.has(name)) this.#files.touch(name, used_ms);
-    else if (this.#files.takes(this.#file.byteLength)) {
-      const file = new Uint8Array(this.#file.byteLength);
-      this.#memory.save(block, file.subarray(HEAD_BYTES));
-      writeHead(file, name, content);
-      this.#files.put(name, file, used_ms);
+    if (this.has(content)) this.#touch(content, used_ms);
+    else if (this.#files.takes(this.#all_bytes)) {
+      for (const [piece, bytes] of this.#bytes.entries()) {
+        const file = new Uint8Array(bytes);
+        const name = this.#nameOf(content, piece);
+        this.#memory.save(block, file.subarray(HEAD_BYTES), piece);
+        writeHead(file, name, content);
+        this.#files.put(name, file, used_ms);
+      }
     }
   }
 
-  #nameOf({ chain_hash }: BlockContent): string {
-    return `${this.#key}-${chain_hash}`;
+  #touch(content: BlockContent, used_ms: number): void {
+    for (const piece of this.#bytes.keys()) this.#files.touch(this.#nameOf(content, piece), used_ms);
+  }
+
+  get #all_bytes(): number {
+    return this.#bytes.reduce((sum, each) => sum + each, 0);
+  }
+
+  #nameOf({ chain_hash }: BlockContent, piece: number): string {
+    return `${this.#key}${piece || ""}-${chain_hash}`;
   }
 }
 

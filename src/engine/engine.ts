@@ -3,7 +3,7 @@
  * it knows nothing of text, of requests, or of the thread it runs in.
  */
 
-import type { AdapterFiles } from "../core/adapter.ts";
+import type { AdapterFiles, AdapterMemory } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
 import { divideCache } from "../core/cache-shares.ts";
 import { type FailureRecord, toRecord } from "../core/failure.ts";
@@ -95,12 +95,12 @@ export class Engine implements Disposable {
     this.#model = model;
     this.#drafts = settings.draft_tokens_max > 0;
     this.#pools = new LayerPools(model.cache_shape, room, settings.kv_bits);
-    this.#states = new StatePool(model.state_shapes);
+    this.#states = new StatePool(model.state_shapes, RESTORED_BYTES_MAX);
     const { blocks, slots } = this.#pools;
     this.#disk = disk && new DiskTier(disk.files, disk.key, blocks, block_bytes);
     this.#slot_disk =
       disk && state_bytes > 0
-        ? new DiskTier(disk.files, `${disk.key}s`, this.#states, state_bytes)
+        ? new DiskTier(disk.files, `${disk.key}s`, this.#states, ...this.#states.piece_bytes)
         : disk && slots && new DiskTier(disk.files, `${disk.key}w`, slots, slot_bytes);
     const cached_bytes_max = Math.max(CACHED_BYTES_MIN, CACHED_SHARE_OF_WEIGHTS * model.bytes_resident);
     const cached_max = Math.floor(cached_bytes_max / both_bytes);
@@ -109,8 +109,8 @@ export class Engine implements Disposable {
     const limits = { rows_max, blocks_max, cached_blocks_max, restored_blocks_max, windows, states };
     this.#batcher = new Batcher({ ...settings, ...limits }, this.#disk ?? NO_TIER, this.#slot_disk ?? NO_TIER);
     this.#adapters = new AdapterShelf({
-      measure: adapterBytes,
-      load: (folder) => loadAdapter(folder, model.targets),
+      measure: (folder) => adapterBytes(folder, model.adaptable),
+      load: (folder) => loadAdapter(folder, model.adaptable),
     });
     this.#memory = new SamplerMemory(model.vocabulary_size);
     this.#logits = new Float32Array(model.vocabulary_size);
@@ -126,8 +126,13 @@ export class Engine implements Disposable {
     return Math.min(this.#model.context_length, this.#batcher.blocks_max * BLOCK_TOKENS);
   }
 
-  get adapter_bytes(): number {
-    return this.#adapters.bytes_resident;
+  get adapter_memory(): AdapterMemory {
+    return this.#adapters.memory;
+  }
+
+  /** Drops the adapters that no row uses. */
+  trimAdapters(): void {
+    this.#adapters.trim();
   }
 
   get blocks(): Batcher["blocks"] {

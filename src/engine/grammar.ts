@@ -13,7 +13,6 @@ export class TokenGrammar {
   readonly nodes: readonly GrammarNode[];
   readonly root: number;
   readonly terminals: readonly TerminalTokens[];
-  readonly trie: TokenTrie;
 
   /** `known`: terminals of other grammars on the same vocabulary. */
   constructor(
@@ -23,11 +22,13 @@ export class TokenGrammar {
   ) {
     this.nodes = nodes;
     this.root = root;
-    this.trie = trie;
+    const repeated = new Map<string, TerminalTokens>();
     this.terminals = terminals.map((terminal) => {
       const key = keyOf(terminal);
-      const tokens = known.get(key) ?? new TerminalTokens(terminal, trie);
+      const alike = terminal.repeated === null ? "" : `${terminal.key} ${terminal.repeated.close}`;
+      const tokens = known.get(key) ?? new TerminalTokens(terminal, trie, repeated.get(alike) ?? null);
       known.set(key, tokens);
+      if (alike !== "") repeated.set(alike, tokens);
       return tokens;
     });
   }
@@ -114,18 +115,19 @@ export class GrammarMatcher {
     const place = this.#open([next], []);
     for (const byte of firstBytes(place)) {
       const inside = this.#step(place, byte);
-      for (const reading of readings) for (const node of reading.nodesBehind(byte)) this.#walk(node, inside, mask);
+      for (const reading of readings) {
+        for (const node of reading.nodesBehind(byte)) this.#walk(reading.trie, node, inside, mask);
+      }
     }
   }
 
   /** Allows the tokens from a node of the trie on, which was reached at `place`. */
-  #walk(node: number, place: Place, mask: Uint32Array): void {
-    const { trie } = this.#grammar;
+  #walk(trie: TokenTrie, node: number, place: Place, mask: Uint32Array): void {
     setBits(mask, trie, node);
     const end = trie.after[node] ?? 0;
     for (let child = node + 1; child < end; child = trie.after[child] ?? end) {
       const inside = this.#step(place, trie.byte[child] ?? 0);
-      if (inside.threads.length > 0 || inside.may_end) this.#walk(child, inside, mask);
+      if (inside.threads.length > 0 || inside.may_end) this.#walk(trie, child, inside, mask);
     }
   }
 

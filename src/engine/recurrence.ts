@@ -18,14 +18,15 @@ export interface StateSettings {
 }
 
 export class Recurrence {
-  readonly blocks_per_state: number;
+  /** Blocks that take as long to restore as a piece of a state. */
+  readonly blocks_per_piece: number;
   readonly #blocks: BlockStore;
   readonly #states: StateStore;
   readonly #rows = new WeakMap<Row, RowStates>();
 
   /** `tier` is given slots in place of blocks. */
   constructor({ slots_max, blocks_per_state }: StateSettings, blocks: BlockStore, tier: BlockTier) {
-    this.blocks_per_state = blocks_per_state;
+    this.blocks_per_piece = Math.ceil(blocks_per_state / tier.pieces);
     this.#blocks = blocks;
     this.#states = new StateStore(slots_max, blocks_per_state, tier);
   }
@@ -69,15 +70,16 @@ export class Recurrence {
     return end;
   }
 
-  /** Brings the state behind the row's blocks, if it is there; `restores`: by way of the tier too. Returns whether it was. */
-  resume(row: Row, restores: boolean): boolean {
+  /** Brings the state behind the row's blocks, if it is there; `restores`: a piece of it by way of the tier too. */
+  resume(row: Row, restores: boolean): ReturnType<RowStates["resume"]> {
     const content = row.content(row.blocks.length - 1);
     assert(content !== null, "a row that fetches has whole blocks");
-    return this.#of(row).resume(content, row.length, restores) === "restored";
+    return this.#of(row).resume(content, row.length, restores);
   }
 
   /** Gives back the row's blocks for which no state came. */
   fallBack(row: Row): void {
+    this.#of(row).forgo();
     const end = this.#of(row).length;
     for (const block of row.blocks.splice(end / BLOCK_TOKENS).reverse()) this.#blocks.release(block);
     row.length = end;
@@ -147,7 +149,8 @@ export function tellingStates(tier: BlockTier, recurrence: () => Recurrence | nu
       recurrence()?.evicted(content);
       tier.evicted(block, content);
     },
-    restore: (block, content) => tier.restore(block, content),
+    pieces: tier.pieces,
+    restore: (block, content, piece) => tier.restore(block, content, piece),
     has: (content) => tier.has(content),
   };
 }

@@ -5,7 +5,7 @@ import { Failure } from "../core/failure.ts";
 import type { CompiledGrammar, TokenBytes } from "../core/grammar.ts";
 import { GrammarMatcher, TokenGrammar } from "./grammar.ts";
 import type { TerminalTokens } from "./terminal-tokens.ts";
-import { TokenTrie } from "./token-trie.ts";
+import { type TokenTrie, trieOf } from "./token-trie.ts";
 
 // What is worked out of a grammar may take some MB; the one used longest ago is forgotten.
 const GRAMMARS_MAX = 32;
@@ -20,7 +20,7 @@ export class ModelGrammars {
 
   constructor(tokens: TokenBytes, vocabulary_size: number) {
     this.#tokens = tokens;
-    this.#trie = new TokenTrie(tokens, vocabulary_size);
+    this.#trie = trieOf(tokens, vocabulary_size);
     this.#mask = new Uint32Array(Math.ceil(vocabulary_size / 32));
   }
 

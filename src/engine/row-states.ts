@@ -6,7 +6,7 @@
 import { assert } from "../core/assert.ts";
 import type { StateMove } from "../models/step.ts";
 import type { BlockContent } from "./block-store.ts";
-import type { StateStore } from "./state-store.ts";
+import type { Restored, StateStore } from "./state-store.ts";
 
 export class RowStates {
   readonly #store: StateStore;
@@ -14,6 +14,8 @@ export class RowStates {
   #slot: number | null = null;
   /** Of the step that is planned. */
   #next: number | null = null;
+  /** Of a state that comes in pieces. */
+  #coming: Restored | null = null;
   /** Tokens whose trace the slot holds. */
   length = 0;
   /** The end of what blocks hold of the row's text: others parted there, so a state is of use. */
@@ -28,7 +30,7 @@ export class RowStates {
   }
 
   get slots(): readonly number[] {
-    return [this.#slot, this.#next].filter((slot) => slot !== null);
+    return [this.#slot, this.#next, this.#coming?.slot ?? null].filter((slot) => slot !== null);
   }
 
   /** For a part that is planned. */
@@ -58,18 +60,33 @@ export class RowStates {
     if (this.#passing === null) this.#staying = blocks;
   }
 
-  /** Goes on from what is kept behind the content, of `length` tokens; null when it is not there. */
-  resume(content: BlockContent, length: number, from_tier: boolean): "held" | "restored" | null {
+  /** Goes on from what is kept behind the content, of `length` tokens, once all its pieces came; null when it is not there. */
+  resume(content: BlockContent, length: number, from_tier: boolean): "held" | "piece" | null {
     const held = this.#store.hold(content);
-    const slot = held ?? (from_tier ? this.#store.restore(content) : null);
-    if (slot === null) return null;
-    if (this.#slot !== null) this.#store.release(this.#slot);
-    this.#slot = slot;
-    this.length = length;
-    return held === null ? "restored" : "held";
+    if (held !== null) {
+      this.#goOn(held, length);
+      return "held";
+    }
+    if (!from_tier) return null;
+    if (this.#coming?.content.chain_hash !== content.chain_hash) this.forgo();
+    const coming = this.#store.restore(content, this.#coming);
+    if (coming === null) return null; // what came is given back where the row falls back
+    this.#coming = coming;
+    if (coming.is_whole) {
+      this.#coming = null;
+      this.#goOn(coming.slot, length);
+    }
+    return "piece";
+  }
+
+  /** Has no use for the pieces that came. */
+  forgo(): void {
+    if (this.#coming !== null) this.#store.release(this.#coming.slot);
+    this.#coming = null;
   }
 
   giveBack(): void {
+    this.forgo();
     for (const slot of this.slots) this.#store.release(slot);
     this.#slot = null;
     this.#next = null;
@@ -77,5 +94,12 @@ export class RowStates {
     this.known_end = 0;
     this.#staying = 0;
     this.#passing = null;
+  }
+
+  #goOn(slot: number, length: number): void {
+    this.forgo();
+    if (this.#slot !== null) this.#store.release(this.#slot);
+    this.#slot = slot;
+    this.length = length;
   }
 }

@@ -202,7 +202,7 @@ export class RowWindows {
     const content = row.content(row.seen.end);
     assert(block !== undefined && content !== null, "what a row takes over is known");
     this.#slots.take(block);
-    if (this.#tier.restore(this.#slots.slotOf(block), content)) return true;
+    if (this.#tier.restore(this.#slots.slotOf(block), content, 0)) return true;
     this.#slots.release(block);
     this.#slots.drop(block);
     return false;
@@ -233,7 +233,8 @@ export function tellingWindows(tier: BlockTier, windows: () => RowWindows | null
       windows()?.evicted(block, content);
       tier.evicted(block, content);
     },
-    restore: (block, content) => tier.restore(block, content),
+    pieces: tier.pieces,
+    restore: (block, content, piece) => tier.restore(block, content, piece),
     has: (content) => tier.has(content),
   };
 }

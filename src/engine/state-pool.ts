@@ -8,12 +8,18 @@ import type { StateSlots } from "../models/step.ts";
 const FLOAT_BYTES = 4;
 
 export class StatePool implements StateSlots, Disposable {
-  readonly #shapes: readonly StateShape[];
+  /** Of the arrays of each piece that is saved by itself: their numbers and shapes. */
+  readonly #pieces: readonly (readonly (readonly [index: number, shape: StateShape])[])[];
   /** By slot, an array for each shape. A slot nobody has written has none. */
   readonly #slots = new Map<number, (MlxArray | undefined)[]>();
 
-  constructor(shapes: readonly StateShape[]) {
-    this.#shapes = shapes;
+  /** A piece has at most so many bytes, if its arrays have. */
+  constructor(shapes: readonly StateShape[], piece_bytes_max = Number.POSITIVE_INFINITY) {
+    this.#pieces = inPieces(shapes, piece_bytes_max);
+  }
+
+  get piece_bytes(): readonly number[] {
+    return this.#pieces.map((piece) => stateBytes(piece.map(([, shape]) => shape)));
   }
 
   read(slot: number, index: number): MlxArray {
@@ -29,10 +35,10 @@ export class StatePool implements StateSlots, Disposable {
     this.#slots.set(slot, arrays);
   }
 
-  /** Copies out all that a slot holds: `bytes` are as many as `stateBytes`. */
-  save(slot: number, bytes: Uint8Array): void {
+  /** Copies out a piece of what a slot holds: `bytes` are as many as it has. */
+  save(slot: number, bytes: Uint8Array, piece: number): void {
     let offset = 0;
-    for (const index of this.#shapes.keys()) {
+    for (const [index] of this.#pieces[piece] ?? []) {
       const array = this.read(slot, index);
       bytes.set(memoryOf(array, 0, array.bytes), offset);
       offset += array.bytes;
@@ -40,9 +46,9 @@ export class StatePool implements StateSlots, Disposable {
   }
 
   /** Puts back what was saved, into this slot or another. */
-  load(slot: number, bytes: Uint8Array): void {
+  load(slot: number, bytes: Uint8Array, piece: number): void {
     let offset = 0;
-    for (const [index, shape] of this.#shapes.entries()) {
+    for (const [index, shape] of this.#pieces[piece] ?? []) {
       const end = offset + stateBytes([shape]);
       this.write(slot, index, fromBytes(bytes.subarray(offset, end), shape, "float32"));
       offset = end;
@@ -60,6 +66,18 @@ export class StatePool implements StateSlots, Disposable {
   [Symbol.dispose](): void {
     this.forget([...this.#slots.keys()]);
   }
+}
+
+function inPieces(shapes: readonly StateShape[], bytes_max: number) {
+  const pieces: [number, StateShape][][] = [];
+  let bytes = bytes_max;
+  for (const [index, shape] of shapes.entries()) {
+    const more = stateBytes([shape]);
+    if (bytes + more > bytes_max) pieces.push([]);
+    bytes = bytes + more > bytes_max ? more : bytes + more;
+    pieces.at(-1)?.push([index, shape]);
+  }
+  return pieces;
 }
 
 /** Bytes of one sequence over all layers. */

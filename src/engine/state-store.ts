@@ -13,6 +13,15 @@ interface Kept {
   is_used: boolean;
 }
 
+/** A state of which the tier has given so many pieces, in a slot that is held. */
+export interface Restored {
+  readonly slot: number;
+  readonly content: BlockContent;
+  readonly pieces: number;
+  /** Then it is kept. */
+  readonly is_whole: boolean;
+}
+
 /** A slot is free, or held by rows, or kept, or both of these. */
 export class StateStore {
   readonly slots_max: number;
@@ -83,15 +92,16 @@ export class StateStore {
     return kept.slot;
   }
 
-  /** Has the tier fill a slot, which is then kept and held; null when the tier cannot. */
-  restore(content: BlockContent): number | null {
+  /** Has the tier fill the next piece of a state, in a slot of its own from the first on; null when the tier cannot. */
+  restore(content: BlockContent, begun: Restored | null): Restored | null {
     if (!this.#tier.has(content)) return null;
-    const slot = this.take();
-    if (this.#tier.restore(slot, content)) {
-      this.keep(content, slot);
-      return slot;
+    const { slot, pieces } = begun ?? { slot: this.take(), pieces: 0 };
+    if (this.#tier.restore(slot, content, pieces)) {
+      const is_whole = pieces + 1 === this.#tier.pieces;
+      if (is_whole) this.keep(content, slot);
+      return { slot, content, pieces: pieces + 1, is_whole };
     }
-    this.release(slot);
+    if (begun === null) this.release(slot);
     return null;
   }
 

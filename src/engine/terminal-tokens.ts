@@ -5,6 +5,8 @@ import type { TokenTrie } from "./token-trie.ts";
 
 /** What a vocabulary can do inside a terminal, from one of its states. */
 export interface Reading {
+  /** Whose nodes it names: not all of them have to be looked at. */
+  readonly trie: TokenTrie;
   addTo(mask: Uint32Array): void;
   /** Whether some token ends the terminal and goes on behind it. */
   readonly leaves: boolean;
@@ -26,9 +28,13 @@ export class TerminalTokens {
   readonly #terminal: Automaton;
   readonly #trie: TokenTrie;
   readonly #states: number;
-  readonly #readings = new Map<number, TokenReading>();
+  readonly #readings: Map<number, Reading>;
+  /** For each state that was asked after: whether all plain characters may follow, over and over. */
+  readonly #free = new Map<number, boolean>();
 
-  constructor(terminal: Terminal, trie: TokenTrie) {
+  /** `alike`: one that is repeated as this one is, though not as often. */
+  constructor(terminal: Terminal, trie: TokenTrie, alike: TerminalTokens | null) {
+    this.#readings = alike === null ? new Map() : alike.#readings;
     const { classes, table, accepting } = terminal;
     this.#terminal = {
       ...terminal,
@@ -72,9 +78,36 @@ export class TerminalTokens {
     const known = this.#readings.get(like);
     if (known !== undefined) return known;
     if (this.#readings.size >= READINGS_MAX) this.#readings.clear();
-    const reading = new TokenReading(this, state, this.#trie);
+    const reading = this.#readingAt(state);
     this.#readings.set(like, reading);
     return reading;
+  }
+
+  #readingAt(state: number): Reading {
+    const { repeated } = this.#terminal;
+    const inside = repeated === null ? state : state % this.#states;
+    if (!this.#isFree(inside)) return new TokenReading(this, state, this.#trie, null);
+    const count = Math.floor(state / this.#states);
+    const most = repeated === null || repeated.max === null ? null : repeated.max - count;
+    const { tokens, others } = this.#trie.plain;
+    return new TokenReading(this, state, others, tokens.upTo(most));
+  }
+
+  #isFree(state: number): boolean {
+    const known = this.#free.get(state);
+    if (known !== undefined) return known;
+    const { classes, class_count, table, accepting, repeated } = this.#terminal;
+    const step = (from: number, byte: number) => table[from * class_count + (classes[byte] ?? 0)] ?? -1;
+    const states = this.#trie.plain.tokens.reach(
+      state,
+      classes,
+      (from, byte) => (repeated !== null && accepting[from] === 1 ? step(0, byte) : step(from, byte)),
+      (to, is_whole) => (accepting[to] === 1) === (repeated !== null && is_whole),
+    );
+    const is_free = states !== null && (repeated === null || state === 0);
+    for (const each of repeated === null ? (states ?? []) : []) this.#free.set(each, true);
+    this.#free.set(state, is_free);
+    return is_free;
   }
 
   /** A state that no token can tell from this one: counts are far from their ends. */
@@ -90,11 +123,14 @@ export class TerminalTokens {
 }
 
 class TokenReading implements Reading {
+  readonly trie: TokenTrie;
   readonly #token_ids: Uint32Array;
   readonly #mask: Uint32Array | null;
   readonly #behind = new Map<number, number[]>();
 
-  constructor(tokens: TerminalTokens, state: number, trie: TokenTrie) {
+  /** `others`: the tokens that may come and are not in the trie. */
+  constructor(tokens: TerminalTokens, state: number, trie: TokenTrie, others: Uint32Array | null) {
+    this.trie = trie;
     const token_ids: number[] = [];
     const states = new Int32Array(trie.depth_max + 1);
     states[0] = state;
@@ -106,13 +142,13 @@ class TokenReading implements Reading {
         continue;
       }
       states[depth] = to;
-      const end = trie.first_token[node + 1] ?? 0;
-      for (let place = trie.first_token[node] ?? 0; place < end; place++) token_ids.push(trie.token_ids[place] ?? 0);
+      addTokens(trie, node, token_ids);
       if (tokens.accepts(to)) this.#leave(node, trie);
       node += 1;
     }
     this.#token_ids = Uint32Array.from(token_ids);
-    this.#mask = token_ids.length < SPARSE_MAX ? null : maskOf(this.#token_ids);
+    const is_sparse = others === null && token_ids.length < SPARSE_MAX;
+    this.#mask = is_sparse ? null : maskOf(this.#token_ids, others);
   }
 
   get leaves(): boolean {
@@ -139,12 +175,18 @@ class TokenReading implements Reading {
   }
 }
 
+function addTokens({ first_token, token_ids }: TokenTrie, node: number, to: number[]): void {
+  const end = first_token[node + 1] ?? 0;
+  for (let place = first_token[node] ?? 0; place < end; place++) to.push(token_ids[place] ?? 0);
+}
+
 // Fewer are added one by one.
 const SPARSE_MAX = 1000;
 
-function maskOf(token_ids: Uint32Array): Uint32Array {
+function maskOf(token_ids: Uint32Array, others: Uint32Array | null): Uint32Array {
   const most = token_ids.reduce((highest, id) => Math.max(highest, id), 0);
-  const mask = new Uint32Array((most >>> 5) + 1);
+  const mask = new Uint32Array(Math.max(others?.length ?? 0, (most >>> 5) + 1));
+  if (others !== null) mask.set(others);
   addBits(mask, token_ids);
   return mask;
 }

@@ -83,6 +83,15 @@ export class FileBytes {
   }
 }
 
+/** Whether there is a regular file that may be looked at. */
+export function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
 /** The sentence for an error of the file system. */
 export function unreadable(path: string, error: unknown): Failure {
   if (error instanceof Failure) return error;

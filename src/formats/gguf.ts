@@ -12,6 +12,8 @@ export type GgufValue = number | bigint | boolean | string | readonly GgufValue[
 
 export interface GgufTensor {
   readonly name: string;
+  /** Path of the file that holds it. */
+  readonly file: string;
   /** Row-major: the file stores dimensions the other way round. */
   readonly shape: readonly number[];
   /** "F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0", … */
@@ -21,9 +23,13 @@ export interface GgufTensor {
   readonly bytes: number;
 }
 
+export interface Metadata extends Iterable<readonly [string, GgufValue]> {
+  get(key: string): GgufValue | undefined;
+}
+
 export interface GgufFile {
   readonly path: string;
-  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly metadata: Metadata;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
 }
 
@@ -119,16 +125,28 @@ class Cursor {
     return Number(value);
   }
 
-  string(what: string): string {
-    this.need(8, what);
-    const { view, position } = this;
-    const length = view.getUint32(position, true) + view.getUint32(position + 4, true) * 2 ** 32;
-    this.position = position + 8;
+  skip(length: number, what: string): void {
     this.need(length, what);
-    const start = this.position;
-    this.position = start + length;
-    const text = this.buffer.toString("utf8", start, start + length);
-    return text.includes(REPLACEMENT) ? escapedText(this.buffer.subarray(start, start + length)) : text;
+    this.position += length;
+  }
+
+  /** In one loop: a vocabulary has hundreds of thousands, and each start of the program walks them anew. */
+  skipStrings(count: number, what: string): void {
+    for (let index = 0; index < count; index++) {
+      if (this.position + 8 > this.buffer.length) this.need(8, what);
+      const { view, position } = this;
+      const length = view.getUint32(position, true) + view.getUint32(position + 4, true) * 2 ** 32;
+      this.position = position + 8;
+      if (this.position + length > this.buffer.length) this.need(length, what);
+      this.position += length;
+    }
+  }
+
+  string(what: string): string {
+    const start = this.position + 8;
+    this.skipStrings(1, what);
+    const text = this.buffer.toString("utf8", start, this.position);
+    return text.includes(REPLACEMENT) ? escapedText(this.buffer.subarray(start, this.position)) : text;
   }
 
   /** A string that names something: it must be text. */
@@ -160,26 +178,49 @@ function readCounts(cursor: Cursor): { tensors: number; metadata: number } {
   return { tensors, metadata: cursor.count(METADATA_KEYS_MAX, "the number of metadata keys") };
 }
 
-function readMetadata(cursor: Cursor, count: number): Map<string, GgufValue> {
-  const metadata = new Map<string, GgufValue>();
+/** Checked and found; texts of a vocabulary are made of their bytes when they are asked for, which most never do. */
+class LazyMetadata implements Metadata {
+  readonly #values = new Map<string, GgufValue>();
+  readonly #unread = new Map<string, () => GgufValue>();
+
+  add(key: string, read: () => GgufValue): void {
+    this.#unread.set(key, read);
+  }
+
+  has(key: string): boolean {
+    return this.#unread.has(key);
+  }
+
+  get(key: string): GgufValue | undefined {
+    const value = this.#values.get(key) ?? this.#unread.get(key)?.();
+    if (value !== undefined) this.#values.set(key, value);
+    return value;
+  }
+
+  *[Symbol.iterator](): Generator<readonly [string, GgufValue]> {
+    for (const key of this.#unread.keys()) yield [key, this.get(key) ?? []];
+  }
+}
+
+function readMetadata(cursor: Cursor, count: number): LazyMetadata {
+  const metadata = new LazyMetadata();
   for (let index = 0; index < count; index++) {
     const key = cursor.name(`the name of metadata key ${index + 1} of ${count}`);
     const what = `metadata key "${shown(key)}"`;
     if (metadata.has(key)) throw cursor.damaged(`${what} occurs twice`);
-    metadata.set(key, readValue(cursor, cursor.u32(what), what));
+    metadata.add(key, findValue(cursor, cursor.u32(what), what));
   }
   return metadata;
 }
 
-function readValue(cursor: Cursor, type: number, what: string): GgufValue {
-  if (type === STRING) return cursor.string(what);
-  if (type === ARRAY) return readArray(cursor, what);
-  return readScalars(cursor, type, 1, what)[0] ?? 0;
+function findValue(cursor: Cursor, type: number, what: string): () => GgufValue {
+  if (type === ARRAY) return findArray(cursor, what);
+  const [value = 0] = type === STRING ? [cursor.string(what)] : readScalars(cursor, type, 1, what);
+  return () => value;
 }
 
 function readScalars(cursor: Cursor, type: number, count: number, what: string): GgufValue[] {
-  const scalar = SCALARS[type];
-  if (scalar === undefined) throw cursor.fail("unsupported", `${what} has value type ${type}, expected 0 to 12`);
+  const scalar = scalarOf(cursor, type, what);
   cursor.need(count * scalar.bytes, what);
   const { view, position } = cursor;
   const values: GgufValue[] = [];
@@ -193,16 +234,28 @@ function readScalars(cursor: Cursor, type: number, count: number, what: string):
   return values;
 }
 
-function readArray(cursor: Cursor, what: string): GgufValue[] {
+function scalarOf(cursor: Cursor, type: number, what: string): Scalar {
+  const scalar = SCALARS[type];
+  if (scalar === undefined) throw cursor.fail("unsupported", `${what} has value type ${type}, expected 0 to 12`);
+  return scalar;
+}
+
+function findArray(cursor: Cursor, what: string): () => GgufValue {
   const type = cursor.u32(what);
   // The format allows it, no model needs it, and millions of empty arrays would cost a gigabyte.
   if (type === ARRAY) throw cursor.fail("unsupported", `${what} is an array of arrays`);
   const count = cursor.count(cursor.elements_left, `the length of ${what}`);
   cursor.elements_left -= count;
-  if (type !== STRING) return readScalars(cursor, type, count, what);
-  const values: string[] = [];
-  for (let index = 0; index < count; index++) values.push(cursor.string(what));
-  return values;
+  const start = cursor.position;
+  if (type === STRING) cursor.skipStrings(count, what);
+  else if (type === BOOL)
+    readScalars(cursor, type, count, what); // not every byte is one
+  else cursor.skip(count * scalarOf(cursor, type, what).bytes, what);
+  return () => {
+    cursor.position = start; // what was found stays in its buffer
+    if (type !== STRING) return readScalars(cursor, type, count, what);
+    return Array.from({ length: count }, () => cursor.string(what));
+  };
 }
 
 /** A tensor as the file lists it; `offset` counts from the start of the data. */
@@ -253,7 +306,7 @@ function readTensorEntry(cursor: Cursor, name: string): TensorEntry {
   return { name, shape, type: type.name, offset: cursor.u64(what), bytes };
 }
 
-function alignmentOf(cursor: Cursor, metadata: ReadonlyMap<string, GgufValue>): number {
+function alignmentOf(cursor: Cursor, metadata: Metadata): number {
   const value = metadata.get("general.alignment") ?? ALIGNMENT_DEFAULT;
   const good = typeof value === "number" && value >= 1 && value < 2 ** 31 && Number.isInteger(Math.log2(value));
   if (good) return value;
@@ -282,7 +335,7 @@ function placeTensors(
         `${what} takes ${place}, the file ends at ${cursor.file.bytes}: it is incomplete or damaged`,
       );
     }
-    tensors.set(entry.name, { ...entry, offset });
+    tensors.set(entry.name, { ...entry, file: cursor.file.path, offset });
   }
   checkOverlap(cursor, tensors);
   return tensors;
@@ -299,6 +352,7 @@ function checkOverlap(cursor: Cursor, tensors: ReadonlyMap<string, GgufTensor>):
 }
 
 const MAGIC = 0x46554747; // "GGUF"
+const BOOL = 7;
 const STRING = 8;
 const ARRAY = 9;
 

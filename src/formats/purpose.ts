@@ -17,7 +17,7 @@ export function purposeOf(path: string): Purpose {
   if (modules !== null && !classifies) return moduled(path, config, modules);
   if (classifies) return classifier(path, config);
   if (ENCODERS.has(String(config["model_type"]))) return plainEncoder(path, config, architecture);
-  return isRanking(path) ? wordRanking(path) : CHAT;
+  return isRanking(path) ? wordRanking(path, config) : CHAT;
 }
 
 /** As far as the config alone tells: a decoder may be meant for vectors or scores by its other files. */
@@ -70,7 +70,7 @@ function embedding(folder: string, config: Fields, pooling: readonly Pooling[], 
     normalize,
     width: widthOf(folder, config) * pooling.length,
     dimensions: dimensionsOf(config),
-    prompt: promptOf(folder),
+    ...promptsOf(folder),
     reading: readingOf(folder),
   };
 }
@@ -124,12 +124,14 @@ function dimensionsOf(config: Fields): EmbeddingPurpose["dimensions"] {
   return config["is_matryoshka"] === true ? "any" : [];
 }
 
-function promptOf(folder: string): string {
+function promptsOf(folder: string): Pick<EmbeddingPurpose, "prompt" | "prompts"> {
   const fields = optionalFields(folder, "config_sentence_transformers.json");
+  const listed = Object.entries(asObject(fields?.["prompts"]) ?? {});
+  const prompts = Object.fromEntries(listed.filter((entry): entry is [string, string] => typeof entry[1] === "string"));
   const name = fields?.["default_prompt_name"];
-  if (typeof name !== "string") return "";
-  const prompt = asObject(fields?.["prompts"])?.[name];
-  if (typeof prompt === "string") return prompt;
+  if (typeof name !== "string") return { prompt: "", prompts };
+  const prompt = Object.hasOwn(prompts, name) ? prompts[name] : undefined;
+  if (prompt !== undefined) return { prompt, prompts };
   throw refusal(folder, "config_sentence_transformers.json", `there is no prompt "${name}"`);
 }
 
@@ -164,7 +166,15 @@ function tokenRanking(folder: string, path: string): RerankerPurpose {
 }
 
 /** Qwen3-Reranker as it was first published: nothing but its card tells it from a model for answering. */
-function wordRanking(folder: string): RerankerPurpose {
+function wordRanking(folder: string, config: Fields): RerankerPurpose {
+  if (config["model_type"] !== "qwen3") {
+    // each such family has words and a prompt of its own
+    throw refusal(
+      folder,
+      "README.md",
+      `text-ranking by a decoder of the family ${config["model_type"]} is not supported`,
+    );
+  }
   const tokenizer = fieldsOf(folder, "tokenizer.json");
   const vocabulary = asObject(asObject(tokenizer["model"])?.["vocab"]);
   const [yes_id, no_id] = [vocabulary?.["yes"], vocabulary?.["no"]];

@@ -1,9 +1,9 @@
 /** Finds the tensors of a `.safetensors` file or of a folder of them. Trusts nothing in the files; reads no tensor. */
 
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { Failure } from "../core/failure.ts";
-import { FileBytes, shown, unreadable } from "./file-bytes.ts";
+import { FileBytes, isFile, shown, unreadable } from "./file-bytes.ts";
 import { asObject, parseJson, readJson } from "./json.ts";
 
 export interface SafetensorsTensor {
@@ -229,14 +229,6 @@ function listFolder(folder: string): string[] {
     return readdirSync(folder);
   } catch (error) {
     throw unreadable(folder, error);
-  }
-}
-
-function isFile(path: string): boolean {
-  try {
-    return statSync(path).isFile();
-  } catch {
-    return false;
   }
 }
 

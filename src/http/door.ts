@@ -5,6 +5,7 @@
 
 import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
+import type { ApiKey } from "../core/api-keys.ts";
 import { assert } from "../core/assert.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import type { Call, Endpoint, Protocol, Reply } from "../core/exchange.ts";
@@ -17,8 +18,9 @@ import { waitingWords } from "../wire/waiting.ts";
 import { parseJson, readText } from "./body.ts";
 import { streamed } from "./event-stream.ts";
 import { Exchange } from "./exchange.ts";
-import { Events, type Framing, type GenerationAsked, streamedAnswer, wholeAnswer } from "./generation.ts";
+import { Events, type Framing, type GenerationAsked, streamedAnswer, type Tell, wholeAnswer } from "./generation.ts";
 import type { RouteParts } from "./parts.ts";
+import { neverSilent, settlesWithin } from "./silence.ts";
 
 /** A request that was understood, and how its answer is written. */
 type Asked =
@@ -68,13 +70,14 @@ export function openDoor<Schema extends TSchema>(
       request_id: parts.ids.enterDialect(request),
       dialect,
       endpoint,
+      key: parts.gate.callerOf(request)?.name ?? null,
       client: request.signal,
     });
     try {
       const body = await readText(request, door.protocol);
       const value = parseJson(body);
       const asked = once(() => read(value, exchange.request_id));
-      const call = { ...callOf(door, request, exchange, value, asked), body };
+      const call = { ...callOf(door, request, parts.gate.callerOf(request), exchange, value, asked), body };
       const unrouted = await answerHere(parts, exchange, call, asked);
       if (unrouted !== null) return unrouted;
       const opening = parts.gateway.open(call, exchange.trace, exchange.signal);
@@ -115,6 +118,7 @@ async function answerHere(
 function callOf(
   door: Pick<Door<TSchema>, "protocol" | "endpoint" | "passed_headers" | "modelOf" | "isWhole">,
   request: Request,
+  caller: ApiKey | null,
   exchange: Exchange,
   value: unknown,
   asked: () => Asked,
@@ -130,7 +134,7 @@ function callOf(
     is_whole: door.isWhole?.(value) ?? true,
     stream: typeof value === "object" && value !== null && "stream" in value && value.stream === true,
     headers: passedHeaders(request, door.passed_headers),
-    local_only: privacyOf(request),
+    local_only: privacyOf(request, caller),
     neutral: () => {
       const neutral = asked();
       assert(neutral.kind !== "keep", "what keeps a model is not routed");
@@ -172,7 +176,7 @@ async function respond(
       const events = new Events(reply.events, exchange);
       if (wanted.stream) {
         const events_of = streamedAnswer(wanted, events, door.framing);
-        return stream(neverSilent(parts, door, exchange, events_of), own, wanted.writer);
+        return stream(spoken(parts, door, exchange, events_of), own, wanted.writer);
       }
       return json(exchange, await wholeAnswer(wanted, events));
     }
@@ -219,21 +223,14 @@ function wordsOf(
   return waiting === null ? null : () => waiting(waitingWords(owner.waitOf(request_id)));
 }
 
-async function* neverSilent(
+function spoken(
   parts: RouteParts,
   door: Pick<Door<TSchema>, "framing">,
   exchange: Exchange,
   pieces: AsyncGenerator<string, void, undefined>,
 ): AsyncGenerator<string, void, undefined> {
   const words = wordsOf(parts, door, exchange);
-  if (words === null) return yield* pieces;
-  while (true) {
-    const next = pieces.next();
-    while (!(await settlesWithin(parts.silence_ms(), next))) yield words();
-    const { done, value } = await next;
-    if (done === true) return;
-    yield value;
-  }
+  return words === null ? pieces : neverSilent(pieces, words, parts.silence_ms);
 }
 
 async function* afterWaiting(
@@ -262,36 +259,29 @@ async function* piecesOf(
     assert(wanted.kind === "generation", "events answer a generation");
     exchange.hold(reply.events);
     const pieces = streamedAnswer(wanted, new Events(reply.events, exchange), framing);
-    return yield* neverSilent(parts, { framing }, exchange, pieces);
+    return yield* spoken(parts, { framing }, exchange, pieces);
   }
   exchange.hold(reply.pieces);
   exchange.tokenCame();
   for (let next = await reply.pieces.next(); next.done !== true; next = await reply.pieces.next()) yield next.value;
 }
 
-async function settlesWithin(time_ms: number, promise: Promise<unknown>): Promise<boolean> {
-  const { promise: over, resolve } = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => resolve(false), time_ms);
-  const settled = promise.then(
-    () => true,
-    () => true,
-  );
-  const is_settled = await Promise.race([settled, over]);
-  clearTimeout(timer);
-  return is_settled;
-}
-
 /** The answer itself goes to whoever keeps it. */
 function begin(parts: RouteParts, exchange: Exchange, call: Call, wanted: GenerationAsked): Response {
-  const { background } = wanted;
+  const { background, writer } = wanted;
   assert(background !== undefined, "only what may run on is begun");
   exchange.stay();
-  const answer = async () => {
+  const answer = async (tell: Tell) => {
     try {
       const reply = await parts.gateway.open(call, exchange.trace, exchange.signal);
       assert(reply.kind === "events", "what is not whole is answered in neutral form");
       exchange.hold(reply.events);
-      await wholeAnswer(wanted, new Events(reply.events, exchange));
+      const events = new Events(reply.events, exchange);
+      for (let is_open = true; is_open; ) {
+        const event = await events.next();
+        tell(writer.chunks(event));
+        is_open = event.kind !== "end";
+      }
       exchange.succeed();
     } catch (error) {
       if (isBug(error) && !exchange.left) parts.reportBug(error, exchange.request_id);
@@ -299,7 +289,7 @@ function begin(parts: RouteParts, exchange: Exchange, call: Call, wanted: Genera
       throw exchange.left ? new Failure("cancelled", "Cannot go on: the answer was cancelled") : error;
     }
   };
-  return Response.json(background(answer, () => exchange.leave()));
+  return background(answer, () => exchange.leave());
 }
 
 async function keep(parts: RouteParts, exchange: Exchange, { model, keep_s, body }: ModelKept): Promise<Response> {
@@ -363,9 +353,9 @@ function passedHeaders(request: Request, names: readonly string[]): Record<strin
 
 const PRIVACY_HEADER = "x-bunsen-privacy";
 
-function privacyOf(request: Request): string | null {
+function privacyOf(request: Request, caller: ApiKey | null): string | null {
   const found = request.headers.get(PRIVACY_HEADER);
-  if (found === null) return null;
+  if (found === null) return caller?.privacy === "local-only" ? `the API key "${caller.name}"` : null;
   if (found === "local-only") return `the header ${PRIVACY_HEADER}`;
   const state = `expected "local-only", found ${JSON.stringify(found)}`;
   throw new Failure("invalid_request", `Cannot use the header ${PRIVACY_HEADER}: ${state}`, PRIVACY_HEADER);

@@ -2,6 +2,7 @@
 
 import { isBug } from "../wire/problem.ts";
 import type { Exchange } from "./exchange.ts";
+import { EVENT_STREAM } from "./generation.ts";
 import type { ServerParts } from "./parts.ts";
 
 const HEADERS = {
@@ -56,6 +57,11 @@ export function streamed({ pieces, lastWords, headers }: Stream, exchange: Excha
     { highWaterMark: 0 },
   );
   return new Response(body, { headers: { ...HEADERS, ...headers, "x-bunsen-route": exchange.route } });
+}
+
+/** Of what goes on whoever reads it: a stream that is left ends alone. */
+export function followed(texts: AsyncIterable<string>): Response {
+  return new Response(pulled(texts), { headers: { ...HEADERS, "content-type": EVENT_STREAM } });
 }
 
 /** The next is made when the one before has been read. */

@@ -50,6 +50,8 @@ const REQUESTS: Readonly<Record<string, object>> = {
   "/api/settings/audit": { audit_days: 7 },
   "/api/settings/server": { port: 8080 },
   "/api/settings/huggingface": { token: "hf_yourToken" },
+  "/api/settings/keys": { name: "laptop", privacy: "local-only" },
+  "/api/settings/keys/{id}": { name: "laptop", admin: true },
   "/api/profiles": PROFILE,
   "/api/profiles/{id}": PROFILE,
   "/admin/route/explain": { model: "gpt-4o" },
@@ -61,6 +63,7 @@ const PARTS: readonly (readonly [prefix: string, value: string])[] = [
   ["/admin/requests/", "req_0123456789ab"],
   ["/api/profiles/", "1"],
   ["/api/settings/rules/", "1"],
+  ["/api/settings/keys/", "1"],
   ["/api/settings/providers/", "openai"],
 ];
 

@@ -11,6 +11,8 @@ export interface ExchangeHead {
   readonly request_id: string;
   readonly dialect: string;
   readonly endpoint: string;
+  /** The name of its caller's key; null: it has none. */
+  readonly key: string | null;
   /** Aborted when the client has gone. */
   readonly client: AbortSignal;
 }
@@ -108,7 +110,7 @@ export class Exchange {
     this.#parts.audit.record({
       time_ms: this.#time_ms,
       request_id: this.request_id,
-      key: null,
+      key: this.#head.key,
       endpoint: this.#head.endpoint,
       dialect: this.#head.dialect,
       model_asked: this.model_asked,

@@ -11,12 +11,14 @@ export interface GenerationAsked {
   readonly generations: Generations;
   readonly stream: boolean;
   readonly writer: AnswerWriter;
-  /** Where the answer is not waited for: begins it, and gives what its caller is told at once. */
+  /** Where nobody need wait for the answer: begins it, and gives what its caller is told of it. */
   readonly background?: Begin;
 }
 
-/** `answer` throws when it fails; `cancel` ends it early. */
-export type Begin = (answer: () => Promise<unknown>, cancel: () => void) => object;
+export type Tell = (chunks: readonly object[]) => void;
+
+/** `answer` tells what comes of it, and throws when it fails; `cancel` ends it early. */
+export type Begin = (answer: (tell: Tell) => Promise<void>, cancel: () => void) => Response;
 
 export const GENERATION_PROBLEMS = [400, 403, 404, 408, 409, 413, 415, 429, 500, 502, 503, 504] as const;
 
@@ -58,8 +60,8 @@ async function collect(parts: readonly ChoiceParts[], events: Events): Promise<A
     const event = await events.next();
     if ("choice" in event) parts[event.choice]?.add(event);
     if (event.kind === "end") {
-      const { usage, timing = null } = event;
-      return { choices: parts.map((choice) => choice.whole()), usage, timing };
+      const { usage, timing = null, token_ids = null } = event;
+      return { choices: parts.map((choice) => choice.whole()), usage, timing, token_ids };
     }
   }
 }

@@ -45,8 +45,8 @@ async function oneFor(request: Request, parts: RouteParts) {
 
 function find(models: ModelList, request: Request): ModelRecord {
   const id = decoded(new URL(request.url).pathname.slice("/v1/models/".length));
-  const model = models.models().find((model) => model.name === id);
-  if (model !== undefined) return model;
+  const model = models.record(id);
+  if (model !== null) return model;
   throw new Failure("not_found", `Cannot find model "${id}": this server does not have it`, "model");
 }
 

@@ -1,7 +1,7 @@
 /** What all endpoints of Ollama's dialect have in common. */
 
 import type { TSchema } from "@sinclair/typebox";
-import { untagged } from "../wire/ollama-parameters.ts";
+import { untagged } from "../core/model-names.ts";
 import { ollamaLastWords } from "../wire/ollama-problem.ts";
 import { describe, type ProblemStatus } from "./openapi.ts";
 

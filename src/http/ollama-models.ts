@@ -8,13 +8,18 @@ import { Value } from "@sinclair/typebox/value";
 import { Elysia } from "elysia";
 import type { ModelCard } from "../core/card.ts";
 import { Failure } from "../core/failure.ts";
+import type { PullStep } from "../core/hub.ts";
+import { untagged } from "../core/model-names.ts";
 import { PLAIN_PROFILE } from "../core/profile.ts";
 import {
   copySchema,
   deleteSchema,
   namedModel,
+  nameOf,
   psBody,
   psSchema,
+  pullBody,
+  pullLineSchema,
   pullSchema,
   showBody,
   showBodySchema,
@@ -25,9 +30,11 @@ import {
   versionBody,
   versionSchema,
 } from "../wire/ollama-models.ts";
-import { untagged } from "../wire/ollama-parameters.ts";
+import { ollamaLastWords } from "../wire/ollama-problem.ts";
+import { isBug } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
 import { readJson } from "./body.ts";
+import { pulled } from "./event-stream.ts";
 import { describeOllama, NDJSON, OLLAMA } from "./ollama-door.ts";
 import type { RouteParts } from "./parts.ts";
 
@@ -41,9 +48,9 @@ const details = {
   ps: describeOllama("List the models in memory", json(psSchema), [403]),
   show: describeOllama("Describe a model", json(showBodySchema), [400, 403, 404, 500], showSchema),
   pull: describeOllama(
-    "Tell that a model is there",
-    { ...json(statusSchema), [NDJSON]: statusSchema },
-    [400, 403, 404],
+    "Fetch a model from the hub",
+    { ...json(statusSchema), [NDJSON]: pullLineSchema },
+    [400, 403, 404, 502, 503],
     pullSchema,
   ),
   copy: describeOllama("Give a model another name, as a profile", json(statusSchema), [400, 403, 404], copySchema),
@@ -87,7 +94,7 @@ function greeting(request: Request, version: string): string {
 }
 
 async function show({ models }: RouteParts, request: Request) {
-  const record = namedModel(await read(request, showSchema), models.models());
+  const record = namedModel(await read(request, showSchema), models);
   return showBody(record, models.card(record.name));
 }
 
@@ -104,7 +111,7 @@ function readableCard({ models }: RouteParts, name: string): ModelCard | null {
 /** No file is copied: the new name is a profile, with all that the source says if it is one itself. */
 async function copy({ models, profiles }: RouteParts, request: Request) {
   const { source, destination } = await read(request, copySchema);
-  const { name: model } = namedModel({ model: source }, models.models());
+  const { name: model } = namedModel({ model: source }, models);
   const like = profiles.profiles().find(({ name }) => name === model);
   const { id: _, ...words } = like ?? { id: 0, ...PLAIN_PROFILE, model };
   await profiles.add({ ...words, name: untagged(destination) });
@@ -112,7 +119,7 @@ async function copy({ models, profiles }: RouteParts, request: Request) {
 }
 
 async function remove({ models, profiles }: RouteParts, request: Request) {
-  const { name } = namedModel(await read(request, deleteSchema), models.models());
+  const { name } = namedModel(await read(request, deleteSchema), models);
   const profile = profiles.profiles().find((profile) => profile.name === name);
   if (profile === undefined) refuse(`delete model "${name}"`, "this server removes no files of models");
   await profiles.remove(String(profile.id));
@@ -121,18 +128,32 @@ async function remove({ models, profiles }: RouteParts, request: Request) {
 
 const DONE = { status: "success" };
 
-/** Nothing is fetched: a model is there or it is not. */
-async function pull({ models }: RouteParts, request: Request) {
+/** What is here already is not asked for anew. */
+async function pull(parts: RouteParts, request: Request) {
   const body = await read(request, pullSchema);
-  try {
-    namedModel(body, models.models());
-  } catch (error) {
-    if (!(error instanceof Failure) || error.kind !== "not_found") throw error;
-    const state = "this server does not have it, and downloading is not available yet";
-    throw new Failure("not_found", `Cannot pull model "${body.model ?? body.name}": ${state}`, "model");
+  const name = nameOf(body);
+  const steps = parts.models.record(name) === null ? parts.hub.pull(name, request.signal) : [];
+  if (body.stream === false) {
+    for await (const _ of steps);
+    return DONE;
   }
-  if (body.stream === false) return DONE;
-  return new Response(OLLAMA.framing.frame(DONE), { headers: { "content-type": NDJSON } });
+  const lines = pullLines(parts, parts.ids.of(request), steps);
+  return new Response(pulled(lines), { headers: { "content-type": NDJSON } });
+}
+
+async function* pullLines(
+  { reportBug }: RouteParts,
+  request_id: string,
+  steps: AsyncIterable<PullStep> | Iterable<PullStep>,
+): AsyncGenerator<string, void, undefined> {
+  const { frame } = OLLAMA.framing;
+  try {
+    for await (const step of steps) if (step.kind !== "done") yield frame(pullBody(step));
+    yield frame(DONE);
+  } catch (error) {
+    if (isBug(error)) reportBug(error, request_id);
+    yield frame(ollamaLastWords(error, request_id));
+  }
 }
 
 async function read<Schema extends TSchema>(request: Request, schema: Schema): Promise<Static<Schema>> {

@@ -1,5 +1,6 @@
 /** What the server is made of; the caller builds it. */
 
+import type { ApiKeyStore } from "../core/api-keys.ts";
 import type { AuditLog } from "../core/audit.ts";
 import type { ModelList } from "../core/backend.ts";
 import type { Gateway } from "../core/exchange.ts";
@@ -10,6 +11,7 @@ import type { ProfileDesk } from "../core/profile.ts";
 import type { ResponseShelf } from "../core/responses.ts";
 import type { Outlook, RoutingDesk } from "../core/routing.ts";
 import type { TokenDesk } from "../core/tokens.ts";
+import type { Gate } from "./gate.ts";
 import type { RequestIds } from "./request-id.ts";
 import type { GrantedFeeds } from "./sockets.ts";
 
@@ -25,6 +27,9 @@ export interface ServerParts {
   readonly owner: OwnerDesk;
   readonly profiles: ProfileDesk;
   readonly hub: HubDesk;
+  readonly keys: ApiKeyStore;
+  /** Whether a caller without a key is refused; the owner may change it. */
+  readonly isKeyRequired: () => boolean;
   readonly responses: ResponseShelf;
   readonly version: string;
   readonly requestId: () => string;
@@ -41,5 +46,6 @@ export interface ServerParts {
 /** What a route needs beside. */
 export interface RouteParts extends ServerParts {
   readonly ids: RequestIds;
+  readonly gate: Gate;
   readonly feeds: GrantedFeeds;
 }

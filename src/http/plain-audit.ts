@@ -21,6 +21,7 @@ export async function audited(
     ...UNROUTED,
     time_ms,
     request_id: parts.ids.of(request),
+    key: parts.gate.callerOf(request)?.name ?? null,
     endpoint: path === null ? request.method : `${request.method} ${path}`,
     dialect: "http",
     duration_ms: performance.now() - started_ms,

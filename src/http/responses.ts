@@ -4,31 +4,37 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Failure } from "../core/failure.ts";
 import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
+import { ResponseWriter } from "../wire/openai-response-answer.ts";
 import {
   cutShort,
+  eventsOfCutShort,
   outputItemSchema,
-  ResponseWriter,
   responseEventSchema,
   responseSchema,
-} from "../wire/openai-response-answer.ts";
-import { itemPage, itemPageSchema, readItemQuery } from "../wire/openai-response-list.ts";
+} from "../wire/openai-response-body.ts";
+import { itemPage, itemPageSchema, readItemQuery, readShowQuery } from "../wire/openai-response-list.ts";
 import {
   inputItems,
   inputTokensRequestSchema,
   isQueued,
   isWhole,
+  markOf,
   readInputTokens,
   readResponse,
+  requestOf,
   responseId,
   responseRequestSchema,
 } from "../wire/openai-responses.ts";
-import { BackgroundAnswers } from "./background.ts";
+import { comment, waitingWords } from "../wire/waiting.ts";
+import { BackgroundAnswers, Told } from "./background.ts";
 import { noBody } from "./body.ts";
 import { openDoor } from "./door.ts";
-import { type Begin, GENERATION_PROBLEMS, namedEvent } from "./generation.ts";
+import { followed } from "./event-stream.ts";
+import { type Begin, GENERATION_PROBLEMS, namedEvent, type Tell } from "./generation.ts";
 import { OPENAI } from "./openai-door.ts";
 import { describe } from "./openapi.ts";
 import type { RouteParts } from "./parts.ts";
+import { neverSilent } from "./silence.ts";
 
 const TAG = "OpenAI";
 const whole = { "application/json": responseSchema };
@@ -50,7 +56,12 @@ const details = {
     GENERATION_PROBLEMS,
     inputTokensRequestSchema,
   ),
-  show: describe(TAG, "Show an answer that is kept", whole, [400, 403, 404]),
+  show: describe(
+    TAG,
+    "Show an answer that is kept, or tell again the events of one in the background, and those to come",
+    { ...whole, "text/event-stream": responseEventSchema },
+    [400, 403, 404],
+  ),
   items: describe(
     TAG,
     "List what an answer was given to",
@@ -69,7 +80,8 @@ export function responseRoutes(parts: RouteParts) {
   const running = new BackgroundAnswers();
   const show = (id: string) => {
     const response = found(responses, id);
-    return isQueued(response) && !running.has(id) ? cutShort(response.body) : response.body;
+    if (!isQueued(response)) return response.body;
+    return running.find(id)?.body() ?? cutShort(response.body);
   };
   const door = { ...OPENAI, framing: FRAMING, isWhole: (body: unknown) => isWhole(body, responses) };
   const create = openDoor(parts, {
@@ -82,16 +94,8 @@ export function responseRoutes(parts: RouteParts) {
       const stream = body.stream ?? false;
       const generation = { kind: "generation", generations: [asked.generation], stream, writer } as const;
       if (!body.background) return generation;
-      const background: Begin = (answer, cancel) => {
-        const told = writer.queued();
-        const report = (error: unknown) => parts.reportBug(error, request_id);
-        const run = async () =>
-          void (await answer()
-            .catch((error: unknown) => writer.broken(error))
-            .catch(report));
-        running.begin(responseId(asked.mark), run, cancel);
-        return told;
-      };
+      const background: Begin = (answer, cancel) =>
+        begin(parts, running, { request_id, writer, answer, cancel, stream });
       return { ...generation, background };
     },
   });
@@ -110,7 +114,14 @@ export function responseRoutes(parts: RouteParts) {
       parse: "none",
       detail: details.count,
     })
-    .get("/v1/responses/:id", async ({ params }) => show(params.id), { detail: details.show })
+    .get(
+      "/v1/responses/:id",
+      async ({ params, request }) => {
+        const { stream, after } = readShowQuery(new URL(request.url).searchParams);
+        return stream ? told(parts, running, found(responses, params.id), after) : show(params.id);
+      },
+      { detail: details.show },
+    )
     .get(
       "/v1/responses/:id/input_items",
       async ({ params, request }) => {
@@ -139,6 +150,60 @@ export function responseRoutes(parts: RouteParts) {
       },
       { detail: details.remove },
     );
+}
+
+interface Begun {
+  readonly request_id: string;
+  readonly writer: ResponseWriter;
+  readonly answer: (tell: Tell) => Promise<void>;
+  readonly cancel: () => void;
+  readonly stream: boolean;
+}
+
+function begin(parts: RouteParts, running: BackgroundAnswers, begun: Begun): Response {
+  const { request_id, writer, answer, cancel, stream } = begun;
+  const id = responseId(markOf(request_id));
+  const told = new Told();
+  const tell: Tell = (chunks) => told.add(...chunks.map(namedEvent));
+  tell(writer.queued());
+  const run = async () => {
+    await answer(tell).catch((error: unknown) => tell([writer.failed(error)]));
+    parts.responses.keepEvents(id, told.events);
+  };
+  const done = run().catch((error: unknown) => parts.reportBug(error, request_id));
+  running.begin(id, { told, body: () => writer.current(), done, cancel });
+  return stream ? follow(parts, id, told, BEGINNING) : Response.json(writer.current());
+}
+
+/** Before the first event. */
+const BEGINNING = -1;
+
+/** What is behind event `after`: of an answer that runs also what is yet to come, of one that has ended what was kept. */
+function told(parts: RouteParts, running: BackgroundAnswers, response: KeptResponse, after: number): Response {
+  const { id, body } = response;
+  const { responses } = parts;
+  const live = running.find(id);
+  if (live !== null) return follow(parts, id, live.told, after);
+  const told = new Told();
+  told.end();
+  const kept = responses.eventsOf(id);
+  if (kept !== null) {
+    told.add(...kept);
+    return follow(parts, id, told, after);
+  }
+  if (!isQueued(response)) throw untold(id);
+  told.add(...eventsOfCutShort(body, after).map(namedEvent));
+  return follow(parts, id, told, BEGINNING);
+}
+
+function follow({ owner, silence_ms }: RouteParts, id: string, told: Told, after: number): Response {
+  const words = () => comment(waitingWords(owner.waitOf(requestOf(id))));
+  return followed(neverSilent(told.follow(after), words, silence_ms));
+}
+
+function untold(id: string): Failure {
+  const state = 'it was not asked for with "background": true, and its events were not kept';
+  return new Failure("unsupported", `Cannot stream response ${JSON.stringify(id)}: ${state}`, "stream");
 }
 
 function found(responses: ResponseShelf, id: string): KeptResponse {

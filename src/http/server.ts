@@ -9,14 +9,15 @@ import { isBug, problem, Refusal } from "../wire/problem.ts";
 import { violation } from "../wire/violation.ts";
 import { adminRoutes } from "./admin.ts";
 import { speaksAnthropic } from "./anthropic-door.ts";
+import { apiKeyRoutes } from "./api-keys.ts";
 import { auditRoutes } from "./audit.ts";
 import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import { docsRoutes } from "./docs.ts";
 import { embeddingRoutes } from "./embeddings.ts";
+import { Gate } from "./gate.ts";
 import { healthRoutes } from "./health.ts";
 import { huggingfaceRoutes } from "./huggingface.ts";
-import { refuseForeign } from "./loopback.ts";
 import { messageRoutes } from "./messages.ts";
 import { modelRoutes } from "./models.ts";
 import { ollamaAnswerRoutes } from "./ollama-answers.ts";
@@ -47,7 +48,12 @@ export interface Server {
 type Routes = readonly { readonly method: string; readonly path: string }[];
 
 export function createServer(given: ServerParts): Server {
-  const parts = { ...given, ids: new RequestIds(given.requestId), feeds: new WeakMap<Request, Feed>() };
+  const parts = {
+    ...given,
+    ids: new RequestIds(given.requestId),
+    gate: new Gate(given),
+    feeds: new WeakMap<Request, Feed>(),
+  };
   const explain = (error: unknown, request: Request | null) => {
     const request_id = request === null ? parts.requestId() : parts.ids.of(request);
     if (isBug(error)) parts.reportBug(error, request_id);
@@ -81,11 +87,21 @@ export function createServer(given: ServerParts): Server {
     .use(settingRoutes(parts))
     .use(profileRoutes(parts))
     .use(huggingfaceRoutes(parts))
+    .use(apiKeyRoutes(parts))
     .use(healthRoutes(parts))
     .use(docsRoutes(parts.version));
+  const admitted = async (request: Request) => {
+    try {
+      parts.gate.admit(request);
+      refuseQuery(request);
+    } catch (error) {
+      return explain(error, request);
+    }
+    return await app.handle(request);
+  };
   // Around Elysia and not within: a hook of its own, and headers that it merges, cost a fifth of a routed request.
   const answer = async (request: Request) => {
-    const response = await admitted(request, app.handle, explain);
+    const response = await admitted(request);
     const request_id = parts.ids.of(request);
     response.headers.set("x-request-id", request_id);
     const failed_route = parts.ids.failedRouteOf(request);
@@ -100,16 +116,6 @@ export function createServer(given: ServerParts): Server {
     routes: app.routes,
     feeds: parts.feeds,
   };
-}
-
-async function admitted(request: Request, handle: Server["handle"], explain: Server["explain"]): Promise<Response> {
-  try {
-    refuseForeign(request);
-    refuseQuery(request);
-  } catch (error) {
-    return explain(error, request);
-  }
-  return await handle(request);
 }
 
 /** In the form of the dialect that the caller reads. */
@@ -133,13 +139,13 @@ function refuseQuery(request: Request): void {
   // Anthropic's clients mark so what they call a beta; what it asks for stands in the body, and is refused there by name.
   if (speaksAnthropic(request) && searchParams.get("beta") === "true") searchParams.delete("beta");
   const [name] = searchParams.keys();
-  if (name === undefined || QUERIED.test(pathname)) return;
+  if (name === undefined || QUERIED.test(`${request.method} ${pathname}`)) return;
   if (pathname === "/v1/models" && speaksAnthropic(request)) return;
   throw new Failure("invalid_request", `Cannot use query parameter "${name}": this route takes none`, name);
 }
 
 /** Routes that read their query themselves. */
-const QUERIED = /^(?:\/v1)?\/admin\/audit-logs|^\/v1\/responses\/[^/]+\/input_items$/;
+const QUERIED = /^\w+ (?:\/v1)?\/admin\/audit-logs|^GET \/v1\/responses\/[^/]+(?:\/input_items)?$/;
 
 /** Elysia's own errors as ours. */
 function causeOf(error: unknown, request: Request, routes: Routes): unknown {

@@ -5,6 +5,7 @@
 
 import { readdirSync, readFileSync, type Stats, statSync } from "node:fs";
 import { basename, join, sep } from "node:path";
+import { ggufParts, ggufStem, isLaterPart } from "../formats/gguf-parts.ts";
 import { weightFiles } from "../formats/safetensors.ts";
 
 export interface FoundModel {
@@ -47,17 +48,19 @@ export function snapshotModels(snapshot: string, name: string): FoundModel[] {
 /** What a folder lacks to be a model, in the order they are looked for. */
 export const FOLDER_PARTS = ["config.json", "tokenizer.json"] as const;
 
-/** The GGUF files that are models: no image projectors, no parts of a split file. */
+/** The GGUF files that are models, or the first parts of such, which often have a folder of their own: no image projectors. */
 export function ggufFiles(folder: string): string[] {
-  return names(folder).filter((name) => /\.gguf$/i.test(name) && !/mmproj/i.test(name) && !isSplitGguf(name));
+  const found = names(folder).flatMap((name) => [name, ...names(join(folder, name)).map((below) => join(name, below))]);
+  return found.filter(isGgufModel);
 }
 
-export function isSplitGguf(path: string): boolean {
-  return /-\d{5}-of-\d{5}\.gguf$/i.test(path);
+export function isGgufModel(name: string): boolean {
+  return /\.gguf$/i.test(name) && !/mmproj/i.test(name) && !isLaterPart(name);
 }
 
-export function ggufStem(path: string): string {
-  return basename(path).replace(/\.gguf$/i, "");
+/** Where the cache keeps the repository "org/name". */
+export function repositoryFolder(cache: string, name: string): string {
+  return join(cache, `models--${name.replaceAll("/", "--")}`);
 }
 
 /** "models--org--name" → "org/name"; null for any other folder name. */
@@ -96,8 +99,9 @@ function folderModel(path: string, name: string): FoundModel | null {
   }
 }
 
-function ggufModel(path: string, name: string): FoundModel | null {
-  const weight = weigh([path]);
+/** null: a part of it is missing. */
+export function ggufModel(path: string, name: string): FoundModel | null {
+  const weight = weigh(ggufParts(path));
   return weight === null ? null : { name, path, ...weight };
 }
 

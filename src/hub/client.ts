@@ -14,10 +14,18 @@ export interface HubAccess {
   readonly token: string | null;
 }
 
+/** Of a file's bytes: large files have their own sum, others git's, over a header with their length. */
+export interface Digest {
+  readonly kind: "sha256" | "git";
+  readonly hex: string;
+}
+
 export interface HubFile {
   readonly path: string;
   /** null: the hub does not say. */
   readonly bytes: number | null;
+  /** null: the hub does not say. */
+  readonly digest: Digest | null;
 }
 
 export interface HubModel {
@@ -63,24 +71,36 @@ export async function modelOnHub(access: HubAccess, asked: string, signal: Abort
   const name = typeof found === "string" && isRepository(found) ? found : asked; // it may have another name by now
   const revision = info?.["sha"];
   const listed = info?.["siblings"];
-  if (typeof revision !== "string" || !/^[\w.-]+$/.test(revision) || !Array.isArray(listed)) {
+  if (typeof revision !== "string" || !/^\w[\w.-]*$/.test(revision) || !Array.isArray(listed)) {
     throw new Failure("upstream", `Cannot read "${name}" on the hub: its answer has no "sha" or no "siblings"`);
   }
   const files = listed.flatMap((each: unknown): HubFile[] => {
-    const { rfilename: path, size } = asObject(each) ?? {};
-    return typeof path === "string" ? [{ path, bytes: Number.isSafeInteger(size) ? Number(size) : null }] : [];
+    const { rfilename: path, size, blobId, lfs } = asObject(each) ?? {};
+    if (typeof path !== "string") return [];
+    const bytes = Number.isSafeInteger(size) && Number(size) >= 0 ? Number(size) : null;
+    return [{ path, bytes, digest: digestOf(asObject(lfs)?.["sha256"], blobId) }];
   });
   if (!files.some(({ path }) => path === "config.json")) return { name, revision, files, config: null };
-  const config = must(name, access, await get(access, `/${name}/resolve/${revision}/config.json`, signal));
+  const config = must(name, access, await get(access, placeOf({ name, revision }, "config.json"), signal));
   return { name, revision, files, config: asObject(await readJson(config)) };
 }
 
-/** An organisation and a name. */
-export function isRepository(name: string): boolean {
-  return /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name);
+/** The place of a file in a repository, as the hub gives it. */
+export function placeOf(model: Pick<HubModel, "name" | "revision">, path: string): string {
+  return `/${model.name}/resolve/${model.revision}/${path.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-function must(name: string, { token }: HubAccess, response: Response): Response {
+function digestOf(sha256: unknown, git: unknown): Digest | null {
+  if (typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256)) return { kind: "sha256", hex: sha256 };
+  return typeof git === "string" && /^[0-9a-f]{40}$/.test(git) ? { kind: "git", hex: git } : null;
+}
+
+/** An organisation and a name; two hyphens are what the cache has between them. */
+export function isRepository(name: string): boolean {
+  return /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(name) && !name.includes("--");
+}
+
+export function must(name: string, { token }: HubAccess, response: Response): Response {
   if (response.ok) return response;
   const act = `Cannot read "${name}" on the hub`;
   // Without a token the hub tells of what is private, and of what is not there, in the same way.
@@ -96,13 +116,23 @@ function must(name: string, { token }: HubAccess, response: Response): Response 
   }
 }
 
-async function get({ endpoint, token }: HubAccess, path: string, signal: AbortSignal): Promise<Response> {
+async function get(access: HubAccess, path: string, signal: AbortSignal): Promise<Response> {
+  return await askHub(access, path, {}, AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS_MAX)]));
+}
+
+/** Its answer, whatever its status. Throws a `Failure` where there is none. */
+export async function askHub(
+  { endpoint, token }: HubAccess,
+  path: string,
+  headers: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<Response> {
   const origin = new URL(endpoint).origin;
   let url = new URL(endpoint.replace(/\/+$/, "") + path);
   for (let count = 0; count <= REDIRECTS_MAX; count++) {
     // Whoever is redirected to is not given the token.
     const own = token !== null && url.origin === origin ? { authorization: `Bearer ${token}` } : {};
-    const response = await reach(url, { "user-agent": "bunsen", ...own }, signal);
+    const response = await reach(url, { ...headers, "user-agent": "bunsen", ...own }, signal);
     const location = response.headers.get("location");
     if (response.status < 300 || response.status >= 400 || location === null) return response;
     url = new URL(location, url);
@@ -112,13 +142,16 @@ async function get({ endpoint, token }: HubAccess, path: string, signal: AbortSi
 
 async function reach(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Response> {
   try {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS_MAX)]);
-    return await fetch(url, { headers, signal: limit, redirect: "manual" });
+    return await fetch(url, { headers, signal, redirect: "manual" });
   } catch (error) {
-    signal.throwIfAborted();
+    if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
     const state = error instanceof Error ? error.message : String(error);
     throw new Failure("upstream", `Cannot reach the hub at ${url.origin}: ${state.split("\n")[0]}`);
   }
+}
+
+function isTimeout(reason: unknown): boolean {
+  return reason instanceof DOMException && reason.name === "TimeoutError";
 }
 
 async function readJson(response: Response): Promise<unknown> {

@@ -3,13 +3,12 @@
 import { statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { Failure } from "../core/failure.ts";
+import { ggufParts, ggufStem, isLaterPart } from "../formats/gguf-parts.ts";
 import { weightFiles } from "../formats/safetensors.ts";
 import {
   FOLDER_PARTS,
   type FoundModel,
   ggufFiles,
-  ggufStem,
-  isSplitGguf,
   repositoryModels,
   repositoryOf,
   snapshotModels,
@@ -41,12 +40,12 @@ function kindOf(path: string, full: string): "file" | "folder" {
 
 function fileModel(path: string, full: string): FoundModel {
   if (!/\.gguf$/i.test(full)) throw refused("unsupported", path, "a file must be a .gguf; for others name the folder");
-  if (isSplitGguf(full)) {
-    throw refused("unsupported", path, "it is one part of a split GGUF, the parts must be joined first");
+  if (isLaterPart(full)) {
+    throw refused("unsupported", path, "it is a later part of a split GGUF, name the first one");
   }
   const repository = repositoryOf(full);
   const listed = repository === null ? [] : snapshotModels(dirname(full), repository);
-  return listed.find((found) => found.path === full) ?? weighed(path, ggufStem(full), full, [full]);
+  return listed.find((found) => found.path === full) ?? weighed(path, ggufStem(full), full, ggufParts(full));
 }
 
 function folderModel(path: string, full: string): FoundModel {
@@ -59,7 +58,7 @@ function folderModel(path: string, full: string): FoundModel {
   if (files.length === 0) throw refused("unavailable", path, `it has no ${missing.join(" and no ")}`);
   return onlyOf(
     path,
-    files.map((file) => weighed(path, repository ?? ggufStem(file), file, [file])),
+    files.map((file) => weighed(path, repository ?? ggufStem(file), file, ggufParts(file))),
   );
 }
 
@@ -77,7 +76,10 @@ function onlyOf(path: string, found: readonly FoundModel[]): FoundModel {
 
 function weighed(path: string, name: string, full: string, files: readonly string[]): FoundModel {
   const weight = weigh(files);
-  if (weight === null) throw refused("unavailable", path, "a file of it may not be read");
+  if (weight === null) {
+    const missing = files.find((file) => weigh([file]) === null) ?? full;
+    throw refused("unavailable", path, `its file "${basename(missing)}" is missing or may not be read`);
+  }
   return { name: name === "" ? "model" : name, path: full, ...weight };
 }
 

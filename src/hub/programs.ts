@@ -5,8 +5,9 @@
 
 import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { ggufStem } from "../formats/gguf-parts.ts";
 import { asObject } from "../formats/json.ts";
-import { type FoundModel, ggufFiles, ggufStem, names, snapshotModels, weigh } from "./cache.ts";
+import { type FoundModel, ggufFiles, ggufModel, names, snapshotModels, weigh } from "./cache.ts";
 
 /** Where each keeps its models; several where it has moved. */
 export interface ProgramFolders {
@@ -37,8 +38,7 @@ function lmstudioModels(folder: string): FoundModel[] {
 function llamacppModels(folder: string): FoundModel[] {
   return ggufFiles(folder).flatMap((file) => {
     const path = join(folder, file);
-    const weight = weigh([path]);
-    return weight === null ? [] : [{ name: ggufStem(path), path, ...weight }];
+    return ggufModel(path, ggufStem(path)) ?? [];
   });
 }
 

@@ -8,16 +8,15 @@ import { concatenate, multiply, reshape, sigmoid, slice, sliceUpdate, take, tran
 import { adapted } from "./adapted.ts";
 import { BLOCK_TOKENS } from "./block.ts";
 import {
+  type Adaptable,
   close,
   formOf,
   giveUp,
   type Linear,
-  linear,
   type NativeLinear,
   type Norm,
   normalize,
   rowsOf,
-  type Target,
   weightsOf,
 } from "./layers.ts";
 import { isPacked, unpackBlocks, writePacked } from "./packed-cache.ts";
@@ -58,7 +57,7 @@ export interface AttentionParts {
 }
 
 export interface Attention extends Disposable {
-  readonly targets: readonly Target[];
+  readonly adaptable: readonly Adaptable[];
   readonly window?: number | undefined;
   /**
    * `x` (tokens, hidden), unchanged in shape: residual + factor · post_norm(o(attend(norm(x)))). Keeps the tokens' keys
@@ -69,19 +68,17 @@ export interface Attention extends Disposable {
 
 /** In one operation where the library has it, which then keeps the projections in a form of its own; else composed. */
 export function attention(parts: AttentionParts): Attention {
-  const queries = parts.gate === undefined ? [parts.q] : []; // in files one matrix with the gate
-  const targets = [...queries, parts.k, parts.v, parts.o].map(({ target }) => target);
-  const { window } = parts;
-  if (hasExtras()) return { ...fused(parts), targets, window };
+  if (hasExtras()) return fused(parts);
+  const { q, k, v, o, gate, window } = parts;
   return {
-    targets,
+    adaptable: [q, k, v, o, ...(gate ? [gate] : [])],
     window,
     apply: (x, step, residual = x) => compose(x, residual, parts, step),
     [Symbol.dispose]: () => {},
   };
 }
 
-function fused(parts: AttentionParts): Omit<Attention, "targets" | "window"> {
+function fused(parts: AttentionParts): Attention {
   const { norm, q, k, v, o, rope, q_norm, k_norm, post_norm } = parts;
   const own = norm?.kind === "rms" ? norm : undefined;
   const norms = [q_norm, k_norm].map((each) => each?.weight ?? null);
@@ -111,6 +108,8 @@ function fused(parts: AttentionParts): Omit<Attention, "targets" | "window"> {
   const gate = parts.gate && inOwnForm(parts.gate, stack);
   const owned = stack.move();
   return {
+    adaptable: [...alone, ...(gate ? [gate] : [])],
+    window: parts.window,
     apply(x, step, residual = x) {
       if (step.adapted.length > 0 || gate) return fusedAround(x, residual, parts, layer, alone, step, gate);
       using normed = norm === undefined || norm === own ? null : normalize(x, norm);
@@ -140,13 +139,13 @@ function fusedAround(
   using values = adapted(normed ?? x, v, step);
   using projected = concatenate([queries, keys, values], 1);
   using mixed = mixAttention(layer, projected, step.cache(number), layoutOf(parts, step), step.angles(rope));
-  using gated = gate === undefined ? null : throughGate(mixed, normed ?? x, gate);
+  using gated = gate === undefined ? null : throughGate(mixed, normed ?? x, gate, step);
   using out = adapted(gated ?? mixed, o, step);
   return close(out, residual, post_norm, residual_factor ?? 1);
 }
 
-function throughGate(attended: MlxArray, x: MlxArray, gate: Linear | NativeLinear): MlxArray {
-  using wanted = linear(x, gate);
+function throughGate(attended: MlxArray, x: MlxArray, gate: Linear | NativeLinear, step: Step): MlxArray {
+  using wanted = adapted(x, gate, step);
   using share = sigmoid(wanted);
   return multiply(attended, share);
 }
@@ -166,7 +165,7 @@ function compose(x: MlxArray, residual: MlxArray, parts: AttentionParts, step: S
   const all = { queries: normed_queries ?? queries, keys: normed_keys ?? keys, values };
   const mixed = step.spans.map((span) => stack.use(attendSpan(all, span, parts, step)));
   using joined = concatenate(mixed, 0);
-  using gated = parts.gate === undefined ? null : throughGate(joined, normed ?? x, parts.gate);
+  using gated = parts.gate === undefined ? null : throughGate(joined, normed ?? x, parts.gate, step);
   using projected = adapted(gated ?? joined, parts.o, step);
   return close(projected, residual, parts.post_norm, parts.residual_factor ?? 1);
 }

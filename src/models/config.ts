@@ -19,6 +19,10 @@ export class ConfigReader {
     this.file = file;
   }
 
+  get names(): readonly string[] {
+    return Object.keys(this.#fields);
+  }
+
   /** A whole number from 1 to 2^24. */
   dimension(name: string): number {
     const value = this.#fields[name];

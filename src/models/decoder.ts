@@ -6,7 +6,7 @@ import type { MlxArray } from "../mlx/array.ts";
 import type { Attention } from "./attention.ts";
 import type { ConfigReader } from "./config.ts";
 import type { Model, StateShape } from "./family.ts";
-import { type Linear, type Norm, normalize, softCap, type Target, times } from "./layers.ts";
+import { type Adaptable, type Linear, type Norm, normalize, softCap, times } from "./layers.ts";
 import type { Mlp } from "./mlp.ts";
 import { projection } from "./projection.ts";
 import type { Step } from "./step.ts";
@@ -31,7 +31,7 @@ type Otherwise = Partial<Pick<Sizes, "head_dim" | "context_length">> & {
 
 /** One layer of the model: hidden states to hidden states of the same shape. */
 export interface Block {
-  readonly targets: readonly Target[];
+  readonly adaptable: readonly Adaptable[];
   /** How many positions it sees; all where absent. */
   readonly window?: number | undefined;
   apply(hidden: MlxArray, step: Step): MlxArray;
@@ -72,7 +72,7 @@ export function decoder(weights: Weights, sizes: Sizes, build: (own: DisposableS
     context_length: Math.min(sizes.context_length, positions_max ?? Number.POSITIVE_INFINITY),
     vocabulary_size,
     bytes_resident: weights.bytes_resident,
-    targets: parts.blocks.flatMap(({ targets }) => targets),
+    adaptable: parts.blocks.flatMap(({ adaptable }) => adaptable),
     forward(token_ids, step) {
       let hidden = factored(embedding.rows(token_ids), embedding_factor);
       for (const block of parts.blocks) {
@@ -98,7 +98,7 @@ export function sequential(own: DisposableStack, attention: Attention, mlp: Mlp)
   own.use(attention);
   own.use(mlp);
   return {
-    targets: [...attention.targets, ...mlp.targets],
+    adaptable: [...attention.adaptable, ...mlp.adaptable],
     window: attention.window,
     apply(hidden, step) {
       using attended = attention.apply(hidden, step);
@@ -112,7 +112,7 @@ export function parallel(own: DisposableStack, norm: Norm, attention: Attention,
   own.use(attention);
   own.use(mlp);
   return {
-    targets: [...attention.targets, ...mlp.targets],
+    adaptable: [...attention.adaptable, ...mlp.adaptable],
     window: attention.window,
     apply(hidden, step) {
       using normed = normalize(hidden, norm);
@@ -130,6 +130,9 @@ export function blocksOf({ layers }: Sizes, build: (layer: number, prefix: strin
 /** What every config calls by the same names; `head_dim` where it is not the hidden size over the heads. */
 export function readSizes(reader: ConfigReader, otherwise: Otherwise = {}): Sizes {
   const hidden_size = reader.dimension("hidden_size");
+  // each token in sight of those behind it, as some that only read have it
+  reader.only("is_causal", true);
+  reader.only("use_bidirectional_attention", false);
   const heads = reader.dimension("num_attention_heads");
   const kv_heads = reader.dimensionOr("num_key_value_heads", heads);
   if (heads % kv_heads !== 0) {

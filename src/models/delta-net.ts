@@ -8,8 +8,9 @@ import { adapted } from "./adapted.ts";
 import type { Attention } from "./attention.ts";
 import { type Convolution, convolve } from "./convolution.ts";
 import { type DeltaTokens, deltaRule } from "./delta-rule.ts";
-import { activate, gated, type Linear, linear, type Norm, normalize, times } from "./layers.ts";
+import { activate, gated, type Linear, type Norm, normalize, times } from "./layers.ts";
 import { inOwnForm } from "./projection.ts";
+import type { Step } from "./step.ts";
 
 export interface DeltaNetParts {
   readonly norm: Norm;
@@ -37,7 +38,7 @@ export interface DeltaNetParts {
 }
 
 export function deltaNet(parts: DeltaNetParts): Attention {
-  const { norm, key_dim } = parts;
+  const { norm, key_dim, rate, decay } = parts;
   using own = new DisposableStack();
   const [qkv, gating, out] = [parts.qkv, parts.gate, parts.out].map((each) => inOwnForm(each, own));
   assert(qkv !== undefined && gating !== undefined && out !== undefined, "three projections");
@@ -51,18 +52,18 @@ export function deltaNet(parts: DeltaNetParts): Attention {
   };
   const owned = own.move();
   return {
-    targets: [out.target],
+    adaptable: [qkv, gating, rate, decay, out],
     apply(x, step, residual = x) {
       using normed = normalize(x, norm);
-      using mixed = linear(normed, qkv);
+      using mixed = adapted(normed, qkv, step);
       using convolved = convolve(mixed, parts.convolution, step);
       using active = activate(convolved, "silu");
-      using tokens = tokensOf(normed, active, parts, speeds, norms);
+      using tokens = tokensOf(normed, active, parts, speeds, norms, step);
       using given = deltaRule(tokens, parts.state, step);
       using heads = rmsNorm(given, parts.out_norm.weight, parts.out_norm.epsilon);
       using wide = reshape(heads, [x.shape[0] ?? 0, parts.heads * parts.value_dim]);
       using same = astype(wide, x.dtype);
-      using gate = linear(normed, gating);
+      using gate = adapted(normed, gating, step);
       using passed = gated(gate, same, "silu");
       using projected = adapted(passed, out, step);
       return add(residual, projected);
@@ -81,6 +82,7 @@ function tokensOf(
   { key_heads, heads, key_dim, value_dim, rate, decay, decay_bias }: DeltaNetParts,
   speeds: MlxArray,
   norms: { readonly queries: MlxArray; readonly keys: MlxArray },
+  step: Step,
 ): DeltaTokens & Disposable {
   const tokens = normed.shape[0] ?? 0;
   const stack = new DisposableStack();
@@ -92,9 +94,9 @@ function tokensOf(
   const width = key_heads * key_dim;
   using queries = columns(0, key_heads, key_dim);
   using keys = columns(width, key_heads, key_dim);
-  using wanted = linear(normed, rate);
+  using wanted = adapted(normed, rate, step);
   using wide = astype(wanted, "float32");
-  using given = linear(normed, decay);
+  using given = adapted(normed, decay, step);
   using shifted = add(given, decay_bias);
   using nothing = zeros([1], "float32");
   using softened = logAddExp(shifted, nothing);

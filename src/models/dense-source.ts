@@ -7,13 +7,14 @@ import { cpSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "../core/failure.ts";
 import { FileBytes } from "../formats/file-bytes.ts";
+import { fp8ToBfloat16 } from "../formats/fp8-blocks.ts";
 import { asObject, readJson } from "../formats/json.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "../formats/safetensors.ts";
 import { evaluate, memoryOf } from "../mlx/array.ts";
 import { astype } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { publishedGguf } from "./gguf-published.ts";
-import { refuseForeignQuantization } from "./quantization.ts";
+import { fp8Block, refuseForeignQuantization } from "./quantization.ts";
 
 export interface DenseTensor {
   readonly name: string;
@@ -46,9 +47,16 @@ class FolderSource implements DenseSource {
   constructor(path: string) {
     this.path = path;
     this.config = configOf(path);
-    this.tensors = stacked(readSafetensorsFolder(path)).map(({ name, tensors, shape, dtype }) => {
+    const all = readSafetensorsFolder(path);
+    const block = fp8Block(this.config);
+    const scaleOf = (name: string) => (block === null ? undefined : all.get(`${name}_scale_inv`));
+    const scales = new Set([...all.keys()].map((name) => scaleOf(name)?.name));
+    const weights = new Map([...all].filter(([name]) => !scales.has(name)));
+    this.tensors = stacked(weights).map(({ name, tensors, shape, dtype }) => {
       const size = tensors.reduce((sum, { bytes }) => sum + bytes, 0);
-      return { name, dtype, shape, bytes: size, read: () => this.#read(tensors, size) };
+      if (dtype !== "F8_E4M3") return { name, dtype, shape, bytes: size, read: () => this.#read(tensors, size) };
+      const read = () => Buffer.concat(tensors.map((tensor) => this.#readFp8(tensor, scaleOf(tensor.name), block)));
+      return { name, dtype: "BF16", shape, bytes: 2 * size, read };
     });
   }
 
@@ -64,7 +72,7 @@ class FolderSource implements DenseSource {
     for (const file of this.#files.values()) file.dispose();
   }
 
-  #read(tensors: readonly SafetensorsTensor[], size: number): Uint8Array {
+  #read(tensors: readonly SafetensorsTensor[], size: number): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(size);
     let end = 0;
     for (const { file, name, offset, bytes: own } of tensors) {
@@ -74,6 +82,31 @@ class FolderSource implements DenseSource {
     return bytes;
   }
 
+  #readFp8(
+    tensor: SafetensorsTensor,
+    scale: SafetensorsTensor | undefined,
+    block: readonly [number, number] | null,
+  ): Uint8Array {
+    const [rows = 0, columns = 0] = tensor.shape;
+    const [block_rows, block_columns] = block ?? [1, 1];
+    const expected = [Math.ceil(rows / block_rows), Math.ceil(columns / block_columns)];
+    if (scale === undefined || scale.shape.join() !== expected.join() || !FP8_SCALES.has(scale.dtype)) {
+      const found = scale === undefined ? "no such tensor" : `${scale.dtype} of shape [${scale.shape}]`;
+      const state = `tensor "${tensor.name}_scale_inv" must be F32 or BF16 of shape [${expected}], found ${found}`;
+      throw new Failure("unsupported", `Cannot quantise ${this.path}: ${state}`);
+    }
+    const scales = this.#floats(scale);
+    const values = this.#read([tensor], tensor.bytes);
+    const halves = fp8ToBfloat16({ values, rows, columns, scales, block_rows, block_columns });
+    return new Uint8Array(halves.buffer);
+  }
+
+  #floats(tensor: SafetensorsTensor): Float32Array {
+    const bytes = this.#read([tensor], tensor.bytes).buffer;
+    if (tensor.dtype === "F32") return new Float32Array(bytes);
+    return new Float32Array(Uint32Array.from(new Uint16Array(bytes), (half) => half << 16).buffer);
+  }
+
   #open(path: string): FileBytes {
     const file = this.#files.get(path) ?? new FileBytes(path);
     this.#files.set(path, file);
@@ -81,9 +114,13 @@ class FolderSource implements DenseSource {
   }
 }
 
+/** What the scales of blocks in E4M3 are published in. */
+const FP8_SCALES = new Set(["F32", "BF16"]);
+
 function configOf(folder: string): ModelConfig {
   const config = asObject(readJson(join(folder, "config.json")));
   if (config === null) throw new Failure("unavailable", `Cannot load ${folder}/config.json: it is not a JSON object`);
+  if (fp8Block(config) !== null) return config;
   refuseForeignQuantization(config, folder);
   if (config["quantization"] === undefined && config["quantization_config"] === undefined) return config;
   throw new Failure("invalid_request", `Cannot quantise ${folder}: it is quantised already`);

@@ -6,7 +6,7 @@ import type { ModelEstimate } from "../core/backend.ts";
 import { cacheBytes } from "../core/cache-shares.ts";
 import type { Purpose } from "../core/purpose.ts";
 import type { EngineSettings, KvBits } from "../core/settings.ts";
-import { readGguf } from "../formats/gguf.ts";
+import { readGgufModel } from "../formats/gguf-parts.ts";
 import { asObject, readJson } from "../formats/json.ts";
 import { purposeOf } from "../formats/purpose.ts";
 import { readSafetensorsFolder } from "../formats/safetensors.ts";
@@ -123,7 +123,7 @@ export interface Headers {
 }
 
 function ofGguf(path: string): Headers {
-  const file = readGguf(path);
+  const file = readGgufModel(path);
   const tensors = [...file.tensors.values()];
   const weights_bytes = tensors.reduce((sum, { type, bytes }) => sum + bytes * (REPACKED.get(type) ?? 1), 0);
   return { config: architectureOf(file).config(() => null), tensors, weights_bytes: Math.ceil(weights_bytes) };

@@ -2,7 +2,7 @@
 
 import type { EncoderText } from "../core/encoding.ts";
 import type { MlxArray } from "../mlx/array.ts";
-import type { Target } from "./layers.ts";
+import type { Adaptable } from "./layers.ts";
 import type { Step } from "./step.ts";
 
 /** What one layer keeps of a token; every layer keeps the same. */
@@ -26,7 +26,7 @@ export interface Model extends Disposable {
   readonly vocabulary_size: number;
   readonly bytes_resident: number;
   /** What adapters may add to. */
-  readonly targets: readonly Target[];
+  readonly adaptable: readonly Adaptable[];
   /** `token_ids` (tokens) of all the step's spans, one behind the other, to hidden states (tokens, hidden_size). */
   forward(token_ids: MlxArray, step: Step): MlxArray;
   /** Hidden states as the head reads them: with the last norm, float32. */

@@ -18,7 +18,6 @@ export function loadGemma(config: ModelConfig, weights: Weights): Model {
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const bias = reader.flag("attention_bias");
   reader.only("hidden_activation", "gelu_pytorch_tanh");
-  reader.only("use_bidirectional_attention", false);
 
   return decoder(weights, sizes, (own) => {
     const rope = own.use(readRope(config, { dims: sizes.head_dim }, weights.file));

@@ -32,7 +32,6 @@ export function loadGemma2(config: ModelConfig, weights: Weights): Model {
   const window = reader.dimensionOr("sliding_window", 4096);
   const sliding = slidingLayers(reader, sizes, (layer) => layer % 2 === 0);
   reader.only("hidden_activation", "gelu_pytorch_tanh");
-  reader.only("use_bidirectional_attention", false);
 
   return decoder(weights, sizes, (own) => {
     const rope = own.use(readRope(config, { dims: sizes.head_dim }, weights.file));

@@ -34,7 +34,6 @@ export function loadGemma3Text(config: ModelConfig, weights: Weights): Model {
   const pattern = reader.dimensionOr("sliding_window_pattern", 6);
   const sliding = slidingLayers(reader, sizes, (layer) => (layer + 1) % pattern !== 0);
   reader.only("hidden_activation", "gelu_pytorch_tanh");
-  reader.only("use_bidirectional_attention", false);
 
   return decoder(weights, sizes, (own) => {
     const dims = sizes.head_dim;

@@ -13,6 +13,8 @@ export interface Architecture {
   publishedName(name: string): string | null;
   /** Norms are stored with one added to them. */
   readonly norms_have_one: boolean;
+  /** What a vector of the file was made of, where the file holds what became of it. */
+  before(name: string): ((stored: number) => number) | null;
   /** The heads of a projection whose rows the file stores in rotary pairs, else null. */
   pairedHeads(name: string): number | null;
 }
@@ -43,6 +45,36 @@ const GATE_UP = { "mlp.gate_up_proj": "ffn_up" };
 const MIXTRAL = { "block_sparse_moe.gate": "ffn_gate_inp", ...expertNames("block_sparse_moe.switch_mlp", "exps") };
 const QWEN_EXPERTS = { "mlp.gate": "ffn_gate_inp", ...expertNames("mlp.switch_mlp", "exps") };
 const QWEN_SHARED = { "mlp.shared_expert_gate": "ffn_gate_inp_shexp", ...expertNames("mlp.shared_expert", "shexp") };
+const LFM2 = {
+  operator_norm: "attn_norm",
+  "self_attn.q_layernorm": "attn_q_norm",
+  "self_attn.k_layernorm": "attn_k_norm",
+  "self_attn.out_proj": "attn_output",
+  "conv.conv": "shortconv.conv",
+  "conv.in_proj": "shortconv.in_proj",
+  "conv.out_proj": "shortconv.out_proj",
+  ffn_norm: "ffn_norm",
+};
+const LFM2_DENSE = { "feed_forward.w1": "ffn_gate", "feed_forward.w3": "ffn_up", "feed_forward.w2": "ffn_down" };
+const LFM2_EXPERTS = {
+  "feed_forward.gate_proj": "ffn_gate",
+  "feed_forward.up_proj": "ffn_up",
+  "feed_forward.down_proj": "ffn_down",
+  "feed_forward.gate": "ffn_gate_inp",
+  ...expertNames("feed_forward.switch_mlp", "exps"),
+};
+const QWEN3_NEXT = {
+  ...QWEN_EXPERTS,
+  ...QWEN_SHARED,
+  post_attention_layernorm: "post_attention_norm",
+  "linear_attn.in_proj_qkv": "attn_qkv",
+  "linear_attn.in_proj_z": "attn_gate",
+  "linear_attn.in_proj_qkvz": "ssm_in", // older files
+  "linear_attn.in_proj_ba": "ssm_ba",
+  "linear_attn.conv1d": "ssm_conv1d",
+  "linear_attn.norm": "ssm_norm",
+  "linear_attn.out_proj": "ssm_out",
+};
 const GPT_OSS = {
   post_attention_layernorm: "post_attention_norm",
   "mlp.router": "ffn_gate_inp",
@@ -57,6 +89,8 @@ const ARCHITECTURES: ReadonlyMap<string, Manner> = new Map<string, Manner>([
   ["glm4", { names: { ...NORMS_AROUND, ...GATE_UP }, config: partlyTurning }],
   ["gpt-oss", { names: GPT_OSS, config: gptOss }],
   ["granite", { paired: true, config: granite }],
+  ["lfm2", { names: { ...LFM2, ...LFM2_DENSE }, config: lfm2 }],
+  ["lfm2moe", { names: { ...LFM2, ...LFM2_EXPERTS }, config: lfm2Moe }],
   ["llama", { paired: true, names: MIXTRAL, config: mixtral }],
   ["olmo2", { names: NORMS_BEHIND, config: olmo }],
   ["phi3", { names: { "self_attn.qkv_proj": "attn_qkv", ...GATE_UP }, config: phi3 }],
@@ -64,17 +98,13 @@ const ARCHITECTURES: ReadonlyMap<string, Manner> = new Map<string, Manner>([
   ["qwen2moe", { names: { ...QWEN_EXPERTS, ...QWEN_SHARED }, config: qwen2Moe }],
   ["qwen3", {}],
   ["qwen3moe", { names: QWEN_EXPERTS, config: qwen3Moe }],
+  ["qwen3next", { names: QWEN3_NEXT, config: qwen3Next }],
   // the converter writes none of what makes SmolLM3 other than llama: it is the same in all of them
   ["smollm3", { paired: true, config: () => ({ no_rope_layer_interval: 4 }) }],
   ["starcoder2", { names: { "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down" }, config: starcoder2 }],
 ]);
 
 export function architectureOf(file: GgufFile): Architecture {
-  const parts = Number(file.metadata.get("split.count") ?? 1);
-  if (parts > 1) {
-    const state = `it is one of ${parts} parts, read is a file that holds them all, as llama-gguf-split --merge writes it`;
-    throw new Failure("unsupported", `Cannot load ${file.path}: ${state}`);
-  }
   const name = String(file.metadata.get("general.architecture") ?? "unnamed");
   const manner = ARCHITECTURES.get(name);
   if (manner !== undefined) return architecture(file, name, manner);
@@ -85,11 +115,18 @@ export function architectureOf(file: GgufFile): Architecture {
 const OUTER_NAMES: ReadonlyMap<string, string> = new Map([
   ["model.embed_tokens", "token_embd"],
   ["model.norm", "output_norm"],
+  ["model.embedding_norm", "token_embd_norm"],
   ["lm_head", "output"],
 ]);
 
-/** A weight whose name says nothing more. */
-const SINKS = "self_attn.sinks";
+const DECAYS = "linear_attn.A_log";
+/** Tensors of a block whose names do not end in weight or bias, or not in both layouts. */
+const WHOLE_NAMES: ReadonlyMap<string, string> = new Map([
+  ["self_attn.sinks", "attn_sinks.weight"],
+  ["feed_forward.expert_bias", "exp_probs_b.bias"],
+  ["linear_attn.dt_bias", "ssm_dt.bias"],
+  [DECAYS, "ssm_a"],
+]);
 
 const BLOCK_NAMES: Readonly<Record<string, string>> = {
   input_layernorm: "attn_norm",
@@ -103,7 +140,6 @@ const BLOCK_NAMES: Readonly<Record<string, string>> = {
   "mlp.gate_proj": "ffn_gate",
   "mlp.up_proj": "ffn_up",
   "mlp.down_proj": "ffn_down",
-  [SINKS]: "attn_sinks",
 };
 
 function expertNames(prefix: string, suffix: string): Record<string, string> {
@@ -119,6 +155,7 @@ function architecture(file: GgufFile, name: string, manner: Manner): Architectur
   const published = new Map(Object.entries(names).map(([own, stored]) => [stored, own]));
   return {
     norms_have_one: manner.norms_have_one === true,
+    before: (tensor) => (tensor.endsWith(`.${DECAYS}`) ? (rate) => Math.log(-rate) : null),
     config: (floats) => ({ ...commonConfig(file, name, read, floats), ...manner.config?.(read, floats) }),
     tensorName: (tensor) => tensorName(tensor, names),
     publishedName: (tensor) => publishedName(tensor, published),
@@ -132,7 +169,6 @@ function architecture(file: GgufFile, name: string, manner: Manner): Architectur
 
 function commonConfig(file: GgufFile, name: string, read: Read, floats: Floats): ModelConfig {
   const head_dim = read("attention.key_length") ?? read("rope.dimension_count");
-  const tokens = file.metadata.get("tokenizer.ggml.tokens");
   return {
     model_type: name,
     hidden_size: read("embedding_length"),
@@ -141,7 +177,7 @@ function commonConfig(file: GgufFile, name: string, read: Read, floats: Floats):
     num_attention_heads: read("attention.head_count"),
     num_key_value_heads: read("attention.head_count_kv"),
     head_dim,
-    vocab_size: read("vocab_size") ?? (Array.isArray(tokens) ? tokens.length : undefined),
+    vocab_size: read("vocab_size") ?? tokensOf(file),
     max_position_embeddings: read("context_length"),
     rms_norm_eps: read("attention.layer_norm_rms_epsilon"),
     rope_theta: read("rope.freq_base") ?? 10_000,
@@ -153,6 +189,11 @@ function commonConfig(file: GgufFile, name: string, read: Read, floats: Floats):
     attention_bias: file.tensors.has("blk.0.attn_q.bias"),
     tie_word_embeddings: !file.tensors.has("output.weight"),
   };
+}
+
+function tokensOf({ metadata }: GgufFile): number | undefined {
+  const tokens = metadata.get("tokenizer.ggml.tokens");
+  return Array.isArray(tokens) ? tokens.length : undefined;
 }
 
 /** Whether each layer sees a window only. */
@@ -239,6 +280,53 @@ function qwen3Moe(read: Read): ModelConfig {
   };
 }
 
+/** Nor of what else is so in all released models. */
+function qwen3Next(read: Read): ModelConfig {
+  const heads = Number(read("ssm.time_step_rank"));
+  const recurrent = read("attention.recurrent_layers");
+  return {
+    ...qwen3Moe(read),
+    ...partlyTurning(read),
+    model_type: "qwen3_next",
+    shared_expert_intermediate_size: read("expert_shared_feed_forward_length"),
+    full_attention_interval: read("full_attention_interval") ?? 4,
+    layer_types: Array.isArray(recurrent)
+      ? recurrent.map((each) => (each ? "linear_attention" : "full_attention"))
+      : undefined,
+    linear_num_value_heads: heads,
+    linear_num_key_heads: read("ssm.group_count"),
+    linear_key_head_dim: read("ssm.state_size"),
+    linear_value_head_dim: Number(read("ssm.inner_size")) / heads,
+    linear_conv_kernel_dim: read("ssm.conv_kernel"),
+  };
+}
+
+/** Layers without key heads convolve. */
+function lfm2(read: Read): ModelConfig {
+  const kv_heads = read("attention.head_count_kv");
+  const each = Array.isArray(kv_heads) ? kv_heads.map(Number) : null;
+  return {
+    norm_eps: read("attention.layer_norm_rms_epsilon"),
+    num_key_value_heads: each === null ? kv_heads : Math.max(...each),
+    layer_types: each?.map((heads) => (heads === 0 ? "conv" : "full_attention")),
+    conv_bias: false,
+    conv_L_cache: read("shortconv.l_cache"),
+    // its size of the feed-forward layers is the one that they have
+    ...{ block_dim: read("embedding_length"), block_auto_adjust_ff_dim: false },
+    ...{ block_multiple_of: 1, block_ffn_dim_multiplier: 1 },
+  };
+}
+
+function lfm2Moe(read: Read): ModelConfig {
+  return {
+    ...lfm2(read),
+    model_type: "lfm2_moe",
+    moe_intermediate_size: read("expert_feed_forward_length"),
+    num_dense_layers: read("leading_dense_block_count") ?? 0,
+    ...{ norm_topk_prob: true, use_expert_bias: true, routed_scaling_factor: 1 }, // as in all released models
+  };
+}
+
 /** The file lacks the window, which is this in all released models. */
 function starcoder2(read: Read): ModelConfig {
   return {
@@ -286,21 +374,23 @@ function phi3(read: Read, floats: Floats): ModelConfig {
 }
 
 function tensorName(name: string, block_names: Readonly<Record<string, string>>): string {
-  const [, layer, middle = "", kind = "weight"] =
-    /^(?:model\.layers\.(\d+)\.)?(.*?)(?:\.(weight|bias))?$/.exec(name) ?? [];
+  const [, layer, rest = ""] = /^(?:model\.layers\.(\d+)\.)?(.*)$/.exec(name) ?? [];
+  const [, middle = "", kind = "weight"] = /^(.*?)(?:\.(weight|bias))?$/.exec(rest) ?? [];
   if (layer === undefined) return `${OUTER_NAMES.get(middle) ?? middle}.${kind}`;
-  return `blk.${layer}.${block_names[middle] ?? middle}.${kind}`;
+  return `blk.${layer}.${WHOLE_NAMES.get(rest) ?? `${block_names[middle] ?? middle}.${kind}`}`;
 }
 
 function publishedName(name: string, published: ReadonlyMap<string, string>): string | null {
-  const [, layer, middle = "", kind] = /^(?:blk\.(\d+)\.)?(.*)\.(weight|bias)$/.exec(name) ?? [];
+  const [, layer, rest = ""] = /^(?:blk\.(\d+)\.)?(.*)$/.exec(name) ?? [];
+  const [, middle = "", kind] = /^(.*)\.(weight|bias)$/.exec(rest) ?? [];
   if (layer === undefined) {
     const outer = [...OUTER_NAMES].find(([, own]) => own === middle);
     return outer === undefined ? null : `${outer[0]}.${kind}`;
   }
+  const whole = [...WHOLE_NAMES].find(([, stored]) => stored === rest);
+  if (whole !== undefined) return `model.layers.${layer}.${whole[0]}`;
   const own = published.get(middle);
-  if (own === undefined) return null;
-  return `model.layers.${layer}.${own}${own === SINKS ? "" : `.${kind}`}`;
+  return own === undefined ? null : `model.layers.${layer}.${own}.${kind}`;
 }
 
 function ropeScaling(read: Read, factors: readonly number[] | null): ModelConfig | null {

@@ -4,9 +4,10 @@
  */
 
 import { Failure } from "../core/failure.ts";
-import { readGguf } from "../formats/gguf.ts";
+import { readGgufModel } from "../formats/gguf-parts.ts";
 import { asObject } from "../formats/json.ts";
-import { type MlxArray, toFloat32 } from "../mlx/array.ts";
+import { fromBytes, type MlxArray, toFloat32 } from "../mlx/array.ts";
+import { concatenate, take } from "../mlx/ops.ts";
 import type { ModelConfig } from "./config.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
 import { denseTensor } from "./gguf-weights.ts";
@@ -19,15 +20,12 @@ interface PublishedTensor {
 }
 
 export function publishedGguf(path: string): { config: ModelConfig; tensors: readonly PublishedTensor[] } {
-  const file = readGguf(path);
+  const file = readGgufModel(path);
   const architecture = architectureOf(file);
   const tensors = [...file.tensors.values()].flatMap((tensor): PublishedTensor[] => {
     const name = architecture.publishedName(tensor.name);
     if (name === null) return []; // factors of positions, which are in the config
-    // the gate of Qwen's shared expert is a matrix of one row, which the file holds as a vector
-    const is_row = name.endsWith("_gate.weight") && tensor.shape.length === 1;
-    const shape = is_row ? [1, ...tensor.shape] : tensor.shape;
-    return [{ name, shape, dense: () => denseTensor(file, architecture, tensor) }];
+    return [{ name, shape: publishedShape(name, tensor.shape), dense: () => denseTensor(file, architecture, tensor) }];
   });
   const floats = (name: string) => {
     const tensor = file.tensors.get(name);
@@ -35,7 +33,52 @@ export function publishedGguf(path: string): { config: ModelConfig; tensors: rea
     using dense = denseTensor(file, architecture, tensor);
     return [...toFloat32(dense)];
   };
-  return { config: publishedConfig(architecture, floats, path), tensors };
+  const config = publishedConfig(architecture, floats, path);
+  return { config, tensors: config["model_type"] === "qwen3_next" ? withQkvz(tensors, config) : tensors };
+}
+
+/** The gate of Qwen's shared expert is a matrix of one row, convolutions have an axis of one: files leave them out. */
+function publishedShape(name: string, shape: readonly number[]): readonly number[] {
+  if (name.endsWith("_gate.weight") && shape.length === 1) return [1, ...shape];
+  return /\.conv(?:1d)?\.weight$/.test(name) ? [...shape, 1] : shape;
+}
+
+/** Newer files of Qwen3-Next hold apart what is one matrix as it was published. */
+function withQkvz(tensors: readonly PublishedTensor[], config: ModelConfig): readonly PublishedTensor[] {
+  const gates = new Map(tensors.map((tensor) => [tensor.name.replace("in_proj_z", "in_proj_qkv"), tensor]));
+  return tensors.flatMap((tensor): PublishedTensor[] => {
+    if (tensor.name.endsWith(".in_proj_z.weight")) return [];
+    const gate = gates.get(tensor.name);
+    if (gate === undefined || !tensor.name.endsWith(".in_proj_qkv.weight")) return [tensor];
+    const [rows = 0, columns = 0] = tensor.shape;
+    const [more = 0] = gate.shape;
+    const dense = () => {
+      using first = tensor.dense();
+      using second = gate.dense();
+      using joined = concatenate([first, second], 0);
+      using order = fromBytes(rowsByKeyHead(config, rows + more), [rows + more], "int32");
+      return take(joined, order, 0);
+    };
+    return [{ name: tensor.name.replace("in_proj_qkv", "in_proj_qkvz"), shape: [rows + more, columns], dense }];
+  });
+}
+
+/** For each row as published, where each key head has its queries, keys, values and gates together, its row where all of one kind are. */
+function rowsByKeyHead(config: ModelConfig, count: number): Int32Array<ArrayBuffer> {
+  const number = (name: string) => Number(config[name]);
+  const heads = number("linear_num_key_heads");
+  const values = (number("linear_num_value_heads") / heads) * number("linear_value_head_dim");
+  const sizes = [number("linear_key_head_dim"), number("linear_key_head_dim"), values, values];
+  const order = new Int32Array(count);
+  let row = 0;
+  for (let head = 0; head < heads; head++) {
+    let first = 0;
+    for (const size of sizes) {
+      for (let own = 0; own < size; own++) order[row++] = first + head * size + own;
+      first += heads * size;
+    }
+  }
+  return order;
 }
 
 type Floats = (name: string) => readonly number[] | null;

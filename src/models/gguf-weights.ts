@@ -14,8 +14,9 @@ import {
 import { dequantizeBlocks, type FloatGroups, groupBlocks, isGrouped, isSixteen } from "../formats/ggml-k-blocks.ts";
 import { isMxfp4, type Mxfp4Groups, mxfp4Groups } from "../formats/ggml-mxfp4.ts";
 import { GGML_TYPES } from "../formats/ggml-types.ts";
-import { type GgufFile, type GgufTensor, readGguf } from "../formats/gguf.ts";
-import { fromBytes, type MlxArray, memoryOf, toFloat32 } from "../mlx/array.ts";
+import type { GgufFile, GgufTensor } from "../formats/gguf.ts";
+import { readGgufModel } from "../formats/gguf-parts.ts";
+import { fromBytes, inRows, type MlxArray, memoryOf, toFloat32 } from "../mlx/array.ts";
 import { hasExtras, repackBlocks } from "../mlx/extras.ts";
 import { library } from "../mlx/library.ts";
 import { astype, dequantize, quantize, reshape, transpose } from "../mlx/ops.ts";
@@ -31,7 +32,7 @@ import { ArrayKeeper, type ExpertNames, leftOver, type Weights } from "./weights
 const GROUP_SIZE = 32;
 
 export function openGguf(path: string, told: (bytes: number) => void): { config: ModelConfig; weights: Weights } {
-  const file = readGguf(path);
+  const file = readGgufModel(path);
   const weights = new GgufWeights(file, architectureOf(file), told);
   return { config: weights.config, weights };
 }
@@ -54,7 +55,7 @@ class GgufWeights implements Weights {
   readonly config: ModelConfig;
   readonly #architecture: Architecture;
   readonly #tensors: ReadonlyMap<string, GgufTensor>;
-  readonly #bytes: FileBytes;
+  readonly #files = new Map<string, FileBytes>();
   readonly #keeper: ArrayKeeper;
   readonly #asked = new Set<string>();
 
@@ -63,7 +64,6 @@ class GgufWeights implements Weights {
     this.file = file.path;
     this.#architecture = architecture;
     this.#tensors = file.tensors;
-    this.#bytes = new FileBytes(file.path);
     this.config = architecture.config((name, size) => this.#floats(name, size));
   }
 
@@ -80,7 +80,10 @@ class GgufWeights implements Weights {
   }
 
   vector(name: string, size: number): MlxArray {
-    return this.#keeper.keep(this.#vector(this.#architecture.tensorName(name), [size]));
+    const stored = this.#architecture.tensorName(name);
+    const before = this.#architecture.before(name);
+    const vector = this.#vector(stored, [size]);
+    return this.#keeper.keep(before === null ? vector : this.#undone(stored, vector, before));
   }
 
   linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[] {
@@ -94,7 +97,7 @@ class GgufWeights implements Weights {
     const order = paired === null ? null : unpairedRows(paired, rows / paired);
     const { type } = tensor;
     const weight = this.#weight(tensor, type, rows, columns, order);
-    const target = { name, first_row: 0, rows, columns };
+    const target = { name, rows, columns, picked: null };
     if (!bias) return { ...weight, bias: null, target };
     const added = this.#vector(this.#architecture.tensorName(`${name}.bias`), [rows], order);
     return { ...weight, bias: this.#keeper.keep(added), target };
@@ -117,25 +120,29 @@ class GgufWeights implements Weights {
     return this.#requantized(dequantizeBlocks(type, blocks), rows, columns, order);
   }
 
-  picked(): Linear[] {
-    throw new Failure("unsupported", `Cannot load ${this.file}: gated projections are not read from GGUF files`);
+  picked(name: string, rows: number, columns: number, picks: readonly (readonly number[])[]): Linear[] {
+    return this.#keeper.pick(this.linear(name, rows, columns, false), picks);
   }
 
-  taps(): MlxArray {
-    throw new Failure("unsupported", `Cannot load ${this.file}: convolutions are not read from GGUF files`);
+  taps(name: string, channels: number, taps: number): MlxArray {
+    using flat = this.#vector(this.#architecture.tensorName(`${name}.weight`), [channels, taps]);
+    using turned = transpose(flat, [1, 0]);
+    return this.#keeper.keep(inRows(turned));
   }
 
-  experts({ whole }: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {
+  experts({ whole, each }: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {
     const tensor = this.#tensor(this.#architecture.tensorName(`${whole}.weight`), [count, rows, columns]);
     const weight = this.#weight(tensor, tensor.type, count * rows, columns, null);
     const stacked = (array: MlxArray) => this.#keeper.view(reshape(array, [count, rows, -1]));
     const biases = bias ? this.#vector(this.#architecture.tensorName(`${whole}.bias`), [count, rows]) : null;
     const kept = biases && this.#keeper.keep(biases);
+    const expert_target = { name: whole, count, rows, columns, each };
     if (weight.kind === "dense") {
-      return { kind: "dense", turned: this.#keeper.view(transpose(stacked(weight.weight), [0, 2, 1])), bias: kept };
+      const turned = this.#keeper.view(transpose(stacked(weight.weight), [0, 2, 1]));
+      return { kind: "dense", turned, bias: kept, expert_target };
     }
     const groups = { weight: stacked(weight.weight), scales: stacked(weight.scales) };
-    return { ...weight, ...groups, biases: weight.biases && stacked(weight.biases), bias: kept };
+    return { ...weight, ...groups, biases: weight.biases && stacked(weight.biases), bias: kept, expert_target };
   }
 
   dense(tensor: GgufTensor): MlxArray {
@@ -147,13 +154,16 @@ class GgufWeights implements Weights {
     const weight = this.#weight(tensor, tensor.type, rows, columns, order);
     using floats = floatsOf(weight);
     const dense = reshape(floats, tensor.shape);
+    const before = this.#architecture.before(name);
+    if (before !== null) return this.#undone(tensor.name, dense, before);
     if (!(this.#architecture.norms_have_one && /norm\.weight$/.test(name))) return dense;
     using given = dense;
     return plus(given, -1);
   }
 
   release(): void {
-    this.#bytes.dispose();
+    for (const file of this.#files.values()) file.dispose();
+    this.#files.clear();
   }
 
   [Symbol.dispose](): void {
@@ -243,6 +253,17 @@ class GgufWeights implements Weights {
     return toActivationDtype(dense);
   }
 
+  /** What the vector was made of, in its place. */
+  #undone(name: string, vector: MlxArray, before: (stored: number) => number): MlxArray {
+    using given = vector;
+    using floats = astype(given, "float32");
+    const values = toFloat32(floats).map(before);
+    const odd = values.findIndex(Number.isNaN);
+    if (odd < 0) return fromBytes(values, given.shape, "float32");
+    const state = `number ${odd} of tensor "${name}" is ${toFloat32(floats)[odd]}, which its architecture cannot have`;
+    throw new Failure("unavailable", `Cannot load ${this.file}: ${state}`);
+  }
+
   /** As stored: kernels read halves in place. */
   #dense(tensor: GgufTensor, shape: readonly number[], order: Uint32Array | null = null): MlxArray {
     const dtype = FLOAT_DTYPES.get(tensor.type);
@@ -250,7 +271,7 @@ class GgufWeights implements Weights {
       const state = `tensor "${tensor.name}" is ${tensor.type}, known are ${READ_TYPES.join(", ")}`;
       throw new Failure("unsupported", `Cannot load ${this.file}: ${state}`);
     }
-    if (order === null) return stored(this.#bytes, tensor, shape, dtype);
+    if (order === null) return stored(this.#file(tensor), tensor, shape, dtype);
     return fromBytes(takeRows(this.#read(tensor), order), shape, dtype);
   }
 
@@ -279,11 +300,17 @@ class GgufWeights implements Weights {
   }
 
   #blocks(tensor: GgufTensor): MlxArray {
-    return stored(this.#bytes, tensor, [tensor.bytes], "uint8");
+    return stored(this.#file(tensor), tensor, [tensor.bytes], "uint8");
   }
 
   #read(tensor: GgufTensor): Uint8Array<ArrayBuffer> {
-    return this.#bytes.read(tensor.offset, tensor.bytes, `tensor "${tensor.name}"`);
+    return this.#file(tensor).read(tensor.offset, tensor.bytes, `tensor "${tensor.name}"`);
+  }
+
+  #file({ file: path }: GgufTensor): FileBytes {
+    const file = this.#files.get(path) ?? new FileBytes(path);
+    this.#files.set(path, file);
+    return file;
   }
 }
 

@@ -1,7 +1,7 @@
 /** The layers families are made of, as functions over weights that a family owns. Knows no family and no file format. */
 
 import { type MlxArray, scalar } from "../mlx/array.ts";
-import { applyLinear, geluRows, hasExtras, type NativeLayer } from "../mlx/extras.ts";
+import { applyLinear, geluRows, hasExtras, type NativeLayer, takeLinearRows } from "../mlx/extras.ts";
 import { layerNorm, rmsNorm } from "../mlx/fast.ts";
 import {
   add,
@@ -18,12 +18,23 @@ import {
 } from "../mlx/ops.ts";
 import { toActivationDtype } from "./dense.ts";
 
-/** What an adapter may add to: rows of a matrix, from one of them on, under the name the model's files have for it. */
+/** What an adapter may add to: a matrix under the name that the model's files have for it, or some of its rows. */
 export interface Target {
   readonly name: string;
-  readonly first_row: number;
+  /** Of the matrix in the files. */
   readonly rows: number;
   readonly columns: number;
+  /** Which of them the layer has, in its order; null: all. */
+  readonly picked: readonly number[] | null;
+}
+
+/** The same of the matrices of experts, which files have under one name or under one each. */
+export interface ExpertTarget {
+  readonly name: string;
+  readonly count: number;
+  readonly rows: number;
+  readonly columns: number;
+  each(expert: number): string;
 }
 
 /** (rows, columns), dense or quantised in one of MLX's forms. */
@@ -57,7 +68,10 @@ export type Experts = (
       readonly biases: MlxArray | null;
       readonly how: Quantization;
     }
-) & { readonly bias: MlxArray | null };
+) & { readonly bias: MlxArray | null; readonly expert_target: ExpertTarget };
+
+/** What adapters may add to. */
+export type Adaptable = Linear | NativeLinear | Experts;
 
 /** Of the last axis: by its mean square, or by its mean and variance. */
 export interface Norm {
@@ -75,6 +89,11 @@ export function weightsOf(layer: Linear): (MlxArray | null)[] {
   return layer.kind === "dense"
     ? [layer.weight, null, null, layer.bias]
     : [layer.weight, layer.scales, layer.biases, layer.bias];
+}
+
+/** Rows of the weights by uint32 number: (numbers, columns). */
+export function weightRows(layer: Linear | NativeLinear, numbers: MlxArray): MlxArray {
+  return layer.kind === "native" ? takeLinearRows(layer.layer, numbers) : embed(numbers, layer);
 }
 
 export function rowsOf({ weight }: Linear): number {

@@ -16,8 +16,10 @@ import {
   take,
   takeAlong,
 } from "../mlx/ops.ts";
-import { type Experts, gated, type Linear, linear, type Norm, normalize, plus, times } from "./layers.ts";
+import { adapted, adaptedExperts } from "./adapted.ts";
+import { type Adaptable, type Experts, gated, type Linear, type Norm, normalize, plus, times } from "./layers.ts";
 import type { Mlp } from "./mlp.ts";
+import type { Step } from "./step.ts";
 
 export interface MixtureParts {
   readonly norm: Norm;
@@ -54,12 +56,12 @@ export interface SharedExpert {
 
 export function mixture(parts: MixtureParts): Mlp {
   return {
-    targets: [], // the matrices of experts take no adapter
-    apply(x, _step, residual = x) {
+    adaptable: adaptableOf(parts),
+    apply(x, step, residual = x) {
       using normed = normalize(x, parts.norm);
-      using mixed = mix(normed, parts);
+      using mixed = mix(normed, parts, step);
       if (parts.shared === undefined) return add(residual, mixed);
-      using shared = askShared(normed, parts.shared);
+      using shared = askShared(normed, parts.shared, step);
       using both = add(mixed, shared);
       return add(residual, both);
     },
@@ -67,15 +69,19 @@ export function mixture(parts: MixtureParts): Mlp {
   };
 }
 
-function mix(x: MlxArray, parts: MixtureParts): MlxArray {
+function adaptableOf({ router, gate, up, down, shared }: MixtureParts): Adaptable[] {
+  return [router, gate, up, down, ...(shared === undefined ? [] : [shared.gate, shared.up, shared.down, shared.share])];
+}
+
+function mix(x: MlxArray, parts: MixtureParts, step: Step): MlxArray {
   const [tokens = 0, hidden_size = 0] = x.shape;
   const { asked, activate = (gate, up) => gated(gate, up, "silu") } = parts;
-  using route = routeOf(x, parts);
+  using route = routeOf(x, parts, step);
   using alone = reshape(x, [tokens, 1, 1, hidden_size]);
-  using gate = ask(alone, parts.gate, route.experts);
-  using up = ask(alone, parts.up, route.experts);
+  using gate = ask(alone, parts.gate, route.experts, step);
+  using up = ask(alone, parts.up, route.experts, step);
   using activated = activate(gate, up);
-  using answers = ask(activated, parts.down, route.experts);
+  using answers = ask(activated, parts.down, route.experts, step);
   using shares = reshape(route.shares, [tokens, asked, 1, 1]);
   using weighted = multiply(answers, shares);
   using summed = sum(weighted, 1);
@@ -83,8 +89,8 @@ function mix(x: MlxArray, parts: MixtureParts): MlxArray {
 }
 
 /** Which experts each token asks, and how much each counts: (tokens, asked) of both. */
-function routeOf(x: MlxArray, { router, asked, shares }: MixtureParts) {
-  using scores = linear(x, router);
+function routeOf(x: MlxArray, { router, asked, shares }: MixtureParts, step: Step) {
+  using scores = adapted(x, router, step);
   if (typeof shares === "object") return routeBySigmoid(scores, asked, shares);
   const experts = greatest(scores, asked);
   if (shares === "softmax_all") {
@@ -129,7 +135,11 @@ function routed(experts: MlxArray, shares: MlxArray) {
 }
 
 /** `x` (tokens, 1 or asked, 1, columns) by the experts of each token: (tokens, asked, 1, rows). */
-function ask(x: MlxArray, all: Experts, experts: MlxArray): MlxArray {
+function ask(x: MlxArray, all: Experts, experts: MlxArray, step: Step): MlxArray {
+  return adaptedExperts(plainAnswers(x, all, experts), x, all, experts, step);
+}
+
+function plainAnswers(x: MlxArray, all: Experts, experts: MlxArray): MlxArray {
   if (all.bias === null) return product(x, all, experts);
   using y = product(x, all, experts);
   using biases = take(all.bias, experts, 0);
@@ -143,12 +153,12 @@ function product(x: MlxArray, all: Experts, experts: MlxArray): MlxArray {
     : gatherQmm(x, all.weight, all.scales, all.biases, experts, all.how);
 }
 
-function askShared(x: MlxArray, { gate, up, down, share }: SharedExpert): MlxArray {
-  using gates = linear(x, gate);
-  using ups = linear(x, up);
+function askShared(x: MlxArray, { gate, up, down, share }: SharedExpert, step: Step): MlxArray {
+  using gates = adapted(x, gate, step);
+  using ups = adapted(x, up, step);
   using activated = gated(gates, ups, "silu");
-  using answer = linear(activated, down);
-  using wanted = linear(x, share);
+  using answer = adapted(activated, down, step);
+  using wanted = adapted(x, share, step);
   using part = sigmoid(wanted);
   return multiply(answer, part);
 }

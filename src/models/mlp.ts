@@ -5,6 +5,7 @@ import { applyMlp, hasExtras, newLayer, projectionOf } from "../mlx/extras.ts";
 import { adapted } from "./adapted.ts";
 import {
   type Activation,
+  type Adaptable,
   activate,
   close,
   formOf,
@@ -15,7 +16,6 @@ import {
   type Norm,
   normalize,
   rowsOf,
-  type Target,
   weightsOf,
 } from "./layers.ts";
 import type { Step } from "./step.ts";
@@ -34,22 +34,24 @@ export interface MlpParts {
 }
 
 export interface Mlp extends Disposable {
-  readonly targets: readonly Target[];
+  readonly adaptable: readonly Adaptable[];
   /** `x` (tokens, hidden), unchanged in shape: residual + factor · post_norm(down(act(gate(norm(x))) · up(norm(x)))). */
   apply(x: MlxArray, step: Step, residual?: MlxArray): MlxArray;
 }
 
 /** In one operation where the library has it, which then keeps the projections in a form of its own; else composed. */
 export function mlp(parts: MlpParts): Mlp {
-  const { gate, up, down } = parts;
-  const targets = [...(gate === undefined ? [] : [gate]), up, down].map(({ target }) => target);
-  if (hasExtras()) return { ...fused(parts), targets };
-  return { targets, apply: (x, step, residual = x) => compose(x, residual, parts, step), [Symbol.dispose]: () => {} };
+  if (hasExtras()) return fused(parts);
+  return {
+    adaptable: projectionsOf(parts),
+    apply: (x, step, residual = x) => compose(x, residual, parts, step),
+    [Symbol.dispose]: () => {},
+  };
 }
 
 const ACTIVATIONS: Readonly<Record<Activation, number>> = { silu: 0, gelu_tanh: 1 };
 
-function fused(parts: MlpParts): Omit<Mlp, "targets"> {
+function fused(parts: MlpParts): Mlp {
   const { norm, activation, gate, up, down, post_norm, residual_factor = 1 } = parts;
   using stack = new DisposableStack();
   const own = norm?.kind === "rms" ? norm : undefined;
@@ -74,6 +76,7 @@ function fused(parts: MlpParts): Omit<Mlp, "targets"> {
   giveUp(up, down, ...(gate === undefined ? [] : [gate]));
   const owned = stack.move();
   return {
+    adaptable: projectionsOf(around),
     apply(x, step, residual = x) {
       if (step.adapted.length > 0) return compose(x, residual, around, step);
       using normed = norm === undefined || norm === own ? null : normalize(x, norm);
@@ -87,6 +90,10 @@ interface ComposedParts extends Omit<MlpParts, "gate" | "up" | "down"> {
   readonly gate?: Linear | NativeLinear | undefined;
   readonly up: Linear | NativeLinear;
   readonly down: Linear | NativeLinear;
+}
+
+function projectionsOf({ gate, up, down }: ComposedParts): Adaptable[] {
+  return [...(gate === undefined ? [] : [gate]), up, down];
 }
 
 function compose(x: MlxArray, residual: MlxArray, parts: ComposedParts, step: Step): MlxArray {

@@ -2,6 +2,7 @@
 
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { ggufParts } from "../formats/gguf-parts.ts";
 
 const IF_THERE = { throwIfNoEntry: false } as const;
 
@@ -13,9 +14,9 @@ export interface FileStamp {
   readonly written_ms: number;
 }
 
-/** `path`: a Hugging Face folder or a GGUF file. */
+/** `path`: a Hugging Face folder or a GGUF file, of which it may be the first part. */
 export function modelFiles(path: string): string[] {
-  if (statSync(path, IF_THERE)?.isDirectory() !== true) return [path];
+  if (statSync(path, IF_THERE)?.isDirectory() !== true) return ggufParts(path);
   const names = readdirSync(path).filter((name) => /\.(?:json|safetensors)$/.test(name));
   return names.sort().map((name) => join(path, name));
 }

@@ -59,15 +59,35 @@ export function checkForm({ mode, group_size, bits }: Quantization, file: string
   throw new Failure("unsupported", `Cannot load ${file}: ${bits} bits in groups of ${group_size} is not ${form}`);
 }
 
-/** GPTQ, AWQ and the like: their tensors have other names and other layouts. */
+/** GPTQ, AWQ and the like: their tensors have other names and other layouts. Says what to do instead. */
 export function refuseForeignQuantization(config: ModelConfig, file: string): void {
-  if (config["quantization"] !== undefined) return;
-  const foreign = asObject(config["quantization_config"]);
-  if (foreign === null) return;
-  const method = foreign["quant_method"] ?? "unnamed";
-  if (method === "mxfp4") return; // of experts, whose blocks are read as they are
-  throw new Failure(
-    "unsupported",
-    `Cannot load ${file}: it is quantised by "${method}", known are MLX's own forms and GGUF`,
-  );
+  const method = foreignMethod(config);
+  if (method === null) return;
+  const way = fp8Block(config)
+    ? '"bunsen quantize" reads it'
+    : 'take a GGUF or an MLX conversion of it, or have "bunsen quantize" read what it was made of';
+  const state = `it is quantised by "${method}", known are MLX's own forms and GGUF: ${way}`;
+  throw new Failure("unsupported", `Cannot load ${file}: ${state}`);
+}
+
+/** null: it is not quantised, or in a form that is read as it is. */
+function foreignMethod(config: ModelConfig): string | null {
+  const foreign = config["quantization"] === undefined ? foreignOf(config) : null;
+  if (foreign === null) return null;
+  const method = String(foreign["quant_method"] ?? "unnamed");
+  return method === "mxfp4" ? null : method; // of experts, whose blocks are read as they are
+}
+
+/** Rows and columns of the blocks of weights in E4M3 that have a scale each; null: it has none. */
+export function fp8Block(config: ModelConfig): readonly [number, number] | null {
+  const foreign = foreignOf(config);
+  const { quant_method, weight_block_size: block, fmt = "e4m3" } = foreign ?? {};
+  if (quant_method !== "fp8" || fmt !== "e4m3" || !Array.isArray(block) || block.length !== 2) return null;
+  const [rows, columns] = block;
+  const is_good = [rows, columns].every((size) => Number.isInteger(size) && size >= 1);
+  return is_good ? [rows, columns] : null;
+}
+
+function foreignOf(config: ModelConfig): ModelConfig | null {
+  return asObject(config["quantization_config"]) ?? asObject(asObject(config["text_config"])?.["quantization_config"]);
 }

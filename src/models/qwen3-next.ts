@@ -11,7 +11,7 @@ import { blocksOf, decoder, gateUpDown, readSizes, rms, type Sizes, sequential }
 import { deltaNet } from "./delta-net.ts";
 import { KEY_DIM_MAX } from "./delta-rule.ts";
 import type { Model, StateShape } from "./family.ts";
-import type { Norm } from "./layers.ts";
+import type { Linear, Norm } from "./layers.ts";
 import { mixture } from "./mixture.ts";
 import { mlp } from "./mlp.ts";
 import { mixingLayers, mixtureReader } from "./qwen-mixture.ts";
@@ -153,16 +153,9 @@ function readDeltaNet(
 ): Attention {
   const at = `${prefix}.linear_attn`;
   const { key_heads, heads, key_dim, value_dim, taps } = delta;
-  const width = (heads / key_heads) * value_dim;
-  // of each key head its queries, its keys, and the values and gates of its heads
-  const [q = [], k = [], v = [], z = []] = inTurns(key_heads, [key_dim, key_dim, width, width]);
   const [b = [], a = []] = inTurns(key_heads, [heads / key_heads, heads / key_heads]);
-  const [qkv, gate] = weights.picked(`${at}.in_proj_qkvz`, 2 * key_heads * (key_dim + width), hidden_size, [
-    [...q, ...k, ...v],
-    z,
-  ]);
+  const { qkv, gate } = readProjections(weights, at, hidden_size, delta);
   const [rate, decay] = weights.picked(`${at}.in_proj_ba`, 2 * heads, hidden_size, [b, a]);
-  assert(qkv !== undefined && gate !== undefined, "as many parts as were asked for");
   assert(rate !== undefined && decay !== undefined, "as many parts as were asked for");
   return deltaNet({
     ...{ key_heads, heads, key_dim, value_dim, qkv, gate, rate, decay, norm: first },
@@ -173,6 +166,31 @@ function readDeltaNet(
     out: weights.linear(`${at}.out_proj`, hidden_size, heads * value_dim, false),
     state: 2 * number + 1,
   });
+}
+
+/** Queries, keys and values, and what gates what comes out: taken apart already, as GGUF files have them, or in one matrix. */
+function readProjections(
+  weights: Weights,
+  at: string,
+  hidden_size: number,
+  delta: DeltaSizes,
+): { qkv: Linear; gate: Linear } {
+  const { key_heads, heads, key_dim, value_dim } = delta;
+  if (weights.has(`${at}.in_proj_qkv.weight`)) {
+    return {
+      qkv: weights.linear(`${at}.in_proj_qkv`, channelsOf(delta), hidden_size, false),
+      gate: weights.linear(`${at}.in_proj_z`, heads * value_dim, hidden_size, false),
+    };
+  }
+  // of each key head its queries, its keys, and the values and gates of its heads
+  const width = (heads / key_heads) * value_dim;
+  const [q = [], k = [], v = [], z = []] = inTurns(key_heads, [key_dim, key_dim, width, width]);
+  const [qkv, gate] = weights.picked(`${at}.in_proj_qkvz`, 2 * key_heads * (key_dim + width), hidden_size, [
+    [...q, ...k, ...v],
+    z,
+  ]);
+  assert(qkv !== undefined && gate !== undefined, "as many parts as were asked for");
+  return { qkv, gate };
 }
 
 /** The numbers of each part's rows where those of all parts lie behind each other, `turns` times. */

@@ -62,14 +62,15 @@ class SafetensorsWeights implements Weights {
       how === null
         ? this.#matrix(name, rows, columns)
         : ({ kind: "quantized", ...this.#groups([name], [], rows, columns, how) } as const);
-    const target = { name, first_row: 0, rows, columns };
+    const target = { name, rows, columns, picked: null };
     return { ...weight, bias: bias ? this.vector(`${name}.bias`, rows) : null, target };
   }
 
   experts(stack: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {
     const { blocks } = stack;
+    const expert_target = { name: stack.whole, count, rows, columns, each: stack.each };
     if (blocks !== undefined && this.has(`${blocks.name}_blocks`)) {
-      return this.#expertBlocks(blocks, count, rows, columns, bias);
+      return { ...this.#expertBlocks(blocks, count, rows, columns, bias), expert_target };
     }
     const whole = this.has(`${stack.whole}.weight`);
     const names = whole ? [stack.whole] : Array.from({ length: count }, (_, expert) => stack.each(expert));
@@ -85,7 +86,7 @@ class SafetensorsWeights implements Weights {
         )
       : null;
     if (how !== null) {
-      return { kind: "quantized", ...this.#groups(names, [count], rows, columns, how), bias: biases };
+      return { kind: "quantized", ...this.#groups(names, [count], rows, columns, how), bias: biases, expert_target };
     }
     const dense = this.#dense(
       names.map((name) => `${name}.weight`),
@@ -93,7 +94,7 @@ class SafetensorsWeights implements Weights {
     );
     using weight = reshape(dense, [count, rows, columns]);
     dense[Symbol.dispose]();
-    return { kind: "dense", turned: this.#keeper.keep(transpose(weight, [0, 2, 1])), bias: biases };
+    return { kind: "dense", turned: this.#keeper.keep(transpose(weight, [0, 2, 1])), bias: biases, expert_target };
   }
 
   linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[] {
@@ -184,7 +185,7 @@ class SafetensorsWeights implements Weights {
     rows: number,
     columns: number,
     bias: boolean,
-  ): Experts {
+  ): Omit<Extract<Experts, { kind: "quantized" }>, "expert_target"> {
     const how = SMALL_FLOATS.mxfp4;
     const groups = columns / how.group_size;
     const all = [count, rows * step];

@@ -22,7 +22,7 @@ export function shortConvolution({ norm, convolution, ...parts }: ShortConvoluti
   const out = inOwnForm(parts.out, own);
   const owned = own.move();
   return {
-    targets: [into.target, out.target],
+    adaptable: [into, out],
     apply(x, step, residual = x) {
       using normed = normalize(x, norm);
       using projected = adapted(normed, into, step);

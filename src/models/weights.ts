@@ -28,7 +28,7 @@ export interface Weights extends Disposable {
   linear(name: string, rows: number, columns: number, bias: boolean): Linear;
   /** Several projections whose rows lie one behind the other in one such matrix. */
   linears(name: string, rows: readonly number[], columns: number, bias: boolean): Linear[];
-  /** Of one such matrix, without a bias, the rows that each of `picks` names, as matrices of their own. No adapter finds them. */
+  /** Of one such matrix, without a bias, the rows that each of `picks` names, as matrices of their own. */
   picked(name: string, rows: number, columns: number, picks: readonly (readonly number[])[]): Linear[];
   /** `name.weight` of a convolution of each channel by itself, turned to (taps, channels). */
   taps(name: string, channels: number, taps: number): MlxArray;
@@ -107,9 +107,10 @@ export class ArrayKeeper implements Disposable {
     const parts = rows.map((count) => {
       const [first, last] = [end, end + count];
       end = last;
+      const picked = Array.from({ length: count }, (_, row) => first + row);
       const cut = (array: MlxArray) => this.view(rowsBetween(array, first, last));
       const bias = whole.bias === null ? null : cut(whole.bias);
-      const target = { ...whole.target, first_row: whole.target.first_row + first, rows: count };
+      const target = { ...whole.target, picked };
       if (whole.kind === "quantized") {
         const { weight, scales, biases } = whole;
         return { ...whole, weight: cut(weight), scales: cut(scales), biases: biases && cut(biases), bias, target };
@@ -126,7 +127,7 @@ export class ArrayKeeper implements Disposable {
     const parts = picks.map((rows): Linear => {
       using numbers = fromBytes(Int32Array.from(rows), [rows.length], "int32");
       const cut = (array: MlxArray) => this.keep(take(array, numbers, 0));
-      const target = { ...whole.target, rows: rows.length };
+      const target = { ...whole.target, picked: rows };
       if (whole.kind === "quantized") {
         const { weight, scales, biases } = whole;
         return { ...whole, weight: cut(weight), scales: cut(scales), biases: biases && cut(biases), target };

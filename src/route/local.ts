@@ -3,7 +3,7 @@
 import type { Backend, LoadedModel } from "../core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
-import type { GenerationEvent, GenerationRequest, Prompt, Sampling } from "../core/generation.ts";
+import type { GenerationEvent, GenerationRequest, Prompt, RowStep, Sampling } from "../core/generation.ts";
 import type { CompiledGrammar, Constraint, ThoughtBound } from "../core/grammar.ts";
 import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
@@ -125,6 +125,7 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
     const left = new AbortController();
     const ended = AbortSignal.any([signal, left.signal]);
     const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
+    const drawn: number[] = [];
     const choices = Array.from({ length: request.choices }, (_, choice) => {
       const at_start = startsText(request.prompt);
       const spoken = form === null ? NONE_SPOKEN : spokenMarks(text.vocabulary);
@@ -134,7 +135,7 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
         : new ChatReader(choice, request, form, this.#random.callId);
       const scores = new PromptScores();
       const answered = choiceSteps(
-        scores.keep(this.#scheduler.generate(withChoice(row, choice), ended)),
+        noted(scores.keep(this.#scheduler.generate(withChoice(row, choice), ended)), choice === 0 ? drawn : null),
         words,
         reader,
       );
@@ -144,7 +145,8 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
       return checkedSteps(steps, (answer) => this.#check(checksOf(rules, answer), signal));
     });
     try {
-      yield* timed(answerEvents(choices, startOf(prompt_ids.length, lines)), came_ms, ready_ms);
+      const token_ids = () => (request.tells_tokens ? [...prompt_ids, ...drawn] : null);
+      yield* timed(answerEvents(choices, startOf(prompt_ids.length, lines)), { came_ms, ready_ms, token_ids });
     } finally {
       left.abort(); // of several choices others may still run
     }
@@ -233,11 +235,25 @@ async function* answerEvents(
   yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens } };
 }
 
-/** Tells with the end where the time went. */
+/** Keeps the tokens of what passes. */
+async function* noted(row: AsyncIterable<RowStep>, drawn: number[] | null): AsyncGenerator<RowStep, void, undefined> {
+  for await (const step of row) {
+    drawn?.push(...step.token_ids);
+    yield step;
+  }
+}
+
+interface Told {
+  readonly came_ms: number;
+  readonly ready_ms: number;
+  /** Of prompt and answer; null: nobody asks. */
+  readonly token_ids: () => readonly number[] | null;
+}
+
+/** Tells with the end where the time went, and what is asked of tokens. */
 async function* timed(
   events: AsyncIterable<GenerationEvent>,
-  came_ms: number,
-  ready_ms: number,
+  { came_ms, ready_ms, token_ids }: Told,
 ): AsyncGenerator<GenerationEvent, void, undefined> {
   let started_ms = ready_ms;
   for await (const event of events) {
@@ -246,7 +262,9 @@ async function* timed(
     else {
       const load_ms = ready_ms - came_ms;
       const prompt_ms = started_ms - ready_ms;
-      yield { ...event, timing: { load_ms, prompt_ms, answer_ms: performance.now() - started_ms } };
+      const timing = { load_ms, prompt_ms, answer_ms: performance.now() - started_ms };
+      const ids = token_ids();
+      yield { ...event, timing, ...(ids === null ? {} : { token_ids: ids }) };
     }
   }
 }
@@ -258,8 +276,8 @@ function withChoice<Row extends { readonly sampling: Sampling }>(row: Row, choic
 }
 
 function refuseImages(prompt: Prompt, model: string): void {
-  if (prompt.kind !== "messages") return;
-  if (!prompt.messages.some((message) => message.role === "user" && message.images !== undefined)) return;
+  if (!("messages" in prompt)) return;
+  if (!prompt.messages.some((message) => "images" in message && message.images !== undefined)) return;
   throw new Failure("unsupported", `Cannot look at images: model "${model}" reads text only`, "messages");
 }
 
@@ -280,9 +298,10 @@ function bounded(loaded: LoadedModel, { context_tokens_max }: GenerationRequest)
   return { ...loaded, context_length: Math.min(loaded.context_length, context_tokens_max ?? loaded.context_length) };
 }
 
-/** A chat's answer begins a text; a completion continues one unless there is none. */
+/** A chat's answer begins a text unless the chat has begun it; a completion continues one unless there is none. */
 function startsText(prompt: Prompt): boolean {
-  return prompt.kind === "messages" || (prompt.kind === "text" && prompt.text === "");
+  if (prompt.kind === "messages") return prompt.ends !== "begun";
+  return prompt.kind === "continued" || (prompt.kind === "text" && prompt.text === "");
 }
 
 const NONE_SPOKEN: ReadonlyMap<number, Uint8Array> = new Map();

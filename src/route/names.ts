@@ -2,6 +2,7 @@
 
 import type { ModelList, ModelRecord } from "../core/backend.ts";
 import type { ModelCard } from "../core/card.ts";
+import { untagged } from "../core/model-names.ts";
 import type { Profile } from "../core/profile.ts";
 
 export interface Meaning {
@@ -11,6 +12,8 @@ export interface Meaning {
 
 interface KnownModels extends ModelList {
   has(name: string): boolean;
+  /** The name that is meant, however it is written; null: none is. */
+  spelled(name: string): string | null;
 }
 
 export class Names implements ModelList {
@@ -24,8 +27,22 @@ export class Names implements ModelList {
 
   /** A profile goes before a model that has got its name since. */
   resolve(name: string): Meaning {
-    const profile = this.#profiles().find((profile) => profile.name === name) ?? null;
-    return { model: profile?.model ?? name, profile };
+    const profile = this.#profileOf(name);
+    const model = profile?.model ?? name;
+    return { model: this.#models.spelled(model) ?? model, profile };
+  }
+
+  #profileOf(name: string): Profile | null {
+    const profiles = this.#profiles();
+    const same = profiles.find((profile) => profile.name === name);
+    if (same !== undefined || this.#models.has(name)) return same ?? null;
+    const wanted = untagged(name).toLowerCase();
+    return profiles.find((profile) => profile.name.toLowerCase() === wanted) ?? null;
+  }
+
+  record(name: string): ModelRecord | null {
+    const { model, profile } = this.resolve(name);
+    return this.models().find((record) => record.name === (profile?.name ?? model)) ?? null;
   }
 
   /** Whether it stands for a model that is there. */
@@ -41,7 +58,8 @@ export class Names implements ModelList {
   models(): readonly ModelRecord[] {
     const models = this.#models.models();
     const profiled = this.#profiles().flatMap(({ name, model }) => {
-      const record = models.find((record) => record.name === model);
+      const meant = this.#models.spelled(model);
+      const record = models.find((record) => record.name === meant);
       return record === undefined ? [] : [{ ...record, name }];
     });
     const taken = new Set(profiled.map(({ name }) => name));

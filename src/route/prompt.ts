@@ -8,6 +8,7 @@ import type { TextClient } from "../text/client.ts";
 import { Detokenizer } from "../text/detokenizer.ts";
 import type { AnswerForm, TextModel, Vocabulary } from "../text/messages.ts";
 import { toolsOffered } from "./answer.ts";
+import { continued } from "./continued.ts";
 import { readShortest } from "./shorter-talks.ts";
 
 export interface PromptModel {
@@ -40,11 +41,25 @@ export async function readPrompt(
         const place = is_cut ? withRoom(loaded, request) : loaded;
         const contents = messages.map((message) => message.content);
         refuseOversize(contents, text, place);
-        const chat = { messages, tools, reasoning, template_options };
+        const chat = { messages, ends: prompt.ends ?? "answer", tools, reasoning, template_options };
         const { token_ids, form } = await client.encodeChat(path, chat, reader);
         return { prompt_ids: fitting(token_ids, place, "messages", reader.tokens_max), form };
       };
-      return truncation === "auto" ? await readShortest(prompt.messages, read) : await read(prompt.messages, false);
+      if (truncation === "disabled") return await read(prompt.messages, false);
+      return await readShortest(prompt.messages, read);
+    }
+    case "continued": {
+      if (!text.has_chat_template) throw new Failure("unsupported", chatless(loaded.model), "context");
+      const { reasoning, template_options } = request;
+      const chat = { tools: toolsOffered(request), reasoning, template_options };
+      refuseOversize(
+        prompt.messages.map(({ content }) => content),
+        text,
+        loaded,
+      );
+      const encode = async (messages: readonly Message[]) => client.encodeChat(path, { ...chat, messages }, reader);
+      const { token_ids, form } = await continued(prompt.token_ids, prompt.messages, encode);
+      return { prompt_ids: fitting(token_ids, loaded, "context", reader.tokens_max), form };
     }
     case "text": {
       refuseOversize([prompt.text], text, loaded);

@@ -27,7 +27,7 @@ interface Reading<Kind extends ReadingPurpose> {
 }
 
 export async function embed(
-  { request_id, inputs, dimensions, tokens_max, truncate, keep_s }: EmbedRequest,
+  { request_id, inputs, prompt_name, dimensions, tokens_max, truncate, keep_s }: EmbedRequest,
   model: CatalogModel,
   parts: ReadingParts,
   signal: AbortSignal,
@@ -36,11 +36,13 @@ export async function embed(
   const { purpose } = await parts.text.load(model.path);
   if (purpose.kind !== "embedding") throw unfit(model.name, purpose, "embed with");
   if (dimensions !== null) checkDimensions(model.name, purpose, dimensions);
+  const prompt = promptOf(model.name, purpose, prompt_name);
   using lease = await parts.scheduler.acquire(model, signal, keep_s);
   const load_ms = performance.now() - came_ms;
   const whole = begin(model, purpose, lease, signal);
   const reading = { ...whole, tokens_max: Math.min(whole.tokens_max, tokens_max ?? whole.tokens_max) };
-  const encoded = await encodeMixed(inputs, reading, parts.text);
+  const prompted = inputs.map((input) => (typeof input === "string" ? prompt + input : input));
+  const encoded = await encodeMixed(prompted, reading, parts.text);
   if (!truncate) refuseCut(encoded, reading);
   const asked = { request_id, model: model.name, texts: encoded, priority: PRIORITY.normal };
   const values = await parts.scheduler.read(asked, signal);
@@ -126,6 +128,15 @@ function refuseCut(encoded: readonly EncodedInput[], { model, tokens_max }: Read
   if (index < 0) return;
   const state = `it has more than the ${tokens_max} tokens that "${model.name}" reads, and "truncate" is false`;
   throw new Failure("context_overflow", `Cannot embed input ${index}: ${state}`, "input");
+}
+
+function promptOf(model: string, { prompt, prompts }: EmbeddingPurpose, name: string | null): string {
+  if (name === null) return prompt;
+  const named = Object.hasOwn(prompts, name) ? prompts[name] : undefined;
+  if (named !== undefined) return named;
+  const known = Object.keys(prompts).join(", ") || "none";
+  const state = `the files of "${model}" have no prompt "${name}", known: ${known}`;
+  throw new Failure("invalid_request", `Cannot use "prompt_name": ${state}`, "prompt_name");
 }
 
 function checkDimensions(name: string, { dimensions, width }: EmbeddingPurpose, wanted: number): void {

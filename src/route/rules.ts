@@ -38,6 +38,9 @@ export function answerRules(request: GenerationRequest, form: AnswerForm | null)
   }
   const called = tool_choice.kind === "named" ? tools.filter(({ name }) => name === tool_choice.name) : tools;
   const parameter = tool_choice.kind === "auto" && wanted !== null ? wanted.parameter : "tool_choice";
+  if (form.is_begun && tool_choice.kind !== "auto") {
+    throw new Failure("invalid_request", `Cannot use "tool_choice": ${BEGUN}`, "tool_choice");
+  }
   const calls = callsIn(called, form, callsMax(request) > 1, parameter);
   const is_free = tool_choice.kind === "auto" && wanted !== null;
   const either: Form = is_free ? { kind: "either", forms: [contentOf(wanted, form), calls] } : calls;
@@ -47,6 +50,8 @@ export function answerRules(request: GenerationRequest, form: AnswerForm | null)
     checked_tools: called,
   };
 }
+
+const BEGUN = "the last message has begun the answer with text, and a call that must come would begin it";
 
 /** What of a finished answer is looked at again. */
 export function checksOf(

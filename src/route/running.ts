@@ -57,11 +57,7 @@ export class RunningRequests implements Backend {
 
   async *generate(request: GenerationRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     const { chat_timeout_s, completions_timeout_s } = this.#settings;
-    using entered = this.#enter(
-      request,
-      request.prompt.kind === "messages" ? chat_timeout_s : completions_timeout_s,
-      signal,
-    );
+    using entered = this.#enter(request, "messages" in request.prompt ? chat_timeout_s : completions_timeout_s, signal);
     for await (const event of this.#backend.generate(request, entered.signal)) {
       entered.entry.has_begun = true;
       yield event;

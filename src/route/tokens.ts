@@ -1,5 +1,6 @@
 /** Texts to tokens and back by a model's own tokenizer, with nothing of it in the engine. Knows no thread. */
 
+import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { NamedToken } from "../core/tokens.ts";
@@ -75,8 +76,9 @@ async function chatOf({ name, path, text }: TokenModel, request: GenerationReque
   const { prompt, reasoning, template_options } = request;
   const { has_chat_template } = await text.load(path);
   if (!has_chat_template) throw new Failure("unsupported", chatless(name), "messages");
-  const messages = prompt.kind === "messages" ? prompt.messages : [];
-  return { messages, tools: toolsOffered(request), reasoning, template_options };
+  assert(prompt.kind === "messages", "only a chat is written by a template");
+  const { messages, ends = "answer" } = prompt;
+  return { messages, ends, tools: toolsOffered(request), reasoning, template_options };
 }
 
 function within(ids: readonly number[]): readonly number[] {

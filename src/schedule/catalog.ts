@@ -5,6 +5,7 @@ import type { ModelList, ModelRecord } from "../core/backend.ts";
 import type { ModelCard } from "../core/card.ts";
 import { Failure } from "../core/failure.ts";
 import type { SamplingWishes } from "../core/generation.ts";
+import { bareName, isQuantization, preferred, splitName } from "../core/model-names.ts";
 
 export interface CatalogModel {
   readonly name: string;
@@ -41,15 +42,45 @@ export class Catalog implements ModelList {
     this.#models = new Map([...models].reverse().map((model) => [model.name, model]));
   }
 
+  /** A model that has come since; one of its name, or of its files, that is there stays as it is. */
+  add(model: CatalogModel): void {
+    if (this.#models.has(model.name) || [...this.#models.values()].some(({ path }) => path === model.path)) return;
+    // The last is listed first.
+    const before = [...this.#models];
+    this.#models.clear();
+    for (const [name, each] of [[model.name, model] as const, ...before]) this.#models.set(name, each);
+  }
+
   card(name: string): ModelCard {
     return this.#readCard(this.find(name).path);
+  }
+
+  /**
+   * The name that somebody means who writes it in other letters, with a tag that says nothing, as the hub's, or with the
+   * quantisation of its GGUF file; null: none is meant.
+   */
+  spelled(name: string): string | null {
+    if (this.has(name)) return name;
+    const wanted = bareName(name).toLowerCase();
+    const models = [...this.#models.values()].reverse();
+    const same = models.find((model) => model.name.toLowerCase() === wanted);
+    if (same !== undefined) return same.name;
+    const [base, tag] = splitName(wanted);
+    const packed = models.filter((model) => isPacked(model) && splitName(model.name.toLowerCase())[0] === base);
+    const meant = tag === null ? packed : packed.filter((model) => isQuantization(stemOf(model), tag));
+    return preferred(meant, stemOf)?.name ?? null;
+  }
+
+  record(name: string): ModelRecord | null {
+    const spelled = this.spelled(name);
+    return this.models().find((record) => record.name === spelled) ?? null;
   }
 
   models(): readonly ModelRecord[] {
     return [...this.#models.values()].reverse().map(({ name, path, changed_s, bytes }) => {
       const slash = name.indexOf("/");
       const owner = slash < 0 ? "local" : name.slice(0, slash);
-      const format = /\.gguf$/i.test(path) ? "gguf" : "safetensors";
+      const format = isPacked({ path }) ? "gguf" : "safetensors";
       return { name, created_s: changed_s, owner, bytes, format };
     });
   }
@@ -90,4 +121,12 @@ export class Catalog implements ModelList {
     const adapter = model === undefined ? null : this.#adapters.find(name.slice(colon + 1));
     return model === undefined || adapter === null ? null : { model, adapter };
   }
+}
+
+function isPacked({ path }: Pick<CatalogModel, "path">): boolean {
+  return /\.gguf$/i.test(path);
+}
+
+function stemOf({ path }: CatalogModel): string {
+  return path.slice(path.lastIndexOf("/") + 1).replace(/\.gguf$/i, "");
 }

@@ -1,5 +1,6 @@
 /** Who may take how much memory. Counts bytes; knows no model, no engine and no machine. */
 
+import type { AdapterMemory } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
 
 /** What a model takes, or is going to. */
@@ -15,6 +16,8 @@ export interface Entry extends Account {
   readonly model: string;
   /** Of those that are loaded for its requests, or wait for the next that want them. */
   readonly adapters_bytes: number;
+  /** Of them those that no request uses, which go when another needs their room. */
+  readonly adapters_bytes_idle: number;
   readonly weights_bytes_estimated: number;
   /** Whether the weights were measured; until then they are reserved as estimated. */
   readonly is_measured: boolean;
@@ -46,11 +49,18 @@ export class Ledger {
     return [...this.#entries.values()];
   }
 
+  /** As they would be without the adapters that no request uses. */
+  trimmed(): readonly Entry[] {
+    return this.entries().map((entry) => {
+      return { ...entry, adapters_bytes: entry.adapters_bytes - entry.adapters_bytes_idle, adapters_bytes_idle: 0 };
+    });
+  }
+
   /** Takes it if it fits, and tells how many bytes are missing: 0 when it was taken. */
   reserve(model: string, account: Account): number {
     assert(!this.#entries.has(model), "a model is reserved once");
     const estimated = { weights_bytes_estimated: account.weights_bytes, is_measured: false };
-    const entry = { ...account, model, ...estimated, adapters_bytes: 0 };
+    const entry = { ...account, model, ...estimated, adapters_bytes: 0, adapters_bytes_idle: 0 };
     const missing = Math.max(0, takenBytes([...this.#entries.values(), entry]) - this.limit_bytes);
     if (missing === 0) this.#entries.set(model, entry);
     return missing;
@@ -64,9 +74,15 @@ export class Ledger {
   }
 
   /** What the adapters of a model take by now. One that has gone took them along. */
-  adapt(model: string, adapters_bytes: number): void {
+  adapt(model: string, { bytes: adapters_bytes, idle_bytes: adapters_bytes_idle }: AdapterMemory): void {
     const entry = this.#entries.get(model);
-    if (entry !== undefined) this.#entries.set(model, { ...entry, adapters_bytes });
+    if (entry !== undefined) this.#entries.set(model, { ...entry, adapters_bytes, adapters_bytes_idle });
+  }
+
+  /** From now on none of its adapters is idle; for one that could not tell so itself. */
+  trim(model: string): void {
+    const entry = this.trimmed().find((each) => each.model === model);
+    if (entry !== undefined) this.#entries.set(model, entry);
   }
 
   /** What the adapters of a model may take, those that are there among them. */

@@ -23,6 +23,8 @@ export interface ModelHost {
   load(model: string, path: string, kv_bytes_max: number, told: (bytes: number) => void): Promise<LoadedModel>;
   /** Gives back all it takes. One that is not there is no matter. */
   unload(model: string): Promise<void>;
+  /** Drops the adapters of the model that nobody uses. */
+  trimAdapters(model: string): Promise<void>;
   /** What goes with the model elsewhere, as its tokenizer does. */
   prepare(path: string): Promise<void>;
   forget(path: string): void;
@@ -73,7 +75,7 @@ export class ModelPool {
       const { context_length, bytes_resident: bytes_weights } = loaded;
       return { resident: true, queue_length: 0, context_length, evicts: [], purpose, bytes_weights };
     }
-    const estimate = await this.#host.measure(model.path);
+    const estimate = await (slot?.measured ?? this.#host.measure(model.path));
     const foreseen = this.#foresee({ model: model.name, estimate }, this.#idle());
     const facts = { purpose: estimate.purpose, bytes_weights: estimate.weights_bytes };
     return { resident: false, queue_length: slot?.in_flight ?? 0, ...foreseen, ...facts };
@@ -169,6 +171,7 @@ export class ModelPool {
 
   /** Brings what is taken below a lower limit, as far as that may be, and tells what stays. */
   async shrink(): Promise<readonly Stay[]> {
+    if (this.#isOver()) await this.#trimAdapters();
     while (this.#isOver()) {
       // By ttl nobody might go, and the limit is the owner's word.
       const policy = { eviction_policy: this.#settings.eviction_policy === "lfu" ? "lfu" : "lru", ttl_s: 0 } as const;
@@ -211,7 +214,7 @@ export class ModelPool {
 
   /** What the model would meet if these made room for it. */
   #foresee({ model, estimate }: Omit<RoomWaiter, "since_ms">, going: readonly Slot[]) {
-    const others = this.ledger.entries().filter((entry) => entry.model !== model);
+    const others = this.ledger.trimmed().filter((entry) => entry.model !== model);
     const nextVictim = (gone: readonly string[]) => {
       const left = going.filter((slot) => !gone.includes(slot.model.name));
       const idle = left.filter(({ in_flight }) => in_flight === 0);
@@ -223,7 +226,8 @@ export class ModelPool {
   #begin(model: CatalogModel): Slot {
     const { promise: loading, resolve, reject } = Promise.withResolvers<LoadedModel>();
     loading.catch(() => undefined); // who asked may have left
-    const slot = newSlot(model, loading, this.#now());
+    const measured = this.#host.measure(model.path);
+    const slot = newSlot(model, loading, measured, this.#now());
     this.#slots.set(model.name, slot);
     this.#failed.delete(model.name);
     this.#load(slot).then(resolve, reject);
@@ -232,8 +236,11 @@ export class ModelPool {
 
   async #load(slot: Slot): Promise<LoadedModel> {
     const { name, path } = slot.model;
+    // On another thread than the weights; why it failed is told in its turn.
+    const prepared = this.#host.prepare(path);
+    prepared.catch(() => undefined);
     try {
-      const estimate = await this.#host.measure(path);
+      const estimate = await slot.measured;
       slot.purpose = estimate.purpose;
       const kv_bytes = await this.#makeRoom(slot, estimate);
       const bytes_total = estimate.weights_bytes;
@@ -242,7 +249,7 @@ export class ModelPool {
       const loaded = await this.#host.load(name, path, kv_bytes, told);
       this.ledger.measure(name, loaded.bytes_resident);
       slot.progress.tell({ stage: "tokenizer" });
-      await this.#host.prepare(path);
+      await prepared;
       Object.assign(slot, { loaded, state: "ready", loaded_at_ms: this.#now() });
       slot.progress.tell({ stage: "ready" });
       this.#changed();
@@ -282,8 +289,10 @@ export class ModelPool {
     for (;;) {
       const kv_bytes = this.#reserve(waiter);
       if (kv_bytes !== null) return kv_bytes;
-      const [next] = this.#foresee(waiter, this.#idle()).evicts;
-      const victim = this.#slots.get(next ?? "");
+      const { context_length, evicts } = this.#foresee(waiter, this.#idle());
+      if (context_length === null) return null;
+      if (await this.#trimAdapters()) continue;
+      const victim = this.#slots.get(evicts[0] ?? "");
       if (victim === undefined) return null;
       await this.#remove(victim);
     }
@@ -312,7 +321,7 @@ export class ModelPool {
   /** Whether it would fit once all that may go ever had gone. */
   #mayMakeRoom(slot: Slot, estimate: ModelEstimate): boolean {
     const pinned = [...this.#slots.values()].filter((other) => other !== slot && isPinned(other));
-    const kept = pinned.flatMap((other) => this.#accountOf(other) ?? []);
+    const kept = this.ledger.trimmed().filter((entry) => pinned.some(({ model }) => model.name === entry.model));
     return kvRoom(estimate, kept, this.#limits) !== null;
   }
 
@@ -322,7 +331,7 @@ export class ModelPool {
     for (;;) {
       const left = this.#idle().filter(({ model }) => !gone.has(model.name));
       const victim = this.#victim(left);
-      if (victim === null) return this.ledger.entries().filter(({ model }) => !gone.has(model));
+      if (victim === null) return this.ledger.trimmed().filter(({ model }) => !gone.has(model));
       gone.add(victim.model.name);
     }
   }
@@ -334,6 +343,16 @@ export class ModelPool {
 
   #mayGo(slot: Slot): boolean {
     return slot.state === "ready" && slot.in_flight === 0 && !isPinned(slot);
+  }
+
+  /** Whether any of them took something; nobody misses what nobody uses. */
+  async #trimAdapters(): Promise<boolean> {
+    const idle = this.ledger.entries().filter(({ adapters_bytes_idle }) => adapters_bytes_idle > 0);
+    for (const { model } of idle) {
+      await this.#host.trimAdapters(model);
+      this.ledger.trim(model);
+    }
+    return idle.length > 0;
   }
 
   async #drain(model: string): Promise<void> {

@@ -32,6 +32,8 @@ export interface Slot {
   readonly model: CatalogModel;
   readonly progress: LoadingProgress;
   readonly loading: Promise<LoadedModel>;
+  /** What its files say that it will take. */
+  readonly measured: Promise<ModelEstimate>;
   state: "loading" | "ready" | "unloading";
   purpose: ModelEstimate["purpose"] | null;
   loaded: LoadedModel | null;
@@ -45,11 +47,17 @@ export interface Slot {
 }
 
 /** Of a model that is asked for the first time, by nobody yet. */
-export function newSlot(model: CatalogModel, loading: Promise<LoadedModel>, now_ms: number): Slot {
+export function newSlot(
+  model: CatalogModel,
+  loading: Promise<LoadedModel>,
+  measured: Promise<ModelEstimate>,
+  now_ms: number,
+): Slot {
   return {
     model,
     progress: new LoadingProgress(),
     loading,
+    measured,
     state: "loading",
     purpose: null,
     loaded: null,

@@ -70,4 +70,13 @@ export const MIGRATIONS: readonly string[] = [
     used_ms INTEGER NOT NULL
   ) STRICT;`,
   "ALTER TABLE audit ADD COLUMN steadied_lines INTEGER NOT NULL DEFAULT 0;",
+  `CREATE TABLE api_keys (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    admin INTEGER NOT NULL,
+    privacy TEXT,
+    hash TEXT NOT NULL UNIQUE,
+    created_ms INTEGER NOT NULL
+  ) STRICT;`,
+  "ALTER TABLE responses ADD COLUMN events TEXT;",
 ];

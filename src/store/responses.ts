@@ -1,6 +1,6 @@
 /** Kept answers in the database, within a time and a size. Knows not what they say. */
 
-import { eq, inArray, lt, sql } from "drizzle-orm";
+import { eq, getTableColumns, inArray, lt, sql } from "drizzle-orm";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { Failure } from "../core/failure.ts";
 import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
@@ -15,6 +15,8 @@ export const responses = sqliteTable("responses", {
   bytes: integer("bytes").notNull(),
   /** Milliseconds since the epoch: whoever goes on from an answer keeps it, and all before it, for as long again. */
   used_ms: integer("used_ms").notNull(),
+  /** By which it was told; they are read only when one asks for them. */
+  events: text("events", { mode: "json" }).$type<readonly string[]>(),
 });
 
 const DAY_MS = 86_400_000;
@@ -50,15 +52,27 @@ export class StoredResponses implements ResponseShelf, Disposable {
 
   save({ id, previous_id, input, body }: KeptResponse): void {
     const bytes = JSON.stringify(input).length + JSON.stringify(body).length;
-    const row = { id, previous_id, input, body, bytes, used_ms: this.#now() };
+    const row = { id, previous_id, input, body, bytes, used_ms: this.#now(), events: null };
     const { id: _, ...set } = row;
     this.#store.tables.insert(responses).values(row).onConflictDoUpdate({ target: responses.id, set }).run();
-    this.#bytes += bytes;
-    if (this.#bytes > this.#limits.responses_bytes_max) this.retain();
+    this.#grow(bytes);
+  }
+
+  keepEvents(id: string, events: readonly string[]): void {
+    const more = JSON.stringify(events).length;
+    const set = { events, bytes: sql`bytes + ${more}` };
+    this.#store.tables.update(responses).set(set).where(eq(responses.id, id)).run();
+    this.#grow(more);
+  }
+
+  eventsOf(id: string): readonly string[] | null {
+    const { events } = responses;
+    return this.#store.tables.select({ events }).from(responses).where(eq(responses.id, id)).get()?.events ?? null;
   }
 
   find(id: string): KeptResponse | null {
-    const row = this.#store.tables.select().from(responses).where(eq(responses.id, id)).get();
+    const { events: _, ...columns } = getTableColumns(responses);
+    const row = this.#store.tables.select(columns).from(responses).where(eq(responses.id, id)).get();
     if (row === undefined || !this.is_open || row.used_ms < this.#oldest_ms) return null;
     const { previous_id, input, body } = row;
     return { id, previous_id, input, body };
@@ -97,6 +111,11 @@ export class StoredResponses implements ResponseShelf, Disposable {
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
+  }
+
+  #grow(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes > this.#limits.responses_bytes_max) this.retain();
   }
 
   get #oldest_ms(): number {

@@ -45,6 +45,11 @@ export interface GrammarClient {
   close(): void;
 }
 
+export interface TextWorker extends TextClient, GrammarClient {
+  /** Starts the thread before anybody asks. */
+  begin(): void;
+}
+
 /** Who waits for the tokens of a text. */
 export interface Reader {
   /** The text is read no further once it has so many; the last word may bring a few more. */
@@ -54,7 +59,7 @@ export interface Reader {
 }
 
 /** `url` of the worker's entry: where it lies depends on the file that is the program's own entry. */
-export function startTextWorker(url: string, silence_ms_max: number = SILENCE_MS_MAX): TextClient & GrammarClient {
+export function startTextWorker(url: string, silence_ms_max: number = SILENCE_MS_MAX): TextWorker {
   return new WorkerClient(() => new Worker(url), silence_ms_max);
 }
 
@@ -76,7 +81,7 @@ interface Job {
 }
 
 /** The worker is given one call at a time. When it dies it fails that call, and the next starts a new one. */
-class WorkerClient implements TextClient, GrammarClient {
+class WorkerClient implements TextWorker {
   readonly #start: () => Worker;
   readonly #silence_ms_max: number;
   readonly #models = new Map<string, Promise<TextModel>>();
@@ -90,6 +95,10 @@ class WorkerClient implements TextClient, GrammarClient {
   constructor(start: () => Worker, silence_ms_max: number) {
     this.#start = start;
     this.#silence_ms_max = silence_ms_max;
+  }
+
+  begin(): void {
+    this.#worker ??= this.#begin();
   }
 
   load(path: string): Promise<TextModel> {

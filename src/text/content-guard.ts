@@ -15,11 +15,15 @@ export interface Rendered {
 export class ContentGuard {
   readonly #control: AddedTokens;
   readonly #mark: string;
+  /** Stands in nothing that the caller wrote or that the guard writes: where it comes out of a template, it was put. */
+  readonly end: string;
 
   /** `written`: all that a caller wrote, as a value of JSON. */
   constructor(written: unknown, control: AddedTokens) {
+    const texts = JSON.stringify(written);
     this.#control = control;
-    this.#mark = unusedMark(JSON.stringify(written));
+    this.#mark = unusedMark(texts);
+    this.end = unusedMark(texts + this.#mark);
   }
 
   guard(text: string): string {

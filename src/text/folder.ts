@@ -8,13 +8,11 @@ import { readJson } from "../formats/json.ts";
 import { type AddedToken, addedToken } from "./added-tokens.ts";
 import { isTokenId, JsonPart } from "./json-part.ts";
 import type { TextModel } from "./messages.ts";
-import type { TextSource } from "./source.ts";
+import type { TextHeader, TextSource } from "./source.ts";
 
 export function readFolder(folder: string): TextSource {
-  const tokenizer = optional(folder, "tokenizer.json");
-  if (tokenizer === null) {
-    throw new Failure("unsupported", `Cannot read the tokenizer of "${folder}": it has no tokenizer.json`);
-  }
+  const tokenizer = optional(folder, TOKENIZER);
+  if (tokenizer === null) throw withoutTokenizer(folder);
   const config = optional(folder, "tokenizer_config.json");
   const generation = optional(folder, "generation_config.json");
   const model = optional(folder, "config.json");
@@ -27,8 +25,23 @@ export function readFolder(folder: string): TextSource {
     named_tokens: namedTokens([config, optional(folder, "special_tokens_map.json")]),
     end_token_ids: endings.flatMap((part) => (part === null ? [] : endTokenIds(part))),
     chat_template: chatTemplate(folder, config),
-    sampling: generation === null ? NO_SAMPLING : samplingOf(generation),
+    sampling: samplingOf(generation),
   };
+}
+
+export function readFolderHeader(folder: string): TextHeader {
+  if (!existsSync(join(folder, TOKENIZER))) throw withoutTokenizer(folder);
+  const config = optional(folder, "tokenizer_config.json");
+  return {
+    chat_template: chatTemplate(folder, config),
+    sampling: samplingOf(optional(folder, "generation_config.json")),
+  };
+}
+
+const TOKENIZER = "tokenizer.json";
+
+function withoutTokenizer(folder: string): Failure {
+  return new Failure("unsupported", `Cannot read the tokenizer of "${folder}": it has no ${TOKENIZER}`);
 }
 
 const NO_SAMPLING: TextModel["sampling"] = { temperature: null, top_k: null, top_p: null, min_p: null };
@@ -97,7 +110,8 @@ function readText(path: string): string {
   throw new Failure("unsupported", `Cannot read "${path}": ${state}`);
 }
 
-function samplingOf(generation: JsonPart): TextModel["sampling"] {
+function samplingOf(generation: JsonPart | null): TextModel["sampling"] {
+  if (generation === null) return NO_SAMPLING;
   const is_greedy = generation.flagOrNull("do_sample") === false;
   return {
     temperature: is_greedy ? 0 : generation.numberOrNull("temperature"),

@@ -77,6 +77,7 @@ export const PRE_TOKENIZERS: ReadonlyMap<string, PreTokenizer> = new Map([
   ["llama-bpe", llama3],
   ["llama3", llama3],
   ["llama-v3", llama3],
+  ["lfm2", llama3],
   ["falcon3", llama3],
   ["pixtral", llama3],
   ["dbrx", { ...PLAIN, expressions: llama3.expressions }],

@@ -6,7 +6,7 @@ import { GgufMetadata } from "./gguf-metadata.ts";
 import { PRE_TOKENIZERS } from "./gguf-pre-tokenizers.ts";
 import { JsonPart } from "./json-part.ts";
 import { mergesOf } from "./sentencepiece-merges.ts";
-import type { TextSource } from "./source.ts";
+import type { TextHeader, TextSource } from "./source.ts";
 
 export function readGgufSource(file: GgufFile): TextSource {
   const metadata = new GgufMetadata(file);
@@ -23,6 +23,18 @@ export function readGgufSource(file: GgufFile): TextSource {
     add_eos: metadata.flag("tokenizer.ggml.add_eos_token", false),
     named_tokens: new Map(named),
     end_token_ids: ends.filter((id) => id !== null),
+    ...headerOf(metadata),
+  };
+}
+
+export function readGgufHeader(file: GgufFile): TextHeader {
+  const metadata = new GgufMetadata(file);
+  if (makerOf(metadata) === makeByteLevel) preTokenizerOf(metadata);
+  return headerOf(metadata);
+}
+
+function headerOf(metadata: GgufMetadata): TextHeader {
+  return {
     chat_template: metadata.textOrNull("tokenizer.chat_template"),
     sampling: {
       temperature: metadata.numberOrNull("general.sampling.temp"),
@@ -69,24 +81,35 @@ interface Made {
 }
 
 function make(metadata: GgufMetadata): Made {
-  const model = metadata.text("tokenizer.ggml.model");
+  const maker = makerOf(metadata);
   const texts = metadata.texts("tokenizer.ggml.tokens");
   const types = metadata.numbersOrNull("tokenizer.ggml.token_type", texts.length);
   const tokens = texts.map((text, id) => ({ id, text, type: types?.[id] ?? NORMAL }));
   const textOf = (id: number | null) => (id === null ? null : (texts[id] ?? null));
-  switch (model) {
-    case "gpt2":
-      return { ...makeByteLevel(metadata, tokens), textOf };
-    case "llama":
-      return { ...makeSentencePiece(metadata, tokens, textOf), textOf };
-    default:
-      throw metadata.unsupported("tokenizer.ggml.model", ["gpt2", "llama"]);
-  }
+  return { ...maker(metadata, tokens, textOf), textOf };
+}
+
+type Maker = (metadata: GgufMetadata, tokens: readonly Token[], textOf: Made["textOf"]) => Omit<Made, "textOf">;
+
+function makerOf(metadata: GgufMetadata): Maker {
+  const maker = MAKERS.get(metadata.text("tokenizer.ggml.model"));
+  if (maker === undefined) throw metadata.unsupported("tokenizer.ggml.model", [...MAKERS.keys()]);
+  return maker;
+}
+
+const MAKERS: ReadonlyMap<string, Maker> = new Map<string, Maker>([
+  ["gpt2", makeByteLevel],
+  ["llama", makeSentencePiece],
+]);
+
+function preTokenizerOf(metadata: GgufMetadata) {
+  const pre = PRE_TOKENIZERS.get(metadata.text("tokenizer.ggml.pre"));
+  if (pre === undefined) throw metadata.unsupported("tokenizer.ggml.pre", [...PRE_TOKENIZERS.keys()]);
+  return pre;
 }
 
 function makeByteLevel(metadata: GgufMetadata, tokens: readonly Token[]): Omit<Made, "textOf"> {
-  const pre = PRE_TOKENIZERS.get(metadata.text("tokenizer.ggml.pre"));
-  if (pre === undefined) throw metadata.unsupported("tokenizer.ggml.pre", [...PRE_TOKENIZERS.keys()]);
+  const pre = preTokenizerOf(metadata);
   const byte_level = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
   const split = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });
   const added_tokens = addedTokens(metadata, tokens);
@@ -144,10 +167,12 @@ function makeSentencePiece(
   return { json, adds_bos: true };
 }
 
-/** No prototype to spoil: a token may be spelled "__proto__". */
-function vocabularyOf(tokens: readonly Token[], without: readonly { readonly id: number }[]): object {
+/** A map, as an object of so many fields takes long to make. */
+function vocabularyOf(tokens: readonly Token[], without: readonly { readonly id: number }[]): Map<string, number> {
   const left_out = new Set(without.map((token) => token.id));
-  return Object.fromEntries(tokens.filter((token) => !left_out.has(token.id)).map((token) => [token.text, token.id]));
+  const ids = new Map<string, number>();
+  for (const { id, text } of tokens) if (!left_out.has(id)) ids.set(text, id);
+  return ids;
 }
 
 /** Files mark some control tokens as normal; those that end a text or a turn are known by key or by name. */

@@ -20,7 +20,7 @@ export function inputEncoder(
   if (purpose.kind === "embedding") {
     return (input, tokens_max, hasLeft) => {
       assert(typeof input === "string", "a vector is of one text");
-      return encodeText(tokenizer, written(purpose.prompt + input), tokens_max, hasLeft);
+      return encodeText(tokenizer, written(input), tokens_max, hasLeft);
     };
   }
   const frame = purpose.score.from === "tokens" ? framer(purpose.score.prompt, template) : null;

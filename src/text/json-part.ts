@@ -75,9 +75,12 @@ export class JsonPart {
     return values.every(isTokenId) ? values : this.#fail(key, `a list with each ${TOKEN_ID}`);
   }
 
-  /** Throws where a field is no token id. */
-  checkTokenIds(): void {
-    if (!Object.values(this.#fields).every(isTokenId)) for (const key of this.keys()) this.tokenId(key);
+  /** Of an object whose fields are all token ids; of what another format has in its place they are known to be. */
+  idsByText(): ReadonlyMap<string, number> {
+    if (this.#fields instanceof Map) return this.#fields;
+    const ids = new Map<string, number>();
+    for (const [text, id] of Object.entries(this.#fields)) ids.set(text, isTokenId(id) ? id : this.tokenId(text));
+    return ids;
   }
 
   part(key: string): JsonPart {

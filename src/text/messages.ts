@@ -2,7 +2,7 @@
 
 import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
-import type { GenerationWishes, Message, Prompt } from "../core/generation.ts";
+import type { ChatEnd, GenerationWishes, Message, Prompt } from "../core/generation.ts";
 import type { CompiledGrammar, Constraint, ThoughtForm } from "../core/grammar.ts";
 import type { Purpose } from "../core/purpose.ts";
 import type { AnswerFormat, Marks } from "./answer/formats.ts";
@@ -68,6 +68,8 @@ export type TextCall =
 /** What a chat's prompt is made of. */
 export interface Chat extends Pick<GenerationWishes, "tools" | "reasoning" | "template_options"> {
   readonly messages: readonly Message[];
+  /** "answer" unless it is said. */
+  readonly ends?: ChatEnd;
 }
 
 export interface EncodedChat {
@@ -83,6 +85,8 @@ export interface AnswerForm {
   readonly open_thought: Marks | null;
   /** Where the answer may begin with a thought. */
   readonly thought: BoundThought | null;
+  /** The prompt has begun the content, which goes on where it ends. */
+  readonly is_begun?: boolean;
 }
 
 export interface BoundThought extends ThoughtForm {

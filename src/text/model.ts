@@ -4,7 +4,7 @@ import { statSync } from "node:fs";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
 import type { Purpose } from "../core/purpose.ts";
-import { readGguf } from "../formats/gguf.ts";
+import { readGgufModel } from "../formats/gguf-parts.ts";
 import { purposeOf } from "../formats/purpose.ts";
 import { formatOf, marksOf } from "./answer/formats.ts";
 import { openThought, thoughtEnd, thoughtForm, thoughtMarksOf } from "./answer/thoughts.ts";
@@ -12,11 +12,12 @@ import { ChatTemplate } from "./chat-template.ts";
 import { ContentGuard, type Rendered } from "./content-guard.ts";
 import { endOfTurnIds, isTurnMarker } from "./control-tokens.ts";
 import { type Effort, effortOf } from "./effort.ts";
-import { readFolder } from "./folder.ts";
-import { readGgufSource } from "./gguf-source.ts";
+import { readFolder, readFolderHeader } from "./folder.ts";
+import { readGgufHeader, readGgufSource } from "./gguf-source.ts";
 import { type InputEncoder, inputEncoder } from "./inputs.ts";
 import type { AnswerForm, Chat, EncodedChat, EncodedInput, Gap, Input, TextModel, Vocabulary } from "./messages.ts";
-import type { TextSource } from "./source.ts";
+import type { TextHeader, TextSource } from "./source.ts";
+import { ANSWER_SWITCH, renderTo } from "./template-end.ts";
 import { type IsEnough, Tokenizer } from "./tokenizer.ts";
 import { templateChat } from "./tool-prompt.ts";
 import { vocabularyOf } from "./vocabulary.ts";
@@ -58,7 +59,7 @@ export class LoadedText {
     const { text, seams, source, effort } = this.#render(chat, now);
     // A template that wants a beginning token prints it, so nothing is put around the text.
     const token_ids = this.#tokenizer.encodeChat(text, seams, isEnough);
-    return { token_ids, form: this.#formOf(source, text, effort) };
+    return { token_ids, form: this.#formOf(source, text, effort, chat.ends === "begun") };
   }
 
   #render(chat: Chat, now: Date): Rendered & { readonly source: string; readonly effort: Effort } {
@@ -73,12 +74,21 @@ export class LoadedText {
       ...effort.options,
       ...guard.guardFields(chat.template_options),
     };
-    return { ...guard.unguard(template.render(guarded, now, options)), source: template.source, effort };
+    if (chat.ends === "bare" && !template.knows(ANSWER_SWITCH)) {
+      const state = "the model's chat template always begins an answer";
+      throw new Failure("unsupported", `Cannot use "${ANSWER_SWITCH}": ${state}`, ANSWER_SWITCH);
+    }
+    const text = renderTo(chat.ends ?? "answer", guarded, guard.end, (shown, more) => {
+      return template.render(shown, now, { ...options, ...more });
+    });
+    return { ...guard.unguard(text), source: template.source, effort };
   }
 
-  #formOf(template: string, prompt: string, { tokens_max }: Effort): AnswerForm {
+  #formOf(template: string, prompt: string, { tokens_max }: Effort, is_begun: boolean): AnswerForm {
     const format = formatOf(template);
     const thoughts = thoughtMarksOf(template);
+    if (is_begun)
+      return { format: { ...format, content: null }, thoughts, open_thought: null, thought: null, is_begun };
     const open_thought = openThought(prompt, thoughts);
     const thought = thoughtForm(format, template, prompt, open_thought);
     if (thought === null) return { format, thoughts, open_thought, thought };
@@ -147,8 +157,12 @@ function longestOf({ offsets }: Vocabulary): number {
   return offsets.reduce((longest, end, id) => Math.max(longest, end - (offsets[id - 1] ?? 0)), 0);
 }
 
-export function readSource(path: string): TextSource {
-  return isFolder(path) ? readFolder(path) : readGgufSource(readGguf(path));
+export function readHeader(path: string): TextHeader {
+  return isFolder(path) ? readFolderHeader(path) : readGgufHeader(readGgufModel(path));
+}
+
+function readSource(path: string): TextSource {
+  return isFolder(path) ? readFolder(path) : readGgufSource(readGgufModel(path));
 }
 
 function isFolder(path: string): boolean {

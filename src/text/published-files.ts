@@ -1,12 +1,12 @@
 /** The tokenizer of a GGUF file as the files of a Hugging Face folder, for the tools that read those. Knows no weights. */
 
-import { readGguf } from "../formats/gguf.ts";
+import { readGgufModel } from "../formats/gguf-parts.ts";
 import { readGgufSource } from "./gguf-source.ts";
 import type { TextSource } from "./source.ts";
 
 /** By name. Throws a `Failure` where the tokenizer is not one we read. */
 export function publishedFiles(path: string): ReadonlyMap<string, string> {
-  const source = readGgufSource(readGguf(path));
+  const source = readGgufSource(readGgufModel(path));
   return new Map([
     ["tokenizer.json", written(tokenizerJson(source))],
     ["tokenizer_config.json", written(tokenizerConfig(source))],
@@ -30,7 +30,7 @@ function tokenizerJson(source: TextSource): object {
     special: token.value("special"),
   }));
   const vocab = {
-    ...model.part("vocab").fields(),
+    ...Object.fromEntries(model.part("vocab").idsByText()),
     ...Object.fromEntries(added.map(({ content, id }) => [content, id])),
   };
   return {

@@ -4,7 +4,13 @@ import type { AddedToken } from "./added-tokens.ts";
 import type { JsonPart } from "./json-part.ts";
 import type { TextModel } from "./messages.ts";
 
-export interface TextSource {
+/** What is known without its vocabulary, which is long to read. */
+export interface TextHeader {
+  readonly chat_template: string | null;
+  readonly sampling: TextModel["sampling"];
+}
+
+export interface TextSource extends TextHeader {
   /** Shaped like a tokenizer.json. */
   readonly tokenizer: JsonPart;
   readonly added_tokens: readonly AddedToken[];
@@ -13,6 +19,4 @@ export interface TextSource {
   /** "bos_token", "eos_token", … to the token's text. */
   readonly named_tokens: ReadonlyMap<string, string>;
   readonly end_token_ids: readonly number[];
-  readonly chat_template: string | null;
-  readonly sampling: TextModel["sampling"];
 }

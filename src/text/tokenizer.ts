@@ -1,14 +1,14 @@
 /**
  * Text to token ids, equal to the Rust `tokenizers` package. Knows tokenizer.json; knows nothing of chats, files and threads.
- * The library normalises, splits and merges; added tokens and the tokens around a text are ours.
+ * The library normalises and splits; added tokens and the tokens around a text are ours.
  */
 
-import type { Tokenizer as Library } from "@huggingface/tokenizers";
 import { type AddedToken, AddedTokens, type Admission, addedToken } from "./added-tokens.ts";
 import { type Around, type AroundPair, type AroundWishes, aroundPair, aroundText } from "./around-text.ts";
 import type { JsonPart } from "./json-part.ts";
-import { openLibrary } from "./library.ts";
+import { openLibrary, type Splitter } from "./library.ts";
 import { WordCutter } from "./word-cutter.ts";
+import type { WordModel } from "./word-model.ts";
 
 /** What a tokenizer's other files add to its tokenizer.json. */
 export interface TokenizerExtras extends AroundWishes {
@@ -43,11 +43,8 @@ export class Tokenizer {
   readonly vocabulary: readonly (string | undefined)[];
   /** For finding control tokens in a message. */
   readonly controlTokens: AddedTokens;
-  readonly #library: Library;
-  readonly #model: NonNullable<Library["model"]>;
-  readonly #drops_unknown: boolean;
-  readonly #ignores_merges: boolean;
-  readonly #byte_fallback: boolean;
+  readonly #splitter: Splitter;
+  readonly #model: WordModel;
   readonly #control: ReadonlySet<AddedToken>;
   readonly #control_texts: ReadonlySet<string>;
   readonly #text_view: View;
@@ -59,24 +56,21 @@ export class Tokenizer {
 
   constructor(json: JsonPart, extras: TokenizerExtras) {
     const model = json.part("model");
-    this.#library = openLibrary(json, model);
-    if (this.#library.model === null) throw model.unsupported("an absent model");
-    this.#model = this.#library.model;
-    this.#drops_unknown = model.value("merges") !== null && this.#model.unk_token_id === undefined;
-    this.#ignores_merges = model.flag("ignore_merges", false);
-    this.#byte_fallback = model.flag("byte_fallback", false);
+    const opened = openLibrary(json, model);
+    this.#splitter = opened.splitter;
+    this.#model = opened.model;
     this.added_tokens = addedTokens(json, extras, this.#model);
-    this.vocabulary = withAdded(this.#model.vocab, this.added_tokens);
+    this.vocabulary = withAdded(this.#model.texts, this.added_tokens);
 
     this.#control = new Set(this.added_tokens.filter((token) => token.special || extras.isControl(token)));
-    const unknown = this.#model.unk_token;
+    const { unknown } = this.#model;
     this.#control_texts = new Set([...this.#control].map((token) => token.content).filter((text) => text !== unknown));
     this.controlTokens = new AddedTokens([...this.#control]);
-    const isNormalized = (token: AddedToken) => token.normalized && this.#library.normalizer !== null;
+    const isNormalized = (token: AddedToken) => token.normalized && this.#splitter.normalizes;
     this.#text_view = this.#view(isNormalized, false);
     // In a chat control tokens are looked for where their places are still those of the rendered text.
     this.#chat_view = this.#view((token) => isNormalized(token) && !this.#control.has(token), true);
-    this.#cutter = this.#model.config.type === "WordPiece" ? null : new WordCutter(this.#model.tokens_to_ids);
+    this.#cutter = this.#model.bounds_words ? null : new WordCutter(this.#model.ids);
     this.around = aroundText(json.partOrNull("post_processor"), extras, (content) => this.idOf(content));
     this.around_pair = aroundPair(json.partOrNull("post_processor"));
   }
@@ -108,7 +102,7 @@ export class Tokenizer {
 
   idOf(content: string): number | null {
     const added = this.added_tokens.find((token) => token.content === content);
-    return added?.id ?? this.#model.tokens_to_ids.get(content) ?? null;
+    return added?.id ?? this.#model.ids.get(content) ?? null;
   }
 
   #view(isNormalized: (token: AddedToken) => boolean, is_chat: boolean): View {
@@ -133,67 +127,49 @@ export class Tokenizer {
         encoding.ids.push(piece.token.id);
         continue;
       }
-      // The library's name for "this is where the text begins" is section 0.
-      const section_index = at_start && piece.start === 0 ? 0 : 1;
-      const words = this.#library.pre_tokenizer?.pre_tokenize(piece.text, { section_index }) ?? [piece.text];
+      const words = this.#splitter.words(piece.text, at_start && piece.start === 0);
       for (const word of words) this.#encodeWord(word, encoding.view.is_chat, encoding);
     }
   }
 
-  /** One word at a time: the library would fuse unknown tokens of neighbouring words. */
   #encodeWord(word: string, is_chat: boolean, encoding: Encoding): void {
     const { ids, isEnough } = encoding;
     for (const piece of this.#pieces(word)) {
       if (isEnough(ids.length)) return;
-      for (const token of this.#model([piece])) {
+      for (const token of this.#model.tokens(piece)) {
         if (is_chat && this.#control_texts.has(token)) {
           // The model's own vocabulary holds it, and the word spells it.
           this.#encodeWord(token.slice(0, 1), false, encoding);
           this.#encodeWord(token.slice(1), is_chat, encoding);
           continue;
         }
-        const id = this.#model.tokens_to_ids.get(token) ?? this.#model.unk_token_id;
-        if (id !== undefined) ids.push(id);
+        const id = this.#model.ids.get(token) ?? this.#model.unknown_id;
+        if (id !== null) ids.push(id);
       }
     }
   }
 
   #pieces(word: string): readonly string[] {
-    const known = this.#drops_unknown ? this.#knownCharacters(word) : word;
+    const known = this.#model.known(word);
     if (known === "") return [];
     return this.#cutter === null ? [known] : this.#cutter.cut(known);
   }
 
-  /** The original drops a character without a token before merging, so its neighbours may merge; the library after. */
-  #knownCharacters(word: string): string {
-    const tokens = this.#model.tokens_to_ids;
-    if (this.#ignores_merges && tokens.has(word)) return word;
-    const characters = Array.from(word);
-    const isKnown = (character: string) => tokens.has(character) || this.#hasBytes(character);
-    return characters.every(isKnown) ? word : characters.filter(isKnown).join("");
-  }
-
-  #hasBytes(character: string): boolean {
-    if (!this.#byte_fallback) return false;
-    const names = Array.from(new TextEncoder().encode(character), byteName);
-    return names.every((name) => this.#model.tokens_to_ids.has(name));
-  }
-
   #normalize(text: string): string {
-    return this.#library.normalizer?.normalize(text) ?? text;
+    return this.#splitter.normalize(text);
   }
 }
 
 const NEVER: IsEnough = () => false;
 
-function addedTokens(json: JsonPart, extras: TokenizerExtras, model: NonNullable<Library["model"]>): AddedToken[] {
+function addedTokens(json: JsonPart, extras: TokenizerExtras, model: WordModel): AddedToken[] {
   const own = json.parts("added_tokens").map((part) => addedToken(part, part.tokenId("id")));
   const contents = new Set(own.map((token) => token.content));
   const more = extras.added_tokens.filter((token) => !contents.has(token.content));
   const special = new Set(extras.added_tokens.filter((token) => token.special).map((token) => token.content));
   return [...own, ...more].map((token) => ({
     ...token,
-    id: model.tokens_to_ids.get(token.content) ?? token.id,
+    id: model.ids.get(token.content) ?? token.id,
     special: token.special || special.has(token.content),
   }));
 }
@@ -212,8 +188,4 @@ function seamFinder(seams: readonly number[]): (start: number, end: number) => b
     while ((seams[next] ?? Number.POSITIVE_INFINITY) <= start) next += 1;
     return (seams[next] ?? Number.POSITIVE_INFINITY) < end;
   };
-}
-
-function byteName(byte: number): string {
-  return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 }

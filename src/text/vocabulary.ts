@@ -13,14 +13,15 @@ export function vocabularyOf(
 ): Vocabulary {
   const steps = decoder === null ? NO_DECODER : stepsOf(decoder);
   const names = new Map(added_tokens.filter((token) => token.special).map(({ id, content }) => [id, content]));
-  const parts = texts.map((text, id) => (text === undefined || names.has(id) ? NO_BYTES : bytesOf(text, steps.steps)));
   const offsets = new Uint32Array(texts.length + 1);
-  for (const [id, part] of parts.entries()) offsets[id + 1] = (offsets[id] ?? 0) + part.length;
-  const bytes = new Uint8Array(offsets.at(-1) ?? 0);
-  for (const [id, part] of parts.entries()) bytes.set(part, offsets[id]);
+  const spelled = new Spelled();
+  for (const [id, text] of texts.entries()) {
+    if (text !== undefined && !names.has(id)) spell(text, steps.steps, spelled);
+    offsets[id + 1] = spelled.length;
+  }
   const marking = added_tokens.filter((token) => isMark(token, marks));
   return {
-    bytes,
+    bytes: spelled.bytes(),
     offsets,
     names,
     marks: new Map(marking.map(({ id, content }) => [id, content])),
@@ -33,8 +34,38 @@ function isMark({ content, special }: AddedToken, marks: readonly string[]): boo
   return special ? content !== "" && marks.some((mark) => mark.includes(content)) : marks.includes(content);
 }
 
-/** A step makes other text of a token's text, or its bytes and ends the chain. */
-type Step = (text: string) => string | Uint8Array;
+/** The bytes of all tokens, one after another: an array for each would take most of the time. */
+class Spelled {
+  length = 0;
+  #room = new Uint8Array(FIRST_BYTES);
+
+  bytes(): Uint8Array<ArrayBuffer> {
+    return this.#room.slice(0, this.length);
+  }
+
+  push(byte: number): void {
+    if (this.length === this.#room.length) this.#grow(1);
+    this.#room[this.length] = byte;
+    this.length += 1;
+  }
+
+  pushText(text: string): void {
+    const bytes_max = 3 * text.length;
+    if (this.length + bytes_max > this.#room.length) this.#grow(bytes_max);
+    this.length += UTF8.encodeInto(text, this.#room.subarray(this.length)).written;
+  }
+
+  #grow(bytes: number): void {
+    const grown = new Uint8Array(2 * this.#room.length + bytes);
+    grown.set(this.#room);
+    this.#room = grown;
+  }
+}
+
+const FIRST_BYTES = 2 ** 20;
+
+/** Makes other text of a token's text; or writes its bytes and ends the chain, which null tells. */
+type Step = (text: string, spelled: Spelled) => string | null;
 
 interface Steps {
   readonly steps: readonly Step[];
@@ -43,19 +74,18 @@ interface Steps {
   readonly fused: boolean;
 }
 
-const NO_BYTES = new Uint8Array(0);
 const UTF8 = new TextEncoder();
 
 /** Without a decoder the original joins tokens with spaces. */
 const NO_DECODER: Steps = { steps: [(text) => ` ${text}`], strips_leading_space: true, fused: false };
 
-function bytesOf(text: string, steps: readonly Step[]): Uint8Array {
-  let value: string | Uint8Array = text;
+function spell(text: string, steps: readonly Step[], spelled: Spelled): void {
+  let rest: string | null = text;
   for (const step of steps) {
-    if (typeof value !== "string") return value;
-    value = step(value);
+    rest = step(rest, spelled);
+    if (rest === null) return;
   }
-  return typeof value === "string" ? UTF8.encode(value) : value;
+  spelled.pushText(rest);
 }
 
 function stepsOf(part: JsonPart): Steps {
@@ -143,13 +173,21 @@ function wordPieceOf(part: JsonPart): Step {
   return (text) => (text.startsWith(prefix) ? text.slice(prefix.length) : ` ${text}`);
 }
 
-function byteFallback(text: string): string | Uint8Array {
+function byteFallback(text: string, spelled: Spelled): string | null {
   const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(text)?.[1];
-  return byte === undefined ? text : Uint8Array.of(Number.parseInt(byte, 16));
+  if (byte === undefined) return text;
+  spelled.push(Number.parseInt(byte, 16));
+  return null;
 }
 
 /** Byte-level alphabet: printable Latin-1 stands for itself, the other 68 bytes for U+0100 and on, in order. By UTF-16 unit. */
-const BYTE_OF: ReadonlyMap<number, number> = new Map(byteAlphabet().map((unit, byte) => [unit, byte]));
+const BYTE_OF: readonly (number | undefined)[] = byteOfUnit();
+
+function byteOfUnit(): (number | undefined)[] {
+  const bytes: (number | undefined)[] = [];
+  for (const [byte, unit] of byteAlphabet().entries()) bytes[unit] = byte;
+  return bytes;
+}
 
 /** The unit of each byte. */
 function byteAlphabet(): readonly number[] {
@@ -159,12 +197,16 @@ function byteAlphabet(): readonly number[] {
 }
 
 /** A token with a character outside the alphabet, which only an added one has, stands for its own text. */
-function byteLevel(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length);
+function byteLevel(text: string, spelled: Spelled): null {
+  const start = spelled.length;
   for (let at = 0; at < text.length; at++) {
-    const byte = BYTE_OF.get(text.charCodeAt(at));
-    if (byte === undefined) return UTF8.encode(text);
-    bytes[at] = byte;
+    const byte = BYTE_OF[text.charCodeAt(at)];
+    if (byte === undefined) {
+      spelled.length = start;
+      spelled.pushText(text);
+      break;
+    }
+    spelled.push(byte);
   }
-  return bytes;
+  return null;
 }

@@ -56,7 +56,7 @@ export class MessageWriter implements AnswerWriter {
   #head(content: readonly object[]) {
     const { request_id, model } = this.#request;
     const id = `msg_${request_id.replace(/^req_/, "")}`;
-    return { id, type: "message", role: "assistant", model, content };
+    return { id, type: "message", role: "assistant", model, content, ...UNSAID };
   }
 
   #think(text: string): object[] {
@@ -93,17 +93,20 @@ export class MessageWriter implements AnswerWriter {
 
   #end(usage: Usage): object[] {
     assert(this.#finish !== null, "a choice finishes before its answer ends");
-    const delta = endingOf(this.#finish, usage, this.#request);
+    const delta = { ...endingOf(this.#finish, usage, this.#request), container: null };
     return [{ type: "message_delta", delta, usage: usageBody(usage) }, { type: "message_stop" }];
   }
 }
 
 type Finish = Pick<AnswerChoice, "reason" | "stop_text">;
 
-const NO_ENDING = { stop_reason: null, stop_sequence: null };
+/** What every answer of the protocol has, and nothing here has anything of. */
+const UNSAID = { container: null, diagnostics: null };
+
+const NO_ENDING = { stop_reason: null, stop_sequence: null, stop_details: null };
 
 function endingOf({ reason, stop_text }: Finish, { completion_tokens }: Usage, { tokens_max }: GenerationRequest) {
-  if (stop_text !== null) return { stop_reason: "stop_sequence", stop_sequence: stop_text };
+  if (stop_text !== null) return { ...NO_ENDING, stop_reason: "stop_sequence", stop_sequence: stop_text };
   switch (reason) {
     case "stop":
       return { ...NO_ENDING, stop_reason: "end_turn" };
@@ -124,7 +127,7 @@ function usageAtStart(prompt_tokens: number) {
     cache_read_input_tokens: null,
     output_tokens: 0,
     output_tokens_details: null,
-    service_tier: SERVICE_TIER,
+    ...OF_NO_PROVIDER,
   };
 }
 
@@ -136,11 +139,18 @@ function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_
     cache_read_input_tokens: cached_tokens,
     output_tokens: completion_tokens,
     output_tokens_details: reasoning_tokens === null ? null : { thinking_tokens: reasoning_tokens },
-    service_tier: SERVICE_TIER,
+    ...OF_NO_PROVIDER,
   };
 }
 
 const SERVICE_TIER = "standard";
+const OF_NO_PROVIDER = {
+  cache_creation: { ephemeral_5m_input_tokens: 0, ephemeral_1h_input_tokens: 0 },
+  inference_geo: null,
+  server_tool_use: null,
+  service_tier: SERVICE_TIER,
+  speed: SERVICE_TIER,
+};
 
 function contentOf({ text, reasoning, tool_calls }: AnswerChoice, thoughts_shown: boolean): object[] {
   const signature = signatureOf(reasoning);
@@ -177,7 +187,11 @@ const usageSchema = Type.Object({
   }),
   output_tokens: Type.Integer(),
   output_tokens_details: Type.Union([Type.Object({ thinking_tokens: Type.Integer() }), Type.Null()]),
+  cache_creation: Type.Object({ ephemeral_5m_input_tokens: Type.Integer(), ephemeral_1h_input_tokens: Type.Integer() }),
+  inference_geo: Type.Null(),
+  server_tool_use: Type.Null(),
   service_tier: Type.Literal(SERVICE_TIER),
+  speed: Type.Literal(SERVICE_TIER),
 });
 
 const textSchema = Type.Object({ type: Type.Literal("text"), text: Type.String(), citations: Type.Null() });
@@ -209,6 +223,9 @@ export const messageSchema = Type.Object({
     Type.Null(),
   ]),
   stop_sequence: Type.Union([Type.String(), Type.Null()]),
+  stop_details: Type.Null(),
+  container: Type.Null(),
+  diagnostics: Type.Null(),
   usage: usageSchema,
 });
 

@@ -11,7 +11,9 @@ import {
   type ToolDefinition,
 } from "../core/generation.ts";
 import type { Constraint } from "../core/grammar.ts";
-import { cacheControl, messagesOf, texts, turns, wrong } from "./anthropic-turns.ts";
+import { cacheControl } from "./anthropic-blocks.ts";
+import { promptOf } from "./anthropic-prefill.ts";
+import { messagesOf, texts, turns, wrong } from "./anthropic-turns.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -28,17 +30,33 @@ const TOOLS_MAX = 1024;
 /** Anthropic's own limit. */
 const BUDGET_TOKENS_MIN = 1024;
 
+/** With which name Anthropic's own tools begin, behind which stands the day of their version. */
+const SERVED_TOOLS =
+  /^(?:advisor|bash|browser|code_execution|computer|mcp|memory|text_editor|tool_search_tool|web_fetch|web_search)_/;
+
 const tool = strictObject(
   {
-    type: Type.Optional(Type.Literal("custom")),
+    type: optional(Type.Literal("custom", notYet(SERVED_TOOLS))),
     name: Type.String({ pattern: "^[a-zA-Z0-9_.:-]{1,128}$" }),
     description: optional(Type.String()),
     input_schema: Type.Object({ type: Type.Literal("object") }, { description: "A JSON Schema of an object." }),
     strict: optional(Type.Boolean({ description: "Arguments that break the schema are never given." })),
     cache_control: cacheControl,
+    input_examples: optional(
+      Type.Array(Type.Record(Type.String(), Type.Unknown()), {
+        description: "Told to the model behind the description.",
+        ...called("inputs"),
+      }),
+    ),
+    allowed_callers: optional(
+      Type.Array(Type.Literal("direct", notYet(/^code_execution_/)), { description: "The model itself." }),
+    ),
+    defer_loading: optional(
+      Type.Literal(false, { ...notYet(true), description: "The model is told of every tool from the beginning." }),
+    ),
     eager_input_streaming: optional(Type.Boolean({ description: "Arguments come as they are written in any case." })),
   },
-  ["allowed_callers", "defer_loading", "input_examples"],
+  [],
 );
 
 const alone = { disable_parallel_tool_use: optional(Type.Boolean({ description: "At most one call." })) };
@@ -193,12 +211,16 @@ export function readMessage(body: MessageRequest, request_id: string): AskedMess
 
 export function readCount(body: CountRequest, request_id: string): GenerationRequest {
   const tools = (body.tools ?? []).map(toTool);
+  const constraint = constraintOf(body);
   return {
     ...PLAIN_ANSWER,
     request_id,
     model: body.model,
-    prompt: { kind: "messages", messages: messagesOf(body.system, remembered(body)) },
-    constraint: constraintOf(body),
+    prompt: promptOf(messagesOf(body.system, remembered(body)), {
+      thinking: body.thinking?.type === "enabled" ? "thinking" : null,
+      form: constraint?.parameter ?? null,
+    }),
+    constraint,
     tools,
     tool_choice: choiceOf(body.tool_choice, tools),
     parallel_tool_calls: !(body.tool_choice && "disable_parallel_tool_use" in body.tool_choice)
@@ -236,8 +258,10 @@ function constraintOf({ output_config, output_format }: CountRequest): Constrain
   return { kind: "json_schema", parameter: "output_format.schema", schema: output_format.schema };
 }
 
-function toTool({ name, description, input_schema, strict }: Static<typeof tool>): ToolDefinition {
-  return { name, description: description ?? null, parameters: { ...input_schema }, strict: strict ?? false };
+function toTool({ name, description, input_schema, input_examples, strict }: Static<typeof tool>): ToolDefinition {
+  const shown = (input_examples ?? []).map((input) => `Example of its input: ${JSON.stringify(input)}`);
+  const told = [...(description ? [description] : []), ...shown].join("\n");
+  return { name, description: told || null, parameters: { ...input_schema }, strict: strict ?? false };
 }
 
 function choiceOf(choice: CountRequest["tool_choice"], tools: readonly ToolDefinition[]): ToolChoice {

@@ -30,6 +30,7 @@ const TYPES: Readonly<Record<ProblemKind, string>> = {
   context_overflow: "invalid_request_error",
   method_not_allowed: "invalid_request_error",
   unsupported_media_type: "invalid_request_error",
+  unauthorized: "authentication_error",
   forbidden: "permission_error",
   not_found: "not_found_error",
   too_large: "request_too_large",

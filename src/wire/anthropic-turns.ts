@@ -2,83 +2,54 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import type { AssistantMessage, Message, PlacedImage, UserMessage } from "../core/generation.ts";
+import type { AssistantMessage, Message } from "../core/generation.ts";
+import {
+  BETWEEN_BLOCKS,
+  cacheControl,
+  documentBlock,
+  imageBlock,
+  joinedSights,
+  type Seen,
+  searchResultBlock,
+  seenIn,
+  textBlock,
+} from "./anthropic-blocks.ts";
 import { thoughtIn } from "./anthropic-signature.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
-/** What is computed once is kept, marked or not; a mark changes nothing, so it is never wrong. */
-export const cacheControl = optional(
-  strictObject(
-    {
-      type: Type.Literal("ephemeral"),
-      ttl: optional(Type.Union([Type.Literal("5m"), Type.Literal("1h")])),
-      scope: optional(Type.Literal("global", { description: "Whoever asks finds what was kept." })),
-    },
-    [],
-    { description: "Every prompt is kept for the next that begins like it, with this mark or without." },
-  ),
-);
-
-const textBlock = strictObject(
-  {
-    type: Type.Literal("text"),
-    text: Type.String(),
-    cache_control: cacheControl,
-    citations: Type.Optional(Type.Null()), // as our own answers carry it, so that one can be sent back
-  },
-  [],
-);
-
-const imageBlock = strictObject(
-  {
-    type: Type.Literal("image"),
-    source: Type.Union(
-      [
-        strictObject(
-          {
-            type: Type.Literal("base64"),
-            media_type: Type.Union(
-              (["image/jpeg", "image/png", "image/gif", "image/webp"] as const).map((type) => Type.Literal(type)),
-            ),
-            data: Type.String({ minLength: 1 }),
-          },
-          [],
-        ),
-        strictObject({ type: Type.Literal("url"), url: Type.String({ minLength: 1 }) }, []),
-      ],
-      notYet("file"),
-    ),
-    cache_control: cacheControl,
-  },
-  [],
-);
-
-const SIGHTS = ["document", "search_result"] as const;
-const SERVER_TOOLS = [
+/** What Anthropic's own servers have run, or moved. */
+const SERVED = [
   "server_tool_use",
   "web_search_tool_result",
   "web_fetch_tool_result",
+  "advisor_tool_result",
+  "code_execution_tool_result",
+  "bash_code_execution_tool_result",
+  "text_editor_code_execution_tool_result",
+  "tool_search_tool_result",
+  "mcp_tool_use",
+  "mcp_tool_result",
+  "mcp_tool_listing",
   "container_upload",
+  "compaction",
+  "tool_addition",
+  "tool_removal",
+  "fallback",
 ] as const;
 
 export const texts = Type.Union([Type.String(), Type.Array(textBlock, called("text blocks"))]);
 
-const resultPart = strictObject(
-  {
-    type: Type.Literal("text", notYet("image", ...SIGHTS, "tool_reference", "browser_state")),
-    text: Type.String(),
-    cache_control: cacheControl,
-    citations: Type.Optional(Type.Null()),
-  },
-  ["source", "title", "content"],
+const resultPart = Type.Union(
+  [textBlock, imageBlock, documentBlock, searchResultBlock],
+  notYet("tool_reference", "browser_state"),
 );
 
 const toolResult = strictObject(
   {
     type: Type.Literal("tool_result"),
     tool_use_id: Type.String({ minLength: 1 }),
-    content: optional(Type.Union([Type.String(), Type.Array(resultPart, called("text blocks"))])),
+    content: optional(Type.Union([Type.String(), Type.Array(resultPart, called("blocks"))])),
     is_error: optional(Type.Boolean({ description: "The model reads that the tool has failed." })),
     cache_control: cacheControl,
   },
@@ -90,7 +61,10 @@ const userMessage = strictObject(
     role: Type.Literal("user"),
     content: Type.Union([
       Type.String(),
-      Type.Array(Type.Union([textBlock, imageBlock, toolResult], notYet(...SIGHTS, ...SERVER_TOOLS)), called("blocks")),
+      Type.Array(
+        Type.Union([textBlock, imageBlock, documentBlock, searchResultBlock, toolResult], notYet(...SERVED)),
+        called("blocks"),
+      ),
     ]),
   },
   [],
@@ -121,10 +95,7 @@ const assistantMessage = strictObject(
     role: Type.Literal("assistant"),
     content: Type.Union([
       Type.String(),
-      Type.Array(
-        Type.Union([textBlock, thinkingBlock, redactedBlock, toolUse], notYet(...SERVER_TOOLS)),
-        called("blocks"),
-      ),
+      Type.Array(Type.Union([textBlock, thinkingBlock, redactedBlock, toolUse], notYet(...SERVED)), called("blocks")),
     ]),
   },
   [],
@@ -144,15 +115,8 @@ export function messagesOf(system: Static<typeof texts> | null | undefined, mess
   const first: Message[] = told === "" ? [] : [{ role: "system", content: told }];
   const rest = messages.flatMap((message, index) => turnOf(message, `messages[${index}]`));
   refuseStrayResults(rest);
-  if (rest.at(-1)?.role === "assistant") {
-    const state = "the last is the assistant's, and to go on within it is not supported yet";
-    throw new Failure("unsupported", `Cannot use "messages": ${state}`, "messages");
-  }
   return joined([...first, ...rest]);
 }
-
-/** Blocks of a caller stand for themselves, so a model must see where one ends. */
-const BETWEEN_BLOCKS = "\n\n";
 
 function textOf(content: Static<typeof texts>): string {
   return typeof content === "string" ? content : content.map(({ text }) => text).join(BETWEEN_BLOCKS);
@@ -176,30 +140,14 @@ function userTurn({ content }: Static<typeof userMessage>, place: string): Messa
   const late = content.findLastIndex((block) => block.type === "tool_result");
   if (late >= results.length) throw wrong(`${place}.content[${late}]`, "results of tools go before text");
   const told = results.map((block) => {
-    return { role: "tool", content: resultOf(block), tool_call_id: block.tool_use_id } as const;
+    return { role: "tool", ...resultOf(block), tool_call_id: block.tool_use_id } as const;
   });
-  return said.length === 0 && results.length > 0 ? told : [...told, saidIn(said)];
+  return said.length === 0 && results.length > 0 ? told : [...told, { role: "user", ...seenIn(said) }];
 }
 
-function saidIn(blocks: readonly (Static<typeof textBlock> | Static<typeof imageBlock>)[]): UserMessage {
-  const images: PlacedImage[] = [];
-  const said: string[] = [];
-  for (const block of blocks) {
-    if (block.type === "text") said.push(block.text);
-    else images.push({ at: said.join(BETWEEN_BLOCKS).length, source: sourceOf(block.source) });
-  }
-  const content = said.join(BETWEEN_BLOCKS);
-  return images.length === 0 ? { role: "user", content } : { role: "user", content, images };
-}
-
-function sourceOf(source: Static<typeof imageBlock>["source"]): PlacedImage["source"] {
-  if (source.type === "url") return { kind: "url", url: source.url };
-  return { kind: "data", media_type: source.media_type, base64: source.data };
-}
-
-function resultOf({ content, is_error }: Static<typeof toolResult>): string {
-  const text = typeof content === "string" ? content : (content ?? []).map(({ text }) => text).join(BETWEEN_BLOCKS);
-  return is_error === true ? `Error: ${text}` : text;
+function resultOf({ content, is_error }: Static<typeof toolResult>): Seen {
+  const seen = typeof content === "string" ? { content } : seenIn(content ?? []);
+  return is_error === true ? joinedSights([{ content: "Error: " }, seen], "") : seen;
 }
 
 /** The pieces of what a model said are one text. */
@@ -235,22 +183,12 @@ function joined(messages: readonly Message[]): Message[] {
   for (const message of messages) {
     const before = turns.at(-1);
     if (message.role === "user" && before?.role === "user") {
-      turns.splice(-1, 1, asOne(before, message));
+      turns.splice(-1, 1, { role: "user", ...joinedSights([before, message]) });
     } else if (message.role === "assistant" && before?.role === "assistant") {
       turns.splice(-1, 1, together(before, message));
     } else turns.push(message);
   }
   return turns;
-}
-
-function asOne(first: UserMessage, second: UserMessage): UserMessage {
-  const content = first.content + BETWEEN_BLOCKS + second.content;
-  const moved = (second.images ?? []).map((image) => ({
-    ...image,
-    at: image.at + content.length - second.content.length,
-  }));
-  const images = [...(first.images ?? []), ...moved];
-  return images.length === 0 ? { role: "user", content } : { role: "user", content, images };
 }
 
 function together(first: AssistantMessage, second: AssistantMessage): AssistantMessage {

@@ -11,7 +11,7 @@ import type {
   ToolCall,
   Usage,
 } from "../core/generation.ts";
-import type { AnswerWriter } from "./openai-answer.ts";
+import type { Answer, AnswerWriter } from "./openai-answer.ts";
 
 /** What an answer is written with. */
 export interface OllamaHead {
@@ -31,6 +31,8 @@ export interface Said {
   readonly tool_calls: readonly ToolCall[];
 }
 
+type End = Pick<Answer, "usage" | "timing" | "token_ids">;
+
 const NOTHING: Said = { content: "", thinking: "", tool_calls: [] };
 
 /** `fields`: what a route makes of what was said. */
@@ -41,17 +43,18 @@ export function ollamaWriter(head: OllamaHead, fields: (said: Said) => object): 
     ...fields(said),
     ...(head.tells_logprobs && tokens.length > 0 ? { logprobs: tokens.map(tellDrawn) } : {}),
   });
-  const last = (reason: FinishReason, usage: Usage, timing: Timing | null) => ({
+  const last = (reason: FinishReason, { usage, timing, token_ids }: End) => ({
     done: true,
     done_reason: reason === "length" ? "length" : "stop",
+    ...(token_ids === null ? {} : { context: token_ids }),
     ...figures(usage, timing, head.elapsed_ms()),
   });
   const calls = new Calls();
   let reason: FinishReason = "stop";
   return {
-    body: ({ choices: [choice], usage, timing }) => {
+    body: ({ choices: [choice], ...end }) => {
       const { text = "", reasoning = "", tool_calls = [], tokens = [], reason = "stop" } = choice ?? {};
-      return { ...line({ content: text, thinking: reasoning, tool_calls }, tokens), ...last(reason, usage, timing) };
+      return { ...line({ content: text, thinking: reasoning, tool_calls }, tokens), ...last(reason, end) };
     },
     chunks: (event: GenerationEvent) => {
       switch (event.kind) {
@@ -67,8 +70,10 @@ export function ollamaWriter(head: OllamaHead, fields: (said: Said) => object): 
           if (event.kind === "finish") reason = event.reason;
           return calls.next(event).map((call) => ({ ...line({ ...NOTHING, tool_calls: [call] }), done: false }));
         }
-        case "end":
-          return [{ ...line(NOTHING), ...last(reason, event.usage, event.timing ?? null) }];
+        case "end": {
+          const { usage, timing = null, token_ids = null } = event;
+          return [{ ...line(NOTHING), ...last(reason, { usage, timing, token_ids }) }];
+        }
       }
     },
   };

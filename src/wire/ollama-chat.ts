@@ -3,16 +3,10 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { Message, ToolCall, ToolDefinition } from "../core/generation.ts";
+import { untagged } from "../core/model-names.ts";
 import { answerProperties, callBody, type Said } from "./ollama-answer.ts";
 import { imagesOf, ollamaImages } from "./ollama-images.ts";
-import {
-  EXAMPLE_MODEL,
-  type OllamaAsked,
-  ollamaShared,
-  ollamaWishes,
-  refuseUnlessEmpty,
-  untagged,
-} from "./ollama-parameters.ts";
+import { EXAMPLE_MODEL, type OllamaAsked, ollamaShared, ollamaWishes, refuseUnlessEmpty } from "./ollama-parameters.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called } from "./violation.ts";
 

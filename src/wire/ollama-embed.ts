@@ -2,8 +2,9 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import type { Embeddings, EmbedRequest } from "../core/encoding.ts";
+import { untagged } from "../core/model-names.ts";
 import { nanoseconds } from "./ollama-answer.ts";
-import { keepAlive, keepSeconds, ollamaModel, ollamaReadingOptions, untagged } from "./ollama-parameters.ts";
+import { keepAlive, keepSeconds, ollamaModel, ollamaReadingOptions } from "./ollama-parameters.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called } from "./violation.ts";
 
@@ -46,6 +47,7 @@ export function readOllamaEmbed(body: OllamaEmbed, request_id: string): EmbedReq
     request_id,
     model: untagged(model),
     inputs: typeof input === "string" ? [input] : input,
+    prompt_name: null,
     dimensions: dimensions ?? null,
     tokens_max: options?.num_ctx ?? null,
     truncate: truncate ?? true,

@@ -1,12 +1,13 @@
 /** What Ollama's API tells of models: those there are, those in memory, and one by itself. Knows no HTTP. */
 
 import { createHash } from "node:crypto";
-import { Type } from "@sinclair/typebox";
-import type { ModelRecord } from "../core/backend.ts";
+import { type Static, Type } from "@sinclair/typebox";
+import type { ModelList, ModelRecord } from "../core/backend.ts";
 import type { ModelCard } from "../core/card.ts";
 import { Failure } from "../core/failure.ts";
+import type { PullStep } from "../core/hub.ts";
 import type { ModelStatus } from "../core/owner.ts";
-import { ollamaModel, untagged } from "./ollama-parameters.ts";
+import { ollamaModel } from "./ollama-parameters.ts";
 import { optional, strictObject } from "./schema.ts";
 
 /** Whose published description is followed here; clients ask for a least version of Ollama. */
@@ -33,7 +34,7 @@ export const pullSchema = strictObject(
   {
     ...either,
     stream: optional(Type.Boolean()),
-    insecure: optional(Type.Literal(false)),
+    insecure: optional(Type.Literal(false, { description: "The hub's certificate is always checked." })),
     username: emptyText,
     password: emptyText,
   },
@@ -49,21 +50,50 @@ export const copySchema = strictObject(
 );
 export const deleteSchema = strictObject(either, []);
 
-/** Throws where there is none of that name. */
-export function namedModel(
-  { model, name }: { readonly model?: string | null; readonly name?: string | null },
-  models: readonly ModelRecord[],
-): ModelRecord {
+interface EitherName {
+  readonly model?: string | null;
+  readonly name?: string | null;
+}
+
+export function nameOf({ model, name }: EitherName): string {
   const wanted = model || name;
-  if (!wanted) throw new Failure("invalid_request", 'Cannot use the request: "model" is missing', "model");
-  const found = models.find((record) => record.name === untagged(wanted));
-  if (found !== undefined) return found;
+  if (wanted) return wanted;
+  throw new Failure("invalid_request", 'Cannot use the request: "model" is missing', "model");
+}
+
+/** Throws where there is none of that name. */
+export function namedModel(asked: EitherName, models: Pick<ModelList, "record">): ModelRecord {
+  const wanted = nameOf(asked);
+  const found = models.record(wanted);
+  if (found !== null) return found;
   throw new Failure(
     "not_found",
     `Cannot find model "${wanted}": model not found, this server does not have it`,
     "model",
   );
 }
+
+type UnfinishedPull = Exclude<PullStep, { readonly kind: "done" }>;
+
+/** A line of a pull, in the words that Ollama's clients look for. */
+export function pullBody(step: UnfinishedPull): Static<typeof pullLineSchema> {
+  switch (step.kind) {
+    case "listing":
+      return { status: "pulling manifest" };
+    case "file": {
+      const { digest, bytes_total, bytes_here } = step;
+      const [, hex = ""] = digest.split(":");
+      const status = `pulling ${hex.slice(0, DIGEST_SHOWN)}`;
+      return { status, digest, total: bytes_total, completed: bytes_here };
+    }
+    case "verifying":
+      return { status: "verifying sha256 digest" };
+    case "placing":
+      return { status: "writing manifest" };
+  }
+}
+
+const DIGEST_SHOWN = 12;
 
 export function versionBody(version: string) {
   return { version: `${OLLAMA_API}+bunsen.${version}` };
@@ -90,7 +120,8 @@ export function psBody(
       if (record === undefined) return [];
       const size_vram = shares_memory ? size_bytes : 0;
       const told = summary(record, cardOf(record.name));
-      return [{ ...told, size: size_bytes, size_vram, expires_at: expires_at ?? NEVER, context_length }];
+      const length = context_length === null ? {} : { context_length };
+      return [{ ...told, size: size_bytes, size_vram, expires_at: expires_at ?? NEVER, ...length }];
     }),
   };
 }
@@ -205,7 +236,7 @@ export const psSchema = Type.Object({
       ...summaryProperties,
       size_vram: Type.Integer(),
       expires_at: Type.String({ format: "date-time" }),
-      context_length: Type.Union([Type.Integer(), Type.Null()]),
+      context_length: Type.Optional(Type.Integer({ description: "Absent of a model without one." })),
     }),
   ),
 });
@@ -219,3 +250,9 @@ export const showBodySchema = Type.Object({
 });
 export const versionSchema = Type.Object({ version: Type.String() });
 export const statusSchema = Type.Object({ status: Type.String() });
+export const pullLineSchema = Type.Object({
+  status: Type.String({ examples: ["pulling manifest", "pulling 4fcbd1a2e3b4", "success"] }),
+  digest: Type.Optional(Type.String({ description: "Names the file that is fetched." })),
+  total: Type.Optional(Type.Integer({ description: "Bytes of it." })),
+  completed: Type.Optional(Type.Integer({ description: "Bytes of it that are here." })),
+});

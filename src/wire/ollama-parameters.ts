@@ -130,18 +130,18 @@ export const ollamaShared = {
   top_logprobs: optional(
     Type.Integer({ minimum: 0, maximum: LOGPROBS_MAX, description: "And so many of the likeliest in its place." }),
   ),
-  truncate: optional(Type.Literal(false, { description: "A prompt that does not fit is refused." })),
+  truncate: optional(
+    Type.Boolean({
+      description:
+        "Of a talk that does not fit, the oldest turns are left out, which is the default; the system's words and the last message stay. false refuses it.",
+    }),
+  ),
   shift: optional(Type.Literal(false, { description: "An answer ends when the context is full." })),
   _debug_render_only: optional(Type.Literal(false)), // Ollama's own client sends it
 };
 
 const sharedBody = Type.Object(ollamaShared);
 type SharedBody = Omit<Static<typeof sharedBody>, "model">;
-
-/** Every model has this tag here, so it says nothing. */
-export function untagged(model: string): string {
-  return model.replace(/:latest$/, "");
-}
 
 export function ollamaWishes(body: SharedBody): GenerationWishes {
   const options = body.options ?? {};
@@ -156,7 +156,14 @@ export function ollamaWishes(body: SharedBody): GenerationWishes {
     reasoning: reasoningOf(body.think),
     context_tokens_max: options.num_ctx ?? null,
     keep_s: keepSeconds(body.keep_alive),
+    truncation: truncationOf(body.truncate),
   };
+}
+
+/** Whoever says nothing is left with what a provider does. */
+function truncationOf(truncate: SharedBody["truncate"]): GenerationWishes["truncation"] {
+  if (truncate === false) return "disabled";
+  return truncate ? "auto" : "here";
 }
 
 /** Ollama's clients send what they do not use as an empty value: that is the same as nothing. */

@@ -17,6 +17,8 @@ export interface Answer {
   readonly usage: Usage;
   /** null: nobody measured. */
   readonly timing: Timing | null;
+  /** Of prompt and answer; null: not told. */
+  readonly token_ids: readonly number[] | null;
 }
 
 export interface AnswerChoice {

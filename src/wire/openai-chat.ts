@@ -14,6 +14,7 @@ import {
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
+import { endOf, endParameters } from "./openai-chat-end.ts";
 import { responseFormat } from "./openai-constraint.ts";
 import { chatLogprobs, chatLogprobsSchema } from "./openai-logprobs.ts";
 import { messageSchema, messagesOf } from "./openai-messages.ts";
@@ -26,6 +27,7 @@ import {
   sharedParameters,
   wishesOf,
 } from "./openai-parameters.ts";
+import { RELATIVES_LATER, relativeParameters } from "./openai-relatives.ts";
 import { budgetParameters, chatWishesOf, toolParameters } from "./openai-tools.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
@@ -52,6 +54,11 @@ export const noteParameters = {
   prompt_cache_key: note(
     "For a provider that a request goes on to; here every prompt finds what it shares with others.",
   ),
+  prompt_cache_retention: optional(
+    Type.Union([Type.Literal("in_memory"), Type.Literal("in-memory"), Type.Literal("24h")], {
+      description: "For a provider that a request goes on to; here prompts are kept as long as there is room.",
+    }),
+  ),
 };
 
 export const chatRequestSchema = strictObject(
@@ -61,13 +68,14 @@ export const chatRequestSchema = strictObject(
     ...sharedParameters,
     ...toolParameters,
     ...budgetParameters,
+    ...relativeParameters,
+    ...endParameters,
     ...noteParameters,
     metadata: optional(Type.Record(Type.String(), Type.String(), { description: "The caller's own notes; not kept." })),
     store: optional(Type.Boolean({ description: "Chats are never stored: `true` is refused." })),
     modalities: optional(
       Type.Array(Type.Literal("text", notYet("audio")), { minItems: 1, maxItems: 1, ...called("kinds") }),
     ),
-    verbosity: optional(Type.Literal("medium", { ...notYet("low", "high"), description: "As the model does it." })),
     response_format: responseFormat,
     logprobs: optional(Type.Boolean({ description: "Tell how likely each token of the answer was." })),
     top_logprobs: optional(
@@ -81,8 +89,8 @@ export const chatRequestSchema = strictObject(
     "moderation",
     "prediction",
     "prompt_cache_options",
-    "prompt_cache_retention",
     "web_search_options",
+    ...RELATIVES_LATER,
   ],
   { examples: [{ model: EXAMPLE_MODEL, messages: [{ role: "user", content: "What is the capital of France?" }] }] },
 );
@@ -90,10 +98,11 @@ export const chatRequestSchema = strictObject(
 type ChatRequest = Static<typeof chatRequestSchema>;
 
 export function readChat(body: ChatRequest, request_id: string): AskedAnswer {
-  const prompt = { kind: "messages", messages: messagesOf(body.messages) } as const;
+  const prompt = { kind: "messages", messages: messagesOf(body.messages), ...endOf(body) } as const;
   refuseKept(body);
   const priority = TIERS[body.service_tier ?? "auto"];
-  const wishes = { ...wishesOf(body, null, logprobsOf(body)), ...chatWishesOf(body), priority };
+  const keep_s = body.ttl ?? null;
+  const wishes = { ...wishesOf(body, null, logprobsOf(body)), ...chatWishesOf(body), priority, keep_s };
   return { generation: { request_id, model: body.model, prompt, ...wishes }, delivery: deliveryOf(body) };
 }
 

@@ -52,13 +52,23 @@ export const constraintParameters = {
   guided_regex: optional(regex),
   guided_choice: optional(choice),
   guided_grammar: optional(grammar),
+  grammar: optional(grammar),
+  json_schema: optional(jsonSchema),
 };
 
 export const responseFormat = optional(
   Type.Union(
     [
       strictObject({ type: Type.Literal("text", notYet("grammar", "python")) }, []),
-      strictObject({ type: Type.Literal("json_object") }, []),
+      strictObject(
+        {
+          type: Type.Literal("json_object"),
+          schema: optional(
+            Type.Record(Type.String(), Type.Unknown(), { description: "What object, as llama.cpp and Together ask." }),
+          ),
+        },
+        [],
+      ),
       strictObject(
         {
           type: Type.Literal("json_schema"),
@@ -100,6 +110,8 @@ function named(body: ConstraintBody): Constraint[] {
     ...regular("guided_regex", guided_regex),
     ...chosen("guided_choice", guided_choice),
     ...ruled("guided_grammar", guided_grammar),
+    ...ruled("grammar", body.grammar),
+    ...json("json_schema", body.json_schema),
     ...json("structured_outputs.json", inner.json),
     ...json("structured_outputs.json_object", inner.json_object ? ANY_OBJECT : null),
     ...regular("structured_outputs.regex", inner.regex),
@@ -110,7 +122,8 @@ function named(body: ConstraintBody): Constraint[] {
 
 function formatted(format: ConstraintBody["response_format"]): Constraint[] {
   if (!format || format.type === "text") return [];
-  if (format.type === "json_object") return json("response_format", ANY_OBJECT);
+  if (format.type === "json_object" && !format.schema) return json("response_format", ANY_OBJECT);
+  if (format.type === "json_object") return json("response_format.schema", format.schema);
   return json("response_format.json_schema.schema", format.json_schema.schema);
 }
 

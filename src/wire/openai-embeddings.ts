@@ -33,6 +33,12 @@ export const embeddingRequestSchema = strictObject(
     dimensions: optional(
       Type.Integer({ minimum: 1, description: "Cuts the vectors, of a model whose files say that it was trained so." }),
     ),
+    prompt_name: optional(
+      Type.String({
+        minLength: 1,
+        description: "Which of the prompts that the model's files have stands before each text, as `query`.",
+      }),
+    ),
     truncate: optional(
       Type.Boolean({
         description: "Read as much of an input as the model takes (the default), or refuse a longer one.",
@@ -50,11 +56,12 @@ export function readEmbedding(
   body: EmbeddingRequest,
   request_id: string,
 ): { request: EmbedRequest; format: "float" | "base64" } {
-  const { model, input, dimensions, truncate, user } = body;
+  const { model, input, prompt_name, dimensions, truncate, user } = body;
   const request = {
     request_id,
     model,
     inputs: inputsOf(input),
+    prompt_name: prompt_name ?? null,
     dimensions: dimensions ?? null,
     tokens_max: null,
     truncate: truncate ?? true,

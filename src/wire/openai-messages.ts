@@ -3,6 +3,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { AssistantMessage, Message, PlacedImage, UserMessage } from "../core/generation.ts";
+import { cacheControl } from "./anthropic-blocks.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -21,9 +22,14 @@ const textPart = strictObject(
   {
     type: Type.Literal("text"),
     text: Type.String(),
+    cache_control: cacheControl, // as OpenRouter and LiteLLM pass on Anthropic's
   },
   ["prompt_cache_breakpoint"],
 );
+
+export const imageDetail = Type.Union([Type.Literal("auto"), Type.Literal("low"), Type.Literal("high")], {
+  description: "For a provider that a request goes on to.",
+});
 
 const imagePart = strictObject(
   {
@@ -31,10 +37,11 @@ const imagePart = strictObject(
     image_url: strictObject(
       {
         url: Type.String({ minLength: 1, description: "An address, or the image itself as a data URL." }),
-        detail: optional(Type.Literal("auto", { ...notYet("low", "high"), description: "As the model does it." })),
+        detail: optional(imageDetail),
       },
       [],
     ),
+    cache_control: cacheControl,
   },
   ["prompt_cache_breakpoint"],
 );
@@ -69,6 +76,12 @@ export const messageSchema = strictObject(
     tool_call_id: optional(Type.String({ minLength: 1, description: "The call that this is the result of." })),
     reasoning_content: optional(Type.String({ description: "What the assistant thought." })),
     name: optional(Type.String({ description: "Who speaks, for chat templates that have a place for it." })),
+    cache_control: cacheControl,
+    prefix: optional(
+      Type.Boolean({
+        description: "Of the last message: the answer goes on with its text, as at Mistral and DeepSeek.",
+      }),
+    ),
     annotations: optional(Type.Array(Type.Unknown(), { description: "As they came with the answer sent back." })),
   },
   ["audio", "function_call"],
@@ -88,6 +101,7 @@ const OWN_FIELDS = {
   reasoning_content: "assistant",
   refusal: "assistant",
   annotations: "assistant",
+  prefix: "assistant",
   tool_call_id: "tool",
 } as const;
 
@@ -116,11 +130,22 @@ function userOf(message: WireMessage, place: string): UserMessage {
   let content = "";
   for (const [index, part] of typeof said === "string" ? [] : said.entries()) {
     const at = `${place}.content[${index}]`;
-    if (part.type === "image_url") images.push({ at: content.length, source: sourceOf(part.image_url.url, at) });
+    if (part.type === "image_url")
+      images.push({ at: content.length, ...shownIn(part.image_url, `${at}.image_url.url`) });
     else content += wordsOf(part, message.role, at);
   }
   if (typeof said === "string") return { role: "user", content: said };
   return images.length === 0 ? { role: "user", content } : { role: "user", content, images };
+}
+
+interface ShownImage {
+  readonly url: string;
+  readonly detail?: Static<typeof imageDetail> | null;
+}
+
+/** `place`: where the URL stands. */
+export function shownIn({ url, detail }: ShownImage, place: string): Omit<PlacedImage, "at"> {
+  return { source: sourceOf(url, place), ...(detail === "low" || detail === "high" ? { detail } : {}) };
 }
 
 function sourceOf(url: string, place: string): PlacedImage["source"] {
@@ -128,7 +153,7 @@ function sourceOf(url: string, place: string): PlacedImage["source"] {
   if (media_type !== undefined && base64 !== undefined) return { kind: "data", media_type, base64 };
   if (/^https?:\/\//i.test(url)) return { kind: "url", url };
   const found = JSON.stringify(url.slice(0, SHOWN_MAX));
-  throw wrong(`${place}.image_url.url`, `expected an address or a data URL of an image in base64, found ${found}`);
+  throw wrong(place, `expected an address or a data URL of an image in base64, found ${found}`);
 }
 
 const SHOWN_MAX = 40;

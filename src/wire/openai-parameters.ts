@@ -121,6 +121,7 @@ export function wishesOf(
     stop_token_ids: body.stop_token_ids ?? [],
     ignore_eos: body.ignore_eos ?? false,
     truncation: "disabled",
+    tells_tokens: false,
     constraint: constraintOf(body),
     echo: false,
     priority: PRIORITY.normal,

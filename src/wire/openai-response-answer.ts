@@ -1,27 +1,28 @@
-/** OpenAI's responses: their answer, whole and as events. Knows no HTTP. */
+/** OpenAI's responses: their answer as it is written, item by item, and its events. Knows no HTTP. */
 
-import { Type } from "@sinclair/typebox";
 import { assert } from "../core/assert.ts";
 import type { DrawnReport, GenerationEvent, Usage } from "../core/generation.ts";
 import type { KeptResponse } from "../core/responses.ts";
 import { signatureOf } from "./anthropic-signature.ts";
 import type { Answer, AnswerWriter } from "./openai-answer.ts";
+import { CustomInput } from "./openai-custom-input.ts";
 import { chatLogprobs } from "./openai-logprobs.ts";
-import { calledAs, toolInFull } from "./openai-response-tools.ts";
-import { type AskedResponse, type ResponseRequest, responseId, tellsHidden } from "./openai-responses.ts";
+import { responseBody, type Status } from "./openai-response-body.ts";
+import { type CalledTool, calledAs, isCustom } from "./openai-response-tools.ts";
+import { type AskedResponse, responseId, tellsHidden } from "./openai-responses.ts";
 import { statement } from "./problem.ts";
-
-type Status = "queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled";
 
 /** The item that is being written. */
 interface OpenItem {
-  readonly kind: "message" | "reasoning" | "function_call";
+  readonly kind: "message" | "reasoning" | "function_call" | "custom_tool_call";
   readonly id: string;
-  /** What it says, so far; of a call its arguments. */
+  /** What it says, so far; of a call its arguments, or its input. */
   text: string;
   readonly tokens: DrawnReport[];
   /** Of a call. */
-  readonly call: { readonly call_id: string; readonly name: string; readonly namespace?: string } | null;
+  readonly call: (CalledTool & { readonly call_id: string }) | null;
+  /** Of a call of a custom tool. */
+  readonly input: CustomInput | null;
 }
 
 export interface ResponseParts {
@@ -37,6 +38,7 @@ export class ResponseWriter implements AnswerWriter {
   readonly #created_at: number;
   readonly #output: object[] = [];
   #open: OpenItem | null = null;
+  #status: "queued" | "in_progress" = "queued";
   #is_cut = false;
   #has_ended = false;
   /** As far as anybody has counted. */
@@ -68,8 +70,10 @@ export class ResponseWriter implements AnswerWriter {
     switch (event.kind) {
       case "start": {
         this.#usage = { ...this.#usage, prompt_tokens: event.prompt_tokens };
-        const response = this.#response("in_progress");
-        return [this.#event("response.created", { response }), this.#event("response.in_progress", { response })];
+        this.#status = "in_progress";
+        const response = this.current();
+        const created = this.#sequence === 0 ? [this.#event("response.created", { response })] : [];
+        return [...created, this.#event("response.in_progress", { response })];
       }
       case "reasoning":
         return this.#think(event.text);
@@ -90,25 +94,29 @@ export class ResponseWriter implements AnswerWriter {
 
   /** The last event of an answer that had begun well. */
   failed(error: unknown): object {
-    const response = this.broken(error);
+    const response = this.#broken(error);
     return this.#event("response.failed", { response });
   }
 
-  /** The answer as far as it came. */
-  broken(error: unknown): object {
+  /** What is told of an answer that nobody need wait for, before anything of it has come. */
+  queued(): readonly object[] {
+    const response = this.current();
+    this.#parts.keep(this.#record(response));
+    return [this.#event("response.created", { response }), this.#event("response.queued", { response })];
+  }
+
+  /** Its items that are whole, until it has ended. */
+  current(): object {
+    return this.#response(this.#status);
+  }
+
+  #broken(error: unknown): object {
     const { kind, message } = statement(error, `req_${this.#asked.mark}`);
     if (this.#open !== null) this.#output.push(this.#item(this.#open, "incomplete"));
     this.#open = null;
     const told = kind === "cancelled" ? null : { code: CODES[kind] ?? "server_error", message };
     const response = { ...this.#response(told === null ? "cancelled" : "failed"), error: told };
     this.#keep(response);
-    return response;
-  }
-
-  /** An answer that nobody waits for, before anything of it has come. */
-  queued(): object {
-    const response = this.#response("queued");
-    this.#parts.keep(this.#record(response));
     return response;
   }
 
@@ -127,15 +135,20 @@ export class ResponseWriter implements AnswerWriter {
   }
 
   #call(call_id: string, name: string): object[] {
-    return [
-      ...this.#close("completed"),
-      ...this.#begin("function_call", { call_id, ...calledAs(this.#asked.wishes.tools ?? [], name) }),
-    ];
+    const tools = this.#asked.wishes.tools ?? [];
+    const kind = isCustom(tools, name) ? "custom_tool_call" : "function_call";
+    return [...this.#close("completed"), ...this.#begin(kind, { call_id, ...calledAs(tools, name) })];
   }
 
-  #argue(text: string): object[] {
+  #argue(json: string): object[] {
+    const input = this.#open?.input ?? null;
+    return this.#give(input === null ? json : input.add(json));
+  }
+
+  #give(text: string): object[] {
     if (text === "") return [];
-    return [this.#event("response.function_call_arguments.delta", { ...this.#place(), delta: this.#add(text) })];
+    const name = this.#open?.input === null ? "function_call_arguments" : "custom_tool_call_input";
+    return [this.#event(`response.${name}.delta`, { ...this.#place(), delta: this.#add(text) })];
   }
 
   #finish({ reason }: Extract<GenerationEvent, { kind: "finish" }>): object[] {
@@ -171,10 +184,17 @@ export class ResponseWriter implements AnswerWriter {
 
   #begin(kind: OpenItem["kind"], call: OpenItem["call"]): object[] {
     const id = `${PREFIXES[kind]}_${this.#asked.mark}_${this.#output.length}`;
-    this.#open = { kind, id, text: "", tokens: [], call };
+    this.#open = {
+      kind,
+      id,
+      text: "",
+      tokens: [],
+      call,
+      input: kind === "custom_tool_call" ? new CustomInput() : null,
+    };
     const item = this.#item(this.#open, "in_progress");
     const added = this.#event("response.output_item.added", { output_index: this.#output.length, item });
-    if (kind === "function_call") return [added];
+    if (call !== null) return [added];
     const name = this.#tellsSummary && kind === "reasoning" ? "reasoning_summary_part" : "content_part";
     return [added, this.#event(`response.${name}.added`, { ...this.#place(), part: this.#part(this.#open) })];
   }
@@ -182,9 +202,10 @@ export class ResponseWriter implements AnswerWriter {
   #close(status: Status): object[] {
     const open = this.#open;
     if (open === null) return [];
+    const rest = this.#give(open.input?.end() ?? "");
     const item = this.#item(open, status);
     const output_index = this.#output.length;
-    const events = [...this.#done(open), this.#event("response.output_item.done", { output_index, item })];
+    const events = [...rest, ...this.#done(open), this.#event("response.output_item.done", { output_index, item })];
     this.#output.push(item);
     this.#open = null;
     return events;
@@ -198,6 +219,8 @@ export class ResponseWriter implements AnswerWriter {
     switch (open.kind) {
       case "function_call":
         return [done("function_call_arguments", { name: open.call?.name, arguments: text })];
+      case "custom_tool_call":
+        return [done("custom_tool_call_input", { input: text })];
       case "message":
         return [done("output_text", { text, logprobs: logprobs(open.tokens) }), done("content_part", { part })];
       case "reasoning":
@@ -207,12 +230,14 @@ export class ResponseWriter implements AnswerWriter {
   }
 
   /** `in_progress`: as it is when nothing has come of it. */
-  #item({ kind, id, text, tokens, call }: OpenItem, status: Status): object {
-    const open = { kind, id, text, tokens, call };
+  #item(open: OpenItem, status: Status): object {
+    const { kind, id, text, call } = open;
     const parts = status === "in_progress" ? [] : [this.#part(open)];
     switch (kind) {
       case "function_call":
         return { type: kind, id, ...call, arguments: text, status };
+      case "custom_tool_call":
+        return { type: kind, id, ...call, input: text, status };
       case "message":
         return { type: kind, id, status, role: "assistant", content: parts };
       case "reasoning": {
@@ -231,9 +256,9 @@ export class ResponseWriter implements AnswerWriter {
   /** Of the open item, where a delta belongs. */
   #place(): object {
     assert(this.#open !== null, "what is said is said in an item");
-    const { kind, id } = this.#open;
+    const { kind, id, call } = this.#open;
     const place = { item_id: id, output_index: this.#output.length };
-    if (kind === "function_call") return place;
+    if (call !== null) return place;
     return this.#tellsSummary && kind === "reasoning" ? { ...place, summary_index: 0 } : { ...place, content_index: 0 };
   }
 
@@ -252,24 +277,14 @@ export class ResponseWriter implements AnswerWriter {
   }
 
   #response(status: Status): object {
+    const now_at = secondsOf(this.#parts.now());
     const { mark, wishes, is_kept } = this.#asked;
-    return {
-      id: responseId(mark),
-      object: "response",
-      created_at: this.#created_at,
-      completed_at: status === "completed" ? secondsOf(this.#parts.now()) : null,
-      status,
-      error: null,
-      incomplete_details: status === "incomplete" ? { reason: "max_output_tokens" } : null,
-      output: [...this.#output],
-      usage: usageBody(this.#usage),
-      store: is_kept,
-      ...echo(wishes),
-    };
+    const head = { id: responseId(mark), created_at: this.#created_at, is_kept };
+    return responseBody(wishes, { ...head, now_at, status, output: [...this.#output], usage: this.#usage });
   }
 }
 
-const PREFIXES = { message: "msg", reasoning: "rs", function_call: "fc" } as const;
+const PREFIXES = { message: "msg", reasoning: "rs", function_call: "fc", custom_tool_call: "ctc" } as const;
 
 const CODES: Readonly<Partial<Record<string, string>>> = {
   overloaded: "rate_limit_exceeded",
@@ -290,102 +305,3 @@ function logprobs(tokens: readonly DrawnReport[]): object[] {
     return { ...bytesOf(token), top_logprobs: token.top_logprobs.map(bytesOf) };
   });
 }
-
-/** A kept answer that was to run on, and of which only its beginning is there: the server was stopped. */
-export function cutShort(body: object): object {
-  const message = "Cannot finish the answer: the server was stopped before it had ended";
-  return { ...body, status: "failed", error: { code: "server_error", message } };
-}
-
-/** What was asked, and what holds where nothing was; null: it was left to the model. */
-function echo(wishes: ResponseRequest): object {
-  const { model, tools, text, reasoning } = wishes;
-  const names = Object.keys(UNSAID) as (keyof typeof UNSAID)[];
-  const said = names.flatMap((name) => (wishes[name] === undefined || wishes[name] === null ? [] : [name]));
-  return {
-    model,
-    tools: (tools ?? []).map(toolInFull),
-    text: { format: formatOf(text?.format) },
-    reasoning: { effort: reasoning?.effort ?? null, summary: reasoning?.summary ?? null },
-    ...UNSAID,
-    ...Object.fromEntries(said.map((name) => [name, wishes[name]])),
-    max_tool_calls: null,
-    ...(wishes.user ? { user: wishes.user } : {}),
-  };
-}
-
-const UNSAID = {
-  previous_response_id: null,
-  instructions: null,
-  tool_choice: "auto",
-  parallel_tool_calls: true,
-  temperature: null,
-  top_p: null,
-  presence_penalty: 0,
-  frequency_penalty: 0,
-  top_logprobs: 0,
-  max_output_tokens: null,
-  truncation: "disabled",
-  background: false,
-  service_tier: "default",
-  metadata: {},
-  safety_identifier: null,
-  prompt_cache_key: null,
-} as const;
-
-function formatOf(format: NonNullable<ResponseRequest["text"]>["format"]): object {
-  if (format?.type !== "json_schema") return format ?? { type: "text" };
-  return { ...format, strict: format.strict ?? false };
-}
-
-/** Nothing is counted apart for having been put into the cache: that is where every prompt goes. */
-function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens }: Usage) {
-  return {
-    input_tokens: prompt_tokens,
-    input_tokens_details: { cached_tokens, cache_write_tokens: 0 },
-    output_tokens: completion_tokens,
-    output_tokens_details: { reasoning_tokens: reasoning_tokens ?? 0 },
-    total_tokens: prompt_tokens + completion_tokens,
-  };
-}
-
-const nullableText = Type.Union([Type.String(), Type.Null()]);
-const nullableInteger = Type.Union([Type.Integer(), Type.Null()]);
-
-const usageSchema = Type.Object({
-  input_tokens: Type.Integer(),
-  input_tokens_details: Type.Object({
-    cached_tokens: Type.Integer({ description: "Prompt tokens that needed not be computed." }),
-    cache_write_tokens: Type.Integer(),
-  }),
-  output_tokens: Type.Integer(),
-  output_tokens_details: Type.Object({ reasoning_tokens: Type.Integer() }),
-  total_tokens: Type.Integer(),
-});
-
-export const outputItemSchema = Type.Object({ type: Type.String(), id: Type.String() });
-
-export const responseSchema = Type.Object({
-  id: Type.String(),
-  object: Type.Literal("response"),
-  created_at: Type.Integer({ description: "Seconds since the epoch." }),
-  completed_at: nullableInteger,
-  status: Type.Union(
-    (["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"] satisfies Status[]).map((status) =>
-      Type.Literal(status),
-    ),
-  ),
-  error: Type.Union([Type.Object({ code: Type.String(), message: Type.String() }), Type.Null()]),
-  incomplete_details: Type.Union([Type.Object({ reason: Type.Literal("max_output_tokens") }), Type.Null()]),
-  output: Type.Array(outputItemSchema, { description: "Messages, thoughts (`reasoning`) and calls, in their order." }),
-  usage: usageSchema,
-  store: Type.Boolean({ description: "Whether it is kept." }),
-  model: Type.String(),
-  previous_response_id: nullableText,
-  instructions: nullableText,
-});
-
-export const responseEventSchema = Type.Object({
-  type: Type.String({ description: "`response.created` and the other names of OpenAI's events." }),
-  sequence_number: Type.Integer(),
-});

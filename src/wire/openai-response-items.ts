@@ -1,12 +1,10 @@
-/** The items of OpenAI's responses: how a caller writes them, how they are listed, and which talk they are. Knows no answer. */
+/** The items of OpenAI's responses: how a caller writes them, and how they are listed. Knows no answer. */
 
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
-import type { AssistantMessage, Message, ToolCall } from "../core/generation.ts";
-import { thoughtIn } from "./anthropic-signature.ts";
-import { flatName } from "./openai-response-tools.ts";
+import { imageDetail } from "./openai-messages.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -25,7 +23,23 @@ const outputText = strictObject(
   [],
 );
 const refusal = strictObject({ type: Type.Literal("refusal"), refusal: Type.String() }, []);
-const part = Type.Union([inputText, outputText, refusal], notYet("input_image", "input_file", "input_audio"));
+const inputImage = strictObject(
+  {
+    type: Type.Literal("input_image"),
+    image_url: Type.String({ minLength: 1, description: "An address, or the image itself as a data URL." }),
+    detail: optional(imageDetail),
+  },
+  ["file_id", "prompt_cache_breakpoint"],
+);
+const inputFile = strictObject(
+  {
+    type: Type.Literal("input_file"),
+    filename: optional(Type.String({ description: "Told to the model with what the file says." })),
+    file_data: Type.String({ description: "A file of text, as a data URL in base64." }),
+  },
+  ["detail", "file_id", "file_url", "prompt_cache_breakpoint"],
+);
+const part = Type.Union([inputText, inputImage, inputFile, outputText, refusal], notYet("input_audio"));
 
 const message = strictObject(
   {
@@ -52,18 +66,34 @@ const functionCall = strictObject(
   ["caller"],
 );
 
-const functionCallOutput = strictObject(
+const outcome = {
+  ...marks,
+  call_id: Type.String({ minLength: 1, description: "The call that this is the result of." }),
+  output: Type.Union([Type.String(), Type.Array(Type.Union([inputText, inputImage, inputFile]), called("parts"))]),
+};
+
+const functionCallOutput = strictObject({ type: Type.Literal("function_call_output"), ...outcome }, [
+  "caller",
+  "name",
+  "namespace",
+]);
+
+const customToolCall = strictObject(
   {
-    type: Type.Literal("function_call_output"),
+    type: Type.Literal("custom_tool_call"),
     ...marks,
-    call_id: Type.String({ minLength: 1, description: "The call that this is the result of." }),
-    output: Type.Union([
-      Type.String(),
-      Type.Array(Type.Union([inputText], notYet("input_image", "input_file")), called("parts")),
-    ]),
+    call_id: Type.String({ minLength: 1 }),
+    name: Type.String({ minLength: 1 }),
+    input: Type.String({ description: "As the model wrote it." }),
   },
-  ["caller", "name", "namespace"],
+  ["caller", "namespace"],
 );
+
+const customToolCallOutput = strictObject({ type: Type.Literal("custom_tool_call_output"), ...outcome }, [
+  "caller",
+  "name",
+  "namespace",
+]);
 
 const reasoning = strictObject(
   {
@@ -86,8 +116,6 @@ const FOREIGN_ITEMS = [
   "compaction",
   "computer_call",
   "computer_call_output",
-  "custom_tool_call",
-  "custom_tool_call_output",
   "file_search_call",
   "image_generation_call",
   "local_shell_call",
@@ -101,7 +129,7 @@ const FOREIGN_ITEMS = [
   "web_search_call",
 ];
 
-const kept = [message, functionCall, functionCallOutput, reasoning] as const;
+const kept = [message, functionCall, functionCallOutput, customToolCall, customToolCallOutput, reasoning] as const;
 
 export const inputSchema = Type.Union(
   [
@@ -118,8 +146,10 @@ const itemSchema = Type.Union([...kept]);
 
 /** An item that says all of itself. */
 export type Item = Static<typeof itemSchema>;
-type WireMessage = Static<typeof message>;
-type Part = Static<typeof part>;
+export type WireMessage = Static<typeof message>;
+export type WireReasoning = Static<typeof reasoning>;
+export type Part = Static<typeof part>;
+export type FilePart = Static<typeof inputFile>;
 
 const keptItems = TypeCompiler.Compile(Type.Array(itemSchema));
 
@@ -146,140 +176,35 @@ export function listed(
   });
 }
 
+const PREFIXES = {
+  message: "msg",
+  function_call: "fc",
+  function_call_output: "fco",
+  custom_tool_call: "ctc",
+  custom_tool_call_output: "ctco",
+  reasoning: "rs",
+} as const;
+
 function inFull(item: Item, own: string): Item {
-  const state = item.status ?? "completed";
-  switch (item.type) {
-    case "function_call":
-      return { ...item, id: item.id ?? `fc_${own}`, status: state };
-    case "function_call_output":
-      return { ...item, id: item.id ?? `fco_${own}`, status: state };
-    case "reasoning":
-      return { ...item, id: item.id ?? `rs_${own}`, status: state };
-    default:
-      return { ...item, type: "message", id: item.id ?? `msg_${own}`, status: state, content: partsOf(item) };
-  }
+  const type = item.type ?? "message";
+  const marked = { id: item.id ?? `${PREFIXES[type]}_${own}`, status: item.status ?? "completed" } as const;
+  const told = { ...item, ...marked };
+  return isMessage(told) ? { ...told, type: "message", content: partsOf(told) } : told;
+}
+
+/** Its type may be left out. */
+function isMessage(item: Item): item is WireMessage {
+  return item.type === "message" || item.type === undefined;
 }
 
 function partsOf({ role, content }: WireMessage): Part[] {
   const parts: Part[] = typeof content === "string" ? [{ type: "input_text", text: content }] : content;
   return parts.map((part) => {
-    if (part.type === "refusal") return part;
+    if (part.type === "input_image") return { ...part, detail: part.detail ?? "auto" };
+    if (part.type === "refusal" || part.type === "input_file") return part;
     const { text } = part;
     return role === "assistant"
       ? { annotations: [], logprobs: [], ...part, type: "output_text", text }
       : { type: "input_text", text };
   });
-}
-
-/** `placeOf` an item in the request, for whoever wrote it; null: it was kept here, and needs no second look. */
-export function talkOf(
-  instructions: string,
-  items: readonly Item[],
-  placeOf: (index: number) => string | null,
-): readonly Message[] {
-  const talk = new Talk();
-  if (instructions !== "") talk.say("system", instructions);
-  for (const [index, item] of items.entries()) {
-    const place = placeOf(index);
-    switch (item.type) {
-      case "function_call":
-        // A call that was cut says less than the model meant.
-        if (item.status === "incomplete") break;
-        talk.call({ id: item.call_id, name: flatName(item.namespace, item.name), arguments: item.arguments });
-        break;
-      case "function_call_output":
-        talk.result(item.call_id, textOf(item.output), place);
-        break;
-      case "reasoning":
-        talk.think(thoughtOf(item));
-        break;
-      default:
-        talk.say(item.role, textOf(item.content));
-    }
-  }
-  return talk.whole();
-}
-
-interface Turn {
-  readonly thoughts: string[];
-  readonly texts: string[];
-  readonly calls: ToolCall[];
-}
-
-/** Items stand for themselves, so a model must see where one ends. */
-const BETWEEN_ITEMS = "\n\n";
-
-/** What one side says without a word of another between is one turn: many templates know no other talk. */
-class Talk {
-  readonly #messages: Message[] = [];
-  readonly #called = new Set<string>();
-  #turn: Turn | null = null;
-
-  think(thought: string): void {
-    this.#open().thoughts.push(thought);
-  }
-
-  say(said: WireMessage["role"], content: string): void {
-    if (said === "assistant") {
-      this.#open().texts.push(content);
-      return;
-    }
-    this.#close();
-    const role = said === "user" ? "user" : "system";
-    const before = this.#messages.at(-1);
-    if (before?.role !== role) this.#messages.push({ role, content });
-    else this.#messages.splice(-1, 1, { role, content: before.content + BETWEEN_ITEMS + content });
-  }
-
-  call(call: ToolCall): void {
-    this.#called.add(call.id);
-    this.#open().calls.push(call);
-  }
-
-  result(call_id: string, content: string, place: string | null): void {
-    this.#close();
-    if (!this.#called.has(call_id)) {
-      const state = `expected the id of a call before, found ${JSON.stringify(call_id)}`;
-      throw new Failure("invalid_request", `Cannot use "${place}.call_id": ${state}`, `${place}.call_id`);
-    }
-    this.#messages.push({ role: "tool", content, tool_call_id: call_id });
-  }
-
-  whole(): readonly Message[] {
-    this.#close();
-    return this.#messages;
-  }
-
-  #open(): Turn {
-    this.#turn ??= { thoughts: [], texts: [], calls: [] };
-    return this.#turn;
-  }
-
-  #close(): void {
-    if (this.#turn === null) return;
-    const { thoughts, texts, calls } = this.#turn;
-    const thought = thoughts.filter((text) => text !== "").join(BETWEEN_ITEMS);
-    const turn: AssistantMessage = {
-      role: "assistant",
-      content: texts.join(BETWEEN_ITEMS),
-      reasoning: thought === "" ? null : thought,
-      tool_calls: calls,
-    };
-    // A thought of somebody else's that cannot be read leaves nothing.
-    if (texts.length > 0 || thought !== "" || calls.length > 0) this.#messages.push(turn);
-    this.#turn = null;
-  }
-}
-
-/** The parts of one content are one text: nothing is put between them. */
-function textOf(content: string | readonly Part[]): string {
-  if (typeof content === "string") return content;
-  return content.map((part) => (part.type === "refusal" ? part.refusal : part.text)).join("");
-}
-
-function thoughtOf({ content, summary, encrypted_content }: Static<typeof reasoning>): string {
-  const told = (content ?? []).map(({ text }) => text).join("");
-  if (told !== "") return told;
-  const hidden = thoughtIn(encrypted_content ?? "");
-  return hidden === "" ? summary.map(({ text }) => text).join("\n\n") : hidden;
 }

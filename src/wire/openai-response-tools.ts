@@ -2,6 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import type { ToolChoice, ToolDefinition } from "../core/generation.ts";
+import { CUSTOM_PARAMETERS } from "./openai-custom-input.ts";
 import { choiceOf, NO_PARAMETERS, refuseTwice, toolName, toolSchema } from "./openai-tools.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
@@ -9,13 +10,12 @@ import { called, notYet } from "./violation.ts";
 /** OpenAI's own limit. */
 const TOOLS_MAX = 128;
 
-/** Tools that OpenAI runs itself, or that take no JSON. */
+/** Tools that OpenAI runs itself. */
 const FOREIGN_TOOLS = [
   "apply_patch",
   "code_interpreter",
   "computer",
   "computer_use_preview",
-  "custom",
   "file_search",
   "image_generation",
   "local_shell",
@@ -42,6 +42,28 @@ const functionTool = strictObject(
   ["allowed_callers", "defer_loading", "output_schema"],
 );
 
+const customTool = strictObject(
+  {
+    type: Type.Literal("custom"),
+    name: toolName,
+    description: optional(Type.String()),
+    format: optional(
+      Type.Union([
+        strictObject({ type: Type.Literal("text") }, []),
+        strictObject(
+          {
+            type: Type.Literal("grammar"),
+            syntax: Type.Union([Type.Literal("lark"), Type.Literal("regex")]),
+            definition: Type.String({ description: "Shown to the model, and not enforced: the tool is to check." }),
+          },
+          [],
+        ),
+      ]),
+    ),
+  },
+  ["allowed_callers", "defer_loading"],
+);
+
 const namespaceTool = strictObject(
   {
     type: Type.Literal("namespace"),
@@ -52,7 +74,10 @@ const namespaceTool = strictObject(
   [],
 );
 
-const named = strictObject({ type: Type.Literal("function"), name: Type.String() }, []);
+const named = strictObject(
+  { type: Type.Union([Type.Literal("function"), Type.Literal("custom")]), name: Type.String() },
+  [],
+);
 
 const toolChoice = Type.Union(
   [
@@ -74,7 +99,7 @@ const toolChoice = Type.Union(
 
 export const responseTools = {
   tools: optional(
-    Type.Array(Type.Union([functionTool, namespaceTool], notYet(...FOREIGN_TOOLS)), {
+    Type.Array(Type.Union([functionTool, customTool, namespaceTool], notYet(...FOREIGN_TOOLS)), {
       maxItems: TOOLS_MAX,
       ...called("tools"),
     }),
@@ -99,7 +124,7 @@ export function toolWishesOf(body: ToolBody): ToolWishes {
   refuseTwice(tools, (index) => `${placed[index]?.place}.name`);
   const parallel_tool_calls = body.parallel_tool_calls ?? true;
   const choice = body.tool_choice ?? "auto";
-  if (typeof choice === "string" || choice.type === "function") {
+  if (typeof choice === "string" || choice.type !== "allowed_tools") {
     return { tools, tool_choice: choiceOf(choice, tools), parallel_tool_calls };
   }
   for (const { name } of choice.tools) choiceOf({ name }, tools);
@@ -112,19 +137,30 @@ export function flatName(namespace: string | null | undefined, name: string): st
   return namespace ? `${namespace}__${name}` : name;
 }
 
+export interface CalledTool {
+  readonly name: string;
+  readonly namespace?: string;
+}
+
 /** The names by which its caller knows a tool. */
-export function calledAs(tools: readonly ResponseTool[], flat: string): { name: string; namespace?: string } {
+export function calledAs(tools: readonly ResponseTool[], flat: string): CalledTool {
   for (const tool of tools) {
-    if (tool.type === "function") continue;
+    if (tool.type !== "namespace") continue;
     const found = tool.tools.find(({ name }) => flatName(tool.name, name) === flat);
     if (found !== undefined) return { name: found.name, namespace: tool.name };
   }
   return { name: flat };
 }
 
+/** Whether a tool takes a text, and no JSON. */
+export function isCustom(tools: readonly ResponseTool[], name: string): boolean {
+  return tools.some((tool) => tool.type === "custom" && tool.name === name);
+}
+
 /** With what was left unsaid. */
 export function toolInFull(tool: ResponseTool): object {
   if (tool.type === "namespace") return { ...tool, tools: tool.tools.map(toolInFull) };
+  if (tool.type === "custom") return { ...tool, format: tool.format ?? { type: "text" } };
   const { name, description, parameters, strict } = tool;
   const told = { description: description ?? null, parameters: parameters ?? null, strict: strict ?? false };
   return { type: "function", name, ...told };
@@ -137,6 +173,7 @@ interface PlacedTool {
 
 function definitionsOf(tool: ResponseTool, place: string): PlacedTool[] {
   if (tool.type === "function") return [{ tool: definitionOf(tool), place }];
+  if (tool.type === "custom") return [{ tool: customDefinition(tool), place }];
   return tool.tools.map((inner, index) => {
     const description = [tool.description, inner.description ?? ""].filter((text) => text !== "").join(" ");
     const definition = { ...definitionOf(inner), name: flatName(tool.name, inner.name), description };
@@ -146,4 +183,10 @@ function definitionsOf(tool: ResponseTool, place: string): PlacedTool[] {
 
 function definitionOf({ name, description, parameters, strict }: Static<typeof functionTool>): ToolDefinition {
   return { name, description: description ?? null, parameters: parameters ?? NO_PARAMETERS, strict: strict ?? false };
+}
+
+function customDefinition({ name, description, format }: Static<typeof customTool>): ToolDefinition {
+  const grammar = format?.type === "grammar" ? `The input has this form (${format.syntax}):\n${format.definition}` : "";
+  const words = [description ?? "", grammar].filter((text) => text !== "").join("\n\n");
+  return { name, description: words === "" ? null : words, parameters: CUSTOM_PARAMETERS, strict: false };
 }

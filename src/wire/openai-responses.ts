@@ -8,7 +8,8 @@ import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
 import { noteParameters, serviceTier, TIERS } from "./openai-chat.ts";
 import { ANY_OBJECT, formDescription, jsonSchema, schemaName } from "./openai-constraint.ts";
 import { EXAMPLE_MODEL, LOGPROBS_MAX, user } from "./openai-parameters.ts";
-import { type Item, inputSchema, itemsOf, listed, talkOf } from "./openai-response-items.ts";
+import { type Item, inputSchema, itemsOf, listed } from "./openai-response-items.ts";
+import { talkOf } from "./openai-response-talk.ts";
 import { responseTools, toolWishesOf } from "./openai-response-tools.ts";
 import { samplingOf, samplingParameters } from "./openai-sampling.ts";
 import { effort, templateOptions } from "./openai-tools.ts";
@@ -143,7 +144,9 @@ export const responseRequestSchema = strictObject(
     service_tier: optional(serviceTier),
     store: optional(Type.Boolean({ description: "Whether the answer is kept, so that a talk may go on from it." })),
     background: optional(
-      Type.Boolean({ description: "Do not wait: the answer is to be asked for, and may be cancelled, by its id." }),
+      Type.Boolean({
+        description: "It runs on when its caller leaves: it is to be asked for, or its stream gone on with, by its id.",
+      }),
     ),
     stream: optional(Type.Boolean({ description: "Send the answer piece by piece, as server-sent events." })),
     stream_options: optional(
@@ -171,7 +174,7 @@ type InputTokensRequest = Static<typeof inputTokensRequestSchema>;
 
 export function readResponse(body: ResponseRequest, request_id: string, shelf: ResponseShelf): AskedResponse {
   refuseLost(body, shelf);
-  const mark = request_id.replace(/^req_/, "");
+  const mark = markOf(request_id);
   const { prompt, input } = readPrompt(body, request_id, mark, shelf);
   const generation = {
     ...prompt,
@@ -189,10 +192,8 @@ export function readInputTokens(body: InputTokensRequest, request_id: string, sh
 
 /** An answer that nobody waits for has to be found later. */
 function refuseLost(body: ResponseRequest, shelf: ResponseShelf): void {
-  if (!body.background) return;
-  const wrong = (state: string) => new Failure("unsupported", `Cannot use "background": ${state}`, "background");
-  if (!keeps(body, shelf)) throw wrong("the answer would not be kept");
-  if (body.stream) throw wrong('such an answer is asked for by its id, and not streamed, expected "stream": false');
+  if (!body.background || keeps(body, shelf)) return;
+  throw new Failure("unsupported", 'Cannot use "background": the answer would not be kept', "background");
 }
 
 /** Whether a request says all that it asks; otherwise some of it is kept here, and another server could not know it. */
@@ -270,8 +271,17 @@ function keptItem(id: string, shelf: ResponseShelf): Item | null {
   return response === null ? null : (turnItems(response).find((item) => item.id === id) ?? null);
 }
 
+export function markOf(request_id: string): string {
+  return request_id.replace(/^req_/, "");
+}
+
 export function responseId(mark: string): string {
   return `resp_${mark}`;
+}
+
+/** The request that a response is of. */
+export function requestOf(response_id: string): string {
+  return response_id.replace(/^resp_/, "req_");
 }
 
 function keeps({ store }: ResponseRequest, shelf: ResponseShelf): boolean {

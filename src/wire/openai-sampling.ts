@@ -38,6 +38,9 @@ export const samplingParameters = {
       description: "Divides the positive and multiplies the negative logits of tokens in the prompt or the answer.",
     }),
   ),
+  repeat_penalty: optional(
+    Type.Number({ minimum: 0.1, maximum: 10, description: "The same, by llama.cpp's and LM Studio's name." }),
+  ),
   repeat_last_n: optional(
     Type.Integer({ minimum: -1, description: "The penalties look at so many of the last tokens; -1 at every one." }),
   ),
@@ -59,7 +62,7 @@ const sampling = Type.Object(samplingParameters);
 
 export function samplingOf(body: Static<typeof sampling>): SamplingWishes {
   return {
-    repetition_penalty: body.repetition_penalty ?? null,
+    repetition_penalty: repetitionOf(body),
     frequency_penalty: body.frequency_penalty ?? null,
     presence_penalty: body.presence_penalty ?? null,
     penalty_window: body.repeat_last_n === -1 ? ALL_TOKENS : (body.repeat_last_n ?? null),
@@ -73,6 +76,13 @@ export function samplingOf(body: Static<typeof sampling>): SamplingWishes {
     xtc_threshold: body.xtc_threshold ?? null,
     seed: body.seed ?? null,
   };
+}
+
+function repetitionOf({ repetition_penalty, repeat_penalty }: Static<typeof sampling>): number | null {
+  const [first, second] = [repetition_penalty, repeat_penalty].filter((value) => typeof value === "number");
+  if (second === undefined || first === second) return first ?? null;
+  const state = `"repetition_penalty" says ${first}, found ${second}`;
+  throw new Failure("invalid_request", `Cannot use "repeat_penalty": ${state}`, "repeat_penalty");
 }
 
 function biasesOf(by_id: Readonly<Record<string, number>>): TokenBias[] {

@@ -3,6 +3,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { ChatWishes, ReasoningEffort, ToolChoice, ToolDefinition } from "../core/generation.ts";
+import { reasoningWith, relativeParameters, templateOptionsWith } from "./openai-relatives.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -45,10 +46,24 @@ const tool = strictObject(
 
 const named = strictObject(
   {
-    type: Type.Literal("function", notYet("allowed_tools", "custom")),
+    type: Type.Literal("function"),
     function: strictObject({ name: toolName }, []),
   },
-  ["allowed_tools", "custom"],
+  [],
+);
+
+const allowed = strictObject(
+  {
+    type: Type.Literal("allowed_tools"),
+    allowed_tools: strictObject(
+      {
+        mode: Type.Union([Type.Literal("auto"), Type.Literal("required")]),
+        tools: Type.Array(named, { minItems: 1, ...called("tools") }),
+      },
+      [],
+    ),
+  },
+  [],
 );
 
 export const toolParameters = {
@@ -56,8 +71,9 @@ export const toolParameters = {
     Type.Array(tool, { maxItems: TOOLS_MAX, ...called("tools"), description: "What the model may call." }),
   ),
   tool_choice: optional(
-    Type.Union([Type.Literal("none"), Type.Literal("auto"), Type.Literal("required"), named], {
-      description: "Whether it calls: never, as it likes, at least once, or one by its name.",
+    Type.Union([Type.Literal("none"), Type.Literal("auto"), Type.Literal("required"), named, allowed], {
+      ...notYet("custom"),
+      description: "Whether it calls: never, as it likes, at least once, one by its name, or only some of them.",
     }),
   ),
   parallel_tool_calls: optional(Type.Boolean({ description: "`false`: an answer has at most one call." })),
@@ -77,20 +93,31 @@ export const budgetParameters = {
   thinking_budget: budget,
 };
 
-const toolBody = Type.Object({ ...toolParameters, ...budgetParameters });
+const toolBody = Type.Object({ ...toolParameters, ...budgetParameters, ...relativeParameters });
 type ToolBody = Static<typeof toolBody>;
 
 export function chatWishesOf(body: ToolBody): ChatWishes {
   const tools = (body.tools ?? []).map(toolOf);
-  const choice = body.tool_choice ?? "auto";
   refuseTwice(tools, (index) => `tools[${index}].function.name`);
   return {
-    tools,
-    tool_choice: choiceOf(typeof choice === "string" ? choice : choice.function, tools),
+    ...chosenOf(body.tool_choice ?? "auto", tools),
     parallel_tool_calls: body.parallel_tool_calls ?? true,
-    reasoning: { effort: body.reasoning_effort ?? null, tokens_max: budgetOf(body) },
-    template_options: body.chat_template_kwargs ?? {},
+    reasoning: reasoningWith({ effort: body.reasoning_effort ?? null, tokens_max: budgetOf(body) }, body),
+    template_options: templateOptionsWith(body.chat_template_kwargs ?? {}, body),
   };
+}
+
+/** The model is not told of tools that it may not call. */
+function chosenOf(
+  choice: NonNullable<ToolBody["tool_choice"]>,
+  tools: readonly ToolDefinition[],
+): Pick<ChatWishes, "tools" | "tool_choice"> {
+  if (typeof choice === "string") return { tools, tool_choice: choiceOf(choice, tools) };
+  if (choice.type === "function") return { tools, tool_choice: choiceOf(choice.function, tools) };
+  const { mode, tools: wanted } = choice.allowed_tools;
+  for (const { function: named } of wanted) choiceOf(named, tools);
+  const names = wanted.map(({ function: { name } }) => name);
+  return { tools: tools.filter(({ name }) => names.includes(name)), tool_choice: { kind: mode } };
 }
 
 function budgetOf(body: ToolBody): number | null {

@@ -54,6 +54,7 @@ export const ledgerSchema = Type.Object({
       kv_bytes: bytes("keys and values of its requests, and of its prefix cache in what they leave"),
       step_bytes: bytes("what its largest step takes beside"),
       adapters_bytes: bytes("adapters that are loaded for it"),
+      adapters_bytes_idle: bytes("of them such as no request uses, which go when another needs their room"),
     }),
   ),
 });

@@ -103,11 +103,13 @@ type Advice = Readonly<Record<string, string>>;
 const TRY_SOON: Advice = { "retry-after": "1" };
 /** Not a standard header: OpenAI's clients heed it. A damaged model stays so until its owner mends it. */
 const TRY_NO_MORE: Advice = { "x-should-retry": "false" };
+const ASK_FOR_KEY: Advice = { "www-authenticate": "Bearer" };
 
 const PROBLEMS: Readonly<Record<ProblemKind, ProblemRow>> = {
   invalid_request: row(400, "The request is wrong", "invalid_request_error", null),
   unsupported: row(400, "Not supported", "invalid_request_error", "unsupported"),
   context_overflow: row(400, "The prompt does not fit the model", "invalid_request_error", "context_length_exceeded"),
+  unauthorized: row(401, "Not authorised", "authentication_error", "invalid_api_key", ASK_FOR_KEY),
   forbidden: row(403, "Not allowed", "permission_error", "forbidden"),
   not_found: row(404, "Not found", "invalid_request_error", "not_found"),
   method_not_allowed: row(405, "Method not allowed", "invalid_request_error", "method_not_allowed"),

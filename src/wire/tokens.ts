@@ -5,6 +5,7 @@ import { Failure } from "../core/failure.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { NamedToken } from "../core/tokens.ts";
 import { readChat } from "./openai-chat.ts";
+import { endParameters } from "./openai-chat-end.ts";
 import { messageSchema } from "./openai-messages.ts";
 import { tokenId } from "./openai-parameters.ts";
 import { toolParameters } from "./openai-tools.ts";
@@ -25,10 +26,10 @@ const chat = {
   tool_choice: toolParameters.tool_choice,
   reasoning_effort: toolParameters.reasoning_effort,
   chat_template_kwargs: toolParameters.chat_template_kwargs,
-  add_generation_prompt: optional(Type.Literal(true, { description: "A prompt always ends where the answer begins." })),
+  ...endParameters,
 };
 
-const LATER = ["chat_template", "continue_final_message", "mm_processor_kwargs"];
+const LATER = ["chat_template", "mm_processor_kwargs"];
 
 export const tokenizeRequestSchema = strictObject(
   {
@@ -73,6 +74,7 @@ const CHAT_ONLY = [
   "reasoning_effort",
   "chat_template_kwargs",
   "add_generation_prompt",
+  "continue_final_message",
 ] as const;
 
 export function readTokenize(body: TokenizeRequest, model: string, request_id: string): Tokenizable {
@@ -94,7 +96,9 @@ export function readTokenize(body: TokenizeRequest, model: string, request_id: s
 
 export function readTemplate(body: TemplateRequest, model: string, request_id: string): GenerationRequest {
   const { messages, tools = null, tool_choice = null, reasoning_effort = null, chat_template_kwargs = null } = body;
-  const asked = { model, messages, tools, tool_choice, reasoning_effort, chat_template_kwargs };
+  const { continue_final_message = null, add_generation_prompt = null } = body;
+  const ends = { continue_final_message, add_generation_prompt };
+  const asked = { model, messages, tools, tool_choice, reasoning_effort, chat_template_kwargs, ...ends };
   return readChat(asked, request_id).generation;
 }
 

@@ -4,10 +4,11 @@ import { type TSchema, Type } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { assert } from "../core/assert.ts";
 import { Failure } from "../core/failure.ts";
+import { nearest } from "../core/nearest.ts";
 
-/** An option of a schema: values (of a literal) that exist but are not served yet. */
-export function notYet(...names: string[]) {
-  return { [NOT_YET]: names };
+/** An option of a schema: values (of a literal) that exist but are not served yet; an expression for a whole kind of them. */
+export function notYet(...values: (string | boolean | RegExp)[]) {
+  return { [NOT_YET]: values };
 }
 
 const IS_LATER = Symbol("a property that is not supported yet");
@@ -25,7 +26,7 @@ export function violation(errors: Iterable<ValueError>): Failure {
   if (error.path === "") return new Failure("invalid_request", `Cannot use the request: ${mismatch(error)}`);
   const name = cut(parameterName(error.path));
   if (error.type === ValueErrorType.ObjectAdditionalProperties) {
-    return new Failure("invalid_request", `Cannot use "${name}": there is no such parameter`, name);
+    return new Failure("invalid_request", `Cannot use "${name}": there is no such parameter${meant(error)}`, name);
   }
   if (IS_LATER in error.schema) {
     return new Failure("unsupported", `Cannot use "${name}": it is not supported yet`, name);
@@ -41,6 +42,18 @@ export function violation(errors: Iterable<ValueError>): Failure {
   return new Failure("invalid_request", `Cannot use "${name}": ${mismatch(error)}`, name);
 }
 
+/** The parameter that may be meant, unless it is one that is not served either. */
+function meant({ path, schema }: ValueError): string {
+  const properties: Readonly<Record<string, TSchema>> = schema["properties"] ?? {};
+  const served = Object.keys(properties).filter((name) => !isUnserved(properties[name]));
+  const name = nearest(keysOf(path).at(-1) ?? "", served);
+  return name === null ? "" : `, there is "${name}"`;
+}
+
+function isUnserved(schema: TSchema | undefined): boolean {
+  return schema !== undefined && IS_LATER in schema;
+}
+
 /** Symbols, so that they stay out of the OpenAPI document. */
 const NOT_YET = Symbol("not supported yet");
 const ITEMS = Symbol("what items are called");
@@ -48,7 +61,10 @@ const ITEMS = Symbol("what items are called");
 const ERRORS_READ_MAX = 64;
 const SHOWN_CHARACTERS_MAX = 60;
 
-/** A wrong role or part type explains the other faults of its object, so it goes first. */
+/**
+ * A wrong role or part type explains the other faults of its object, so it goes first; and what is not served yet explains
+ * what is missing beside it.
+ */
 function mostTelling(errors: Iterable<ValueError>): ValueError {
   const read: ValueError[] = [];
   for (const error of errors) {
@@ -57,7 +73,7 @@ function mostTelling(errors: Iterable<ValueError>): ValueError {
     read.push(innermost(error));
     if (read.length === ERRORS_READ_MAX) break;
   }
-  const error = read.find((error) => isChoice(error.schema)) ?? read[0];
+  const error = read.find(({ schema }) => isChoice(schema)) ?? read.find(({ schema }) => IS_LATER in schema) ?? read[0];
   assert(error !== undefined, "a refused value breaks a rule of its schema");
   return error;
 }
@@ -108,8 +124,14 @@ function wrongTag(error: ValueError, tag: string, members: readonly TSchema[]): 
 }
 
 function isLater(schema: TSchema, name: unknown): boolean {
-  const names: unknown = Reflect.get(schema, NOT_YET);
-  return Array.isArray(names) && names.includes(name);
+  return membersOf(schema).some((member) => {
+    const values: unknown = Reflect.get(member, NOT_YET) ?? Reflect.get(schema, NOT_YET);
+    return Array.isArray(values) && values.some((value) => value === name || isOf(value, name));
+  });
+}
+
+function isOf(kind: unknown, name: unknown): boolean {
+  return kind instanceof RegExp && typeof name === "string" && kind.test(name);
 }
 
 function mismatch(error: ValueError): string {

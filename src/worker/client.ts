@@ -3,6 +3,7 @@
  * What had not begun by then is asked again of the next engine, once and unseen; what had ends with a typed failure.
  */
 
+import type { AdapterMemory } from "../core/adapter.ts";
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
@@ -29,7 +30,7 @@ export class EngineClient {
   readonly #parts: EngineParts;
   readonly #orders = new Map<string, Order>();
   #memory_bytes_max: number | null = null;
-  #adaptersTold: (model: string, bytes: number) => void = () => undefined;
+  #adaptersTold: (model: string, memory: AdapterMemory) => void = () => undefined;
   #life: Life | null = null;
   #is_closed = false;
   #last_id = 0;
@@ -38,6 +39,11 @@ export class EngineClient {
   constructor(spawn: () => EnginePort, parts: EngineParts) {
     this.#spawn = spawn;
     this.#parts = parts;
+  }
+
+  /** Starts the engine before anybody asks. */
+  begin(): void {
+    this.#alive();
   }
 
   /** Starts the engine if it is not running. Throws a `Failure` when MLX cannot be opened. */
@@ -71,6 +77,16 @@ export class EngineClient {
     await unload.promise;
   }
 
+  /** Drops the adapters of the model that nobody uses. */
+  async trimAdapters(model: string): Promise<void> {
+    const life = this.#life;
+    if (life === null) return;
+    const trim = life.trims.get(model) ?? pending<void>();
+    life.trims.set(model, trim);
+    post(life, { kind: "trim_adapters", model });
+    await trim.promise;
+  }
+
   /** What the model will take, from the headers of its files. */
   measure(path: string, kv_bits: KvBits = this.#parts.settings.kv_bits): Promise<ModelEstimate> {
     return this.#ask((life) => {
@@ -88,8 +104,8 @@ export class EngineClient {
     if (this.#life !== null) post(this.#life, { kind: "limit_memory", bytes });
   }
 
-  /** `told` of the bytes that the adapters of a model take, whenever they change. */
-  watchAdapters(told: (model: string, bytes: number) => void): void {
+  /** `told` of what the adapters of a model take, whenever it changes. */
+  watchAdapters(told: (model: string, memory: AdapterMemory) => void): void {
     this.#adaptersTold = told;
   }
 
@@ -244,7 +260,8 @@ export class EngineClient {
       unloads: new Map(),
       spelled: new Set(),
       readings: new Map(),
-      adaptersTold: (model, bytes) => this.#adaptersTold(model, bytes),
+      adaptersTold: (model, memory) => this.#adaptersTold(model, memory),
+      trims: new Map(),
       watch: setInterval(() => this.#watch(life), this.#parts.settings.stall_ms_max / QUIET_TICKS_MAX),
       quiet_ticks: 0,
       ended: null,
@@ -260,7 +277,7 @@ export class EngineClient {
   }
 
   #watch(life: Life): void {
-    const asked = [life.rows, life.loading, life.explanations, life.readings, life.measures, life.unloads];
+    const asked = [life.rows, life.loading, life.explanations, life.readings, life.measures, life.unloads, life.trims];
     const is_idle = asked.every(({ size }) => size === 0);
     life.quiet_ticks = is_idle ? 0 : life.quiet_ticks + 1;
     if (life.quiet_ticks <= QUIET_TICKS_MAX) return;
@@ -281,7 +298,7 @@ export class EngineClient {
     for (const explanation of life.explanations.values()) explanation.reject(failure);
     for (const measure of life.measures.values()) measure.reject(failure);
     // With the engine all it held is gone.
-    for (const unload of life.unloads.values()) unload.resolve();
+    for (const gone of [...life.unloads.values(), ...life.trims.values()]) gone.resolve();
     for (const row of life.rows.values()) row.fail(failure);
     life.rows.clear();
     life.port.terminate();

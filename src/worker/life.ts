@@ -1,5 +1,6 @@
 /** One life of the engine, as the main thread sees it: what was asked of it, and who waits for the answers. */
 
+import type { AdapterMemory } from "../core/adapter.ts";
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import { type Failure, fromRecord } from "../core/failure.ts";
 import { floatsFromBase64 } from "../core/floats.ts";
@@ -48,7 +49,8 @@ export interface Life {
   readonly spelled: Set<string>;
   readonly readings: Map<number, Pending<readonly Float32Array[]>>;
   /** Told of what the adapters of a model take. */
-  readonly adaptersTold: (model: string, bytes: number) => void;
+  readonly adaptersTold: (model: string, memory: AdapterMemory) => void;
+  readonly trims: Map<string, Pending<void>>;
   readonly watch: NodeJS.Timeout;
   /** Since its last message, while it has work. */
   quiet_ticks: number;
@@ -90,10 +92,14 @@ export function receive(life: Life, message: FromEngine): void {
       life.measures.delete(message.id);
       break;
     case "adapters":
-      life.adaptersTold(message.model, message.bytes);
+      life.adaptersTold(message.model, message.memory);
+      break;
+    case "adapters_trimmed":
+      life.trims.get(message.model)?.resolve();
+      life.trims.delete(message.model);
       break;
     case "loaded":
-      life.adaptersTold(message.loaded.model, 0);
+      life.adaptersTold(message.loaded.model, { bytes: 0, idle_bytes: 0 });
       life.loading.delete(message.loaded.model);
       life.loads.get(message.loaded.model)?.resolve(message.loaded);
       break;

@@ -3,6 +3,7 @@
  * and steps into messages.
  */
 
+import type { AdapterMemory } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
 import type { LoadedModel } from "../core/backend.ts";
 import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
@@ -30,7 +31,7 @@ declare const self: Worker;
 
 /** A model that answers has an engine, one that only reads a lane. */
 type Resident = { readonly files: readonly FileStamp[] } & (
-  | { readonly kind: "engine"; readonly model: Model; readonly engine: Engine; adapter_bytes_told: number }
+  | { readonly kind: "engine"; readonly model: Model; readonly engine: Engine; adapters_told: AdapterMemory }
   | { readonly kind: "lane"; readonly lane: ReadingLane }
 );
 
@@ -96,6 +97,10 @@ function receive(message: ToEngine): void {
       break;
     case "abort":
       for (const resident of residents.values()) remove(resident, message.id);
+      tellAdapters();
+      break;
+    case "trim_adapters":
+      trimAdapters(message);
       break;
     case "explain":
       send(explain(message));
@@ -165,7 +170,7 @@ function open(name: string, path: string, own: Pick<EngineSettings, "kv_bytes_ma
       const { model } = opened;
       const key = blockKey(path, parts.library, parts.blocks.version, model.cache_shape, settings);
       const engine = new Engine(model, settings, nowMs, { files, key });
-      return { kind: "engine", files: stamps, model, engine, adapter_bytes_told: 0 };
+      return { kind: "engine", files: stamps, model, engine, adapters_told: NO_ADAPTERS };
     }
     return { kind: "lane", files: stamps, lane: new ReadingLane(readerOf(opened, settings), nowMs) };
   } catch (error) {
@@ -179,12 +184,26 @@ function readerOf(opened: Opened & { purpose: ReadingPurpose }, settings: Engine
   return decoderReader(opened.model, opened.purpose, settings.kv_bytes_max);
 }
 
-/** When it has changed; those nobody uses any more are dropped for others, so that a row that comes is when to look. */
-function tellAdapters(model: string, resident: Resident & { kind: "engine" }): void {
-  const bytes = resident.engine.adapter_bytes;
-  if (bytes === resident.adapter_bytes_told) return;
-  resident.adapter_bytes_told = bytes;
-  send({ kind: "adapters", model, bytes });
+const NO_ADAPTERS: AdapterMemory = { bytes: 0, idle_bytes: 0 };
+
+/** Of all models, when it has changed: as rows come and go, and when adapters are dropped. */
+function tellAdapters(): void {
+  for (const [model, resident] of residents) {
+    if (resident.kind !== "engine") continue;
+    const { engine, adapters_told: told } = resident;
+    const memory = engine.adapter_memory;
+    if (memory.bytes === told.bytes && memory.idle_bytes === told.idle_bytes) continue;
+    resident.adapters_told = memory;
+    send({ kind: "adapters", model, memory });
+  }
+}
+
+function trimAdapters({ model }: ToEngine & { kind: "trim_adapters" }): void {
+  const resident = residents.get(model);
+  if (resident?.kind === "engine") resident.engine.trimAdapters();
+  clearCache();
+  tellAdapters();
+  send({ kind: "adapters_trimmed", model });
 }
 
 /** A load is silent otherwise, and the engine would be taken for stuck. */
@@ -218,7 +237,7 @@ function generate(row: RowStart): void {
     if (resident?.kind !== "engine")
       throw new Failure("engine", `Cannot generate: the engine holds no model "${row.model}" that answers`);
     resident.engine.add(row);
-    if (row.adapter !== null) tellAdapters(row.model, resident);
+    tellAdapters();
   } catch (error) {
     send({ kind: "row_failed", id: row.id, failure: toRecord(error, "engine") });
     return;
@@ -319,6 +338,7 @@ function report(outcomes: readonly RowOutcome[]): void {
     else if (tells(outcome)) rows.push(outcome);
   }
   send({ kind: "step", rows });
+  tellAdapters();
 }
 
 function tells({ token_ids, finish, prompt_logprobs = [] }: RowStep): boolean {

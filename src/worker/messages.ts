@@ -3,7 +3,7 @@
  * process.
  */
 
-import type { AdapterFiles } from "../core/adapter.ts";
+import type { AdapterFiles, AdapterMemory } from "../core/adapter.ts";
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import type { FailureRecord } from "../core/failure.ts";
@@ -82,6 +82,8 @@ export type ToEngine =
     }
   /** Of a model without rows. */
   | { readonly kind: "unload"; readonly model: string }
+  /** Drops the adapters of a model that no row uses. */
+  | { readonly kind: "trim_adapters"; readonly model: string }
   /** For all of MLX, from now on. */
   | { readonly kind: "limit_memory"; readonly bytes: number }
   /** What a model's tokens spell: sent once, before its first row that is held to a text. */
@@ -107,7 +109,8 @@ export type FromEngine =
   | { readonly kind: "loaded"; readonly loaded: LoadedModel }
   | { readonly kind: "unloaded"; readonly model: string }
   /** What the adapters of a model take has changed. */
-  | { readonly kind: "adapters"; readonly model: string; readonly bytes: number }
+  | { readonly kind: "adapters"; readonly model: string; readonly memory: AdapterMemory }
+  | { readonly kind: "adapters_trimmed"; readonly model: string }
   | { readonly kind: "measured"; readonly id: number; readonly estimate: ModelEstimate }
   | { readonly kind: "measure_failed"; readonly id: number; readonly failure: FailureRecord }
   | { readonly kind: "load_failed"; readonly model: string; readonly failure: FailureRecord }

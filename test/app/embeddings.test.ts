@@ -47,7 +47,15 @@ function smallTokenizer() {
 }
 
 function embedding(inputs: EmbedRequest["inputs"], changes: Partial<EmbedRequest> = {}): EmbedRequest {
-  const nothing = { request_id: "req_1", dimensions: null, tokens_max: null, truncate: true, keep_s: null, user: null };
+  const nothing = {
+    request_id: "req_1",
+    prompt_name: null,
+    dimensions: null,
+    tokens_max: null,
+    truncate: true,
+    keep_s: null,
+    user: null,
+  };
   return { ...nothing, model: EMBEDDER, inputs, ...changes };
 }
 

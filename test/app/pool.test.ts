@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { scratchFolder } from "../formats/scratch.ts";
+import { f32Entry, safetensorsBytes } from "../formats/safetensors-bytes.ts";
+import { scratchFolder, write } from "../formats/scratch.ts";
 import { fixture, prepareFixtures, STORIES } from "../models/fixtures.ts";
 import { MODEL as BIG, Served } from "../served.ts";
 
@@ -21,7 +22,10 @@ async function start(...words: string[]): Promise<Served> {
     "--model",
     path,
   ]);
-  return await Served.start([...models, ...words], { home: HOME, variables: { BUNSEN_PRELOAD_MODELS: BIG } });
+  return await Served.start([...models, "--adapters", join(HOME, "adapters"), ...words], {
+    home: HOME,
+    variables: { BUNSEN_PRELOAD_MODELS: BIG },
+  });
 }
 
 /** What the answers of the routes have, each its own of these. */
@@ -32,7 +36,10 @@ interface Body {
     readonly weights_bytes: number;
     readonly weights_bytes_estimated: number;
     readonly is_measured: boolean;
+    readonly adapters_bytes: number;
+    readonly adapters_bytes_idle: number;
   }[];
+  readonly taken_bytes: number;
   readonly detail: string;
   readonly error: { readonly code: string; readonly param: string };
   readonly status: string;
@@ -89,6 +96,32 @@ beforeEach(async () => {
 afterAll(async () => {
   expect(await server.stop()).toBe(0);
 });
+
+test("adapters that nobody uses any more make room for another model, those in use stay", async () => {
+  const rank = 20_000; // 61 MB
+  const at = "model.layers.3.self_attn.v_proj.lora";
+  const header = { [`${at}_a`]: f32Entry(0, 576, rank), [`${at}_b`]: f32Entry(4 * 576 * rank, rank, 192) };
+  write(join(HOME, "adapters/large/adapters.safetensors"), safetensorsBytes(header, 4 * (576 + 192) * rank));
+  write(join(HOME, "adapters/large/adapter_config.json"), JSON.stringify({ lora_parameters: { scale: 2 } }));
+  const adaptersOf = async () => {
+    const { body } = await ask("GET", "/admin/ledger");
+    const { adapters_bytes, adapters_bytes_idle } = body.entries[0] ?? {};
+    return { taken_bytes: body.taken_bytes, adapters_bytes, adapters_bytes_idle };
+  };
+  await settle({ preload_models: [BIG], contention: "evict_idle" });
+  const long = complete(BIG, { adapter: "large", max_tokens: 300, ignore_eos: true });
+  await untilRunning(1);
+  while ((await adaptersOf()).adapters_bytes === 0) await Bun.sleep(5);
+  const { taken_bytes, ...busy } = await adaptersOf();
+  expect(busy).toEqual({ adapters_bytes: 4 * (576 + 192) * rank, adapters_bytes_idle: 0 });
+  await settle({ memory_limit_value: (taken_bytes + 1000) / 1e9 });
+  expect((await complete(small)).status).toBe(503);
+  expect((await long).status).toBe(200);
+  expect(await adaptersOf()).toMatchObject({ adapters_bytes_idle: busy.adapters_bytes });
+  expect((await complete(small)).status).toBe(200);
+  expect(await resident()).toEqual([BIG, small].sort());
+  expect(await adaptersOf()).toMatchObject({ adapters_bytes: 0, adapters_bytes_idle: 0 });
+}, 30_000);
 
 describe("with room for two of three models", () => {
   test("lru: the one that was used longest ago goes", async () => {

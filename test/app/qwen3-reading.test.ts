@@ -14,8 +14,9 @@ interface Said {
 }
 
 const OUT = scratchFolder();
+const QUERY_PROMPT = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:";
 const NEVER = new AbortController().signal;
-const NOTHING = { request_id: "req_1", tokens_max: null, truncate: true, keep_s: null, user: null };
+const NOTHING = { request_id: "req_1", prompt_name: null, tokens_max: null, truncate: true, keep_s: null, user: null };
 
 let app: App;
 let said: Said;
@@ -40,6 +41,21 @@ test("texts end with the token that the tokenizer adds, and its state is their v
     const found = vectors[index] ?? [];
     expect(Math.max(...vector.map((value, place) => Math.abs(value - (found[place] ?? Number.NaN))))).toBeLessThan(
       1e-4,
+    );
+  }
+});
+
+test("a prompt that is named stands before each text, and one that is not there is refused by those that are", async () => {
+  const embed = async (input: string, prompt_name: string | null) => {
+    const asked = { ...NOTHING, model: "embedding", inputs: [input], dimensions: null, prompt_name };
+    return Array.from((await app.backend.embed(asked, NEVER)).vectors[0] ?? []);
+  };
+  const [named, written] = [await embed("the river", "query"), await embed(`${QUERY_PROMPT}the river`, null)];
+  expect(named).toEqual(written);
+  expect(named).not.toEqual(await embed("the river", null));
+  for (const name of ["passage", "constructor"]) {
+    await expect(embed("the river", name)).rejects.toThrow(
+      `Cannot use "prompt_name": the files of "embedding" have no prompt "${name}", known: query, document`,
     );
   }
 });

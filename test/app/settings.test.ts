@@ -231,6 +231,12 @@ async function leavesBillingOut(): Promise<boolean> {
 const EFFECTS: { readonly [Name in SettingName]: Effect<Settings[Name]> } = {
   host: { to: "localhost", see: async () => new URL(server.url).hostname, before: "127.0.0.1", after: "localhost" },
   port: { to: FREE_PORT, see: async () => Number(new URL(server.url).port) === FREE_PORT, before: false, after: true },
+  require_api_key: {
+    to: "on",
+    see: async () => await status(server.ask("GET", "/v1/models")),
+    before: 200,
+    after: 401,
+  },
   other_programs: {
     to: "on",
     see: async () => (await server.ask("GET", "/v1/models")).text.includes("ada/tiny"),
@@ -417,6 +423,8 @@ const EFFECTS: { readonly [Name in SettingName]: Effect<Settings[Name]> } = {
   audit_bytes_max: { to: 2 ** 20, see: auditRow("bytes = 2000000"), before: true, after: false },
 };
 
+let api_key: string;
+
 const start = async () => {
   const models = [BIG, STORIES, fixture("gguf-stories").path, minilm()].flatMap((path) => ["--model", path]);
   const variables = { HF_ENDPOINT: "http://127.0.0.1:9", BUNSEN_PRELOAD_MODELS: "none" };
@@ -438,7 +446,8 @@ async function settle(values: Partial<Record<SettingName, unknown>>): Promise<vo
   let waits = false;
   for (const path of new Set(names.map(pathOf))) {
     const own = names.filter((name) => pathOf(name) === path);
-    const reply = await server.ask("PUT", path, Object.fromEntries(own.map((name) => [name, values[name]])));
+    const wanted = Object.fromEntries(own.map((name) => [name, values[name]]));
+    const reply = await server.ask("PUT", path, wanted, api_key);
     expect([path, reply.status, reply.text]).toEqual([path, 200, expect.any(String)]);
     waits ||= (reply.body.needs_restart ?? []).length > 0;
   }
@@ -447,7 +456,8 @@ async function settle(values: Partial<Record<SettingName, unknown>>): Promise<vo
 
 async function readAll(): Promise<Map<SettingName, unknown>> {
   const found = new Map<SettingName, unknown>();
-  for (const name of SETTING_NAMES) found.set(name, (await server.ask("GET", pathOf(name))).body[name]);
+  for (const name of SETTING_NAMES)
+    found.set(name, (await server.ask("GET", pathOf(name), undefined, api_key)).body[name]);
   return found;
 }
 
@@ -457,6 +467,7 @@ beforeAll(async () => {
   mkdirSync(join(HOME, ".lmstudio/models/ada/tiny"), { recursive: true });
   cpSync(fixture("gguf-stories").path, join(HOME, ".lmstudio/models/ada/tiny/tiny.gguf"));
   server = await start();
+  ({ api_key } = (await server.ask("POST", "/api/settings/keys", { name: "owner", admin: true })).body);
   for (const [name, value] of await readAll()) base.set(name, value);
 }, 120_000);
 

@@ -21,6 +21,8 @@ test("options come with their command", () => {
     models: ["a", "b"],
     json: true,
     example: false,
+    admin: false,
+    local_only: false,
     config_file: null,
     context: null,
     quantization: { mode: "affine", bits: 4, group_size: 64 },
@@ -101,7 +103,7 @@ describe("a command line is refused by the option at fault", () => {
     [["serve", "now"], 'Cannot use "now": "serve" takes no words'],
     [
       ["sing"],
-      'Cannot do "sing": the commands are serve, run, models, show, fit, quantize, config, audit, credentials, version, help',
+      'Cannot do "sing": the commands are serve, run, models, show, fit, quantize, config, audit, credentials, keys, version, help',
     ],
   ];
   test.each(cases)("%j", (words, expected) => {

@@ -30,13 +30,13 @@ interface Chat {
 /** What each script does beyond saying the same as the others, and how often its agent asks. */
 const CLIENTS: readonly { readonly script: string; readonly loops: number; readonly more: Record<string, unknown> }[] =
   [
-    { script: "with_openai.py", loops: 2, more: { models: expect.arrayContaining([MODEL]), dimensions: 384 } },
+    { script: "with_openai.py", loops: 3, more: { models: expect.arrayContaining([MODEL]), dimensions: 384 } },
     { script: "with_anthropic.py", loops: 2, more: { models: expect.arrayContaining([MODEL]), counts_apart: 0 } },
     { script: "with_ollama.py", loops: 2, more: { models: expect.arrayContaining([MODEL]), dimensions: 384 } },
     { script: "with_litellm.py", loops: 3, more: {} },
-    { script: "with_langchain.py", loops: 3, more: {} },
+    { script: "with_langchain.py", loops: 4, more: {} },
     { script: "with_pydantic_ai.py", loops: 2, more: { formed: expect.any(String) } },
-    { script: "with_agents.py", loops: 2, more: {} },
+    { script: "with_agents.py", loops: 3, more: { handed_to: "guide" } },
   ];
 
 let servers: TwoServers;

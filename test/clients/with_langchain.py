@@ -11,8 +11,10 @@ FUNCTIONS = {function.name: function for function in (tool(weather), tool(clock)
 
 
 def models(url, name):
+    openai = {"model": name, "base_url": f"{url}/v1", "api_key": "none", "temperature": 0, "max_retries": 0}
     return [
-        ChatOpenAI(model=name, base_url=f"{url}/v1", api_key="none", temperature=0, max_retries=0),
+        ChatOpenAI(**openai),
+        ChatOpenAI(**openai, use_responses_api=True),
         ChatAnthropic(model=name, base_url=url, api_key="none", temperature=0, max_tokens=500, max_retries=0),
         ChatOllama(model=name, base_url=url, temperature=0),
     ]

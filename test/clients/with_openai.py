@@ -34,7 +34,27 @@ def agent(url):
 
         return turn
 
-    return [loop(turns(stream)) for stream in (False, True)]
+    return [loop(turns(stream)) for stream in (False, True)] + [loop(responses(url))]
+
+
+def responses(url):
+    """Each is lost after a few events and then gone on with."""
+    tools = [{"type": "function", **tool["function"], "strict": False} for tool in FUNCTIONS]
+    asked = {"model": "tiny", "tools": tools, "input": QUESTION, "background": True}
+
+    def turn():
+        with client(url).responses.stream(**asked) as events:
+            id = next(event.response.id for event in events if event.type == "response.created")
+            seen = next(event.sequence_number for event in events if event.sequence_number > 3)
+        with client(url).responses.stream(response_id=id, starting_after=seen) as events:
+            response = events.get_final_response()
+        calls = [item for item in response.output if item.type == "function_call"]
+        outputs = [(call.call_id, use(call.name, call.arguments)) for call in calls]
+        asked["previous_response_id"] = id
+        asked["input"] = [{"type": "function_call_output", "call_id": id, "output": text} for id, text in outputs]
+        return None if calls else response.output_text
+
+    return turn
 
 
 def chat(url):

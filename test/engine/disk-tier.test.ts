@@ -20,7 +20,10 @@ import { join } from "node:path";
 import { BlockFiles } from "../../src/engine/block-files.ts";
 import type { BlockContent } from "../../src/engine/block-store.ts";
 import { blockKey, DiskTier } from "../../src/engine/disk-tier.ts";
+import { StatePool } from "../../src/engine/state-pool.ts";
+import { fromBytes, toFloat32 } from "../../src/mlx/array.ts";
 import { scratchFolder, write } from "../formats/scratch.ts";
+import "../open-mlx.ts";
 import { integer, seeded } from "../random.ts";
 import { contentOf, WRITER_BLOCK_BYTES, writtenBytes } from "./written-blocks.ts";
 
@@ -55,7 +58,7 @@ class Blocks {
   /** What comes back for a content; null for a miss. */
   restored(content: BlockContent): Uint8Array | null {
     this.memory.delete(1);
-    return this.tier.restore(1, content) ? (this.memory.get(1) ?? null) : null;
+    return this.tier.restore(1, content, 0) ? (this.memory.get(1) ?? null) : null;
   }
 }
 
@@ -74,6 +77,28 @@ test("a block that waits to be written comes back too, as it was when it was evi
   blocks.tier.evicted(0, contentOf(1));
   blocks.memory.set(0, writtenBytes(2));
   expect(blocks.restored(contentOf(1))).toEqual(writtenBytes(1));
+});
+
+test("a state in pieces is there when all of them are, each in its file", async () => {
+  const shapes = [[4], [2, 4], [3], [20]];
+  using pool = new StatePool(shapes, 48);
+  expect(pool.piece_bytes).toEqual([48, 12, 80]);
+  const values = shapes.map((shape, index) =>
+    Array.from({ length: shape.reduce((a, b) => a * b) }, (_, at) => index + at),
+  );
+  for (const [index, each] of values.entries()) {
+    pool.write(0, index, fromBytes(Float32Array.from(each), shapes[index] ?? [], "float32"));
+  }
+  const { files, folder } = new Blocks();
+  const tier = new DiskTier(files, "states", pool, ...pool.piece_bytes);
+  tier.evicted(0, contentOf(1));
+  await files.settled();
+  expect(readdirSync(folder).length).toBe(3);
+  for (let piece = 0; piece < tier.pieces; piece++) expect(tier.restore(1, contentOf(1), piece)).toBe(true);
+  expect(shapes.map((_, index) => [...toFloat32(pool.read(1, index))])).toEqual(values);
+  files.remove(readdirSync(folder).at(-1) ?? "");
+  expect(tier.has(contentOf(1))).toBe(false);
+  expect(tier.restore(1, contentOf(1), 0)).toBe(false);
 });
 
 test("another key finds nothing", async () => {

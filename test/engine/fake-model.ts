@@ -61,21 +61,24 @@ export class FakeModel {
   }
 
   stateTier(isLost: () => boolean): BlockTier {
-    return this.#tierOf(this.#states, isLost);
+    return this.#tierOf(this.#states, isLost, 3);
   }
 
-  #tierOf(pool: Pool, isLost: () => boolean): BlockTier {
+  /** Of the pieces the last one brings all. */
+  #tierOf(pool: Pool, isLost: () => boolean, pieces = 1): BlockTier {
     const disk = new Map<string, number[]>();
     return {
+      pieces,
       evicted: (block: number, { chain_hash }: BlockContent) => {
         this.seen.evicted += 1;
         disk.set(chain_hash, [...(pool.get(block) ?? [])]);
         for (const oldest of disk.keys()) if (disk.size > 500) disk.delete(oldest);
       },
-      restore: (block: number, { chain_hash }: BlockContent) => {
+      restore: (block: number, { chain_hash }: BlockContent, piece) => {
         const kept = disk.get(chain_hash);
         if (kept === undefined) return false;
         if (isLost()) return !disk.delete(chain_hash);
+        if (piece < pieces - 1) return true;
         this.seen.restored += 1;
         pool.set(block, [...kept]);
         return true;

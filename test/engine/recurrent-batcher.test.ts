@@ -4,6 +4,7 @@ import { expect, test } from "bun:test";
 import { PRIORITY } from "../../src/core/priority.ts";
 import { Batcher } from "../../src/engine/batcher.ts";
 import type { BatcherSettings } from "../../src/engine/batcher-settings.ts";
+import { NO_TIER } from "../../src/engine/block-store.ts";
 import type { Plan } from "../../src/engine/plan.ts";
 
 const NEXT = 7;
@@ -123,6 +124,56 @@ test("a row that leaves gives its states back, whether it waits, reads or decode
   rows.next(); // planned, and never run
   for (const id of [1, 2, 3]) rows.leave(id);
   rows.checkIntegrity();
+  rows.clearCache();
+  expect(rows.freeSlots.length).toBe(40);
+});
+
+/** Asks a tier that has all for a text of 100 tokens; `decoding`: while another row answers. Gives the pieces asked for by step. */
+function fetched(decoding: boolean, losesAt = Number.POSITIVE_INFINITY) {
+  const pieces: number[] = [];
+  let lost = false;
+  const restore = (_: number, __: unknown, piece: number) => {
+    lost ||= pieces.length === losesAt;
+    if (!lost) pieces.push(piece);
+    return !lost;
+  };
+  const blocks = { ...NO_TIER, has: () => true, restore: () => true };
+  const states = { slots_max: 40, blocks_per_state: 5 };
+  const rows = new Batcher({ ...SETTINGS, states }, blocks, {
+    pieces: 3,
+    evicted: () => {},
+    has: () => !lost,
+    restore,
+  });
+  if (decoding) {
+    rows.join(1, text(10, 1), limits(50), 0);
+    step(rows);
+  }
+  rows.join(2, text(100), limits(5), 0);
+  const steps: unknown[] = [];
+  while (steps.length < 9) {
+    const parts = shape(step(rows)).filter(([id]) => id === 2);
+    steps.push([parts, [...pieces]]);
+    if (parts.length > 0) return { rows, steps };
+  }
+  return { rows, steps };
+}
+
+test("while a row decodes a state comes piece by piece, while none does all at once", () => {
+  expect(fetched(true).steps).toEqual([
+    [[], []], // two blocks, and then one
+    [[], [0]],
+    [[], [0, 1]],
+    [[], [0, 1, 2]],
+    [[[2, 96, 4]], [0, 1, 2]],
+  ]);
+  expect(fetched(false).steps).toEqual([[[[2, 96, 4]], [0, 1, 2]]]);
+});
+
+test("a state whose pieces did not all come is given back, and its text computed", () => {
+  const { rows, steps } = fetched(true, 2);
+  expect(steps.at(-1)).toEqual([[[2, 0, 64]], [0, 1]]);
+  for (const id of [1, 2]) rows.leave(id);
   rows.clearCache();
   expect(rows.freeSlots.length).toBe(40);
 });

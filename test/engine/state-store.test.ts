@@ -56,9 +56,11 @@ test("what one has gone on from stays, what nobody has is dropped", () => {
 
 test("a tier is given what is evicted, and fills a slot with it again", () => {
   const kept = new Set<string>();
+  const pieces: number[] = [];
   const store = new StateStore(1, 1, {
+    pieces: 2,
     evicted: (_, { chain_hash }) => kept.add(chain_hash),
-    restore: (_, { chain_hash }) => kept.has(chain_hash),
+    restore: (_, { chain_hash }, piece) => kept.has(chain_hash) && pieces.push(piece) > 0,
     has: ({ chain_hash }) => kept.has(chain_hash),
   });
   const slot = store.take();
@@ -68,10 +70,14 @@ test("a tier is given what is evicted, and fills a slot with it again", () => {
   store.release(slot);
   expect(store.has(A)).toBe(true);
   expect(store.hold(A)).toBeNull();
-  expect(store.restore(A)).toBe(slot);
+  const begun = store.restore(A, null);
+  expect(begun).toEqual({ slot, content: A, pieces: 1, is_whole: false });
+  expect(store.cached()).toEqual([]);
+  expect(store.restore(A, begun)).toEqual({ slot, content: A, pieces: 2, is_whole: true });
+  expect(pieces).toEqual([0, 1]);
   expect(store.cached()).toEqual([{ block: slot, content: A }]);
   store.release(slot);
-  expect(store.restore(B)).toBeNull();
+  expect(store.restore(B, null)).toBeNull();
 });
 
 test("integrity sees a row's slot that the store does not know of, a leak, and a state without its block", () => {

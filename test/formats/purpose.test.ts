@@ -45,6 +45,7 @@ const PLAIN = {
   width: 8,
   dimensions: [],
   prompt: "",
+  prompts: {},
   reading: READING,
 };
 const RANKING = { kind: "reranker", score: { from: "classifier" }, activation: "sigmoid", reading: READING };
@@ -82,7 +83,10 @@ const CASES: [string, Files, object][] = [
       "1_Pooling/config.json": { pooling_mode_mean_tokens: false, pooling_mode_lasttoken: true },
       "config_sentence_transformers.json": { prompts: { query: "Query: " }, default_prompt_name: "query" },
     },
-    { ...PLAIN, pooling: ["last"], width: 16, dimensions: "any", prompt: "Query: " },
+    {
+      ...PLAIN,
+      ...{ pooling: ["last"], width: 16, dimensions: "any", prompt: "Query: ", prompts: { query: "Query: " } },
+    },
   ],
   [
     "several ways at once, and the lengths to cut to",
@@ -150,6 +154,11 @@ const REFUSED: [string, Files, string][] = [
   ["pooling without the prompt", { ...SENTENCE, "1_Pooling/config.json": { include_prompt: false } }, "include_prompt"],
   ["three labels", { "config.json": { ...RANKS, num_labels: 3 } }, "must have 1 label to rank by, found 3"],
   ["a classifier of a decoder", { "config.json": { ...RANKS, model_type: "qwen3" } }, "of the family qwen3"],
+  [
+    "ranking by the words of another family",
+    { "config.json": { ...QWEN, model_type: "qwen2" }, "README.md": "---\npipeline_tag: text-ranking\n---\n" },
+    "text-ranking by a decoder of the family qwen2 is not supported",
+  ],
   ["answers to questions", { "config.json": { ...BERT, architectures: ["BertForQuestionAnswering"] } }, "BertForQ"],
   [
     "a prompt that is not there",

@@ -37,7 +37,13 @@ describe("the official client", () => {
       [3, 4],
     ];
     await client.embeddings.create({ model: "tiny", input, dimensions: 2, user: "ada", encoding_format: "float" });
-    expect(backend.embedded.at(-1)).toMatchObject({ inputs: input, dimensions: 2, user: "ada", truncate: true });
+    const told = { inputs: input, dimensions: 2, user: "ada", truncate: true, prompt_name: null };
+    expect(backend.embedded.at(-1)).toMatchObject(told);
+  });
+
+  test("sends the name of a prompt", async () => {
+    await post("/v1/embeddings", { model: "tiny", input: "a", prompt_name: "query" });
+    expect(backend.embedded.at(-1)).toMatchObject({ inputs: ["a"], prompt_name: "query" });
   });
 });
 

@@ -42,6 +42,16 @@ const anthropic = {
     { role: "user", content: [{ type: "image", source: { type: "url", url: URL } }] },
   ],
 };
+/** What a tool has seen. */
+const result = [{ type: "image", source: { type: "base64", media_type: "image/png", data: PNG } }];
+const seen = {
+  ...anthropic,
+  messages: [
+    { role: "user", content: "Look" },
+    { role: "assistant", content: [{ type: "tool_use", id: "a", name: "look", input: {} }] },
+    { role: "user", content: [{ type: "tool_result", tool_use_id: "a", content: result }] },
+  ],
+};
 const ollama = { model: "tiny", stream: false, messages: [{ role: "user", content: "What?", images: [PNG] }] };
 
 const backend = new ScriptedBackend();
@@ -76,11 +86,11 @@ test("stand in their places among the words", async () => {
   expect(await messagesOf(MESSAGES, anthropic)).toEqual([
     {
       role: "user",
-      content: "And\n\n",
+      content: "And",
       images: [
         { at: 0, source: data },
         { at: 3, source: url },
-        { at: 5, source: url },
+        { at: 3, source: url },
       ],
     },
   ]);
@@ -95,6 +105,7 @@ test("are refused by a model that reads text only, in each dialect and by its na
   for (const [path, body] of [
     [CHAT, openai],
     [MESSAGES, anthropic],
+    [MESSAGES, seen],
     [OLLAMA, ollama],
     [`${MESSAGES}/count_tokens`, { ...anthropic, max_tokens: undefined }],
   ] as const) {

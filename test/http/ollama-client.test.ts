@@ -212,7 +212,7 @@ test("pulls what is there, and says what it cannot do", async () => {
   expect(lines.at(-1)).toMatchObject({ status: "success" });
   const missing = await errorOf(client.pull({ model: "none" }));
   expect(missing.status_code).toBe(404);
-  expect(missing.error).toContain("downloading is not available yet");
+  expect(missing.error).toBe('Cannot pull model "none": it is not there');
   const refused = [
     client.delete({ model: "tiny" }),
     client.create({ model: "other", from: "tiny" }),

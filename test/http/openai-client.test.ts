@@ -156,9 +156,9 @@ describe("its error classes", () => {
   });
 
   test("what is not supported yet is a BadRequestError with a code", async () => {
-    const error = await errorOf(chat({ verbosity: "low" }));
+    const error = await errorOf(chat({ modalities: ["audio"] }));
     expect(error).toBeInstanceOf(BadRequestError);
-    expect(error).toMatchObject({ param: "verbosity", code: "unsupported" });
+    expect(error).toMatchObject({ param: "modalities[0]", code: "unsupported" });
   });
 
   test("an unknown model is a NotFoundError", async () => {

@@ -21,6 +21,7 @@ const KINDS: Record<FailureKind, Expected> = {
   invalid_request: { status: 400, type: "invalid_request_error", code: null, retry_after: null },
   unsupported: { status: 400, type: "invalid_request_error", code: "unsupported", retry_after: null },
   context_overflow: { status: 400, type: "invalid_request_error", code: "context_length_exceeded", retry_after: null },
+  unauthorized: { status: 401, type: "authentication_error", code: "invalid_api_key", retry_after: null },
   forbidden: { status: 403, type: "permission_error", code: "forbidden", retry_after: null },
   not_found: { status: 404, type: "invalid_request_error", code: "not_found", retry_after: null },
   too_large: { status: 413, type: "invalid_request_error", code: "request_too_large", retry_after: null },

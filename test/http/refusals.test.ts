@@ -230,9 +230,6 @@ test("each of OpenAI's other parameters is refused by name", async () => {
   expect(await refusal(CHAT, { ...HI, modalities: ["audio"] })).toEqual(
     notYet("modalities[0]", '"audio" is not supported yet, expected "text"'),
   );
-  expect(await refusal(CHAT, { ...HI, verbosity: "low" })).toEqual(
-    notYet("verbosity", '"low" is not supported yet, expected "medium"'),
-  );
   const obfuscated = { stream: true, stream_options: { include_obfuscation: true } };
   expect(await refusal(CHAT, { ...HI, ...obfuscated })).toEqual(
     wrong("stream_options.include_obfuscation", "expected false, found true"),

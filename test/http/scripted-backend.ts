@@ -8,6 +8,7 @@ import type { ModelCard } from "../../src/core/card.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../../src/core/encoding.ts";
 import { Failure } from "../../src/core/failure.ts";
 import type { DrawnReport, GenerationEvent, GenerationRequest } from "../../src/core/generation.ts";
+import { untagged } from "../../src/core/model-names.ts";
 import { NO_DEFAULTS, type Outlook, type RoutingDesk } from "../../src/core/routing.ts";
 import type { ServerParts } from "../../src/http/parts.ts";
 import { createServer } from "../../src/http/server.ts";
@@ -17,7 +18,7 @@ import { TUNING } from "../../src/route/remote/upstream.ts";
 import { Router } from "../../src/route/router.ts";
 import { problemSchema } from "../../src/wire/problem.ts";
 import { ScriptedHub } from "./scripted-hub.ts";
-import { NO_TOKENS, ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "./scripted-owner.ts";
+import { NO_TOKENS, ScriptedKeys, ScriptedOwner, ScriptedProfiles, ScriptedShelf } from "./scripted-owner.ts";
 
 export type Script = (request: GenerationRequest, signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
@@ -44,6 +45,8 @@ const MODELS: readonly ModelRecord[] = [
   { name: "tiny", created_s: 1_700_000_000, owner: "local", bytes: 300, format: "gguf" },
   { name: "org/name", created_s: 1_700_000_001, owner: "org", bytes: 500, format: "safetensors" },
 ];
+const recordOf = (name: string) => MODELS.find((model) => model.name === untagged(name)) ?? null;
+
 export const EXPLANATION = {
   prompt_tokens: 40,
   matched_tokens: 32,
@@ -271,12 +274,14 @@ export function serverOf(
     gateway: localGateway(backend),
     desk: NO_DESK,
     audit: { ...NO_AUDIT, record: (entry) => audit.push(entry) },
-    models: { models: () => MODELS, card: () => CARD },
+    models: { models: () => MODELS, card: () => CARD, record: recordOf },
     outlook,
     prefix_cache: { explain: async () => EXPLANATION },
     owner,
     profiles: new ScriptedProfiles(),
     hub,
+    keys: new ScriptedKeys(),
+    isKeyRequired: () => false,
     responses: new ScriptedShelf(),
     tokens: NO_TOKENS,
     version: "1.2.3",

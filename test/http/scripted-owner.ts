@@ -1,5 +1,6 @@
 /** An owner's desk with one model in memory, where every request is granted and noted. */
 
+import type { ApiKey, ApiKeyStore, ApiKeyWords } from "../../src/core/api-keys.ts";
 import type { Applied, OwnerDesk } from "../../src/core/owner.ts";
 import type { Profile, ProfileDesk, ProfileWords } from "../../src/core/profile.ts";
 import type { KeptResponse, ResponseShelf } from "../../src/core/responses.ts";
@@ -67,7 +68,10 @@ export class ScriptedOwner implements OwnerDesk {
   ledger() {
     const { model_id } = MODEL;
     const entry = { model_id, weights_bytes: 300, weights_bytes_estimated: 290, is_measured: true };
-    return { ...MEMORY, entries: [{ ...entry, kv_bytes: 90, step_bytes: 10, adapters_bytes: 0 }] };
+    return {
+      ...MEMORY,
+      entries: [{ ...entry, kv_bytes: 90, step_bytes: 10, adapters_bytes: 0, adapters_bytes_idle: 0 }],
+    };
   }
 
   queue() {
@@ -118,6 +122,30 @@ const PROFILE: Profile = {
 };
 
 /** One profile, whatever is asked. */
+const API_KEY: ApiKey = { id: 1, name: "laptop", admin: false, privacy: null, created_ms: 1_763_000_000_000 };
+
+export class ScriptedKeys implements ApiKeyStore {
+  keys() {
+    return [API_KEY];
+  }
+
+  add(words: ApiKeyWords) {
+    return { key: { ...API_KEY, ...words }, secret: "bsk_secret" };
+  }
+
+  change(_: string, words: ApiKeyWords) {
+    return { ...API_KEY, ...words };
+  }
+
+  remove() {
+    return API_KEY;
+  }
+
+  find() {
+    return null;
+  }
+}
+
 export class ScriptedProfiles implements ProfileDesk {
   profiles() {
     return [PROFILE];
@@ -148,9 +176,18 @@ export class ScriptedProfiles implements ProfileDesk {
 export class ScriptedShelf implements ResponseShelf {
   readonly is_open = true;
   readonly #kept = new Map<string, KeptResponse>();
+  readonly #events = new Map<string, readonly string[]>();
 
   save(response: KeptResponse): void {
     this.#kept.set(response.id, response);
+  }
+
+  keepEvents(id: string, events: readonly string[]): void {
+    this.#events.set(id, events);
+  }
+
+  eventsOf(id: string): readonly string[] | null {
+    return this.#events.get(id) ?? null;
   }
 
   find(id: string): KeptResponse | null {

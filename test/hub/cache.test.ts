@@ -63,6 +63,15 @@ describe("cachedModels()", () => {
     expect(namesIn(cache)).toEqual(["a/one", "a/two:x.Q4_0", "a/two:x.Q8_0"]);
   });
 
+  test("finds a GGUF in parts as one model of the size of all, also where they have a folder of their own", () => {
+    const cache = freshCache();
+    const parts = { "Q4/x-Q4-00001-of-00002.gguf": "123", "Q4/x-Q4-00002-of-00002.gguf": "45", "x-Q8.gguf": "1" };
+    const folder = snapshot(cache, "models--a--b", "r", parts);
+    const [split, whole] = cachedModels(cache);
+    expect(split).toMatchObject({ name: "a/b:x-Q4", path: join(folder, "Q4/x-Q4-00001-of-00002.gguf"), bytes: 5 });
+    expect(whole).toMatchObject({ name: "a/b:x-Q8", bytes: 1 });
+  });
+
   test("keeps the repository's name for the folder model beside a GGUF", () => {
     const cache = freshCache();
     snapshot(cache, "models--a--b", "r", { ...MODEL_FILES, "b-q4.gguf": "1" });
@@ -77,7 +86,7 @@ describe("cachedModels()", () => {
     snapshot(cache, "models--a--dangling", "r", { ...MODEL_FILES, "model.safetensors": null });
     snapshot(cache, "models--a--dangling-gguf", "r", { "x.gguf": null });
     snapshot(cache, "models--a--incomplete", "r", { "x.gguf.incomplete": "1" });
-    snapshot(cache, "models--a--split", "r", { "x-00001-of-00002.gguf": "1", "x-00002-of-00002.gguf": "1" });
+    snapshot(cache, "models--a--split", "r", { "x-00001-of-00003.gguf": "1", "x-00003-of-00003.gguf": "1" });
     snapshot(cache, "models--a--projector", "r", { "mmproj-model-f16.gguf": "1" });
     snapshot(cache, "models--a--shards", "r", {
       ...filesWithout("model.safetensors"),

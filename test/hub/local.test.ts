@@ -93,8 +93,11 @@ describe("modelAt()", () => {
     expect(refusal(write(join(FOLDER, "m.safetensors"), ""))).toBe(
       'Cannot use "FOLDER/m.safetensors" as a model: a file must be a .gguf; for others name the folder',
     );
-    expect(refusal(write(join(FOLDER, "m-00001-of-00002.gguf"), ""))).toBe(
-      'Cannot use "FOLDER/m-00001-of-00002.gguf" as a model: it is one part of a split GGUF, the parts must be joined first',
+    expect(refusal(write(join(FOLDER, "m-00002-of-00002.gguf"), ""))).toBe(
+      'Cannot use "FOLDER/m-00002-of-00002.gguf" as a model: it is a later part of a split GGUF, name the first one',
+    );
+    expect(refusal(write(join(FOLDER, "n-00001-of-00002.gguf"), ""))).toBe(
+      'Cannot use "FOLDER/n-00001-of-00002.gguf" as a model: its file "n-00002-of-00002.gguf" is missing or may not be read',
     );
     expect(failureOf(() => modelAt("/dev/null")).message).toContain("it is neither a file nor a folder");
     expect(failureOf(() => modelAt("a\0b")).kind).toBe("not_found");

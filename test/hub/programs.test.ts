@@ -48,7 +48,7 @@ test("of LM Studio: repositories by publisher, folders and files", () => {
   rmSync(folder, { recursive: true });
 });
 
-test("of llama.cpp: what it has downloaded, without parts", () => {
+test("of llama.cpp: what it has downloaded, but for a part that lacks the others", () => {
   write(join(FOLDERS.llamacpp, "org_repo_tiny-Q8_0.gguf"), "GGUF");
   write(join(FOLDERS.llamacpp, "org_repo_tiny-Q8_0.gguf.json"), "{}");
   write(join(FOLDERS.llamacpp, "large-00001-of-00002.gguf"), "GGUF");

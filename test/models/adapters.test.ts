@@ -18,9 +18,13 @@ import { type Expected, FIXTURES, prepareFixtures } from "./fixtures.ts";
 // Below this the two best tokens are one to float32 rounding.
 const EXCUSED_GAP = 0.01;
 
-// A dense one, one quantised, packed projections, attention and feed-forward side by side, experts.
-const BASES = ["untied", "affine-4-64", "family-phi3", "family-cohere2", "family-qwen3_moe"];
-const MIXTURE = "family-qwen3_moe";
+// A dense one, one quantised, packed projections, attention and feed-forward side by side, experts stacked and each by
+// itself, with biases, quantised, with one that all ask, and projections whose rows take turns.
+const BASES = [
+  ...["untied", "affine-4-64", "family-phi3", "family-cohere2", "family-mixtral", "family-gpt_oss"],
+  ...["family-qwen3_moe-4bit", "family-lfm2_moe", "family-qwen3_next"],
+];
+const WITHOUT_PEFT = ["family-gpt_oss"];
 const OUT = scratchFolder();
 
 beforeAll(() => {
@@ -32,7 +36,7 @@ afterAll(() => {
   expect(arrayCounts().alive).toBe(0);
 });
 
-function expected(base: string): Record<"" | "narrow" | "wide", Expected[]> {
+function expected(base: string): Record<"" | "narrow" | "wide" | "long", Expected[]> {
   return JSON.parse(readFileSync(join(OUT, base, "expected.json"), "utf8"));
 }
 
@@ -77,7 +81,7 @@ function expectSame(drawn: readonly number[] | undefined, said: Expected | undef
 }
 
 describe.each(BASES)("%s", (base) => {
-  const names = base === MIXTURE ? (["", "narrow"] as const) : (["", "narrow", "wide"] as const);
+  const names = ["", "narrow", "wide", "long"] as const;
 
   test("gives mlx-lm's tokens without an adapter and with each, all in one batch, from one prompt", () => {
     const said = expected(base);
@@ -108,20 +112,15 @@ describe.each(BASES)("%s", (base) => {
     expect(run.engine.explain(prompt_ids, other)).toEqual({ matched_tokens: 0, departure: null });
   });
 
-  if (base === MIXTURE) {
-    test("refuses an adapter of its experts by the projection's name", () => {
-      using run = start(base);
-      const row = { ...GREEDY_ROW, id: 1, prompt_ids: [1], tokens_max: 1, adapter: adapter(base, "wide") };
-      expect(() => run.engine.add(row)).toThrow(/the model has no projection "model\.layers\.\d\.mlp\.switch_mlp\./);
-    });
-    return;
-  }
-
-  test("reads PEFT's folder as mlx-lm's", () => {
-    const { wide } = expected(base);
+  test.skipIf(WITHOUT_PEFT.includes(base))("reads PEFT's folders as mlx-lm's", () => {
+    const { wide, long } = expected(base);
     using run = start(base);
-    const asked = wide.map(({ prompt_ids }) => ({ adapter: adapter(base, "peft"), prompt_ids }));
-    for (const [index, { token_ids }] of run.answer(asked, 16).entries()) expectSame(token_ids, wide[index]);
+    const said = [
+      ...wide.map((each) => ({ each, name: "peft" })),
+      ...long.map((each) => ({ each, name: "peft-long" })),
+    ];
+    const asked = said.map(({ each, name }) => ({ adapter: adapter(base, name), prompt_ids: each.prompt_ids }));
+    for (const [index, { token_ids }] of run.answer(asked, 16).entries()) expectSame(token_ids, said[index]?.each);
   });
 });
 
@@ -148,23 +147,22 @@ test("what does not fit is refused with its bytes, and those that nobody uses ma
   const row = (id: number, files: AdapterFiles | null, adapter_bytes_max: number) => {
     return { ...GREEDY_ROW, id, prompt_ids: said?.prompt_ids ?? [], tokens_max: 2, adapter: files, adapter_bytes_max };
   };
-  const needed = adapterBytes(narrow?.folder ?? "");
-  const more = adapterBytes(wide?.folder ?? "");
+  using model = loadModel(join(OUT, "untied", "base"));
+  const [needed = 0, more = 0] = [narrow, wide].map((files) => adapterBytes(files?.folder ?? "", model.adaptable));
   expect(() => run.engine.add(row(1, narrow, needed - 1))).toThrow(
     `Cannot load the adapter "narrow": it needs ${needed} bytes, ${needed - 1} are free`,
   );
-  expect(run.engine.adapter_bytes).toBe(0);
+  expect(run.engine.adapter_memory.bytes).toBe(0);
   run.engine.add(row(2, narrow, needed));
-  expect(run.engine.adapter_bytes).toBe(needed);
+  expect(run.engine.adapter_memory.bytes).toBe(needed);
   expect(() => run.engine.add(row(3, wide, needed + more - 1))).toThrow(`${more - 1} are free`);
   run.engine.remove(2);
   run.engine.add(row(4, wide, more));
-  expect(run.engine.adapter_bytes).toBe(more);
+  expect(run.engine.adapter_memory.bytes).toBe(more);
 });
 
 const REFUSALS: [string, string, Record<string, unknown>, string][] = [
-  ["full fine-tuning", "narrow", { fine_tune_type: "full" }, 'fine_tune_type must be "lora", found "full"'],
-  ["DoRA", "narrow", { fine_tune_type: "dora" }, 'fine_tune_type must be "lora", found "dora"'],
+  ["full fine-tuning", "narrow", { fine_tune_type: "full" }, 'fine_tune_type must be "lora" or "dora", found "full"'],
   ["no scale", "narrow", { lora_parameters: {} }, "lora_parameters must have a scale"],
   ["another method of PEFT", "peft", { peft_type: "IA3" }, 'peft_type must be "LORA", found "IA3"'],
   ["biases", "peft", { bias: "all" }, 'bias must be "none", found "all"'],
@@ -180,7 +178,18 @@ const REFUSALS: [string, string, Record<string, unknown>, string][] = [
     { init_lora_weights: "pissa" },
     'init_lora_weights must be true or false or "gaussian" or "eva" or "orthogonal", found "pissa"',
   ],
-  ["a scale by name", "peft", { alpha_pattern: { q_proj: 3 } }, "alpha_pattern in adapter_config.json"],
+  [
+    "a pattern that is none",
+    "peft",
+    { alpha_pattern: { "(": 3 } },
+    '"(" of alpha_pattern in adapter_config.json is not',
+  ],
+  [
+    "lengths of rows in a file that says it has none",
+    "long",
+    { fine_tune_type: "lora" },
+    '.m" of adapters.safetensors',
+  ],
 ];
 
 test.each(REFUSALS)("%s is refused by name", (_, name, changes, sentence) => {
@@ -189,12 +198,12 @@ test.each(REFUSALS)("%s is refused by name", (_, name, changes, sentence) => {
   const file = join(folder, "adapter_config.json");
   writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), ...changes }));
   using model = loadModel(join(OUT, "untied", "base"));
-  expect(() => loadAdapter(folder, model.targets)).toThrow(sentence);
+  expect(() => loadAdapter(folder, model.adaptable)).toThrow(sentence);
 });
 
 test("an adapter of another model is refused by the projection that does not fit", () => {
-  using model = loadModel(join(OUT, "family-qwen3_moe", "base"));
-  expect(() => loadAdapter(join(OUT, "untied", "narrow"), model.targets)).toThrow(
+  using model = loadModel(join(OUT, "family-qwen3_moe-4bit", "base"));
+  expect(() => loadAdapter(join(OUT, "untied", "narrow"), model.adaptable)).toThrow(
     '"model.layers.1.self_attn.q_proj" must fit a projection of 64 columns and 128 rows, found shapes [64,4] and [4,64]',
   );
 });

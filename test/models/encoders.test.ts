@@ -114,6 +114,7 @@ const LAST: ReadingPurpose = {
   width: 64,
   dimensions: [],
   prompt: "",
+  prompts: {},
   reading: READING,
 };
 

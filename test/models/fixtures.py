@@ -447,6 +447,8 @@ GGUF_FAMILIES = {
     "gpt_oss": FAMILIES["gpt_oss"],
     "granite": {**FAMILIES["granite"], "attention_bias": True},
     "mixtral": {**FAMILIES["mixtral"], "tie_word_embeddings": False},
+    "lfm2": {**FAMILIES["lfm2"], "conv_bias": False},
+    "lfm2_moe": {**FAMILIES["lfm2_moe"], "routed_scaling_factor": 1.0, "tie_word_embeddings": True},
     "olmo2": FAMILIES["olmo2"],
     "phi3": {
         **FAMILIES["phi3"], "hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.5,
@@ -456,10 +458,15 @@ GGUF_FAMILIES = {
     "qwen2_moe": FAMILIES["qwen2_moe"],
     "qwen3": {"head_dim": 32},
     "qwen3_moe": {**FAMILIES["qwen3_moe"], "mlp_only_layers": []},
+    "qwen3_next": {**FAMILIES["qwen3_next"], "mlp_only_layers": []},
+    "qwen3_next-merged": {**FAMILIES["qwen3_next"], "mlp_only_layers": [], "model_type": "qwen3_next"},
     "smollm3": {},
     "starcoder2": {"norm_epsilon": 1e-5},
 }
-GGUF_NAMES = {"gpt_oss": "gpt-oss", "mixtral": "llama", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe"}
+GGUF_NAMES = {
+    "gpt_oss": "gpt-oss", "lfm2_moe": "lfm2moe", "mixtral": "llama", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe",
+    "qwen3_next": "qwen3next", "qwen3_next-merged": "qwen3next",
+}
 PAIRED = ("granite", "mixtral", "smollm3")
 
 
@@ -490,11 +497,20 @@ def write_gguf_family(name, extra, seed):
         dense = np.array(value.astype(mx.float32))
         heads = heads_of(key, config) if name in PAIRED else None
         stored = paired(dense, heads) if heads else dense
+        apart = key.endswith("in_proj_qkvz.weight") and name == "qwen3_next"
+        order = rows_of_kinds(config) if apart else np.arange(len(dense))
+        stored = -np.exp(stored[order]) if key.endswith("A_log") else stored[order]
         kind = gguf.GGMLQuantizationType[gguf_kind(name, key, dense)]
         more = 1 if "gemma" in name and "norm" in key else 0
         data = quants.quantize((stored + np.float32(more)).squeeze(), kind)
-        writer.add_tensor(gguf_family_name(names, key), data, raw_dtype=kind)
         back = quants.dequantize(data, kind).reshape(dense.shape).astype(np.float32) - np.float32(more)
+        if apart:
+            layer, gates = key.split(".")[2], config["linear_num_value_heads"] * config["linear_value_head_dim"]
+            writer.add_tensor(f"blk.{layer}.attn_qkv.weight", data[:-gates], raw_dtype=kind)
+            writer.add_tensor(f"blk.{layer}.attn_gate.weight", data[-gates:], raw_dtype=kind)
+        else:
+            writer.add_tensor(gguf_family_name(names, key), data, raw_dtype=kind)
+        back = np.log(-back) if key.endswith("A_log") else back[np.argsort(order)]
         kept.append((key, mx.array(unpaired(back, heads) if heads else back)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -506,8 +522,17 @@ def write_gguf_family(name, extra, seed):
         module.create_attention_mask = create
 
 
+def rows_of_kinds(config):
+    """Of qwen3_next's first projection: all queries, all keys, all values, all gates, where each key head has some of each."""
+    heads, wide = config["linear_num_key_heads"], config["linear_num_value_heads"] * config["linear_value_head_dim"]
+    sizes = (config["linear_key_head_dim"],) * 2 + (wide // heads,) * 2
+    rows = np.arange(heads * sum(sizes)).reshape(heads, -1)
+    return np.concatenate([part.reshape(-1) for part in np.split(rows, np.cumsum(sizes)[:-1], axis=1)])
+
+
 def gguf_kind(name, key, dense):
-    if dense.squeeze().ndim == 1 or key.endswith(".bias") or "gate.weight" in key or "router" in key:
+    small = (".bias", "gate.weight", "conv.weight", "conv1d.weight")
+    if dense.squeeze().ndim == 1 or key.endswith(small) or "router" in key:
         return "F32"
     return {"gpt_oss": "MXFP4", "mixtral": "Q5_0"}.get(name, "Q8_0") if dense.ndim == 3 else "Q8_0"
 
@@ -518,7 +543,14 @@ def gguf_family_name(names, key):
         key = key.replace("switch_mlp.", "experts.")
         for own, published in (("gate_proj", "w1"), ("down_proj", "w2"), ("up_proj", "w3")):
             key = key.replace(own, published)
-    key = key.replace("switch_mlp", "experts")
+    if "feed_forward" in key:  # lfm2_moe
+        key = key.replace("model.layers", "layers").replace("switch_mlp.", "experts.") if "switch_mlp" in key else key
+        for own, published in (("gate_proj", "w1"), ("down_proj", "w2"), ("up_proj", "w3")):
+            key = key.replace(own, published)
+        key = key.replace("expert_bias", "expert_bias.bias")
+    if key.endswith("A_log"):
+        return names.get_name(key)
+    key = key.replace("switch_mlp", "experts").replace("dt_bias", "dt_proj.bias")
     key = key if key.endswith((".weight", ".bias")) else f"{key}.weight"
     return names.get_name(key, try_suffixes=(".weight", ".bias"))
 
@@ -527,10 +559,15 @@ def write_gguf_metadata(writer, config):
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_feed_forward_length(128 if config["model_type"] == "lfm2" else config["intermediate_size"])  # adjusted
     writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    if "lfm2" in config["model_type"]:
+        kinds = config["layer_types"]
+        writer.add_head_count_kv([0 if kind == "conv" else config["num_key_value_heads"] for kind in kinds])
+        writer.add_shortconv_l_cache(config["conv_L_cache"])
+    else:
+        writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config.get("norm_eps", config["rms_norm_eps"]))
     writer.add_rope_freq_base(config["rope_theta"])
     writer.add_vocab_size(config["vocab_size"])
     if config["head_dim"]:
@@ -555,7 +592,17 @@ def write_gguf_metadata(writer, config):
         if field in config:
             add(config[field])
     scaling = config.get("rope_scaling")
-    if config["model_type"] == "glm4":
+    if config["model_type"] == "lfm2_moe":
+        writer.add_leading_dense_block_count(config["num_dense_layers"])
+        writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+    if config["model_type"] == "qwen3_next":
+        writer.add_ssm_conv_kernel(config["linear_conv_kernel_dim"])
+        writer.add_ssm_state_size(config["linear_key_head_dim"])
+        writer.add_ssm_group_count(config["linear_num_key_heads"])
+        writer.add_ssm_time_step_rank(config["linear_num_value_heads"])
+        writer.add_ssm_inner_size(config["linear_value_head_dim"] * config["linear_num_value_heads"])
+        writer.add_full_attention_interval(config["full_attention_interval"])
+    if "partial_rotary_factor" in config and config["model_type"] != "phi3":
         writer.add_rope_dimension_count(int(config["partial_rotary_factor"] * config["head_dim"]))
     if scaling and "factor" in scaling:
         writer.add_rope_scaling_type(gguf.RopeScalingType(scaling["rope_type"]))

@@ -1,13 +1,13 @@
 /** Weights files are hostile input: each refusal is a sentence that says what is wrong with which tensor. */
 
 import { beforeAll, expect, test } from "bun:test";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
 import { arrayCounts } from "../../src/mlx/array.ts";
 import { loadModel } from "../../src/models/load.ts";
-import { ggufBytes, value } from "../formats/gguf-bytes.ts";
+import { f32Entry, safetensorsBytes } from "../formats/safetensors-bytes.ts";
 import { integer, seeded } from "../random.ts";
 import "../open-mlx.ts";
 import { fixture, prepareFixtures } from "./fixtures.ts";
@@ -101,6 +101,7 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
     { use_bidirectional_attention: true },
     "use_bidirectional_attention must be false, found true",
   ],
+  ["each token in sight of all", "family-qwen2", { is_causal: false }, "is_causal must be true, found false"],
   ["a model that sees, without its text", "family-gemma3", { text_config: 3 }, "text_config must be an object"],
   [
     "a share of a head that does not rotate in pairs",
@@ -216,7 +217,7 @@ const CASES: [string, string, Record<string, unknown>, string][] = [
     "a foreign quantisation",
     "tied",
     { quantization_config: { quant_method: "gptq", bits: 4 } },
-    'it is quantised by "gptq"',
+    `it is quantised by "gptq", known are MLX's own forms and GGUF: take a GGUF or an MLX conversion of it, or have "bunsen quantize" read what it was made of`,
   ],
 ];
 
@@ -228,20 +229,26 @@ test.each(CASES)("%s is refused by name", (_, name, changes, sentence) => {
   rmSync(folder, { recursive: true });
 });
 
+test("a scale of a whole matrix is refused by name", () => {
+  const folder = withConfig("nvfp4", {});
+  renameSync(join(folder, "model.safetensors"), join(folder, "others.safetensors"));
+  const name = "model.layers.1.mlp.down_proj.global_scale";
+  const header = { [name]: f32Entry(0, 1) };
+  writeFileSync(join(folder, "more.safetensors"), safetensorsBytes(header, 4));
+  rmSync(join(folder, "model.safetensors.index.json"), { force: true });
+  expect(refusal(folder)).toBe(
+    `Cannot load ${folder}: tensor "${name}" scales a matrix as a whole, which is not computed`,
+  );
+});
+
 test("a GGUF file of another architecture is refused by name", () => {
   const path = join(mkdtempSync(join(tmpdir(), "bunsen-")), "model.gguf");
   const bytes = readFileSync(fixture("gguf-F32").path);
   bytes.set(Buffer.from("lemur"), bytes.indexOf("llama"));
   writeFileSync(path, bytes);
   expect(refusal(path)).toBe(
-    `Cannot load ${path}: its architecture is "lemur", known: cohere2, gemma, gemma2, gemma3, glm4, gpt-oss, granite, llama, olmo2, phi3, qwen2, qwen2moe, qwen3, qwen3moe, smollm3, starcoder2`,
+    `Cannot load ${path}: its architecture is "lemur", known: cohere2, gemma, gemma2, gemma3, glm4, gpt-oss, granite, lfm2, lfm2moe, llama, olmo2, phi3, qwen2, qwen2moe, qwen3, qwen3moe, qwen3next, smollm3, starcoder2`,
   );
-});
-
-test("a part of a GGUF file is refused as what it is", () => {
-  const path = join(mkdtempSync(join(tmpdir(), "bunsen-")), "model-00002-of-00003.gguf");
-  writeFileSync(path, ggufBytes({ metadata: [["split.count", value.u32(3)]] }));
-  expect(refusal(path)).toStartWith(`Cannot load ${path}: it is one of 3 parts, read is a file that holds them all`);
 });
 
 for (const name of ["gguf-Q4_1", "affine-4-32"]) {

@@ -50,6 +50,7 @@ CASES = {
         },
         lambda writer, config: windows_and_yarn(writer, config),
     ),
+    "parts-of-qwen2-gguf": ("qwen2", {"num_key_value_heads": 6}, lambda writer, config: in_parts(writer)),
     "keys-of-smollm3-gguf": ("smollm3", {"num_key_value_heads": 6}, lambda writer, config: None),
     "keys-of-qwen2-gguf": ("qwen2", {"num_key_value_heads": 6}, lambda writer, config: None),
     "sizes": ("llama", {}, {}),
@@ -176,6 +177,12 @@ def paired(rows, head_dim):
     return rows.reshape(-1, 2, head_dim // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
+def in_parts(writer):
+    """As llama.cpp's converter splits large models: the first part has the metadata, none of the tensors."""
+    writer.split_max_tensors, writer.small_first_shard = 20, True
+    writer.tensors.append({})
+
+
 def windows_and_yarn(writer, config):
     scaling = config["rope_scaling"]
     writer.add_head_count_kv(config["num_key_value_heads"])
@@ -187,8 +194,6 @@ def windows_and_yarn(writer, config):
     writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
     writer.add_rope_scaling_yarn_beta_fast(scaling["beta_fast"])
     writer.add_rope_scaling_yarn_beta_slow(scaling["beta_slow"])
-
-
 
 
 mx.disable_compile()  # on the CPU it calls a C++ compiler

@@ -1,7 +1,7 @@
 /** Configs that say what is rare, or what is common in other words, against mlx-lm. */
 
 import { afterAll, expect, test } from "bun:test";
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadModel } from "../../src/models/load.ts";
@@ -31,8 +31,8 @@ afterAll(() => rmSync(FOLDER, { recursive: true }));
 test.each(readdirSync(FOLDER))("%s are as in mlx-lm", (name) => {
   const folder = join(FOLDER, name);
   const [expected]: Expected[] = JSON.parse(readFileSync(join(folder, "expected.json"), "utf8"));
-  const file = join(folder, "model.gguf");
-  using model = loadModel(existsSync(file) ? file : folder);
+  const file = readdirSync(folder).find((each) => /^model(?:-00001-of-\d+)?\.gguf$/.test(each));
+  using model = loadModel(join(folder, file ?? ""));
   const found = lastLogits(model, expected?.prompt_ids ?? []);
   const worst = Math.max(...found.map((value, index) => Math.abs(value - (expected?.logits[index] ?? Number.NaN))));
   expect(worst).toBeLessThan(LOGIT_TOLERANCE);

@@ -13,6 +13,7 @@ import { Profiles } from "../../src/profiles.ts";
 import { Names } from "../../src/route/names.ts";
 import { TUNING, type Tuning } from "../../src/route/remote/upstream.ts";
 import { Catalog } from "../../src/schedule/catalog.ts";
+import { StoredApiKeys } from "../../src/store/api-keys.ts";
 import { StoredAudit } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { StoredProfiles } from "../../src/store/profiles.ts";
@@ -63,9 +64,9 @@ export function openHouse(wishes: HouseWishes) {
   const { providers: given = [], hub_token = { token: null, file: join(wishes.folder, "token") } } = wishes;
   const credentials = openCredentials(store, settings, { data_folder: wishes.folder, providers: given });
   const profiles = new StoredProfiles(store, Date.now);
-  const names = new Names({ models: () => [], card: unreadable, has: (name) => name === "tiny" }, () =>
-    profiles.profiles(),
-  );
+  const spelled = (name: string) => (name === "tiny" ? name : null);
+  const nobody = { models: () => [], card: unreadable, record: () => null };
+  const names = new Names({ ...nobody, has: (name) => spelled(name) !== null, spelled }, () => profiles.profiles());
   const { router, desk, providers, findDefault } = buildRouting({
     store,
     settings,
@@ -88,7 +89,15 @@ export function openHouse(wishes: HouseWishes) {
       letGo: () => undefined,
       renew: async () => undefined,
     }),
-    hub: new Huggingface(settings, credentials.hub_token, hub_token, async (values) => Object.assign(settings, values)),
+    hub: new Huggingface(
+      settings,
+      credentials.hub_token,
+      hub_token,
+      async (values) => Object.assign(settings, values),
+      { folder: join(wishes.folder, "hub"), arrived: () => undefined },
+    ),
+    keys: new StoredApiKeys(store, Date.now),
+    isKeyRequired: () => settings.require_api_key === "on",
     responses: new StoredResponses(store, settings, Date.now),
     tokens: NO_TOKENS,
     prefix_cache: { explain: async () => ({ prompt_tokens: 0, matched_tokens: 0, departure: null }) },

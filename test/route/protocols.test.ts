@@ -224,3 +224,54 @@ test("images go to a provider of the other protocol, in their places", async () 
     ],
   });
 });
+
+test("an answer that goes on with the last message does so at a provider, in the words that it has for that", async () => {
+  const last: Message = { role: "assistant", content: "One, two", reasoning: null, tool_calls: [] };
+  const messages: Message[] = [{ role: "user", content: "Count" }, last];
+  const anthropic = strictAnthropic(KEY);
+  open.push(anthropic.stop);
+  const { ask } = await houseWith("anthropic", anthropic.base_url);
+  await ask({ prompt: { kind: "messages", messages, ends: "begun" } });
+  expect(anthropic.bodies[0]).toMatchObject({
+    messages: [{ role: "user" }, { role: "assistant", content: "One, two" }],
+  });
+  for (const ends of ["answer", "bare"] as const) {
+    const asked = ask({ prompt: { kind: "messages", messages, ends } });
+    await expect(asked).rejects.toMatchObject({ kind: "unsupported" });
+  }
+  const openai = strictOpenai(KEY);
+  open.push(openai.stop);
+  const house = await houseWith("openai", openai.base_url);
+  const told: unknown[] = [];
+  for (const ends of ["answer", "bare", "begun"] as const) {
+    await house.ask({ prompt: { kind: "messages", messages, ends } }).catch(() => undefined); // OpenAI's own has no such parameter
+    const { continue_final_message, add_generation_prompt } = JSON.parse(openai.arrived.at(-1)?.body ?? "");
+    told.push([continue_final_message, add_generation_prompt]);
+  }
+  expect(told).toEqual([
+    [undefined, undefined],
+    [undefined, false],
+    [true, false],
+  ]);
+});
+
+test("what a tool has seen goes to a provider that takes it, and is refused for one that does not", async () => {
+  const source = { kind: "data", media_type: "image/png", base64: "iVBORw0KGgo=" } as const;
+  const call = { id: "a", name: "look", arguments: "{}" };
+  const messages: Message[] = [
+    { role: "user", content: "Look" },
+    { role: "assistant", content: "", reasoning: null, tool_calls: [call] },
+    { role: "tool", content: "So:", tool_call_id: "a", images: [{ at: 3, source }] },
+  ];
+  const prompt = { kind: "messages", messages } as const;
+  const anthropic = strictAnthropic(KEY);
+  open.push(anthropic.stop);
+  await (await houseWith("anthropic", anthropic.base_url)).ask({ prompt, tools });
+  expect(anthropic.bodies[0]).toMatchObject({
+    messages: [{}, {}, { content: [{ content: [{ type: "text", text: "So:" }, { type: "image" }] }] }],
+  });
+  const openai = strictOpenai(KEY);
+  open.push(openai.stop);
+  const { ask } = await houseWith("openai", openai.base_url);
+  await expect(ask({ prompt, tools })).rejects.toMatchObject({ kind: "unsupported", parameter: "messages" });
+});

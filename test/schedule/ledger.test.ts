@@ -42,12 +42,13 @@ test("adapters count with their model, may take what is free, and go with it", (
   const ledger = new Ledger(() => 100);
   ledger.reserve("a", account(50, 10));
   expect(ledger.adapterRoom("a")).toBe(40);
-  ledger.adapt("a", 30);
+  ledger.adapt("a", { bytes: 30, idle_bytes: 10 });
   expect(ledger.taken_bytes).toBe(90);
+  expect(ledger.trimmed()).toMatchObject([{ weights_bytes: 50, adapters_bytes: 20 }]);
   expect(ledger.adapterRoom("a")).toBe(40);
   expect(ledger.reserve("b", account(20))).toBe(10);
   ledger.release("a");
-  ledger.adapt("a", 30);
+  ledger.adapt("a", { bytes: 30, idle_bytes: 0 });
   expect(ledger.taken_bytes).toBe(0);
 });
 

@@ -9,6 +9,7 @@ export function poolOf(engine: EngineClient, settings: Partial<Settings> = {}): 
     measure: (path: string) => engine.measure(path),
     load: (...order: Parameters<EngineClient["load"]>) => engine.load(...order),
     unload: (model: string) => engine.unload(model),
+    trimAdapters: (model: string) => engine.trimAdapters(model),
     prepare: async () => undefined,
     forget: () => undefined,
   };

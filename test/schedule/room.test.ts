@@ -14,6 +14,7 @@ const LIMIT_BYTES = 10;
 class House {
   now_ms = 0;
   readonly evicted: string[] = [];
+  readonly trimmed: string[] = [];
   readonly leases = new Map<string, Lease>();
   readonly pool: ModelPool;
 
@@ -24,6 +25,7 @@ class House {
         return { model, context_length: 32, vocabulary_size: 1, bytes_resident: estimateOf(model).weights_bytes };
       },
       unload: async (model: string) => void this.evicted.push(model),
+      trimAdapters: async (model: string) => void this.trimmed.push(model),
       prepare: async () => undefined,
       forget: () => undefined,
     };
@@ -121,6 +123,25 @@ test("nobody is evicted in vain", async () => {
   house.letGo("a6");
   expect(await house.started("b9")).toEqual(["b9"]);
   expect(house.evicted).toEqual(["a6", "c2"]);
+});
+
+test("adapters that no request uses make room before any model does, and not in vain", async () => {
+  const house = new House();
+  await house.use("a4");
+  await house.use("b1");
+  house.letGo("b1");
+  house.pool.ledger.adapt("a4", { bytes: 4, idle_bytes: 3 });
+  void house.use("c6");
+  expect(await house.started("c6")).toEqual([]);
+  expect(house.trimmed).toEqual([]);
+  await house.use("d4");
+  expect(house.trimmed).toEqual(["a4"]);
+  expect(house.evicted).toEqual([]);
+  house.letGo("d4");
+  house.pool.ledger.adapt("a4", { bytes: 1, idle_bytes: 0 });
+  await house.use("e5");
+  expect(house.trimmed).toEqual(["a4"]);
+  expect(house.evicted).toEqual(["b1", "d4"]);
 });
 
 test("the one that was used longest ago stays where another makes enough room", async () => {

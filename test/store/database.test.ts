@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Type } from "@sinclair/typebox";
 import { getTableConfig, type SQLiteTable } from "drizzle-orm/sqlite-core";
+import { api_keys } from "../../src/store/api-keys.ts";
 import { audit, auditEnds } from "../../src/store/audit.ts";
 import { openStore } from "../../src/store/database.ts";
 import { MIGRATIONS } from "../../src/store/migrations.ts";
@@ -18,7 +19,7 @@ import { StoredSettings, settings } from "../../src/store/settings.ts";
 import { failureOf } from "../formats/scratch.ts";
 
 /** Every table, once: a new group adds its own here. */
-const TABLES: readonly SQLiteTable[] = [settings, providers, rules, audit, auditEnds, profiles, responses];
+const TABLES: readonly SQLiteTable[] = [settings, providers, rules, audit, auditEnds, profiles, responses, api_keys];
 
 const SCRATCH = mkdtempSync(join(tmpdir(), "bunsen-store-"));
 afterAll(() => rmSync(SCRATCH, { recursive: true }));

@@ -3,12 +3,12 @@
 import { describe, expect, test } from "bun:test";
 import type { Constraint } from "../../src/core/grammar.ts";
 import { GrammarMatcher, TokenGrammar } from "../../src/engine/grammar.ts";
-import { TokenTrie } from "../../src/engine/token-trie.ts";
+import { trieOf } from "../../src/engine/token-trie.ts";
 import { compileGrammar } from "../../src/text/grammar/compile.ts";
 import { integer, seeded } from "../random.ts";
 
 const ALL_BYTES = new Set(Array.from({ length: 256 }, (_, byte) => byte));
-const TRIE = new TokenTrie(
+const TRIE = trieOf(
   { bytes: Uint8Array.from(ALL_BYTES), offsets: Uint32Array.from({ length: 257 }, (_, id) => id) },
   256,
 );

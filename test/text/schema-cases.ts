@@ -79,7 +79,7 @@ function entriesOf(value: object): readonly (readonly [string, unknown])[] {
   return value instanceof Ordered ? value.entries : Object.entries(value);
 }
 
-function* listedNames(schema: unknown): Generator<string> {
+export function* listedNames(schema: unknown): Generator<string> {
   if (typeof schema !== "object" || schema === null) return;
   for (const [key, inner] of Object.entries(schema)) {
     if (key === "properties") yield* Object.keys(inner ?? {});

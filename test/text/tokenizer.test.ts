@@ -95,16 +95,6 @@ describe.skipIf(!existsSync(SHARED))("real tokenizers", () => {
     );
     expect(firstDifference(path, readJson(path), texts)).toBeNull();
   });
-
-  test("30,000 tokens of byte-level BPE are encoded within 0.3 s", () => {
-    const tokenizer = open(readJson(join(TOKENIZERS, "gpt2", "tokenizer.json")));
-    const source = readFileSync(join(import.meta.dir, "../../src/text/tokenizer.ts"), "utf8");
-    const text = Array.from({ length: 12 }, (_, round) => source.replaceAll("token", `token${round}`)).join("\n");
-    const start = performance.now();
-    expect(tokenizer.encode(text).length).toBeGreaterThan(30_000);
-    // Four times the goal: other work shares the machine.
-    expect(performance.now() - start).toBeLessThan(1200);
-  });
 });
 
 /** All bytes, and a few merges that make whole words. */

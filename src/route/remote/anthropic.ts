@@ -59,6 +59,13 @@ function refuseHeat({ temperature }: SamplingWishes): void {
 /** Its system text stands apart from the talk. */
 function spoken({ prompt }: GenerationRequest): { system: string; messages: readonly object[] } {
   if (prompt.kind !== "messages") throw unspoken("prompt", "it takes a chat and not a bare text");
+  if (prompt.ends === "bare") throw unspoken("add_generation_prompt", "it always begins an answer");
+  if (prompt.ends !== "begun" && prompt.messages.at(-1)?.role === "assistant") {
+    throw unspoken(
+      "messages",
+      "it would go on with the last of them, which is the assistant's and not said to be open",
+    );
+  }
   const system = prompt.messages.flatMap((message) => (message.role === "system" ? [message.content] : []));
   return { system: system.join("\n\n"), messages: turnsOf(prompt.messages) };
 }
@@ -93,12 +100,16 @@ function isPlain(message: Asked): boolean {
 
 function blocksOf(message: Asked): object[] {
   if (message.role === "user") return piecesOf(message).map(blockOf);
-  return [{ type: "tool_result", tool_use_id: message.tool_call_id, content: message.content }];
+  const { tool_call_id: tool_use_id, content, images } = message;
+  return [
+    { type: "tool_result", tool_use_id, content: images === undefined ? content : piecesOf(message).map(blockOf) },
+  ];
 }
 
 function blockOf(piece: Piece): object {
   if (piece.kind === "text") return { type: "text", text: piece.text };
-  const { source } = piece;
+  const { source, detail } = piece;
+  if (detail !== undefined) throw unspoken("image_url.detail", "it looks at every image alike");
   if (source.kind === "url") return { type: "image", source: { type: "url", url: source.url } };
   return { type: "image", source: { type: "base64", media_type: source.media_type, data: source.base64 } };
 }

@@ -3,7 +3,7 @@
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
-import type { FinishReason, GenerationEvent, GenerationRequest, Message } from "../../core/generation.ts";
+import type { ChatEnd, FinishReason, GenerationEvent, GenerationRequest, Message } from "../../core/generation.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
 import { counted, readEvent } from "./event-json.ts";
 import { type Piece, piecesOf } from "./seen-words.ts";
@@ -57,14 +57,22 @@ function pathOf({ prompt }: GenerationRequest): string {
 function promptOf({ prompt }: GenerationRequest): object {
   switch (prompt.kind) {
     case "messages":
-      return { messages: prompt.messages.map(spoken) };
+      return { messages: prompt.messages.map(spoken), ...endOf(prompt) };
     case "text":
       return { prompt: prompt.text };
     case "fill":
       return { prompt: prompt.before, suffix: prompt.behind };
     case "tokens":
       return { prompt: prompt.token_ids };
+    case "continued":
+      throw unspoken("context", "its tokens are those of a model of this machine");
   }
+}
+
+/** No parameters of OpenAI's own, but of vLLM and others; it refuses them itself. */
+function endOf({ ends = "answer" }: { readonly ends?: ChatEnd }): object {
+  if (ends === "answer") return {};
+  return { add_generation_prompt: false, ...(ends === "begun" ? { continue_final_message: true } : {}) };
 }
 
 /** Thoughts by the name that most who think have given them; OpenAI itself tells none, so it is sent none. */
@@ -72,6 +80,9 @@ function spoken(message: Message): object {
   if (message.role === "user" && message.images !== undefined) {
     const { role, name } = message;
     return { role, content: piecesOf(message).map(partOf), ...(name === undefined ? {} : { name }) };
+  }
+  if (message.role === "tool" && message.images !== undefined) {
+    throw unspoken("messages", "its results of tools are words and no images");
   }
   if (message.role !== "assistant") return message;
   const { role, content, reasoning, tool_calls, name: speaker } = message;
@@ -89,9 +100,9 @@ function spoken(message: Message): object {
 
 function partOf(piece: Piece): object {
   if (piece.kind === "text") return { type: "text", text: piece.text };
-  const { source } = piece;
+  const { source, detail } = piece;
   const url = source.kind === "url" ? source.url : `data:${source.media_type};base64,${source.base64}`;
-  return { type: "image_url", image_url: { url } };
+  return { type: "image_url", image_url: { url, ...(detail === undefined ? {} : { detail }) } };
 }
 
 function toolsOf({ tools, tool_choice, parallel_tool_calls }: GenerationRequest): object {

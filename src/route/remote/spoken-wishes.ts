@@ -9,7 +9,7 @@ import {
 } from "../../core/generation.ts";
 
 /** Those that say how this server goes about it and not what is answered. */
-const OURS: readonly (keyof GenerationWishes)[] = ["priority", "context_tokens_max", "keep_s"];
+const OURS: readonly (keyof GenerationWishes)[] = ["priority", "context_tokens_max", "keep_s", "tells_tokens"];
 /** Those that every protocol has, each in its own words. */
 const EVERYWHERE: readonly (keyof GenerationWishes)[] = [
   "sampling",
@@ -28,7 +28,8 @@ export function spokenSampling(
 ): Readonly<Record<string, unknown>> {
   for (const [name, plain] of Object.entries(PLAIN_ANSWER) as [keyof GenerationWishes, unknown][]) {
     if (OURS.includes(name) || EVERYWHERE.includes(name)) continue;
-    if (!Bun.deepEquals(request[name], plain)) throw unspoken(name, "it has no words for that");
+    const is_ours = name === "truncation" && request[name] === "here";
+    if (!is_ours && !Bun.deepEquals(request[name], plain)) throw unspoken(name, "it has no words for that");
   }
   const said = Object.entries(request.sampling).filter(([, value]) => value !== null);
   const unsaid = said.find(([name]) => !names.some((known) => known === name));

@@ -71,11 +71,12 @@ function* call({ input, writer }: Segments, recipient: string): Parse {
   writer.end();
 }
 
-/** `>>>name`, a line end, then the arguments; the prompt holds the first `>>>`. */
+/** `>>>name`, a line end, then the arguments; the prompt holds the first `>>>`, or the beginning of the text behind one. */
 function* recipients(segments: Segments): Parse {
-  const { input, content } = segments;
-  do yield* segments.attempt(recipientMessage(segments));
-  while (yield* input.take(NEXT));
+  const { input, content, options } = segments;
+  if (options.is_begun) yield* segments.text([NEXT]);
+  else yield* segments.attempt(recipientMessage(segments));
+  while (yield* input.take(NEXT)) yield* segments.attempt(recipientMessage(segments));
   yield* segments.text([]);
   content.end();
 }

@@ -17,6 +17,8 @@ export interface AnswerOptions {
   readonly reads_calls: boolean;
   /** Otherwise thoughts are content, with their marks. */
   readonly parts_reasoning: boolean;
+  /** The prompt has begun the content, which goes on where it ends. */
+  readonly is_begun?: boolean;
 }
 
 /** The kinds of text in an answer, and what lies between them. */
@@ -29,9 +31,10 @@ export class Segments {
   readonly #marks: ReadonlyMap<string, Mark>;
   readonly #thoughts: { readonly from: number; readonly to: number }[] = [];
   /** Nothing but thoughts was said yet, or since the last call. */
-  #is_start = true;
+  #is_start: boolean;
 
   constructor(input: Input, events: EventList, options: AnswerOptions) {
+    this.#is_start = options.is_begun !== true;
     this.input = input;
     this.options = options;
     this.#events = events;

@@ -169,8 +169,9 @@ class JsonGrammar {
     const names = [...new Set([...shape.names.keys(), ...required])];
     const last_required = names.findLastIndex((name) => required.has(name));
     const others = this.#otherMembers(shape, names);
-    // Another key may come twice, and is one then.
-    if (others.length > 0 && min > required.size + 1) throw new Failure("invalid_request", MANY_PROPERTIES);
+    // Another key may come twice, and is one then: of them the first counts, but where there may not be too many.
+    const sure = max === null ? names.length : required.size;
+    if (others.length > 0 && min > sure + 1) throw new Failure("invalid_request", MANY_PROPERTIES);
     const count = (members: number) => (max === null ? Math.min(members, min) : members);
     const counts = min > required.size || max !== null;
     const states = new Map<string, number>();
@@ -199,7 +200,9 @@ class JsonGrammar {
       const after = counts ? count(written + 1) : 0;
       const name = names[place];
       if (name === undefined) {
-        return others.map((other) => this.#builder.sequence(other, members(true, place, after)));
+        const is_counted = place === names.length || max !== null;
+        const next = members(true, names.length + 1, is_counted ? after : written);
+        return others.map((other) => this.#builder.sequence(other, next));
       }
       const own = this.#member(texts([name], this.#budget), memberValue(shape, name));
       const written_now = this.#builder.sequence(own, members(true, place + 1, after));
@@ -209,8 +212,14 @@ class JsonGrammar {
     return this.#builder.choice(max === 0 ? empty : [...empty, members(false, 0, 0)]);
   }
 
-  #otherMembers({ regions }: ObjectShape, names: readonly string[]): number[] {
-    return regions.flatMap(({ keys, value }) => {
+  /** A list of names says what is wanted: keys that the schema lets through without a word are written where it takes more. */
+  #otherMembers(shape: ObjectShape, names: readonly string[]): number[] {
+    const { regions, is_listed, min } = shape;
+    const possible = names.filter((name) => this.#shapes.shapes(memberValue(shape, name)).length > 0);
+    const is_list = is_listed && (possible.length > 0 || names.length === 0); // not of names that are forbidden
+    const is_enough = is_list && min <= possible.length;
+    return regions.flatMap(({ keys, value, is_said }) => {
+      if (is_enough && !is_said) return [];
       const others = names.length === 0 ? keys : difference(keys, texts(names, this.#budget), this.#budget);
       if (isEmpty(others) || this.#shapes.shapes(value).length === 0) return [];
       return [this.#member(others, value)];
@@ -224,4 +233,4 @@ class JsonGrammar {
 
 const MANY_CONTAINMENTS = 'Cannot enforce the schema: "contains" holds of one array more than once';
 const MANY_PROPERTIES =
-  'Cannot enforce the schema: "minProperties" asks for two or more keys that are not required, and they may be the same';
+  'Cannot enforce the schema: "minProperties" asks for two or more keys that are not named, and they may be the same';

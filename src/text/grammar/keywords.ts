@@ -162,7 +162,8 @@ export class Keywords {
   #object(part: SchemaPart, schema: JsonObject): ObjectShape {
     const { properties, patternProperties, additionalProperties, required } = schema;
     const patterns = isObject(patternProperties) ? Object.keys(patternProperties) : [];
-    const rest = additionalProperties === undefined ? ANY_VALUE : this.#numbers.child(part, "additionalProperties");
+    const is_said = additionalProperties !== undefined;
+    const rest = { value: is_said ? this.#numbers.child(part, "additionalProperties") : ANY_VALUE, is_said };
     const { regions, matched } = this.#regions(part, patterns, rest);
     const names = new Map<string, Value>();
     for (const name of isObject(properties) ? Object.keys(properties) : []) {
@@ -176,6 +177,7 @@ export class Keywords {
       ...ANY_OBJECT,
       names,
       regions,
+      is_listed: isObject(properties),
       required: new Set(all),
       ...bounds(schema, "minProperties", "maxProperties"),
     };
@@ -185,7 +187,7 @@ export class Keywords {
   #regions(
     part: SchemaPart,
     patterns: readonly string[],
-    rest: Value,
+    rest: Pick<Region, "value" | "is_said">,
   ): { regions: readonly Region[]; matched: (name: string) => Value } {
     if (patterns.length > PATTERNS_MAX) throw refusal(part, "patternProperties", `more than ${PATTERNS_MAX} patterns`);
     let regions: { keys: Language; value: Value; patterns: number }[] = [{ keys: ANY_TEXT, value: [], patterns: 0 }];
@@ -204,7 +206,9 @@ export class Keywords {
         .filter(({ keys }) => !isEmpty(keys));
     }
     return {
-      regions: regions.map(({ keys, value, patterns: count }) => ({ keys, value: count === 0 ? rest : value })),
+      regions: regions.map(({ keys, value, patterns: count }) => {
+        return count === 0 ? { keys, ...rest } : { keys, value, is_said: true };
+      }),
       matched: (name) => regions.find(({ keys }) => includes(keys, name))?.value ?? [],
     };
   }

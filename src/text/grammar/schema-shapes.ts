@@ -182,7 +182,7 @@ export class SchemaShapes {
         shapes.push({ ...ANY_ARRAY, prefix: value.map(place), rest: this.#none, min: value.length, max: value.length });
       } else if (isObject(value)) {
         const names = new Map(Object.entries(value).map(([name, inner]) => [name, place(inner)]));
-        const regions = [{ keys: ANY_TEXT, value: this.#none }];
+        const regions = [{ keys: ANY_TEXT, value: this.#none, is_said: true }];
         shapes.push({ ...ANY_OBJECT, names, regions, required: new Set(names.keys()) });
       }
     }
@@ -221,8 +221,8 @@ export class SchemaShapes {
     }
     const others = difference(ANY_TEXT, keys, this.#budget);
     const regions = [
-      { keys, value: ANY_VALUE },
-      { keys: others, value: this.#none },
+      { keys, value: ANY_VALUE, is_said: false },
+      { keys: others, value: this.#none, is_said: true },
     ].filter((region) => !isEmpty(region.keys));
     return [...this.#any.filter(({ kind }) => kind !== "object"), { ...ANY_OBJECT, regions }];
   }

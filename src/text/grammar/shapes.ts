@@ -41,6 +41,8 @@ export interface ArrayShape {
 export interface Region {
   readonly keys: Language;
   readonly value: Value;
+  /** The schema speaks of them. */
+  readonly is_said: boolean;
 }
 
 export interface ObjectShape {
@@ -49,6 +51,8 @@ export interface ObjectShape {
   readonly names: ReadonlyMap<string, Value>;
   /** Every key that is not a name is in exactly one. */
   readonly regions: readonly Region[];
+  /** Names are what its author thought of: of other keys only those are written that the schema speaks of. */
+  readonly is_listed: boolean;
   readonly required: ReadonlySet<string>;
   readonly min: number;
   readonly max: number | null;
@@ -62,7 +66,8 @@ export const ANY_ARRAY: ArrayShape = { kind: "array", prefix: [], rest: ANY_VALU
 export const ANY_OBJECT: ObjectShape = {
   kind: "object",
   names: new Map(),
-  regions: [{ keys: ANY_TEXT, value: ANY_VALUE }],
+  regions: [{ keys: ANY_TEXT, value: ANY_VALUE, is_said: false }],
+  is_listed: false,
   required: new Set(),
   min: 0,
   max: null,
@@ -119,10 +124,12 @@ function meetObjects(left: ObjectShape, right: ObjectShape, budget: Budget): Obj
   const regions = left.regions.flatMap((a) =>
     right.regions.flatMap((b) => {
       const keys = intersection(a.keys, b.keys, budget);
-      return isEmpty(keys) ? [] : [{ keys, value: both(a.value, b.value) }];
+      return isEmpty(keys) ? [] : [{ keys, value: both(a.value, b.value), is_said: a.is_said || b.is_said }];
     }),
   );
-  return { kind: "object", names, regions, required: new Set([...left.required, ...right.required]), ...bounds };
+  const is_listed = left.is_listed || right.is_listed;
+  const required = new Set([...left.required, ...right.required]);
+  return { kind: "object", names, regions, is_listed, required, ...bounds };
 }
 
 interface Bounds {

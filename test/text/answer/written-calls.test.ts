@@ -5,7 +5,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import type { ToolDefinition } from "../../../src/core/generation.ts";
 import { type Form, MARK_BYTE } from "../../../src/core/grammar.ts";
 import { GrammarMatcher, TokenGrammar } from "../../../src/engine/grammar.ts";
-import { TokenTrie } from "../../../src/engine/token-trie.ts";
+import { trieOf } from "../../../src/engine/token-trie.ts";
 import { collectAnswer, type ParsedAnswer } from "../../../src/text/answer/events.ts";
 import {
   ANSWER_FORMATS,
@@ -138,7 +138,7 @@ function drawer(form: Form, marks: readonly string[]): (seed: number) => string 
   const bytes = Array.from({ length: MARK_BYTE }, (_, byte) => Buffer.of(byte));
   const tokens = [...bytes, ...marks.map((mark) => Buffer.from([MARK_BYTE, ...Buffer.from(mark)]))];
   const offsets = Uint32Array.from([0, ...tokens].map((_, id) => Buffer.concat(tokens.slice(0, id)).length));
-  const trie = new TokenTrie({ bytes: Buffer.concat(tokens), offsets }, tokens.length);
+  const trie = trieOf({ bytes: Buffer.concat(tokens), offsets }, tokens.length);
   const grammar = new TokenGrammar(compileGrammar({ parameter: "x", ...form }, ALL_BYTES, marks), trie, new Map());
   return (seed) => {
     const random = seeded(seed);
