@@ -13,13 +13,15 @@ import { asObject, readJson } from "./formats/json.ts";
 import { purposeOf } from "./formats/purpose.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "./formats/safetensors.ts";
 import type { ModelConfig } from "./models/config.ts";
-import { contextLength, stateBytes, textConfig, tokenBytes } from "./models/estimate.ts";
+import { contextLength, textCache, textConfig } from "./models/estimate.ts";
 import { architectureOf } from "./models/gguf-architectures.ts";
 import { isReadType } from "./models/gguf-weights.ts";
 import { isFamily } from "./models/load.ts";
 import { quantizationOf, refuseForeignQuantization } from "./models/quantization.ts";
 import { mentionsThoughts } from "./text/answer/thoughts.ts";
-import { readHeader } from "./text/model.ts";
+import { readFolderHeader } from "./text/folder.ts";
+import { readGgufHeader } from "./text/gguf-source.ts";
+import type { TextHeader } from "./text/source.ts";
 
 /** Reads each model's files once, and again when they have changed; `kvBits` tells in which bits it keeps keys and values. */
 export function cardReader(kvBits: (path: string) => KvBits): (path: string) => ModelCard {
@@ -46,14 +48,17 @@ function changedMs(path: string): number {
 
 /** `path`: a model folder or a GGUF file. `bits`: in which a model that answers keeps keys and values. */
 export function readCard(path: string, bits: KvBits): ModelCard {
-  const { config, forms, tensors, troubles, notes } = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
+  const { config, forms, tensors, troubles, notes, readHeader } = statSync(path).isDirectory()
+    ? ofFolder(path)
+    : ofGguf(path);
   const text = textConfig(config);
   const purpose = told(troubles, () => purposeOf(path).kind);
   const known = numberOf(text["max_position_embeddings"]);
   const context_length = known === null ? null : contextLength(text, tensors);
-  const header = told(troubles, () => readHeader(path));
+  const header = told(troubles, readHeader);
   const template = header?.chat_template ?? null;
-  const cache = purpose === "chat" ? cacheOf(text, tensors, bits) : NO_CACHE;
+  const headers = { path, config: text, tensors };
+  const cache = (purpose === "chat" && told(troubles, () => cacheOf(headers, bits))) || NO_CACHE;
   return {
     family: String(config["model_type"] ?? "unnamed"),
     purpose,
@@ -91,15 +96,11 @@ function shortened(known: number): string {
 
 const NO_CACHE = { kind: "none", window: null, bits: 32, bytes_per_token: 0, bytes_per_text: 0 } as const;
 
-function cacheOf(text: ModelConfig, tensors: Headers["tensors"], bits: KvBits): ModelCard["cache"] {
-  const window = text["sliding_window"];
-  // where Qwen's configs say nothing of its use there is none
-  const is_used = text["use_sliding_window"] ?? !String(text["model_type"]).startsWith("qwen");
-  const is_windowed = typeof window === "number" && window > 0 && is_used === true;
-  const bytes_per_text = stateBytes(text, tensors);
-  const kind = bytes_per_text > 0 ? "recurrent" : is_windowed ? "windowed" : "full";
-  const bytes_per_token = tokenBytes(text, tensors, bits);
-  return { kind, window: is_windowed ? window : null, bits, bytes_per_token, bytes_per_text };
+function cacheOf(headers: Parameters<typeof textCache>[0], bits: KvBits): ModelCard["cache"] {
+  const { token_bytes, window_token_bytes, window, state_bytes } = textCache(headers, bits);
+  const kind = state_bytes > 0 ? "recurrent" : window > 0 ? "windowed" : "full";
+  const bytes_per_token = token_bytes + window_token_bytes;
+  return { kind, window: window || null, bits, bytes_per_token, bytes_per_text: state_bytes };
 }
 
 interface Form {
@@ -113,6 +114,7 @@ interface Headers {
   readonly forms: readonly Form[];
   readonly troubles: string[];
   readonly notes: readonly string[];
+  readonly readHeader: () => TextHeader;
 }
 
 /** What `act` gives, or null when it is refused, which is then one of the troubles. */
@@ -135,7 +137,14 @@ function ofFolder(path: string): Headers {
   const forms = [...tensors.values()].flatMap((tensor) => {
     return told(troubles, () => formOf(tensor, tensors, config, path)) ?? [];
   });
-  return { config, tensors: [...tensors.values()], forms, troubles, notes: [] };
+  return {
+    config,
+    tensors: [...tensors.values()],
+    forms,
+    troubles,
+    notes: [],
+    readHeader: () => readFolderHeader(path),
+  };
 }
 
 /** null: it belongs to another tensor. */
@@ -170,7 +179,7 @@ function ofGguf(path: string): Headers {
   if (foreign !== undefined) troubles.push(`Cannot load ${path}: tensor "${foreign.name}" is ${foreign.type}`);
   const rounded = [...new Set(tensors.map(({ type }) => type).filter(isSixteen))];
   const notes = rounded.map((type) => `its ${type} weights are kept in 8-bit groups of 32, rounded once more`);
-  return { config, tensors, forms, troubles, notes };
+  return { config, tensors, forms, troubles, notes, readHeader: () => readGgufHeader(file) };
 }
 
 function ofUnknown(file: GgufFile): ModelConfig {

@@ -12,7 +12,7 @@ import { ROOT } from "./root.ts";
 export const LIBRARY = findLibrary(
   {
     named: null,
-    own_folder: join(ROOT, "build/native"),
+    own_folder: process.env["BUNSEN_TEST_LIBRARIES"] ?? join(ROOT, "build/native"), // scripts/sanitize.sh has its own
     homebrew_folders: process.platform === "darwin" ? ["/opt/homebrew/lib", "/usr/local/lib"] : [],
   },
   process.platform,

@@ -5,13 +5,12 @@ import { totalmem } from "node:os";
 import { openHub } from "../app.ts";
 import { readCard } from "../card.ts";
 import type { Config } from "../config.ts";
-import { STATES_OF_ROW } from "../core/cache-shares.ts";
 import { Failure } from "../core/failure.ts";
 import type { Settings } from "../core/settings.ts";
 import { purposeOfConfig } from "../formats/purpose.ts";
 import { smallFiles, weightsOf } from "../hub/choice.ts";
 import { type HubFile, type HubModel, isRepository } from "../hub/client.ts";
-import { estimateModel, estimateOf, textConfig, tokenBytes } from "../models/estimate.ts";
+import { estimateOf, readHeaders, type TextCache, textBytes, textCache, textConfig } from "../models/estimate.ts";
 import { isFamily } from "../models/load.ts";
 import { refuseForeignQuantization } from "../models/quantization.ts";
 import { limitBytes } from "../schedule/room.ts";
@@ -29,9 +28,7 @@ interface Needs {
   readonly download_bytes: number | null;
   readonly weights_bytes: number;
   readonly step_bytes: number;
-  readonly token_bytes: number;
-  /** Of a text, however long. */
-  readonly text_bytes: number;
+  readonly cache: TextCache;
   readonly context_length: number;
   readonly not_supported: readonly string[];
 }
@@ -49,6 +46,8 @@ export async function fitModel(config: Config, options: Pick<Options, "words" | 
 
 type ModelHere = Awaited<ReturnType<typeof modelNamed>>;
 
+const NO_CACHE: TextCache = { token_bytes: 0, window_token_bytes: 0, window: 0, state_bytes: 0 };
+
 const NEVER = new AbortController().signal;
 
 /** null: it has the name of a repository, and none of that name is here. */
@@ -64,21 +63,11 @@ async function modelHere(config: Config, name: string): Promise<ModelHere | null
 
 function needsHere({ name, path, values }: ModelHere): Needs {
   const card = readCard(path, values.kv_bits);
-  const { weights_bytes, step_bytes } = estimateModel(path, values);
-  const { not_supported, cache } = card;
-  const context_length = card.context_length ?? 0;
-  const token_bytes = cache.bytes_per_token;
-  const text_bytes = STATES_OF_ROW * cache.bytes_per_text;
-  return {
-    name,
-    download_bytes: null,
-    weights_bytes,
-    step_bytes,
-    token_bytes,
-    text_bytes,
-    context_length,
-    not_supported,
-  };
+  const headers = readHeaders(path);
+  const { weights_bytes, step_bytes, context_length } = estimateOf(headers, card.purpose ?? "chat", values);
+  const cache = card.purpose === "chat" ? textCache(headers, values.kv_bits) : NO_CACHE;
+  const { not_supported } = card;
+  return { name, download_bytes: null, weights_bytes, step_bytes, cache, context_length, not_supported };
 }
 
 /** By its config and the sizes of its files: what the load would read. */
@@ -99,12 +88,12 @@ function needsOnHub({ name, files, config: whole }: HubModel, settings: Settings
   const config = textConfig(whole);
   const weights_bytes = sum(weights);
   const purpose = purposeOfConfig(whole);
-  const { step_bytes, context_length } = estimateOf({ config, tensors: [], weights_bytes }, purpose, settings);
-  const token_bytes = purpose === "chat" ? tokenBytes(config, [], settings.kv_bits) : 0;
+  const headers = { path: name, config, tensors: [], weights_bytes };
+  const { step_bytes, context_length } = estimateOf(headers, purpose, settings);
+  const cache = purpose === "chat" ? textCache(headers, settings.kv_bits) : NO_CACHE;
   const download_bytes = sum([...weights, ...smallFiles(files)]);
   const not_supported = troubles(whole, name);
-  const text_bytes = 0; // of recurrent layers, which headers tell
-  return { name, download_bytes, weights_bytes, step_bytes, token_bytes, text_bytes, context_length, not_supported };
+  return { name, download_bytes, weights_bytes, step_bytes, cache, context_length, not_supported };
 }
 
 function troubles(config: Readonly<Record<string, unknown>>, name: string): readonly string[] {
@@ -124,9 +113,9 @@ function sum(files: readonly HubFile[]): number {
 }
 
 function tell(needs: Needs, { context, json }: Pick<Options, "json" | "context">, limit_bytes: number): void {
-  const { name, download_bytes, weights_bytes, step_bytes, token_bytes, text_bytes, not_supported } = needs;
+  const { name, download_bytes, weights_bytes, step_bytes, cache, not_supported } = needs;
   const context_length = context ?? needs.context_length;
-  const kv_bytes = token_bytes * context_length + text_bytes;
+  const kv_bytes = textBytes(cache, context_length);
   const needed_bytes = weights_bytes + kv_bytes + step_bytes;
   const fits = needed_bytes <= limit_bytes && not_supported.length === 0;
   if (!fits) process.exitCode = EXIT_DOES_NOT_FIT;

@@ -1,5 +1,6 @@
 /** What can answer a request: this machine's engine today. */
 
+import type { WindowUnits } from "./cache-shares.ts";
 import type { ModelCard } from "./card.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "./encoding.ts";
 import type { GenerationEvent, GenerationRequest } from "./generation.ts";
@@ -49,6 +50,8 @@ export interface ModelEstimate {
   /** Keys and values are held in blocks. */
   readonly kv_block_tokens: number;
   readonly kv_block_bytes: number;
+  /** What layers that see a window keep beside; null: there are none. */
+  readonly kv_windows: WindowUnits | null;
   /** What recurrent layers keep of one sequence; 0: there are none. */
   readonly kv_state_bytes: number;
   /** Sequences that may run at once. */

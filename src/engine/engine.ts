@@ -16,7 +16,7 @@ import { evaluate, fromBytes, fromTokens } from "../mlx/array.ts";
 import { take } from "../mlx/ops.ts";
 import { adapterBytes, loadAdapter } from "../models/adapter.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
-import type { Model } from "../models/family.ts";
+import { type Model, stateBytes } from "../models/family.ts";
 import { Step } from "../models/step.ts";
 import { AdapterShelf } from "./adapter-shelf.ts";
 import { Batcher } from "./batcher.ts";
@@ -28,7 +28,7 @@ import { LayerPools, roomFor } from "./layer-pools.ts";
 import type { Part } from "./plan.ts";
 import { ModelGrammars } from "./row-grammar.ts";
 import { type Draw, type RowText, type SampledRow, Sampler, SamplerMemory } from "./sampler.ts";
-import { StatePool, stateBytes } from "./state-pool.ts";
+import { StatePool } from "./state-pool.ts";
 import { StepLogits } from "./step-logits.ts";
 import { ThoughtBudget } from "./thought-budget.ts";
 

@@ -4,12 +4,12 @@
  */
 
 import { assert } from "../core/assert.ts";
+import { divideWindows } from "../core/cache-shares.ts";
 import type { EngineSettings, KvBits } from "../core/settings.ts";
-import { BLOCK_TOKENS } from "../models/block.ts";
+import { BLOCK_TOKENS, rowSlots } from "../models/block.ts";
 import type { CacheShape } from "../models/family.ts";
 import type { LayerCache } from "../models/step.ts";
 import { blockBytes, KvPool } from "./kv-pool.ts";
-import { rowSlots } from "./row-windows.ts";
 
 /** How many blocks there may be, and slots for layers that see so many positions; null: every layer sees all. */
 export interface CacheRoom {
@@ -18,9 +18,6 @@ export interface CacheRoom {
   readonly windows: { readonly positions: number; readonly slots_max: number } | null;
   readonly slot_bytes: number;
 }
-
-// Where layers of both kinds are, so much of the memory at most is for windows: the rest makes long texts possible.
-const WINDOW_SHARE = 1 / 2;
 
 export class LayerPools implements Disposable {
   readonly layers: readonly LayerCache[];
@@ -53,15 +50,12 @@ export function roomFor(shape: CacheShape, context_length: number, settings: Eng
   const sees_less = positions > 0 && positions < context_length;
   const { whole, windowed } = partsOf(shape, sees_less ? positions : null);
   const [block_bytes, slot_bytes] = [blockBytes(whole, kv_bits), blockBytes(windowed, kv_bits)];
-  const both = Math.min(Math.max(1, Math.floor(kv_bytes_max / (block_bytes + slot_bytes))), row_blocks * rows_max);
-  if (!sees_less) return { blocks_max: both, block_bytes, windows: null, slot_bytes };
-  const row_slots = rowSlots(positions, chunk_tokens_max);
-  if (both <= row_slots) return { blocks_max: both, block_bytes, windows: { positions, slots_max: both }, slot_bytes };
-  const most = row_blocks * rows_max;
-  if (block_bytes === 0) return { blocks_max: most, block_bytes, windows: { positions, slots_max: both }, slot_bytes };
-  const share = Math.floor((kv_bytes_max * WINDOW_SHARE) / slot_bytes);
-  const slots_max = Math.min(both, rows_max * row_slots, Math.max(row_slots, share));
-  const blocks_max = Math.min(most, Math.floor((kv_bytes_max - slots_max * slot_bytes) / block_bytes));
+  if (!sees_less) {
+    const blocks_max = Math.min(Math.max(1, Math.floor(kv_bytes_max / block_bytes)), row_blocks * rows_max);
+    return { blocks_max, block_bytes, windows: null, slot_bytes };
+  }
+  const units = { block_bytes, slot_bytes, row_blocks, row_slots: rowSlots(positions, chunk_tokens_max) };
+  const { blocks_max, slots_max } = divideWindows(kv_bytes_max, units, rows_max);
   return { blocks_max, block_bytes, windows: { positions, slots_max }, slot_bytes };
 }
 

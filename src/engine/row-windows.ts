@@ -4,9 +4,9 @@
  */
 
 import { assert } from "../core/assert.ts";
-import { BLOCK_TOKENS } from "../models/block.ts";
+import { BLOCK_TOKENS, blocksFor, rowSlots } from "../models/block.ts";
 import type { BlockContent, BlockStore, BlockTier } from "./block-store.ts";
-import { blocksFor, type Row } from "./row.ts";
+import type { Row } from "./row.ts";
 import { WindowStore } from "./window-store.ts";
 
 export interface WindowSettings {
@@ -15,11 +15,6 @@ export interface WindowSettings {
   readonly slots_max: number;
   /** Kept for what they contain while no row sees them. */
   readonly cached_slots_max: number;
-}
-
-/** Slots that a row holds at most: what the first token of a chunk sees, and the chunk. */
-export function rowSlots(positions: number, chunk_tokens_max: number): number {
-  return blocksFor(positions - 1) + blocksFor(chunk_tokens_max) + 1;
 }
 
 export class RowWindows {

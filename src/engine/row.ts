@@ -140,10 +140,6 @@ export function wholeBlocks(tokens: number): number {
   return tokens - (tokens % BLOCK_TOKENS);
 }
 
-export function blocksFor(tokens: number): number {
-  return Math.ceil(tokens / BLOCK_TOKENS);
-}
-
 export function isMoreUrgent({ rank: left }: Row, { rank: right }: Row): boolean {
   return left.ms < right.ms || (left.ms === right.ms && left.order < right.order);
 }

@@ -2,10 +2,8 @@
 
 import { assert } from "../core/assert.ts";
 import { fromBytes, type MlxArray, memoryOf } from "../mlx/array.ts";
-import type { StateShape } from "../models/family.ts";
+import { type StateShape, stateBytes } from "../models/family.ts";
 import type { StateSlots } from "../models/step.ts";
-
-const FLOAT_BYTES = 4;
 
 export class StatePool implements StateSlots, Disposable {
   /** Of the arrays of each piece that is saved by itself: their numbers and shapes. */
@@ -78,9 +76,4 @@ function inPieces(shapes: readonly StateShape[], bytes_max: number) {
     pieces.at(-1)?.push([index, shape]);
   }
   return pieces;
-}
-
-/** Bytes of one sequence over all layers. */
-export function stateBytes(shapes: readonly StateShape[]): number {
-  return shapes.reduce((sum, shape) => sum + shape.reduce((product, size) => product * size, FLOAT_BYTES), 0);
 }

@@ -80,14 +80,20 @@ const GROUP = 32;
 /** Typed arrays read the machine's byte order; model files and every machine we run on are little-endian. */
 assert(new Uint8Array(new Uint16Array([1]).buffer)[0] === 1, "this machine is little-endian");
 
-/** Half floats by their bits, times `factor`: exact but for overflow, as the factors are powers of two. */
+/**
+ * Half floats by their bits, times `factor`: exact but for overflow, as the factors are powers of two. Made when it is
+ * needed, which takes some milliseconds of a start.
+ */
 function timesTable(factor: number): Uint16Array<ArrayBuffer> {
+  const known = tables.get(factor);
+  if (known !== undefined) return known;
   const halves = new Float16Array(new Uint16Array(65_536).map((_, bits) => bits).buffer);
-  return new Uint16Array(halves.map((half) => half * factor).buffer);
+  const table = new Uint16Array(halves.map((half) => half * factor).buffer);
+  tables.set(factor, table);
+  return table;
 }
 
-const TIMES_MINUS_8 = timesTable(-8);
-const TIMES_MINUS_128 = timesTable(-128);
+const tables = new Map<number, Uint16Array<ArrayBuffer>>();
 
 // In the loops below the index is always inside the array: `as number` keeps the check of the compiler from costing time.
 type Pack = (
@@ -99,12 +105,13 @@ type Pack = (
 
 /** Block: f16 d, 16 bytes; byte i holds element i (low) and 16 + i (high). weight = d * (q - 8). */
 const packQ4Zero: Pack = (buffer, packed, scales, biases) => {
+  const times_minus_8 = timesTable(-8);
   const halves = new Uint16Array(buffer);
   for (let block = 0; block < scales.length; block++) {
     const from = block * 9;
     const scale = halves[from] as number;
     scales[block] = scale;
-    biases[block] = TIMES_MINUS_8[scale] as number;
+    biases[block] = times_minus_8[scale] as number;
     const a = (halves[from + 1] as number) | ((halves[from + 2] as number) << 16);
     const b = (halves[from + 3] as number) | ((halves[from + 4] as number) << 16);
     const c = (halves[from + 5] as number) | ((halves[from + 6] as number) << 16);
@@ -131,12 +138,13 @@ const packQ4One: Pack = (buffer, packed, scales, biases) => {
 
 /** Block: f16 d, 32 signed bytes. weight = d * q; with q + 128 the bytes are unsigned. */
 const packQ8Zero: Pack = (buffer, packed, scales, biases) => {
+  const times_minus_128 = timesTable(-128);
   const halves = new Uint16Array(buffer);
   for (let block = 0; block < scales.length; block++) {
     const from = block * 17;
     const scale = halves[from] as number;
     scales[block] = scale;
-    biases[block] = TIMES_MINUS_128[scale] as number;
+    biases[block] = times_minus_128[scale] as number;
     for (let word = 0; word < 8; word++) {
       const low = halves[from + 1 + word * 2] as number;
       const high = halves[from + 2 + word * 2] as number;

@@ -24,16 +24,18 @@ export function readSafetensorsFolder(folder: string): ReadonlyMap<string, Safet
   if (index !== null) return readIndexed(folder, index);
   const tensors = new Map<string, SafetensorsTensor>();
   for (const file of weightFiles(folder)) {
-    for (const tensor of readSafetensors(file).values()) {
-      const other = tensors.get(tensor.name);
-      if (other !== undefined) {
-        const state = `tensor "${shown(tensor.name)}" is also in "${basename(other.file)}"`;
-        throw new Failure("unavailable", `Cannot read "${file}": ${state}`);
-      }
-      tensors.set(tensor.name, tensor);
-    }
+    for (const tensor of readSafetensors(file).values()) addOnce(tensors, tensor);
   }
   return tensors;
+}
+
+function addOnce(tensors: Map<string, SafetensorsTensor>, tensor: SafetensorsTensor): void {
+  const other = tensors.get(tensor.name);
+  if (other !== undefined) {
+    const state = `tensor "${shown(tensor.name)}" is also in "${basename(other.file)}"`;
+    throw new Failure("unavailable", `Cannot read "${tensor.file}": ${state}`);
+  }
+  tensors.set(tensor.name, tensor);
 }
 
 /** All tensors of one file, by name. */
@@ -167,6 +169,10 @@ function readIndexed(folder: string, index: ReadonlyMap<string, string>): Readon
       throw new Failure("unavailable", `Cannot read "${join(folder, file)}": ${state}`);
     }
     tensors.set(name, tensor);
+  }
+  // an index may leave out what its files hold: others read it all the same
+  for (const tensor of [...files.values()].flatMap((file) => [...file.values()])) {
+    if (!index.has(tensor.name)) addOnce(tensors, tensor);
   }
   return tensors;
 }

@@ -48,6 +48,8 @@ export interface Door<Schema extends TSchema> {
   readonly modelOf?: (name: string) => string;
   /** Whether a body says all that is asked; where it is left out, every one does. */
   readonly isWhole?: (body: unknown) => boolean;
+  /** What it calls the parameters that others call so. */
+  readonly parameters?: Readonly<Record<string, string>>;
   read(body: Static<Schema>, request_id: string): Asked;
   readonly framing: Framing;
   /** The chunk that ends a stream which had begun well. */
@@ -95,9 +97,17 @@ export function openDoor<Schema extends TSchema>(
     } catch (error) {
       exchange.fail(error);
       if (exchange.trace.backend !== null) parts.ids.failOn(request, exchange.route);
-      throw error;
+      throw inOwnWords(error, door.parameters ?? {});
     }
   };
+}
+
+/** A failure of what comes after the door names a parameter as most dialects do. */
+function inOwnWords(error: unknown, parameters: Readonly<Record<string, string>>): unknown {
+  if (!(error instanceof Failure) || error.parameter === null) return error;
+  const { kind, message, parameter, retry_after_s } = error;
+  const own = parameters[parameter];
+  return own === undefined ? error : new Failure(kind, message, own, retry_after_s);
 }
 
 /** What keeps a model, or is not waited for; null: it is for a gateway. */

@@ -34,6 +34,7 @@ const REQUESTS: Readonly<Record<string, object>> = {
   "/api/embed": { model: "all-MiniLM-L6-v2", input: "A bear of China" },
   "/api/embeddings": { model: "all-MiniLM-L6-v2", prompt: "A bear of China" },
   "/v1/responses/input_tokens": { model: MODEL, input: "What is the capital of France?" },
+  "/v1/responses/compact": { model: MODEL, input: "What is the capital of France?" },
   "/apply-template": { model: MODEL, messages: MESSAGES },
   "/api/show": { model: MODEL },
   "/api/pull": { model: MODEL, stream: false },

@@ -4,6 +4,7 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Failure } from "../core/failure.ts";
 import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
+import { compactionRequestSchema, compactionSchema, readCompaction } from "../wire/openai-compaction.ts";
 import { ResponseWriter } from "../wire/openai-response-answer.ts";
 import {
   cutShort,
@@ -56,6 +57,13 @@ const details = {
     GENERATION_PROBLEMS,
     inputTokensRequestSchema,
   ),
+  compact: describe(
+    TAG,
+    "Sum up a talk, so that it goes on with fewer tokens",
+    { "application/json": compactionSchema },
+    GENERATION_PROBLEMS,
+    compactionRequestSchema,
+  ),
   show: describe(
     TAG,
     "Show an answer that is kept, or tell again the events of one in the background, and those to come",
@@ -75,6 +83,12 @@ const details = {
 /** Events have names here, and none after the last of an answer. */
 const FRAMING = { ...OPENAI.framing, frame: namedEvent, ending: "" };
 
+const DOOR = {
+  ...OPENAI,
+  framing: FRAMING,
+  parameters: { messages: "input", reasoning_effort: "reasoning.effort" },
+};
+
 export function responseRoutes(parts: RouteParts) {
   const { responses } = parts;
   const running = new BackgroundAnswers();
@@ -83,10 +97,10 @@ export function responseRoutes(parts: RouteParts) {
     if (!isQueued(response)) return response.body;
     return running.find(id)?.body() ?? cutShort(response.body);
   };
-  const door = { ...OPENAI, framing: FRAMING, isWhole: (body: unknown) => isWhole(body, responses) };
   const create = openDoor(parts, {
-    ...door,
+    ...DOOR,
     endpoint: "responses",
+    isWhole: (body) => isWhole(body, responses),
     schema: responseRequestSchema,
     read: (body, request_id) => {
       const asked = readResponse(body, request_id, responses);
@@ -99,20 +113,17 @@ export function responseRoutes(parts: RouteParts) {
       return { ...generation, background };
     },
   });
-  const count = openDoor(parts, {
-    ...door,
-    endpoint: "input_tokens",
-    schema: inputTokensRequestSchema,
-    read: (body, request_id) => {
-      const request = readInputTokens(body, request_id, responses);
-      return { kind: "count", request, body: (input_tokens) => ({ object: "response.input_tokens", input_tokens }) };
-    },
-  });
+  const count = countDoor(parts);
+  const compact = compactDoor(parts);
   return new Elysia({ normalize: false })
     .post("/v1/responses", async ({ request }) => await create(request), { parse: "none", detail: details.create })
     .post("/v1/responses/input_tokens", async ({ request }) => await count(request), {
       parse: "none",
       detail: details.count,
+    })
+    .post("/v1/responses/compact", async ({ request }) => await compact(request), {
+      parse: "none",
+      detail: details.compact,
     })
     .get(
       "/v1/responses/:id",
@@ -150,6 +161,34 @@ export function responseRoutes(parts: RouteParts) {
       },
       { detail: details.remove },
     );
+}
+
+function countDoor(parts: RouteParts) {
+  const { responses } = parts;
+  return openDoor(parts, {
+    ...DOOR,
+    endpoint: "input_tokens",
+    schema: inputTokensRequestSchema,
+    isWhole: (body) => isWhole(body, responses),
+    read: (body, request_id) => {
+      const request = readInputTokens(body, request_id, responses);
+      return { kind: "count", request, body: (input_tokens) => ({ object: "response.input_tokens", input_tokens }) };
+    },
+  });
+}
+
+function compactDoor(parts: RouteParts) {
+  return openDoor(parts, {
+    ...DOOR,
+    endpoint: "responses",
+    schema: compactionRequestSchema,
+    // What comes of it is for here: no other server could read it.
+    isWhole: () => false,
+    read: (body, request_id) => {
+      const { generation, writer } = readCompaction(body, request_id, parts.responses, parts.now());
+      return { kind: "generation", generations: [generation], stream: false, writer };
+    },
+  });
 }
 
 interface Begun {

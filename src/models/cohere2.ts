@@ -5,8 +5,18 @@
 
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, gateUpDown, layerNorm, parallel, qkvo, readSizes, slidingLayers } from "./decoder.ts";
-import type { Model } from "./family.ts";
+import {
+  blocksOf,
+  decoder,
+  gateUpDown,
+  layerNorm,
+  parallel,
+  qkvo,
+  readSizes,
+  slidingLayers,
+  windowsOf,
+} from "./decoder.ts";
+import type { Model, Windows } from "./family.ts";
 import { mlp } from "./mlp.ts";
 import { noRope, readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
@@ -18,9 +28,7 @@ export function loadCohere2(config: ModelConfig, weights: Weights): Model {
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("layer_norm_eps", 1e-5);
   const bias = reader.flag("attention_bias");
-  const window = reader.dimensionOr("sliding_window", 4096);
-  const pattern = reader.dimensionOr("sliding_window_pattern", 4);
-  const sliding = slidingLayers(reader, sizes, (layer) => (layer + 1) % pattern !== 0);
+  const windows = cohere2Windows(reader);
   reader.only("hidden_act", "silu");
   const norm_bias = reader.flag("layer_norm_bias");
   reader.only("use_qk_norm", false);
@@ -37,9 +45,9 @@ export function loadCohere2(config: ModelConfig, weights: Weights): Model {
           attention({
             ...qkvo(weights, prefix, sizes, { qkv: bias, o: bias }),
             ...{ layer, heads, kv_heads, head_dim },
-            rope: sliding[layer] ? rope : still,
+            rope: windows[layer] ? rope : still,
             scale: head_dim ** -0.5,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mlp({ ...gateUpDown(weights, `${prefix}.mlp`, hidden_size, inner_size), activation: "silu" }),
         ),
@@ -49,4 +57,10 @@ export function loadCohere2(config: ModelConfig, weights: Weights): Model {
       logit_factor: reader.numberOr("logit_scale", 0.0625),
     };
   });
+}
+
+export function cohere2Windows(reader: ConfigReader): Windows {
+  const pattern = reader.dimensionOr("sliding_window_pattern", 4);
+  const sliding = slidingLayers(reader, (layer) => (layer + 1) % pattern !== 0);
+  return windowsOf(sliding, reader.dimensionOr("sliding_window", 4096));
 }

@@ -5,7 +5,7 @@ import { Failure } from "../core/failure.ts";
 import type { MlxArray } from "../mlx/array.ts";
 import type { Attention } from "./attention.ts";
 import type { ConfigReader } from "./config.ts";
-import type { Model, StateShape } from "./family.ts";
+import type { Model, StateShape, Windows } from "./family.ts";
 import { type Adaptable, type Linear, type Norm, normalize, softCap, times } from "./layers.ts";
 import type { Mlp } from "./mlp.ts";
 import { projection } from "./projection.ts";
@@ -157,11 +157,22 @@ export function readSizes(reader: ConfigReader, otherwise: Otherwise = {}): Size
 }
 
 /** Which layers see a window only: as `layer_types` says, else as the family has it. */
-export function slidingLayers(reader: ConfigReader, sizes: Sizes, otherwise: (layer: number) => boolean): boolean[] {
-  const types = reader.wordsOr("layer_types", sizes.layers, ["full_attention", "sliding_attention"]);
-  return Array.from({ length: sizes.layers }, (_, layer) =>
+export function slidingLayers(reader: ConfigReader, otherwise: (layer: number) => boolean): boolean[] {
+  const layers = reader.dimension("num_hidden_layers");
+  const types = reader.wordsOr("layer_types", layers, ["full_attention", "sliding_attention"]);
+  return Array.from({ length: layers }, (_, layer) =>
     types === null ? otherwise(layer) : types[layer] === "sliding_attention",
   );
+}
+
+/** The window of those that slide, if there is one. */
+export function windowsOf(sliding: readonly boolean[], window: number | undefined): Windows {
+  return sliding.map((slides) => (slides ? (window ?? null) : null));
+}
+
+/** Every layer sees the same window, if there is one. */
+export function sameWindows(reader: ConfigReader): Windows {
+  return new Array(reader.dimension("num_hidden_layers")).fill(reader.optionalDimension("sliding_window") ?? null);
 }
 
 /** A root-mean-square norm; `more` is added to the weight as the file has it. */

@@ -3,54 +3,90 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { ModelEstimate } from "../core/backend.ts";
-import { cacheBytes } from "../core/cache-shares.ts";
+import { cacheBytes, STATES_OF_ROW, windowBytes } from "../core/cache-shares.ts";
 import type { Purpose } from "../core/purpose.ts";
 import type { EngineSettings, KvBits } from "../core/settings.ts";
 import { readGgufModel } from "../formats/gguf-parts.ts";
 import { asObject, readJson } from "../formats/json.ts";
 import { purposeOf } from "../formats/purpose.ts";
 import { readSafetensorsFolder } from "../formats/safetensors.ts";
-import { BLOCK_TOKENS } from "./block.ts";
+import { BLOCK_TOKENS, blocksFor, rowSlots } from "./block.ts";
 import type { ModelConfig } from "./config.ts";
+import { stateBytes } from "./family.ts";
 import { architectureOf } from "./gguf-architectures.ts";
+import { keptOf } from "./kept.ts";
 import { GROUP } from "./packed-cache.ts";
 import { PHI3_ORIGINAL } from "./phi3.ts";
 
 /** Throws the `Failure` that the load would. */
 export function estimateModel(path: string, settings: EngineSettings): ModelEstimate {
-  const headers = statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
-  return estimateOf(headers, purposeOf(path).kind, settings);
+  return estimateOf(readHeaders(path), purposeOf(path).kind, settings);
 }
 
 /** The same of files that are elsewhere, as far as their config and their size tell. */
-export function estimateOf(
-  { config, tensors, weights_bytes }: Headers,
-  purpose: Purpose["kind"],
-  settings: EngineSettings,
-): ModelEstimate {
+export function estimateOf(headers: Headers, purpose: Purpose["kind"], settings: EngineSettings): ModelEstimate {
+  const { config, weights_bytes } = headers;
   const number = numberOf(config);
-  const hidden = number("hidden_size", 0);
-  const kv_token_bytes = tokenBytes(config, tensors, purpose === "chat" ? settings.kv_bits : 32);
-  const context_length = contextLength(config, tensors);
+  const context_length = contextLength(config, headers.tensors);
   const rows = purpose === "chat" ? settings.rows_max : 1; // one text after another
-  const units = { block_bytes: kv_token_bytes * BLOCK_TOKENS, state_bytes: stateBytes(config, tensors) };
-  const blocks_of_row = Math.ceil(context_length / BLOCK_TOKENS);
-  const talk_tokens = Math.min(context_length, TALK_TOKENS);
   const step_floats =
-    settings.chunk_tokens_max * (STREAMS * hidden + STREAMS * number("intermediate_size", 0)) +
+    settings.chunk_tokens_max * STREAMS * (number("hidden_size", 0) + number("intermediate_size", 0)) +
     settings.rows_max * (1 + settings.draft_tokens_max) * number("vocab_size", 0);
+  const cache = textCache(headers, purpose === "chat" ? settings.kv_bits : 32);
+  const { window, state_bytes } = cache;
+  const units = {
+    ...{ block_bytes: cache.token_bytes * BLOCK_TOKENS, slot_bytes: cache.window_token_bytes * BLOCK_TOKENS },
+    ...{ row_blocks: blocksFor(context_length), row_slots: rowSlots(window, settings.chunk_tokens_max) },
+  };
+  const kvBytes = (tokens: number, count: number) =>
+    window === 0
+      ? cacheBytes({ ...units, state_bytes }, count * blocksFor(tokens), count)
+      : windowBytes(units, blocksFor(tokens), count);
   return {
     purpose,
     weights_bytes,
-    kv_bytes_max: Math.min(cacheBytes(units, blocks_of_row * rows, rows), settings.kv_bytes_max),
-    kv_bytes_min: cacheBytes(units, talk_tokens / BLOCK_TOKENS, 1),
+    kv_bytes_max: Math.min(kvBytes(context_length, rows), settings.kv_bytes_max),
+    kv_bytes_min: kvBytes(Math.min(context_length, TALK_TOKENS), 1),
     step_bytes: step_floats * FLOAT_BYTES,
     context_length,
     kv_block_tokens: BLOCK_TOKENS,
     kv_block_bytes: units.block_bytes,
-    kv_state_bytes: units.state_bytes,
+    kv_state_bytes: state_bytes,
+    kv_windows: window === 0 ? null : units,
     rows_max: rows,
   };
+}
+
+/** What a text takes in the cache. */
+export interface TextCache {
+  /** Keys and values of a token, in layers that see all of a text. */
+  readonly token_bytes: number;
+  /** And in those that see a window of it, which keep no more than that. */
+  readonly window_token_bytes: number;
+  /** Tokens; 0: there are none, or they are as long as the context. */
+  readonly window: number;
+  /** What recurrent layers keep, however long it is. */
+  readonly state_bytes: number;
+}
+
+export function textCache({ path, config, tensors }: Omit<Headers, "weights_bytes">, bits: KvBits): TextCache {
+  const number = numberOf(config);
+  const { windows = [], state_shapes = [] } = keptOf(config, path) ?? {};
+  const window = windows.reduce<number>((widest, each) => Math.max(widest, each ?? 0), 0);
+  const layers = windows.length || number("num_hidden_layers", 0);
+  const bytes = tokenBytes(config, tensors, layers, bits);
+  const state_bytes = stateBytes(state_shapes);
+  if (window === 0 || window >= number("max_position_embeddings", 0)) {
+    return { token_bytes: bytes, window_token_bytes: 0, window: 0, state_bytes };
+  }
+  const window_token_bytes = (bytes / layers) * windows.filter((each) => each !== null).length;
+  return { token_bytes: bytes - window_token_bytes, window_token_bytes, window, state_bytes };
+}
+
+/** Of a text of so many tokens. */
+export function textBytes({ token_bytes, window_token_bytes, window, state_bytes }: TextCache, tokens: number): number {
+  const seen = Math.min(tokens, window);
+  return token_bytes * tokens + window_token_bytes * seen + STATES_OF_ROW * state_bytes;
 }
 
 interface NamedShape {
@@ -58,14 +94,14 @@ interface NamedShape {
   readonly shape: readonly number[];
 }
 
-/** Keys and values of one token in all layers: by what gives the keys, or where that is packed by the config. */
-export function tokenBytes(config: ModelConfig, tensors: readonly NamedShape[], bits: KvBits): number {
+/** Keys and values of one token in all layers that have them: by what gives the keys, or where that is packed by the config. */
+function tokenBytes(config: ModelConfig, tensors: readonly NamedShape[], layers: number, bits: KvBits): number {
   const keys = tensors.filter(({ name }) => /(?:\.self_attn\.k_proj|^blk\.\d+\.attn_k)\.weight$/.test(name));
   const widths = keys.reduce((sum, { shape: [rows = 0] }) => sum + rows, 0);
   const number = numberOf(config);
   const heads = number("num_attention_heads", 1);
   const head_dim = number("head_dim", Math.floor(number("hidden_size", 0) / heads));
-  const otherwise = number("num_hidden_layers", 0) * number("num_key_value_heads", heads) * head_dim;
+  const otherwise = layers * number("num_key_value_heads", heads) * head_dim;
   const number_bits = bits === 32 ? bits : bits + GROUP_BITS / GROUP;
   return (2 * (widths || otherwise) * number_bits) / 8;
 }
@@ -85,19 +121,6 @@ export function contextLength(config: ModelConfig, tensors: readonly NamedShape[
 
 const LONGROPE: ReadonlySet<unknown> = new Set(["longrope", "su"]);
 const SHIFTED: ReadonlySet<unknown> = new Set(["roberta", "xlm-roberta"]);
-
-/** What recurrent layers keep of one sequence: the last inputs of convolutions, and what delta nets hold. */
-export function stateBytes(config: ModelConfig, tensors: readonly NamedShape[]): number {
-  const number = numberOf(config);
-  const held = ["linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim"];
-  const held_floats = held.reduce((product, name) => product * number(name, 0), 1);
-  const floats = tensors.map(({ name, shape: [channels = 0, ...taps] }) => {
-    if (/\.linear_attn\.A_log$/.test(name)) return held_floats;
-    if (!/\.(?:conv\.conv|linear_attn\.conv1d)\.weight$/.test(name)) return 0;
-    return channels * (taps.reduce((product, size) => product * size, 1) - 1);
-  });
-  return floats.reduce((sum, each) => sum + each, 0) * FLOAT_BYTES;
-}
 
 /** The config of a model that also sees has that of its text within. */
 export function textConfig(config: ModelConfig): ModelConfig {
@@ -134,20 +157,27 @@ const REPACKED: ReadonlyMap<string, number> = new Map([
 ]);
 
 export interface Headers {
+  /** Where it is, for messages. */
+  readonly path: string;
   readonly config: ModelConfig;
   readonly tensors: readonly NamedShape[];
   readonly weights_bytes: number;
+}
+
+/** `path`: a model folder or a GGUF file. */
+export function readHeaders(path: string): Headers {
+  return statSync(path).isDirectory() ? ofFolder(path) : ofGguf(path);
 }
 
 function ofGguf(path: string): Headers {
   const file = readGgufModel(path);
   const tensors = [...file.tensors.values()];
   const weights_bytes = tensors.reduce((sum, { type, bytes }) => sum + bytes * (REPACKED.get(type) ?? 1), 0);
-  return { config: architectureOf(file).config(() => null), tensors, weights_bytes: Math.ceil(weights_bytes) };
+  return { path, config: architectureOf(file).config(() => null), tensors, weights_bytes: Math.ceil(weights_bytes) };
 }
 
 function ofFolder(path: string): Headers {
   const config = textConfig(asObject(readJson(join(path, "config.json"))) ?? {});
   const tensors = [...readSafetensorsFolder(path).values()];
-  return { config, tensors, weights_bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0) };
+  return { path, config, tensors, weights_bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0) };
 }

@@ -10,12 +10,30 @@ export interface CacheShape {
   readonly layers: number;
   readonly kv_heads: number;
   readonly head_dim: number;
-  /** How many positions each layer sees, null: all. Absent where all see all. */
-  readonly windows?: readonly (number | null)[] | undefined;
+  /** Absent where all layers see all. */
+  readonly windows?: Windows | undefined;
 }
+
+/** How many positions each layer sees, null: all. */
+export type Windows = readonly (number | null)[];
 
 /** Of one array, float32, that a recurrent layer keeps of a sequence, whatever its length. */
 export type StateShape = readonly number[];
+
+const FLOAT_BYTES = 4;
+
+/** Of one sequence, over all layers. */
+export function stateBytes(shapes: readonly StateShape[]): number {
+  return shapes.reduce((sum, shape) => sum + shape.reduce((product, size) => product * size, FLOAT_BYTES), 0);
+}
+
+/** What a model keeps of a text, as far as its config tells. */
+export interface Kept {
+  /** Of the layers that have keys and values. */
+  readonly windows: Windows;
+  /** Of all others. */
+  readonly state_shapes: readonly StateShape[];
+}
 
 export interface Model extends Disposable {
   readonly cache_shape: CacheShape;

@@ -15,8 +15,9 @@ import {
   rms,
   sequential,
   slidingLayers,
+  windowsOf,
 } from "./decoder.ts";
-import type { Model } from "./family.ts";
+import type { Model, Windows } from "./family.ts";
 import { mlp } from "./mlp.ts";
 import { readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
@@ -29,8 +30,7 @@ export function loadGemma2(config: ModelConfig, weights: Weights): Model {
   const bias = reader.flag("attention_bias");
   const scale = reader.numberOr("query_pre_attn_scalar", 256) ** -0.5;
   const soft_cap = reader.positiveUnlessNull("attn_logit_softcapping", 50);
-  const window = reader.dimensionOr("sliding_window", 4096);
-  const sliding = slidingLayers(reader, sizes, (layer) => layer % 2 === 0);
+  const windows = gemma2Windows(reader);
   reader.only("hidden_activation", "gelu_pytorch_tanh");
 
   return decoder(weights, sizes, (own) => {
@@ -48,7 +48,7 @@ export function loadGemma2(config: ModelConfig, weights: Weights): Model {
             post_norm: norm(`${prefix}.post_attention_layernorm`),
             scale,
             soft_cap,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mlp({
             ...gateUpDown(weights, `${prefix}.mlp`, sizes.hidden_size, inner_size),
@@ -63,4 +63,9 @@ export function loadGemma2(config: ModelConfig, weights: Weights): Model {
       logit_cap: reader.positiveUnlessNull("final_logit_softcapping", 30),
     };
   });
+}
+
+export function gemma2Windows(reader: ConfigReader): Windows {
+  const sliding = slidingLayers(reader, (layer) => layer % 2 === 0);
+  return windowsOf(sliding, reader.dimensionOr("sliding_window", 4096));
 }

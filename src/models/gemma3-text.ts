@@ -16,8 +16,9 @@ import {
   sequential,
   slidingLayers,
   toBfloat16,
+  windowsOf,
 } from "./decoder.ts";
-import type { Model } from "./family.ts";
+import type { Model, Windows } from "./family.ts";
 import { mlp } from "./mlp.ts";
 import { plainRope, readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
@@ -30,9 +31,7 @@ export function loadGemma3Text(config: ModelConfig, weights: Weights): Model {
   const bias = reader.flag("attention_bias");
   const scale = reader.numberOr("query_pre_attn_scalar", 256) ** -0.5;
   const soft_cap = reader.optionalPositive("attn_logit_softcapping");
-  const window = reader.dimensionOr("sliding_window", 4096);
-  const pattern = reader.dimensionOr("sliding_window_pattern", 6);
-  const sliding = slidingLayers(reader, sizes, (layer) => (layer + 1) % pattern !== 0);
+  const windows = gemma3Windows(reader);
   reader.only("hidden_activation", "gelu_pytorch_tanh");
 
   return decoder(weights, sizes, (own) => {
@@ -49,7 +48,7 @@ export function loadGemma3Text(config: ModelConfig, weights: Weights): Model {
             ...qkvo(weights, prefix, sizes, { qkv: bias, o: bias }),
             ...{
               layer,
-              rope: sliding[layer] ? near : wide,
+              rope: windows[layer] ? near : wide,
               heads: sizes.heads,
               kv_heads: sizes.kv_heads,
               head_dim: sizes.head_dim,
@@ -60,7 +59,7 @@ export function loadGemma3Text(config: ModelConfig, weights: Weights): Model {
             post_norm: norm(`${prefix}.post_attention_layernorm`),
             scale,
             soft_cap,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mlp({
             ...gateUpDown(weights, `${prefix}.mlp`, sizes.hidden_size, inner_size),
@@ -75,6 +74,12 @@ export function loadGemma3Text(config: ModelConfig, weights: Weights): Model {
       logit_cap: reader.optionalPositive("final_logit_softcapping"),
     };
   });
+}
+
+export function gemma3Windows(reader: ConfigReader): Windows {
+  const pattern = reader.dimensionOr("sliding_window_pattern", 6);
+  const sliding = slidingLayers(reader, (layer) => (layer + 1) % pattern !== 0);
+  return windowsOf(sliding, reader.dimensionOr("sliding_window", 4096));
 }
 
 function localBase(reader: ConfigReader): number {

@@ -8,8 +8,8 @@ import { type Dtype, type MlxArray, scalar } from "../mlx/array.ts";
 import { astype, maximum, minimum, multiply, sigmoid } from "../mlx/ops.ts";
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, qkvo, readSizes, rms, sequential, slidingLayers } from "./decoder.ts";
-import type { Model } from "./family.ts";
+import { blocksOf, decoder, qkvo, readSizes, rms, sequential, slidingLayers, windowsOf } from "./decoder.ts";
+import type { Model, Windows } from "./family.ts";
 import { plus, times } from "./layers.ts";
 import { mixture } from "./mixture.ts";
 import { readRope } from "./rope.ts";
@@ -25,8 +25,7 @@ export function loadGptOss(config: ModelConfig, weights: Weights): Model {
   const count = reader.dimension("num_local_experts");
   const asked = reader.dimension("num_experts_per_tok");
   const limit = reader.numberOr("swiglu_limit", 7);
-  const window = reader.dimension("sliding_window");
-  const sliding = slidingLayers(reader, sizes, (layer) => layer % 2 === 0);
+  const windows = gptOssWindows(reader);
   reader.only("hidden_act", "silu");
   reader.only("swiglu_alpha", 1.702);
 
@@ -49,7 +48,7 @@ export function loadGptOss(config: ModelConfig, weights: Weights): Model {
             norm: norm(`${prefix}.input_layernorm`),
             sinks: weights.vector(`${prefix}.self_attn.sinks`, heads),
             scale: head_dim ** -0.5,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mixture({
             norm: norm(`${prefix}.post_attention_layernorm`),
@@ -67,6 +66,11 @@ export function loadGptOss(config: ModelConfig, weights: Weights): Model {
       positions_max: rope.positions_max,
     };
   });
+}
+
+export function gptOssWindows(reader: ConfigReader): Windows {
+  const sliding = slidingLayers(reader, (layer) => layer % 2 === 0);
+  return windowsOf(sliding, reader.dimension("sliding_window"));
 }
 
 /** g · sigmoid(1.702 g) · (u + 1), with g at most `limit` and u at most as far from 0. */

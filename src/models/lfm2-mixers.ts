@@ -5,7 +5,7 @@ import { type Attention, attention } from "./attention.ts";
 import type { ConfigReader } from "./config.ts";
 import { TAPS_MAX } from "./convolution.ts";
 import { rms, type Sizes } from "./decoder.ts";
-import type { StateShape } from "./family.ts";
+import type { Kept, StateShape } from "./family.ts";
 import type { Rope } from "./rope.ts";
 import { shortConvolution } from "./short-convolution.ts";
 import type { Weights } from "./weights.ts";
@@ -21,9 +21,9 @@ export function mixerReader(reader: ConfigReader, weights: Weights, sizes: Sizes
   const { hidden_size, heads, kv_heads, head_dim } = sizes;
   const epsilon = reader.numberOr("norm_eps", 1e-5);
   const bias = reader.flag("conv_bias");
-  const taps = reader.dimensionWithin("conv_L_cache", 2, TAPS_MAX, 3);
+  const taps = tapsOf(reader);
   for (const name of ["conv_dim", "conv_dim_out"]) reader.only(name, hidden_size);
-  const attends = attendingLayers(reader, sizes);
+  const attends = attendingLayers(reader);
   const before = (layer: number, kind: boolean) => attends.slice(0, layer).filter((each) => each === kind).length;
   const convolutions = before(sizes.layers, false);
 
@@ -55,14 +55,28 @@ export function mixerReader(reader: ConfigReader, weights: Weights, sizes: Sizes
     });
   return {
     attention_layers: sizes.layers - convolutions,
-    state_shapes: Array.from({ length: convolutions }, () => [taps - 1, hidden_size]),
+    state_shapes: lfm2Keeps(reader).state_shapes,
     readMixer: (layer, prefix, rope) =>
       attends[layer] ? readAttention(layer, prefix, rope) : readConvolution(layer, prefix),
   };
 }
 
+export function lfm2Keeps(reader: ConfigReader): Kept {
+  const attends = attendingLayers(reader);
+  const state = [tapsOf(reader) - 1, reader.dimension("hidden_size")];
+  return {
+    windows: attends.filter(Boolean).map(() => null),
+    state_shapes: attends.filter((each) => !each).map(() => state),
+  };
+}
+
+function tapsOf(reader: ConfigReader): number {
+  return reader.dimensionWithin("conv_L_cache", 2, TAPS_MAX, 3);
+}
+
 /** Which layers attend; the others convolve. */
-function attendingLayers(reader: ConfigReader, { layers }: Sizes): boolean[] {
+function attendingLayers(reader: ConfigReader): boolean[] {
+  const layers = reader.dimension("num_hidden_layers");
   const types = reader.wordsOr("layer_types", layers, ["full_attention", "conv"]);
   const numbers = reader.numbersOr("full_attn_idxs");
   if (types === null && numbers === null) {

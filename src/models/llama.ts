@@ -6,8 +6,18 @@
 
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential, slidingLayers } from "./decoder.ts";
-import type { Model } from "./family.ts";
+import {
+  blocksOf,
+  decoder,
+  gateUpDown,
+  qkvo,
+  readSizes,
+  rms,
+  sequential,
+  slidingLayers,
+  windowsOf,
+} from "./decoder.ts";
+import type { Model, Windows } from "./family.ts";
 import { mlp } from "./mlp.ts";
 import { readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
@@ -19,8 +29,7 @@ export function loadLlama(config: ModelConfig, weights: Weights): Model {
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const attention_bias = reader.flag("attention_bias");
   const mlp_bias = reader.flag("mlp_bias");
-  const sliding = slidingLayers(reader, sizes, () => false);
-  const window = sliding.includes(true) ? reader.dimension("sliding_window") : undefined;
+  const windows = llamaWindows(reader);
   reader.only("hidden_act", "silu");
 
   return decoder(weights, sizes, (own) => {
@@ -35,7 +44,7 @@ export function loadLlama(config: ModelConfig, weights: Weights): Model {
             ...{ layer, rope, heads: sizes.heads, kv_heads: sizes.kv_heads, head_dim: sizes.head_dim },
             norm: norm(`${prefix}.input_layernorm`),
             scale: sizes.head_dim ** -0.5,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mlp({
             ...gateUpDown(weights, `${prefix}.mlp`, sizes.hidden_size, inner_size, mlp_bias),
@@ -48,4 +57,9 @@ export function loadLlama(config: ModelConfig, weights: Weights): Model {
       positions_max: rope.positions_max,
     };
   });
+}
+
+export function llamaWindows(reader: ConfigReader): Windows {
+  const sliding = slidingLayers(reader, () => false);
+  return windowsOf(sliding, sliding.includes(true) ? reader.dimension("sliding_window") : undefined);
 }

@@ -5,8 +5,18 @@
 
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential, slidingLayers } from "./decoder.ts";
-import type { Model } from "./family.ts";
+import {
+  blocksOf,
+  decoder,
+  gateUpDown,
+  qkvo,
+  readSizes,
+  rms,
+  sequential,
+  slidingLayers,
+  windowsOf,
+} from "./decoder.ts";
+import type { Model, Windows } from "./family.ts";
 import { mlp } from "./mlp.ts";
 import { readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
@@ -16,8 +26,7 @@ export function loadMistral(config: ModelConfig, weights: Weights): Model {
   const sizes = readSizes(reader);
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
-  const window = reader.optionalDimension("sliding_window");
-  const sliding = slidingLayers(reader, sizes, () => true);
+  const windows = mistralWindows(reader);
   reader.only("hidden_act", "silu");
   reader.only("attention_bias", false);
 
@@ -33,7 +42,7 @@ export function loadMistral(config: ModelConfig, weights: Weights): Model {
             ...{ layer, rope, heads: sizes.heads, kv_heads: sizes.kv_heads, head_dim: sizes.head_dim },
             norm: norm(`${prefix}.input_layernorm`),
             scale: sizes.head_dim ** -0.5,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mlp({
             ...gateUpDown(weights, `${prefix}.mlp`, sizes.hidden_size, inner_size),
@@ -46,4 +55,9 @@ export function loadMistral(config: ModelConfig, weights: Weights): Model {
       positions_max: rope.positions_max,
     };
   });
+}
+
+export function mistralWindows(reader: ConfigReader): Windows {
+  const sliding = slidingLayers(reader, () => true);
+  return windowsOf(sliding, reader.optionalDimension("sliding_window"));
 }

@@ -5,7 +5,7 @@
 
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, qkvo, readSizes, rms, sequential } from "./decoder.ts";
+import { blocksOf, decoder, qkvo, readSizes, rms, sameWindows, sequential } from "./decoder.ts";
 import type { Model } from "./family.ts";
 import { mixture } from "./mixture.ts";
 import { readRope } from "./rope.ts";
@@ -19,7 +19,7 @@ export function loadMixtral(config: ModelConfig, weights: Weights): Model {
   const epsilon = reader.numberOr("rms_norm_eps", 1e-5);
   const count = reader.dimension("num_local_experts");
   const asked = reader.dimension("num_experts_per_tok");
-  const window = reader.optionalDimension("sliding_window");
+  const windows = sameWindows(reader);
   reader.only("hidden_act", "silu");
 
   return decoder(weights, sizes, (own) => {
@@ -36,7 +36,7 @@ export function loadMixtral(config: ModelConfig, weights: Weights): Model {
           own,
           attention({
             ...qkvo(weights, prefix, sizes, { qkv: false, o: false }),
-            ...{ layer, rope, heads, kv_heads, head_dim, window },
+            ...{ layer, rope, heads, kv_heads, head_dim, window: windows[layer] ?? undefined },
             norm: norm(`${prefix}.input_layernorm`),
             scale: head_dim ** -0.5,
           }),

@@ -5,8 +5,18 @@
 
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential, slidingLayers } from "./decoder.ts";
-import type { Model } from "./family.ts";
+import {
+  blocksOf,
+  decoder,
+  gateUpDown,
+  qkvo,
+  readSizes,
+  rms,
+  sequential,
+  slidingLayers,
+  windowsOf,
+} from "./decoder.ts";
+import type { Model, Windows } from "./family.ts";
 import { mlp } from "./mlp.ts";
 import { nearRope, readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
@@ -18,8 +28,7 @@ export function loadOlmo3(config: ModelConfig, weights: Weights): Model {
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("rms_norm_eps", 1e-5);
   const bias = reader.flag("attention_bias");
-  const window = reader.dimension("sliding_window");
-  const sliding = slidingLayers(reader, sizes, (layer) => (layer + 1) % 4 !== 0);
+  const windows = olmo3Windows(reader);
   reader.only("hidden_act", "silu");
 
   return decoder(weights, sizes, (own) => {
@@ -33,12 +42,12 @@ export function loadOlmo3(config: ModelConfig, weights: Weights): Model {
           own,
           attention({
             ...qkvo(weights, prefix, sizes, { qkv: bias, o: bias }),
-            ...{ layer, rope: sliding[layer] ? near : wide, heads, kv_heads, head_dim },
+            ...{ layer, rope: windows[layer] ? near : wide, heads, kv_heads, head_dim },
             q_norm: norm(`${prefix}.self_attn.q_norm`, heads * head_dim),
             k_norm: norm(`${prefix}.self_attn.k_norm`, kv_heads * head_dim),
             post_norm: norm(`${prefix}.post_attention_layernorm`),
             scale: head_dim ** -0.5,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mlp({
             ...gateUpDown(weights, `${prefix}.mlp`, hidden_size, inner_size),
@@ -51,4 +60,9 @@ export function loadOlmo3(config: ModelConfig, weights: Weights): Model {
       positions_max: wide.positions_max,
     };
   });
+}
+
+export function olmo3Windows(reader: ConfigReader): Windows {
+  const sliding = slidingLayers(reader, (layer) => (layer + 1) % 4 !== 0);
+  return windowsOf(sliding, reader.dimension("sliding_window"));
 }

@@ -7,7 +7,7 @@
 import { assert } from "../core/assert.ts";
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, packedGateUpDown, readSizes, rms, type Sizes, sequential } from "./decoder.ts";
+import { blocksOf, decoder, packedGateUpDown, readSizes, rms, type Sizes, sameWindows, sequential } from "./decoder.ts";
 import type { Model } from "./family.ts";
 import { mlp } from "./mlp.ts";
 import { readRope, rotaryDims } from "./rope.ts";
@@ -23,7 +23,7 @@ export function loadPhi3(config: ModelConfig, weights: Weights): Model {
   const { hidden_size, heads, kv_heads, head_dim } = sizes;
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("rms_norm_eps", 1e-5);
-  const window = reader.optionalDimension("sliding_window");
+  const windows = sameWindows(reader);
   const dims = rotaryDims(config, head_dim, weights.file);
   reader.only("hidden_act", "silu");
   reader.only("attention_bias", false);
@@ -37,7 +37,7 @@ export function loadPhi3(config: ModelConfig, weights: Weights): Model {
           own,
           attention({
             ...packedQkv(weights, prefix, sizes),
-            ...{ layer, rope, heads, kv_heads, head_dim, window },
+            ...{ layer, rope, heads, kv_heads, head_dim, window: windows[layer] ?? undefined },
             norm: norm(`${prefix}.input_layernorm`),
             scale: head_dim ** -0.5,
           }),

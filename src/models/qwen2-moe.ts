@@ -5,11 +5,12 @@
 
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential, slidingLayers } from "./decoder.ts";
+import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential } from "./decoder.ts";
 import type { Model } from "./family.ts";
 import { mixture } from "./mixture.ts";
 import { mlp } from "./mlp.ts";
 import { mixingLayers, mixtureReader } from "./qwen-mixture.ts";
+import { qwen2Windows } from "./qwen2.ts";
 import { readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
 
@@ -19,9 +20,7 @@ export function loadQwen2Moe(config: ModelConfig, weights: Weights): Model {
   const { hidden_size, heads, kv_heads, head_dim } = sizes;
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const bias = reader.booleanOr("qkv_bias", true) === true;
-  const window = reader.flag("use_sliding_window") ? reader.dimension("sliding_window") : undefined;
-  const first = reader.numberOr("max_window_layers", 28);
-  const sliding = slidingLayers(reader, sizes, (layer) => layer >= first);
+  const windows = qwen2Windows(reader);
   const shared_size = reader.dimension("shared_expert_intermediate_size");
   const mixes = mixingLayers(reader, sizes);
   const readMixture = mixtureReader(reader, weights, hidden_size);
@@ -44,7 +43,7 @@ export function loadQwen2Moe(config: ModelConfig, weights: Weights): Model {
             ...{ layer, rope, heads, kv_heads, head_dim },
             norm: norm(`${prefix}.input_layernorm`),
             scale: head_dim ** -0.5,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mixes[layer]
             ? mixture({ ...readMixture(`${prefix}.mlp`), norm: before, shared: shared(`${prefix}.mlp`) })

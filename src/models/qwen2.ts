@@ -5,8 +5,18 @@
 
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential, slidingLayers } from "./decoder.ts";
-import type { Model } from "./family.ts";
+import {
+  blocksOf,
+  decoder,
+  gateUpDown,
+  qkvo,
+  readSizes,
+  rms,
+  sequential,
+  slidingLayers,
+  windowsOf,
+} from "./decoder.ts";
+import type { Model, Windows } from "./family.ts";
 import { mlp } from "./mlp.ts";
 import { readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
@@ -16,9 +26,7 @@ export function loadQwen2(config: ModelConfig, weights: Weights): Model {
   const sizes = readSizes(reader);
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
-  const window = reader.flag("use_sliding_window") ? reader.dimension("sliding_window") : undefined;
-  const first = reader.numberOr("max_window_layers", 28);
-  const sliding = slidingLayers(reader, sizes, (layer) => layer >= first);
+  const windows = qwen2Windows(reader);
   reader.only("hidden_act", "silu");
 
   return decoder(weights, sizes, (own) => {
@@ -33,7 +41,7 @@ export function loadQwen2(config: ModelConfig, weights: Weights): Model {
             ...{ layer, rope, heads: sizes.heads, kv_heads: sizes.kv_heads, head_dim: sizes.head_dim },
             norm: norm(`${prefix}.input_layernorm`),
             scale: sizes.head_dim ** -0.5,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mlp({
             ...gateUpDown(weights, `${prefix}.mlp`, sizes.hidden_size, inner_size),
@@ -46,4 +54,10 @@ export function loadQwen2(config: ModelConfig, weights: Weights): Model {
       positions_max: rope.positions_max,
     };
   });
+}
+
+export function qwen2Windows(reader: ConfigReader): Windows {
+  const first = reader.numberOr("max_window_layers", 28);
+  const sliding = slidingLayers(reader, (layer) => layer >= first);
+  return windowsOf(sliding, reader.flag("use_sliding_window") ? reader.dimension("sliding_window") : undefined);
 }

@@ -5,8 +5,18 @@
 
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential, slidingLayers } from "./decoder.ts";
-import type { Model } from "./family.ts";
+import {
+  blocksOf,
+  decoder,
+  gateUpDown,
+  qkvo,
+  readSizes,
+  rms,
+  sequential,
+  slidingLayers,
+  windowsOf,
+} from "./decoder.ts";
+import type { Model, Windows } from "./family.ts";
 import { mixture } from "./mixture.ts";
 import { mlp } from "./mlp.ts";
 import { mixingLayers, mixtureReader } from "./qwen-mixture.ts";
@@ -19,8 +29,7 @@ export function loadQwen3Moe(config: ModelConfig, weights: Weights): Model {
   const { hidden_size, heads, kv_heads, head_dim } = sizes;
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const bias = reader.flag("attention_bias");
-  const window = reader.flag("use_sliding_window") ? reader.dimension("sliding_window") : undefined;
-  const sliding = slidingLayers(reader, sizes, () => true);
+  const windows = qwen3MoeWindows(reader);
   const mixes = mixingLayers(reader, sizes);
   const readMixture = mixtureReader(reader, weights, hidden_size);
   reader.only("hidden_act", "silu");
@@ -40,7 +49,7 @@ export function loadQwen3Moe(config: ModelConfig, weights: Weights): Model {
             q_norm: norm(`${prefix}.self_attn.q_norm`, head_dim),
             k_norm: norm(`${prefix}.self_attn.k_norm`, head_dim),
             scale: head_dim ** -0.5,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mixes[layer]
             ? mixture({ ...readMixture(`${prefix}.mlp`), norm: before })
@@ -55,4 +64,9 @@ export function loadQwen3Moe(config: ModelConfig, weights: Weights): Model {
       positions_max: rope.positions_max,
     };
   });
+}
+
+export function qwen3MoeWindows(reader: ConfigReader): Windows {
+  const sliding = slidingLayers(reader, () => true);
+  return windowsOf(sliding, reader.flag("use_sliding_window") ? reader.dimension("sliding_window") : undefined);
 }

@@ -10,7 +10,7 @@ import { TAPS_MAX } from "./convolution.ts";
 import { blocksOf, decoder, gateUpDown, readSizes, rms, type Sizes, sequential } from "./decoder.ts";
 import { deltaNet } from "./delta-net.ts";
 import { KEY_DIM_MAX } from "./delta-rule.ts";
-import type { Model, StateShape } from "./family.ts";
+import type { Kept, Model, StateShape } from "./family.ts";
 import type { Linear, Norm } from "./layers.ts";
 import { mixture } from "./mixture.ts";
 import { mlp } from "./mlp.ts";
@@ -22,7 +22,8 @@ export function loadQwen3Next(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
   const sizes = readSizes(reader, { head_dim: 256 });
   const { hidden_size, head_dim } = sizes;
-  const attends = attendingLayers(reader, sizes);
+  const attends = attendingLayers(reader);
+  const { state_shapes } = qwen3NextKeeps(reader);
   const before = (layer: number, kind: boolean) => attends.slice(0, layer).filter((each) => each === kind).length;
   const delta = readDelta(reader);
   const mixes = mixingLayers(reader, sizes);
@@ -65,9 +66,18 @@ export function loadQwen3Next(config: ModelConfig, weights: Weights): Model {
       norm: norm("model.norm", hidden_size),
       positions_max: rope.positions_max,
       attention_layers: before(sizes.layers, true),
-      state_shapes: attends.flatMap((each) => (each ? [] : statesOf(delta))),
+      state_shapes,
     };
   });
+}
+
+export function qwen3NextKeeps(reader: ConfigReader): Kept {
+  const attends = attendingLayers(reader);
+  const delta = readDelta(reader);
+  return {
+    windows: attends.filter(Boolean).map(() => null),
+    state_shapes: attends.flatMap((each) => (each ? [] : statesOf(delta))),
+  };
 }
 
 type ReadNorm = (name: string, size: number) => Norm;
@@ -80,7 +90,8 @@ interface DeltaSizes {
   readonly taps: number;
 }
 
-function attendingLayers(reader: ConfigReader, { layers }: Sizes): boolean[] {
+function attendingLayers(reader: ConfigReader): boolean[] {
+  const layers = reader.dimension("num_hidden_layers");
   const every = reader.dimensionOr("full_attention_interval", 4);
   const types = reader.wordsOr("layer_types", layers, ["full_attention", "linear_attention"]);
   return Array.from({ length: layers }, (_, layer) =>

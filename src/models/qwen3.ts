@@ -5,9 +5,10 @@
 
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential, slidingLayers } from "./decoder.ts";
+import { blocksOf, decoder, gateUpDown, qkvo, readSizes, rms, sequential } from "./decoder.ts";
 import type { Model } from "./family.ts";
 import { mlp } from "./mlp.ts";
+import { qwen2Windows } from "./qwen2.ts";
 import { readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
 
@@ -17,9 +18,7 @@ export function loadQwen3(config: ModelConfig, weights: Weights): Model {
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const bias = reader.flag("attention_bias");
-  const window = reader.flag("use_sliding_window") ? reader.dimension("sliding_window") : undefined;
-  const first = reader.numberOr("max_window_layers", 28);
-  const sliding = slidingLayers(reader, sizes, (layer) => layer >= first);
+  const windows = qwen2Windows(reader);
   reader.only("hidden_act", "silu");
 
   return decoder(weights, sizes, (own) => {
@@ -36,7 +35,7 @@ export function loadQwen3(config: ModelConfig, weights: Weights): Model {
             q_norm: norm(`${prefix}.self_attn.q_norm`, sizes.head_dim),
             k_norm: norm(`${prefix}.self_attn.k_norm`, sizes.head_dim),
             scale: sizes.head_dim ** -0.5,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mlp({
             ...gateUpDown(weights, `${prefix}.mlp`, sizes.hidden_size, inner_size),

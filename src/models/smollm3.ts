@@ -12,11 +12,11 @@ import {
   qkvo,
   readSizes,
   rms,
-  type Sizes,
   sequential,
   slidingLayers,
+  windowsOf,
 } from "./decoder.ts";
-import type { Model } from "./family.ts";
+import type { Model, Windows } from "./family.ts";
 import { mlp } from "./mlp.ts";
 import { noRope, readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
@@ -28,10 +28,8 @@ export function loadSmollm3(config: ModelConfig, weights: Weights): Model {
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const attention_bias = reader.flag("attention_bias");
   const mlp_bias = reader.flag("mlp_bias");
-  const turns = turningLayers(reader, sizes);
-  const slides = reader.has("layer_types") || reader.flag("use_sliding_window");
-  const window = slides ? reader.optionalDimension("sliding_window") : undefined;
-  const sliding = slidingLayers(reader, sizes, (layer) => !turns[layer]);
+  const turns = turningLayers(reader);
+  const windows = smollm3Windows(reader);
   reader.only("hidden_act", "silu");
 
   return decoder(weights, sizes, (own) => {
@@ -48,7 +46,7 @@ export function loadSmollm3(config: ModelConfig, weights: Weights): Model {
             rope: turns[layer] ? rope : still,
             norm: norm(`${prefix}.input_layernorm`),
             scale: sizes.head_dim ** -0.5,
-            window: sliding[layer] ? window : undefined,
+            window: windows[layer] ?? undefined,
           }),
           mlp({
             ...gateUpDown(weights, `${prefix}.mlp`, sizes.hidden_size, inner_size, mlp_bias),
@@ -63,7 +61,15 @@ export function loadSmollm3(config: ModelConfig, weights: Weights): Model {
   });
 }
 
-function turningLayers(reader: ConfigReader, { layers }: Sizes): boolean[] {
+export function smollm3Windows(reader: ConfigReader): Windows {
+  const turns = turningLayers(reader);
+  const slides = reader.has("layer_types") || reader.flag("use_sliding_window");
+  const sliding = slidingLayers(reader, (layer) => !turns[layer]);
+  return windowsOf(sliding, slides ? reader.optionalDimension("sliding_window") : undefined);
+}
+
+function turningLayers(reader: ConfigReader): boolean[] {
+  const layers = reader.dimension("num_hidden_layers");
   const stated = reader.numbersOr("no_rope_layers", layers);
   if (stated !== null) return stated.map((each) => each !== 0);
   const interval = reader.dimensionOr("no_rope_layer_interval", 4);

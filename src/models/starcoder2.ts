@@ -6,7 +6,7 @@
 
 import { attention } from "./attention.ts";
 import { ConfigReader, type ModelConfig } from "./config.ts";
-import { blocksOf, decoder, layerNorm, qkvo, readSizes, sequential } from "./decoder.ts";
+import { blocksOf, decoder, layerNorm, qkvo, readSizes, sameWindows, sequential } from "./decoder.ts";
 import type { Model } from "./family.ts";
 import { mlp } from "./mlp.ts";
 import { readRope } from "./rope.ts";
@@ -19,7 +19,7 @@ export function loadStarcoder2(config: ModelConfig, weights: Weights): Model {
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("norm_epsilon", 1e-5);
   const bias = reader.booleanOr("use_bias", true) === true;
-  const window = reader.optionalDimension("sliding_window");
+  const windows = sameWindows(reader);
   reader.only("hidden_act", "gelu_pytorch_tanh");
   reader.only("norm_type", "layer_norm");
   reader.only("mlp_type", "default");
@@ -33,7 +33,7 @@ export function loadStarcoder2(config: ModelConfig, weights: Weights): Model {
           own,
           attention({
             ...qkvo(weights, prefix, sizes, { qkv: bias, o: bias }),
-            ...{ layer, rope, heads, kv_heads, head_dim, window },
+            ...{ layer, rope, heads, kv_heads, head_dim, window: windows[layer] ?? undefined },
             norm: norm(`${prefix}.input_layernorm`),
             scale: head_dim ** -0.5,
           }),

@@ -1,7 +1,7 @@
 /** Whether a model fits beside others, and what it may then take. Pure: it reserves nothing. */
 
 import type { ModelEstimate } from "../core/backend.ts";
-import { divideCache } from "../core/cache-shares.ts";
+import { divideCache, divideWindows } from "../core/cache-shares.ts";
 import { Failure } from "../core/failure.ts";
 import type { Outlook } from "../core/routing.ts";
 import type { PoolSettings } from "../core/settings.ts";
@@ -52,8 +52,11 @@ export function foresee(
 }
 
 function admittedContext(estimate: ModelEstimate, kv_bytes: number): number {
-  const { kv_block_bytes, kv_state_bytes, rows_max } = estimate;
-  const { blocks_max } = divideCache(kv_bytes, { block_bytes: kv_block_bytes, state_bytes: kv_state_bytes }, rows_max);
+  const { kv_windows, kv_block_bytes: block_bytes, kv_state_bytes: state_bytes, rows_max } = estimate;
+  const { blocks_max } =
+    kv_windows === null
+      ? divideCache(kv_bytes, { block_bytes, state_bytes }, rows_max)
+      : divideWindows(kv_bytes, kv_windows, rows_max);
   return Math.min(estimate.context_length, blocks_max * estimate.kv_block_tokens);
 }
 

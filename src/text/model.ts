@@ -12,11 +12,11 @@ import { ChatTemplate } from "./chat-template.ts";
 import { ContentGuard, type Rendered } from "./content-guard.ts";
 import { endOfTurnIds, isTurnMarker } from "./control-tokens.ts";
 import { type Effort, effortOf } from "./effort.ts";
-import { readFolder, readFolderHeader } from "./folder.ts";
-import { readGgufHeader, readGgufSource } from "./gguf-source.ts";
+import { readFolder } from "./folder.ts";
+import { readGgufSource } from "./gguf-source.ts";
 import { type InputEncoder, inputEncoder } from "./inputs.ts";
 import type { AnswerForm, Chat, EncodedChat, EncodedInput, Gap, Input, TextModel, Vocabulary } from "./messages.ts";
-import type { TextHeader, TextSource } from "./source.ts";
+import type { TextSource } from "./source.ts";
 import { ANSWER_SWITCH, renderTo } from "./template-end.ts";
 import { type IsEnough, Tokenizer } from "./tokenizer.ts";
 import { templateChat } from "./tool-prompt.ts";
@@ -155,10 +155,6 @@ function fillMarks(tokenizer: Tokenizer): readonly [number, number, number] {
 
 function longestOf({ offsets }: Vocabulary): number {
   return offsets.reduce((longest, end, id) => Math.max(longest, end - (offsets[id - 1] ?? 0)), 0);
-}
-
-export function readHeader(path: string): TextHeader {
-  return isFolder(path) ? readFolderHeader(path) : readGgufHeader(readGgufModel(path));
 }
 
 function readSource(path: string): TextSource {

@@ -90,7 +90,7 @@ function formatOf(format: NonNullable<ResponseRequest["text"]>["format"]): objec
 }
 
 /** Nothing is counted apart for having been put into the cache: that is where every prompt goes. */
-function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens }: Usage) {
+export function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens }: Usage) {
   return {
     input_tokens: prompt_tokens,
     input_tokens_details: { cached_tokens, cache_write_tokens: 0 },
@@ -103,7 +103,7 @@ function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_
 const nullableText = Type.Union([Type.String(), Type.Null()]);
 const nullableInteger = Type.Union([Type.Integer(), Type.Null()]);
 
-const usageSchema = Type.Object({
+export const usageSchema = Type.Object({
   input_tokens: Type.Integer(),
   input_tokens_details: Type.Object({
     cached_tokens: Type.Integer({ description: "Prompt tokens that needed not be computed." }),

@@ -106,6 +106,15 @@ const reasoning = strictObject(
   [],
 );
 
+const compaction = strictObject(
+  {
+    type: Type.Literal("compaction"),
+    ...marks,
+    encrypted_content: Type.String({ description: "As it was given here." }),
+  },
+  ["created_by"],
+);
+
 const itemReference = strictObject({ type: Type.Literal("item_reference"), id: Type.String({ minLength: 1 }) }, []);
 
 /** Of tools that run at OpenAI. */
@@ -113,7 +122,6 @@ const FOREIGN_ITEMS = [
   "apply_patch_call",
   "apply_patch_call_output",
   "code_interpreter_call",
-  "compaction",
   "computer_call",
   "computer_call_output",
   "file_search_call",
@@ -129,7 +137,15 @@ const FOREIGN_ITEMS = [
   "web_search_call",
 ];
 
-const kept = [message, functionCall, functionCallOutput, customToolCall, customToolCallOutput, reasoning] as const;
+const kept = [
+  message,
+  functionCall,
+  functionCallOutput,
+  customToolCall,
+  customToolCallOutput,
+  reasoning,
+  compaction,
+] as const;
 
 export const inputSchema = Type.Union(
   [
@@ -183,6 +199,7 @@ const PREFIXES = {
   custom_tool_call: "ctc",
   custom_tool_call_output: "ctco",
   reasoning: "rs",
+  compaction: "cmp",
 } as const;
 
 function inFull(item: Item, own: string): Item {
@@ -190,6 +207,10 @@ function inFull(item: Item, own: string): Item {
   const marked = { id: item.id ?? `${PREFIXES[type]}_${own}`, status: item.status ?? "completed" } as const;
   const told = { ...item, ...marked };
   return isMessage(told) ? { ...told, type: "message", content: partsOf(told) } : told;
+}
+
+export function isSaidBy(item: Item, role: WireMessage["role"]): boolean {
+  return isMessage(item) && item.role === role;
 }
 
 /** Its type may be left out. */

@@ -35,6 +35,9 @@ export function talkOf(
       case "reasoning":
         talk.think(thoughtOf(item));
         break;
+      case "compaction":
+        talk.say("user", { content: summaryIn(item.encrypted_content, place), images: [] }, place);
+        break;
       default:
         talk.say(item.role, saidIn(item.content, `${place}.content`), place);
     }
@@ -195,6 +198,13 @@ function textIn(base64: string): string | null {
   } catch {
     return null;
   }
+}
+
+function summaryIn(encrypted_content: string, place: string | null): string {
+  const summary = thoughtIn(encrypted_content);
+  if (summary !== "") return `<summary>\n${summary}\n</summary>`;
+  const parameter = `${place}.encrypted_content`;
+  throw new Failure("unsupported", `Cannot use "${parameter}": another server has written it`, parameter);
 }
 
 function thoughtOf({ content, summary, encrypted_content }: WireReasoning): string {

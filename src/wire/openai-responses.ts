@@ -78,14 +78,19 @@ const codexNotes = {
   "x-codex-window-id": codexNote,
 };
 
-/** What decides of how many tokens a prompt is. */
-const promptParameters = {
+/** What was said. */
+export const talkParameters = {
   model: Type.String({ minLength: 1, description: "The name of a model, as `GET /v1/models` lists it." }),
   input: Type.Optional(inputSchema),
   instructions: optional(
     Type.String({ description: "Goes before the talk; not carried on by `previous_response_id`." }),
   ),
   previous_response_id: optional(Type.String({ minLength: 1, description: "The answer that the talk goes on from." })),
+};
+
+/** What decides of how many tokens a prompt is. */
+const promptParameters = {
+  ...talkParameters,
   ...responseTools,
   reasoning: optional(reasoning),
   text: optional(
@@ -175,7 +180,7 @@ type InputTokensRequest = Static<typeof inputTokensRequestSchema>;
 export function readResponse(body: ResponseRequest, request_id: string, shelf: ResponseShelf): AskedResponse {
   refuseLost(body, shelf);
   const mark = markOf(request_id);
-  const { prompt, input } = readPrompt(body, request_id, mark, shelf);
+  const { prompt, input } = readTalk(body, request_id, shelf);
   const generation = {
     ...prompt,
     sampling: samplingOf(body),
@@ -187,7 +192,7 @@ export function readResponse(body: ResponseRequest, request_id: string, shelf: R
 }
 
 export function readInputTokens(body: InputTokensRequest, request_id: string, shelf: ResponseShelf): GenerationRequest {
-  return readPrompt(body, request_id, "", shelf).prompt;
+  return readTalk(body, request_id, shelf).prompt;
 }
 
 /** An answer that nobody waits for has to be found later. */
@@ -215,17 +220,21 @@ export function inputItems(id: string, shelf: ResponseShelf): readonly Item[] {
   return [...talk.slice(0, -1).flatMap(turnItems), ...itemsOf(last?.input ?? [])];
 }
 
-function readPrompt(
-  body: InputTokensRequest,
-  request_id: string,
-  mark: string,
-  shelf: ResponseShelf,
-): { readonly prompt: GenerationRequest; readonly input: readonly Item[] } {
+interface ReadTalk {
+  readonly prompt: GenerationRequest;
+  /** Of the request alone. */
+  readonly input: readonly Item[];
+  /** Of the whole talk. */
+  readonly items: readonly Item[];
+}
+
+export function readTalk(body: InputTokensRequest, request_id: string, shelf: ResponseShelf): ReadTalk {
   const { previous_response_id, instructions } = body;
   const before = previous_response_id ? talkBefore(previous_response_id, shelf) : [];
-  const input = listed(body.input ?? [], `${mark}_i`, (id) => keptItem(id, shelf));
+  const input = listed(body.input ?? [], `${markOf(request_id)}_i`, (id) => keptItem(id, shelf));
   const placeOf = (index: number) => (index < before.length ? null : `input[${index - before.length}]`);
-  const messages = talkOf(instructions ?? "", [...before, ...input], placeOf);
+  const items = [...before, ...input];
+  const messages = talkOf(instructions ?? "", items, placeOf);
   if (messages.length === 0) {
     throw new Failure(
       "invalid_request",
@@ -244,7 +253,7 @@ function readPrompt(
     template_options: body.chat_template_kwargs ?? {},
     truncation: body.truncation ?? "disabled",
   };
-  return { prompt, input };
+  return { prompt, input, items };
 }
 
 function talkBefore(id: string, shelf: ResponseShelf): readonly Item[] {

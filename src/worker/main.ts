@@ -140,6 +140,7 @@ function load({ model: name, path, kv_bytes_max, kv_bits }: ToEngine & { kind: "
   try {
     const resident = residents.get(name) ?? open(name, path, { kv_bytes_max, kv_bits });
     residents.set(name, resident);
+    clearCache(); // what was read on the way to where it stays
     return { kind: "loaded", loaded: describe(name, resident) };
   } catch (error) {
     return { kind: "load_failed", model: name, failure: toRecord(error, "unavailable") };

@@ -255,6 +255,15 @@ describe("readSafetensorsFolder()", () => {
     expect(weightFiles(folder)).toEqual([join(folder, "p1.safetensors"), join(folder, "p2.safetensors")]);
   });
 
+  test("reads what the files of an index hold beyond it, once", () => {
+    const two = { v: one, w: f32Entry(4, 1) };
+    const index = { "model.safetensors.index.json": indexOf({ v: "p1.safetensors", x: "p2.safetensors" }) };
+    const folder = folderOf({ ...index, "p1.safetensors": two, "p2.safetensors": { x: one } });
+    expect([...readSafetensorsFolder(folder).keys()].sort()).toEqual(["v", "w", "x"]);
+    const twice = { ...index, "p1.safetensors": two, "p2.safetensors": { x: one, w: f32Entry(4, 1) } };
+    expect(folderRefusal(twice)).toBe('Cannot read "FOLDER/p2.safetensors": tensor "w" is also in "p1.safetensors"');
+  });
+
   test("takes model.safetensors alone, else every file", () => {
     const single = folderOf({ "model.safetensors": { v: one }, "extra.safetensors": { w: one } });
     expect([...readSafetensorsFolder(single).keys()]).toEqual(["v"]);

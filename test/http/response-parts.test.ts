@@ -89,8 +89,10 @@ test("images that calls have brought are shown behind all results", async () => 
 });
 
 test("a model that reads text only says so of images", async () => {
-  const { message, status } = await refusal(ask([user(picture(URL))]));
+  const { message, status, param } = await refusal(ask([user(picture(URL))]));
   expect([status, message]).toEqual([400, 'Cannot look at images: model "tiny" reads text only']);
+  expect(param).toBe("input");
+  expect((await refusal(ask("x", { reasoning: { effort: "low" } }))).param).toBe("reasoning.effort");
 });
 
 test("files of text are given to the model with their names, and results of calls may be several parts", async () => {

@@ -1,6 +1,6 @@
 /** Every body, item and event of a response against the published schemas: OpenAI's own, and those of Open Responses. */
 
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
@@ -26,10 +26,15 @@ const THOUGHT = "<think>Hm</think>I look.";
 const SAID = { model: "tiny", input: "Hi", temperature: 0.5, top_p: 0.9 };
 
 const shelf = new ScriptedShelf();
-const model = scriptedModel(scratchFolder(), "{# <tool_call> {{ tools }} #}<user>", [], shelf);
+const model = scriptedModel(
+  scratchFolder(),
+  "{# <tool_call> {{ tools }} #}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>",
+  [],
+  shelf,
+);
 
 beforeEach(() => {
-  model.answers.length = 0;
+  for (const list of [model.answers, model.prompts]) list.length = 0;
 });
 afterAll(() => model[Symbol.asyncDispose]());
 
@@ -55,6 +60,7 @@ const eventsIn = (text: string): Event[] =>
   [...text.matchAll(/^data: (.*)$/gm)].map(([, data = ""]) => JSON.parse(data));
 
 describe.skipIf(!existsSync(SPECS))("the published schemas hold for", () => {
+  setDefaultTimeout(60_000); // a schema of some hundred others takes seconds to compile
   const ajv = new Ajv2020({ strict: false, validateFormats: false });
   for (const [name, file] of [
     ["openai", "openai_schemas_subset.json"],
@@ -208,6 +214,33 @@ describe.skipIf(!existsSync(SPECS))("the published schemas hold for", () => {
     const page = (await (await model.server.ask(`${PATH}/${last}/input_items?limit=50`)).json()) as { data: object[] };
     expect(page.data).toHaveLength(input.length + 2);
     for (const item of page.data) expect(faults("open#ItemField", item)).toBe("");
+  });
+
+  test("a talk that is summed up, which goes on from its summary", async () => {
+    const { id } = (await (await model.server.post(PATH, { ...SAID, input: "Name a city" })).json()) as { id: string };
+    const asked = { model: "tiny", previous_response_id: id, input: "And a river", instructions: "Be kind" };
+    expect(faults("open#CompactResponseMethodPublicBody", asked)).toBe("");
+    model.answers.push("They want a city and a river.", "The Akerselva.");
+    const body = (await (await model.server.post(`${PATH}/compact`, asked)).json()) as { output: object[] };
+    expect(faults("open#CompactResource", body)).toBe("");
+    expect(body.output).toMatchObject([
+      { role: "user", content: [{ text: "Name a city" }] },
+      { role: "user", content: [{ text: "And a river" }] },
+      { type: "compaction" },
+    ]);
+    const [, said] = model.prompts;
+    expect(said).toMatch(/^<system>Be kind<user>Name a city<assistant>.*<user>And a river\n\nSum up the talk so far/s);
+    const next = { ...SAID, input: [...body.output, { role: "user", content: "Which?" }] };
+    expect((await model.server.post(PATH, next)).status).toBe(200);
+    expect(model.prompts[2]).toContain("And a river\n\n<summary>\nThey want a city and a river.\n</summary>\n\nWhich?");
+    const foreign = await model.server.post(PATH, {
+      ...SAID,
+      input: [{ type: "compaction", encrypted_content: "gAAA" }],
+    });
+    expect([foreign.status, await foreign.text()]).toEqual([
+      400,
+      expect.stringContaining("another server has written it"),
+    ]);
   });
 
   const broken = async (script: Script, end: (house: House) => Promise<unknown> = async () => undefined) => {

@@ -1,11 +1,12 @@
 /** OpenAI's responses on their way to providers: as they came, or through the neutral form. */
 
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { scratchFolder } from "../formats/scratch.ts";
 import { closedAfterEach, openHouse, until } from "./house.ts";
 import { strictAnthropic } from "./strict-anthropic.ts";
 import { HAS_SCHEMAS, RESPONSE_STREAM, RESPONSE_WHOLE, strictOpenai } from "./strict-openai.ts";
 
+setDefaultTimeout(30_000); // the provider compiles a schema of some hundred others
 const FOLDER = scratchFolder();
 const KEY = "sk-live-77";
 const PATH = "/v1/responses";

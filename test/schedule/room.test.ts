@@ -62,6 +62,7 @@ function estimateOf(name: string): ModelEstimate {
     kv_block_tokens: 32,
     kv_block_bytes: 0,
     kv_state_bytes: 0,
+    kv_windows: null,
     rows_max: 1,
   };
   return { purpose: "chat", weights_bytes: Number(name.slice(1)), step_bytes: 0, context_length: 32, ...kv };

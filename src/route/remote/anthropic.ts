@@ -1,7 +1,6 @@
 /** Speaks Anthropic's protocol to a provider. Knows no HTTP. */
 
 import { type Static, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
 import {
   ALL_TOKENS,
@@ -12,6 +11,7 @@ import {
   type Message,
   type SamplingWishes,
 } from "../../core/generation.ts";
+import { checkedWhenUsed } from "./checked-when-used.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
 import { counted, readEvent } from "./event-json.ts";
 import { type Piece, piecesOf } from "./seen-words.ts";
@@ -186,7 +186,7 @@ const eventSchema = Type.Object({
     Type.Object({ type: Type.String(), id: Type.Optional(Type.String()), name: Type.Optional(Type.String()) }),
   ),
 });
-const event = TypeCompiler.Compile(eventSchema);
+const event = checkedWhenUsed(eventSchema);
 type Told = Static<typeof eventSchema>;
 
 class AnthropicReader implements EventReader {

@@ -1,19 +1,21 @@
 /** Reads what the protocols of providers have in common. */
 
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
-import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
 import type { Usage } from "../../core/generation.ts";
+import { checkedWhenUsed } from "./checked-when-used.ts";
 import { faltering } from "./upstream-failure.ts";
 
+type Check<Schema extends TSchema> = ReturnType<typeof checkedWhenUsed<Schema>>;
+
 /** The data of an event, checked; an error that it tells of is thrown. */
-export function readEvent<Schema extends TSchema>(data: string, schema: TypeCheck<Schema>): Static<Schema> {
+export function readEvent<Schema extends TSchema>(data: string, check: Check<Schema>): Static<Schema> {
   const value = parsed(data);
-  if (told.Check(value)) {
+  if (told().Check(value)) {
     const { message } = value.error;
     throw faltering("upstream", `Cannot go on: the provider says ${JSON.stringify(message.slice(0, TOLD_MAX))}`);
   }
-  if (schema.Check(value)) return value;
+  if (check().Check(value)) return value;
   throw faltering("upstream", "Cannot read the provider: an event of its stream is not what its protocol says");
 }
 
@@ -30,7 +32,7 @@ const NOTHING_TOLD: CountedUsage = {
   reasoning_tokens: null,
 };
 
-const told = TypeCompiler.Compile(Type.Object({ error: Type.Object({ message: Type.String() }) }));
+const told = checkedWhenUsed(Type.Object({ error: Type.Object({ message: Type.String() }) }));
 const TOLD_MAX = 500;
 
 function parsed(data: string): unknown {

@@ -1,9 +1,9 @@
 /** Speaks OpenAI's protocol to a provider. Knows no HTTP. */
 
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
 import type { ChatEnd, FinishReason, GenerationEvent, GenerationRequest, Message } from "../../core/generation.ts";
+import { checkedWhenUsed } from "./checked-when-used.ts";
 import type { Dialect, EventReader } from "./dialect.ts";
 import { counted, readEvent } from "./event-json.ts";
 import { type Piece, piecesOf } from "./seen-words.ts";
@@ -139,7 +139,7 @@ const choice = Type.Object({
   finish_reason: text,
   stop_reason: maybe(Type.Union([Type.String(), Type.Integer()])),
 });
-const chunk = TypeCompiler.Compile(Type.Object({ choices: Type.Array(choice) }));
+const chunk = checkedWhenUsed(Type.Object({ choices: Type.Array(choice) }));
 
 function maybe<Schema extends TSchema>(schema: Schema) {
   return Type.Optional(Type.Union([schema, Type.Null()]));

@@ -1,8 +1,8 @@
 /** Reads how many tokens a provider says it has counted, in OpenAI's words or in Anthropic's. */
 
 import { type Static, Type } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { CountedUsage } from "../../core/exchange.ts";
+import { checkedWhenUsed } from "./checked-when-used.ts";
 
 /** More than all text there is; beyond 2^63 the audit's column would refuse it. */
 const TOKENS_MAX = 1e12;
@@ -30,11 +30,11 @@ const maybeUsage = Type.Optional(Type.Union([usage, Type.Null()]));
 const inner = Type.Optional(Type.Object({ usage: maybeUsage }));
 
 /** In the body itself, in Anthropic's first event (`message`), or in the last of OpenAI's responses (`response`). */
-const holder = TypeCompiler.Compile(Type.Object({ usage: maybeUsage, message: inner, response: inner }));
+const holder = checkedWhenUsed(Type.Object({ usage: maybeUsage, message: inner, response: inner }));
 
 /** `before`: what earlier events of the same answer said; a later word counts. */
 export function usageIn(value: unknown, before: CountedUsage | null): CountedUsage | null {
-  if (!holder.Check(value)) return before;
+  if (!holder().Check(value)) return before;
   const found = value.usage ?? value.message?.usage ?? value.response?.usage;
   return found ? merged(found, before) : before;
 }
