@@ -129,6 +129,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   let audit: StoredAudit | null = null;
   const retainAudit = () => audit?.retain();
   const owner = new Owner({
+    hub_folder: config.hub_folder,
     ...{ catalog, names, pool, engine, queue, running, live, wanted, findDefault, retainAudit },
     profiles: stored_profiles,
   });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { ModelEstimate } from "../core/backend.ts";
 import { cacheBytes, STATES_OF_ROW, windowBytes } from "../core/cache-shares.ts";
 import type { Purpose } from "../core/purpose.ts";
-import type { EngineSettings, KvBits } from "../core/settings.ts";
+import { type EngineSettings, type KvBits, PREDICTED_TOKENS_MAX } from "../core/settings.ts";
 import { readGgufModel } from "../formats/gguf-parts.ts";
 import { asObject, readJson } from "../formats/json.ts";
 import { purposeOf } from "../formats/purpose.ts";
@@ -31,7 +31,7 @@ export function estimateOf(headers: Headers, purpose: Purpose["kind"], settings:
   const rows = purpose === "chat" ? settings.rows_max : 1; // one text after another
   const step_floats =
     settings.chunk_tokens_max * STREAMS * (number("hidden_size", 0) + number("intermediate_size", 0)) +
-    settings.rows_max * (1 + settings.draft_tokens_max) * number("vocab_size", 0);
+    (settings.rows_max * (1 + settings.draft_tokens_max) + PREDICTED_TOKENS_MAX) * number("vocab_size", 0);
   const cache = textCache(headers, purpose === "chat" ? settings.kv_bits : 32);
   const { window, state_bytes } = cache;
   const units = {
