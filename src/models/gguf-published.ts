@@ -24,7 +24,11 @@ export function publishedGguf(path: string): { config: ModelConfig; tensors: rea
   const architecture = architectureOf(file);
   const tensors = [...file.tensors.values()].flatMap((tensor): PublishedTensor[] => {
     const name = architecture.publishedName(tensor.name);
-    if (name === null) return []; // factors of positions, which are in the config
+    if (name === null && FACTORS.test(tensor.name)) return []; // which are in the config
+    if (name === null) {
+      const state = `nothing is known of its tensor "${tensor.name}", which would be left out`;
+      throw new Failure("unsupported", `Cannot quantise ${path}: ${state}`);
+    }
     return [{ name, shape: publishedShape(name, tensor.shape), dense: () => denseTensor(file, architecture, tensor) }];
   });
   const floats = (name: string) => {
@@ -36,6 +40,9 @@ export function publishedGguf(path: string): { config: ModelConfig; tensors: rea
   const config = publishedConfig(architecture, floats, path);
   return { config, tensors: config["model_type"] === "qwen3_next" ? withQkvz(tensors, config) : tensors };
 }
+
+/** Of positions. */
+const FACTORS = /^rope_f(?:reqs|actors_short|actors_long)\.weight$/;
 
 /** The gate of Qwen's shared expert is a matrix of one row, convolutions have an axis of one: files leave them out. */
 function publishedShape(name: string, shape: readonly number[]): readonly number[] {
