@@ -181,15 +181,19 @@ void Attention::mix(
     float* attended) const {
   const Heads heads = headsOf(projected);
   std::vector<Work> work;
+  std::vector<const Span*> span_of; // each token's
   const int tokens_each = std::max(1, QUERY_ROWS / (heads_ / kv_heads_));
   for (const Span& span : spans) {
-    eachRow(span.count, 4 * heads.stride, [&](int index) { place(heads, span, index, angles, cache); });
+    span_of.insert(span_of.end(), span.count, &span);
     for (int first = 0; first < span.count; first += tokens_each) {
       for (int head = 0; head < kv_heads_; head++) {
         work.push_back({&span, head, first, std::min(tokens_each, span.count - first)});
       }
     }
   }
+  eachRow(static_cast<int>(span_of.size()), 4 * heads.stride, [&](int token) {
+    place(heads, *span_of[token], token - span_of[token]->first, angles, cache);
+  });
   // The last tokens of a prompt have the most to read: they go first, and the short ones fill the gaps.
   std::reverse(work.begin(), work.end());
   parallel(work.size(), [&](std::size_t index) { attend(heads, work[index], cache, attended); });

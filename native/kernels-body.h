@@ -540,10 +540,24 @@ constexpr int bitsOf(Coding coding) {
 /** A strip's groups, already turned. */
 struct Groups {
   const float* words;
-  const float* scales;
-  const float* biases;
+  const void* scales;
+  const void* biases;
   int count;
+  /** From here to what is asked for now and read soon: words, and scales or biases. */
+  std::size_t words_ahead;
+  std::size_t scalars_ahead;
 };
+
+// How many strips ahead memory is asked for, a little with each group.
+constexpr int STRIPS_AHEAD = 2;
+
+/** Those of one group. */
+template <Scalar STORED>
+inline Floats loadGroupScalars(const void* all, int group, std::size_t ahead) {
+  const char* from = static_cast<const char*>(all) + std::size_t(group) * LANES * sizeOf(STORED);
+  prefetch(from + ahead * sizeOf(STORED));
+  return asFloats(loadScalars<STORED>(from, LANES));
+}
 
 /** The digits of a row at those groups; from one row to the next are so many. */
 struct DigitRows {
@@ -555,7 +569,7 @@ struct DigitRows {
 };
 
 /** The products of `groups` with ROWS rows of digits; totals[row][lane] goes on. */
-template <Coding CODING, int SIZE, int DIGITS, int ROWS>
+template <Coding CODING, int SIZE, int DIGITS, Scalar STORED, int ROWS>
 inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* totals) {
   constexpr int BITS = bitsOf(CODING);
   const auto lowHalves = [](Words a) {
@@ -575,6 +589,7 @@ inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* tota
 #pragma GCC unroll 4
     for (int word = 0; word < SIZE * BITS / 32; word++, words += LANES) {
       const Words packed = loadWords(words);
+      if constexpr (ROWS > 1) prefetch(words + groups.words_ahead);
       for (int row = 0; row < ROWS; row++) {
         for (int digit = 0; digit < DIGITS; digit++) {
           const std::int8_t* from = digits + row * x.digits_stride + digit * SIZE + word * (32 / BITS);
@@ -588,8 +603,14 @@ inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* tota
         }
       }
     }
-    const Floats scale = load(groups.scales + group * LANES);
-    const Floats bias = load(groups.biases + group * LANES);
+    Floats scale = loadGroupScalars<STORED>(groups.scales, group, groups.scalars_ahead);
+    Floats bias;
+    if constexpr (CODING == Coding::small_floats) {
+      bias = multiply(scale, spread(-6));
+      scale = multiply(scale, spread(0.5f));
+    } else {
+      bias = loadGroupScalars<STORED>(groups.biases, group, groups.scalars_ahead);
+    }
     for (int row = 0; row < ROWS; row++) {
       Floats all = toFloats(sum[row][0]);
       if constexpr (DIGITS == DIGITS_EXACT) {
@@ -604,35 +625,46 @@ inline void multiplyGroups(const Groups& groups, const DigitRows& x, float* tota
   for (int row = 0; row < ROWS; row++) store(totals + row * LANES, total[row]);
 }
 
-template <Coding CODING, int SIZE, int DIGITS>
-void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals) {
-  constexpr int BITS = bitsOf(CODING);
+/** The groups of some columns of a strip that lies as one. */
+template <Coding CODING, int SIZE, Scalar STORED>
+inline Groups groupsOf(const Strip& strip, int column, int end) {
   const Matrix& matrix = strip.matrix;
-  alignas(64) float room[SPAN / 32 * BITS * LANES];
+  const std::size_t at = (std::size_t(strip.row) * matrix.groups() + std::size_t(column / SIZE) * LANES) * sizeOf(STORED);
+  const auto from = [&](const void* all) { return all == nullptr ? all : static_cast<const char*>(all) + at; };
+  return {
+      strip.words(column / 32 * bitsOf(CODING), 0, nullptr), from(matrix.scales), from(matrix.biases),
+      (end - column) / SIZE, STRIPS_AHEAD * matrix.words() * LANES,
+      STRIPS_AHEAD * std::size_t(matrix.groups()) * LANES};
+}
+
+/** Where groups that lie row by row are turned to, and scalars become floats. */
+template <Coding CODING, int SIZE>
+struct Room {
+  alignas(64) float words[SPAN / 32 * bitsOf(CODING) * LANES];
   alignas(64) float scales[SPAN / SIZE * LANES];
   alignas(64) float biases[SPAN / SIZE * LANES];
+
+  Groups turn(const Strip& strip, int column, int end) {
+    const int count = (end - column) / SIZE;
+    const float* from = strip.words(column / 32 * bitsOf(CODING), (end - column) / 32 * bitsOf(CODING), words);
+    strip.scalars(strip.matrix.scales, column / SIZE, count, scales);
+    if (CODING != Coding::small_floats) strip.scalars(strip.matrix.biases, column / SIZE, count, biases);
+    return {from, scales, biases, count, 0, 0};
+  }
+};
+
+template <Coding CODING, int SIZE, int DIGITS, Scalar STORED, class Find>
+inline void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals, Find find) {
+  const Matrix& matrix = strip.matrix;
   const std::size_t digits_stride = std::size_t(DIGITS) * matrix.columns;
   const std::size_t groups_stride = std::size_t(matrix.columns / SIZE);
   for (int column = 0; column < matrix.columns; column += SPAN) {
-    const int end = least(column + SPAN, matrix.columns);
-    const int first = column / SIZE;
-    const float* words = strip.words(column / 32 * BITS, (end - column) / 32 * BITS, room);
-    const Groups groups = {words, scales, biases, (end - column) / SIZE};
-    strip.scalars(matrix.scales, first, groups.count, scales);
-    if constexpr (CODING == Coding::small_floats) {
-      for (int at = 0; at < groups.count * LANES; at += LANES) {
-        const Floats scale = load(scales + at);
-        store(scales + at, multiply(scale, spread(0.5f)));
-        store(biases + at, multiply(scale, spread(-6)));
-      }
-    } else {
-      strip.scalars(matrix.biases, first, groups.count, biases);
-    }
+    const Groups groups = find(column, least(column + SPAN, matrix.columns));
     const auto some = [&]<int ROWS>(int row) {
-      const std::size_t at = row * groups_stride + first;
+      const std::size_t at = row * groups_stride + std::size_t(column / SIZE);
       const DigitRows rows = {
           x.digits + at * SIZE * DIGITS, x.units + at, x.sums + at, digits_stride, groups_stride};
-      multiplyGroups<CODING, SIZE, DIGITS, ROWS>(groups, rows, totals + row * LANES);
+      multiplyGroups<CODING, SIZE, DIGITS, STORED, ROWS>(groups, rows, totals + row * LANES);
     };
     int row = 0;
     for (; row + 4 <= count; row += 4) some.template operator()<4>(row);
@@ -640,6 +672,24 @@ void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals
     if (count - row == 2) some.template operator()<2>(row);
     if (count - row == 1) some.template operator()<1>(row);
   }
+}
+
+template <Coding CODING, int SIZE, int DIGITS>
+void multiplyStrip(const Strip& strip, const Digits& x, int count, float* totals) {
+  // one row waits for memory alone, which is read fastest by itself, array by array
+  if (!strip.matrix.in_strips || count == 1) {
+    Room<CODING, SIZE> room;
+    return multiplyStrip<CODING, SIZE, DIGITS, Scalar::float32>(
+        strip, x, count, totals, [&](int column, int end) { return room.turn(strip, column, end); });
+  }
+  withScalar(strip.matrix.stored, [&]<Scalar STORED>() {
+    constexpr bool is_byte = STORED == Scalar::e8m0 || STORED == Scalar::e4m3;
+    if constexpr (is_byte == (CODING == Coding::small_floats)) {
+      multiplyStrip<CODING, SIZE, DIGITS, STORED>(strip, x, count, totals, [&](int column, int end) {
+        return groupsOf<CODING, SIZE, STORED>(strip, column, end);
+      });
+    }
+  });
 }
 
 template <Coding CODING, int DIGITS>

@@ -5,9 +5,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <new>
+#include <system_error>
+#include <thread>
+#include <utility>
 
 namespace bunsen {
 
@@ -17,6 +21,14 @@ constexpr std::size_t LARGE_PAGE = std::size_t(2) << 20;
 // Of addresses: memory is taken as it is written, and what of a piece stays empty costs nothing.
 constexpr std::size_t PIECE_BYTES = std::size_t(256) << 20;
 constexpr std::size_t ALIGNMENT = 64;
+
+constexpr int COLLAPSE = 25; // MADV_COLLAPSE of Linux 6.1, which older headers lack
+// After a load has taken its last: what it took is written by then.
+constexpr std::chrono::milliseconds QUIET(250);
+// Between two pages, of which each holds up other work on memory for a millisecond or two.
+constexpr std::chrono::milliseconds REST(3);
+
+std::mutex lock;
 
 class Piece {
  public:
@@ -40,34 +52,53 @@ class Piece {
   /** Null where there is no room for as many. */
   char* take(std::size_t bytes) {
     if (bytes > std::size_t(end_ - next_)) return nullptr;
-    enlargePages();
     char* const taken = next_;
     next_ += bytes;
     return taken;
   }
 
+  /** Large pages for what was taken, beside everything else; asked for as it is written they would cost the load more. */
+  static void enlargePages(const std::shared_ptr<Piece>& piece) {
+    if (std::exchange(piece->is_enlarging_, true)) return;
+    try {
+      std::thread(enlarge, std::weak_ptr<Piece>(piece)).detach();
+    } catch (const std::system_error&) {
+      piece->is_enlarging_ = false; // the machine gives no more threads
+    }
+  }
+
  private:
-  /**
-   * Large pages for what was taken before, as it is written by now: the machine puts it together in the background. To be
-   * given large ones at once would cost the load more than it gains where a virtual machine has to ask for each.
-   */
-  void enlargePages() {
-#if defined(MADV_HUGEPAGE)
-    const std::size_t bytes = std::size_t(next_ - small_) / LARGE_PAGE * LARGE_PAGE;
-    if (bytes == 0) return;
-    madvise(small_, bytes, MADV_HUGEPAGE); // a machine that has none goes on without
-    small_ += bytes;
-#endif
+  static void enlarge(std::weak_ptr<Piece> waiting) {
+    const char* before = nullptr;
+    for (std::chrono::milliseconds pause = QUIET;;) {
+      std::this_thread::sleep_for(pause);
+      const std::shared_ptr<Piece> piece = waiting.lock();
+      if (piece == nullptr) return;
+      std::unique_lock<std::mutex> hold(lock);
+      if (std::exchange(before, piece->next_) != piece->next_) {
+        pause = QUIET;
+      } else if (std::size_t(piece->next_ - piece->small_) < LARGE_PAGE) {
+        piece->is_enlarging_ = false;
+        return;
+      } else {
+        char* const page = std::exchange(piece->small_, piece->small_ + LARGE_PAGE);
+        hold.unlock();
+        pause = REST;
+        // a machine that does neither goes on without, one that only knows the first does it later
+        madvise(page, LARGE_PAGE, MADV_HUGEPAGE);
+        madvise(page, LARGE_PAGE, COLLAPSE);
+      }
+    }
   }
 
   std::size_t mapped_bytes_;
   void* mapped_;
+  bool is_enlarging_ = false;
   char* small_;
   char* next_;
   char* end_;
 };
 
-std::mutex lock;
 std::weak_ptr<Piece> last;
 
 std::size_t roundUp(std::size_t bytes, std::size_t to) {
@@ -94,6 +125,7 @@ std::shared_ptr<char> takeMemory(std::size_t bytes) {
     last = piece;
     taken = piece->take(wanted);
   }
+  Piece::enlargePages(piece);
   return std::shared_ptr<char>(taken, [piece, wanted](const char* all) { giveBack(all, wanted); });
 }
 

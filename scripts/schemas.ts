@@ -16,18 +16,18 @@ interface Tally {
 const TOKENS_MAX = 400;
 /** Characters of an answer that was cut: its end tells what it went on with. */
 const SHOWN = 120;
-const [url = "", model = "", file = "", count = "20"] = process.argv.slice(2);
+const [url = "", model = "", file = "", answers = "20"] = process.argv.slice(2);
 const tally: Tally = { refused: 0, valid: 0, cut: 0, invalid: 0 };
 const lines = readFileSync(file, "utf8").trim().split("\n");
 for (const [place, line] of lines.entries()) {
   await ask(place, JSON.parse(line).schema);
-  console.log(`${place + 1} of ${lines.length} schemas, ${count} answers each: ${JSON.stringify(tally)}`);
+  console.log(`${place + 1} of ${lines.length} schemas, ${answers} answers each: ${JSON.stringify(tally)}`);
 }
 process.exit(tally.invalid === 0 ? 0 : 1);
 
 async function ask(place: number, schema: object): Promise<void> {
   const validate = validatorOf(schema);
-  for (let left = Number(count), round = 0; left > 0; left -= 10, round++) {
+  for (let left = Number(answers), round = 0; left > 0; left -= 10, round++) {
     const response = await fetch(new URL("/v1/chat/completions", url), {
       method: "POST",
       headers: { "content-type": "application/json" },
@@ -47,14 +47,15 @@ async function ask(place: number, schema: object): Promise<void> {
       console.log(`schema ${place} is refused with ${response.status}: ${body.error?.message}`);
       return;
     }
-    for (const { message, finish_reason } of body.choices) {
-      const kind = finish_reason !== "stop" ? "cut" : validate(JSON.parse(message.content)) ? "valid" : "invalid";
-      tally[kind] += 1;
-      if (kind === "invalid") console.log(`schema ${place} is broken by ${message.content}`);
-      if (kind === "cut")
-        console.log(`schema ${place} is not ended by … ${JSON.stringify(message.content.slice(-SHOWN))}`);
-    }
+    for (const { message, finish_reason } of body.choices) count(place, message.content, finish_reason, validate);
   }
+}
+
+function count(place: number, text: string, finish_reason: string, validate: (value: unknown) => unknown): void {
+  const kind = finish_reason !== "stop" ? "cut" : validate(JSON.parse(text)) ? "valid" : "invalid";
+  tally[kind] += 1;
+  if (kind === "invalid") console.log(`schema ${place} is broken by ${text}`);
+  if (kind === "cut") console.log(`schema ${place} is not ended by … ${JSON.stringify(text.slice(-SHOWN))}`);
 }
 
 /** With or without Unicode in expressions: schemas are written for both. */

@@ -33,7 +33,8 @@ import { TUNING, type Tuning } from "./route/remote/upstream.ts";
 import { Router } from "./route/router.ts";
 import { RunningRequests } from "./route/running.ts";
 import { Catalog, type CatalogModel } from "./schedule/catalog.ts";
-import { type ModelHost, ModelPool } from "./schedule/pool.ts";
+import type { ModelHost } from "./schedule/host.ts";
+import { ModelPool } from "./schedule/pool.ts";
 import { RequestQueue } from "./schedule/queue.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import { StoredApiKeys } from "./store/api-keys.ts";
@@ -128,6 +129,7 @@ export async function buildApp(config: Config, models: readonly string[]): Promi
   let audit: StoredAudit | null = null;
   const retainAudit = () => audit?.retain();
   const owner = new Owner({
+    hub_folder: config.hub_folder,
     ...{ catalog, names, pool, engine, queue, running, live, wanted, findDefault, retainAudit },
     profiles: stored_profiles,
   });

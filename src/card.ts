@@ -13,7 +13,7 @@ import { asObject, readJson } from "./formats/json.ts";
 import { purposeOf } from "./formats/purpose.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "./formats/safetensors.ts";
 import type { ModelConfig } from "./models/config.ts";
-import { textCache, textConfig } from "./models/estimate.ts";
+import { contextLength, textCache, textConfig } from "./models/estimate.ts";
 import { architectureOf } from "./models/gguf-architectures.ts";
 import { isReadType } from "./models/gguf-weights.ts";
 import { isFamily } from "./models/load.ts";
@@ -53,7 +53,8 @@ export function readCard(path: string, bits: KvBits): ModelCard {
     : ofGguf(path);
   const text = textConfig(config);
   const purpose = told(troubles, () => purposeOf(path).kind);
-  const context = text["max_position_embeddings"];
+  const known = numberOf(text["max_position_embeddings"]);
+  const context_length = known === null ? null : contextLength(text, tensors);
   const header = told(troubles, readHeader);
   const template = header?.chat_template ?? null;
   const headers = { path, config: text, tensors };
@@ -64,7 +65,7 @@ export function readCard(path: string, bits: KvBits): ModelCard {
     capabilities: capabilitiesOf(purpose, template),
     parameters: forms.reduce((sum, { parameters }) => sum + parameters, 0),
     quantization: together(forms),
-    context_length: numberOf(context),
+    context_length,
     layers: numberOf(text["num_hidden_layers"]),
     hidden_size: numberOf(text["hidden_size"]),
     cache,
@@ -74,7 +75,11 @@ export function readCard(path: string, bits: KvBits): ModelCard {
     sampling: header?.sampling ?? NO_SAMPLING,
     chat_template_options: template === null ? null : templateOptions(template),
     not_supported: [...new Set(troubles)],
-    notes: [...notes, ...remarks(config), ...(cache.kind === "recurrent" ? [NOT_GUESSED] : [])],
+    notes: [
+      ...[...notes, ...remarks(config)],
+      ...(purpose === "chat" && known !== null && context_length !== known ? [shortened(known)] : []),
+      ...(cache.kind === "recurrent" ? [NOT_GUESSED] : []),
+    ],
   };
 }
 
@@ -84,6 +89,10 @@ function numberOf(value: unknown): number | null {
 
 const NO_SAMPLING = { temperature: null, top_k: null, top_p: null, min_p: null };
 const NOT_GUESSED = "its tokens are not guessed ahead: what its recurrent layers keep is not taken back";
+
+function shortened(known: number): string {
+  return `its ${known} tokens end here where its factors of positions for longer texts would begin`;
+}
 
 const NO_CACHE = { kind: "none", window: null, bits: 32, bytes_per_token: 0, bytes_per_text: 0 } as const;
 

@@ -21,6 +21,7 @@ import {
   settingsOf,
 } from "./core/settings.ts";
 import type { Wait } from "./core/waiting.ts";
+import { removalOf } from "./hub/fetched.ts";
 import type { Names } from "./route/names.ts";
 import type { RunningRequest, RunningRequests } from "./route/running.ts";
 import type { Catalog } from "./schedule/catalog.ts";
@@ -33,6 +34,8 @@ import type { EngineClient } from "./worker/client.ts";
 export interface OwnerParts {
   readonly catalog: Catalog;
   readonly names: Pick<Names, "resolve">;
+  /** Where the hub's models are kept. */
+  readonly hub_folder: string;
   readonly pool: ModelPool;
   readonly engine: EngineClient;
   readonly queue: RequestQueue;
@@ -99,6 +102,15 @@ export class Owner implements OwnerDesk {
       return;
     }
     using _ = await pool.acquire(model, new AbortController().signal, keep_s);
+  }
+
+  async remove(asked: string): Promise<void> {
+    const { catalog, names, hub_folder } = this.#parts;
+    const { name, path } = catalog.find(names.resolve(asked).model);
+    const removeFiles = await removalOf(hub_folder, name, path);
+    await this.keep(name, 0);
+    catalog.remove(name);
+    await removeFiles();
   }
 
   progress(name: string, signal: AbortSignal): AsyncIterable<object> {

@@ -17,6 +17,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { Failure } from "./core/failure.ts";
+import { removeLeftovers } from "./core/leftovers.ts";
+import { DISK_FULL, writeTrouble } from "./core/write-trouble.ts";
 
 export interface Parts {
   readonly library_folder: string | null;
@@ -70,7 +72,7 @@ async function unpackBundle(bundle: Bundle, parent: string, carried: ReadonlyMap
   try {
     if (isComplete(bundle, folder)) return folder;
     mkdirSync(parent, { recursive: true });
-    removeLeftovers(parent);
+    removeLeftovers(parent, /^unpacking-(\d+)-/);
     mkdirSync(aside);
     for (const { name, part } of bundle.files) {
       const file = carried.get(part);
@@ -133,40 +135,9 @@ function discard(folder: string): void {
   } catch {}
 }
 
-/** Folders of starts that were killed while they unpacked. */
-function removeLeftovers(parent: string): void {
-  for (const name of readdirSync(parent)) {
-    const pid = Number(/^unpacking-(\d+)-/.exec(name)?.[1] ?? 0);
-    // One with this process's own number is an earlier process's: in a container the same numbers come again and again.
-    if (pid === process.pid || (pid > 0 && !isAlive(pid))) rmSync(join(parent, name), { recursive: true, force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 function reason(error: unknown, needed_bytes: number): string {
-  const code = error instanceof Error && "code" in error ? error.code : null;
-  switch (code) {
-    case "ENOSPC":
-    case "EDQUOT":
-      return `the disk is full, ${Math.ceil(needed_bytes / 1e6)} MB are needed; BUNSEN_HOME names another folder`;
-    case "ENOENT":
-      return "there is no such folder and none can be made; BUNSEN_HOME names another";
-    case "ENOTDIR":
-    case "EEXIST":
-      return "a file is where a folder is needed; BUNSEN_HOME names another folder";
-    case "EACCES":
-    case "EPERM":
-    case "EROFS":
-      return "it may not be written; BUNSEN_HOME names another folder";
-    default:
-      return error instanceof Error ? error.message : String(error);
-  }
+  const trouble = writeTrouble(error);
+  if (trouble === null) return error instanceof Error ? error.message : String(error);
+  const needed = trouble === DISK_FULL ? `, ${Math.ceil(needed_bytes / 1e6)} MB are needed` : "";
+  return `${trouble}${needed}; BUNSEN_HOME names another folder`;
 }

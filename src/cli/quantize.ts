@@ -20,7 +20,10 @@ export async function quantize(
   const { path } = catalog.find(wanted[0] ?? named);
   openLibrary(libraryAt(config, parts.library_folder));
   using source = openDenseSource(path, statSync(path).isDirectory() ? undefined : publishedFiles(path));
-  quantizeModel(source, target, options.quantization, process.stderr.isTTY ? showProgress : () => undefined);
+  const interruption = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => interruption.abort());
+  const told = process.stderr.isTTY ? showProgress : () => undefined;
+  await quantizeModel(source, target, options.quantization, told, interruption.signal);
   const { mode, bits, group_size } = options.quantization;
   const facts = { source: path, target, mode, bits, group_size };
   const sentence = `${target} has ${bits} bits a weight in ${mode} groups of ${group_size}`;

@@ -214,6 +214,8 @@ export interface GenerationWishes extends ChatWishes {
   readonly truncation: "auto" | "here" | "disabled";
   /** What the answer must be from its beginning to its end; null: anything. */
   readonly constraint: Constraint | null;
+  /** What the caller expects it to be, which makes it no other, but may make it sooner. */
+  readonly prediction: string | null;
   /** The prompt's text stands before each answer. */
   readonly echo: boolean;
   /** The ids of prompt and answer are told at its end. */
@@ -237,6 +239,7 @@ export const PLAIN_ANSWER: GenerationWishes = {
   ignore_eos: false,
   truncation: "disabled",
   constraint: null,
+  prediction: null,
   echo: false,
   tells_tokens: false,
   priority: PRIORITY.normal,
@@ -268,6 +271,12 @@ export type RowFinish = "stop" | "length";
 /** `tool_calls`: the answer ended by itself and calls tools. */
 export type FinishReason = RowFinish | "tool_calls";
 
+/** What has become of the tokens that were drafted from a prediction. */
+export interface Predicted {
+  readonly accepted_tokens: number;
+  readonly rejected_tokens: number;
+}
+
 /** What a row has come to in one step. */
 export interface RowStep {
   readonly token_ids: readonly number[];
@@ -277,6 +286,8 @@ export interface RowStep {
   readonly prompt_logprobs?: readonly DrawnLogprob[];
   /** Prompt tokens that needed not be computed. */
   readonly cached_tokens: number;
+  /** So far; absent without a prediction. */
+  readonly predicted?: Predicted;
   readonly finish: RowFinish | null;
 }
 
@@ -305,6 +316,8 @@ export interface Usage {
   readonly completion_tokens: number;
   /** How many of those were a thought; null: nobody counted. */
   readonly reasoning_tokens: number | null;
+  /** Absent without a prediction. */
+  readonly predicted?: Predicted;
 }
 
 /** Where the time of an answer went, in milliseconds. */

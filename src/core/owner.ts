@@ -89,6 +89,8 @@ export interface OwnerDesk {
   unload(model: string): Promise<void>;
   /** Has the model in memory for so long as nobody asks for it, as a request would; 0: unloads it if it is there. */
   keep(model: string, keep_s: number | null): Promise<void>;
+  /** Its files go too; throws a `Failure` where this server did not fetch them. */
+  remove(model: string): Promise<void>;
   progress(model: string, signal: AbortSignal): AsyncIterable<object>;
   ledger(): LedgerStatus;
   queue(): QueueStatus;

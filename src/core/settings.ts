@@ -136,6 +136,9 @@ export interface Setting<Value> {
   readonly help: string;
 }
 
+/** Of callers' predictions, in one step of all rows: their logits are some MB. */
+export const PREDICTED_TOKENS_MAX = 8;
+
 // An eighth of the memory for each model's keys and values lets five models share what the others leave.
 const KV_SHARE_OF_MEMORY = 1 / 8;
 

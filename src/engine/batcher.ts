@@ -9,7 +9,7 @@ import type { BatcherSettings } from "./batcher-settings.ts";
 import { type BlockContent, BlockStore, type BlockTier, NO_TIER } from "./block-store.ts";
 import { type OpenPlan, openPlan, type Part, type Plan } from "./plan.ts";
 import { Recurrence, tellingStates } from "./recurrence.ts";
-import { type Drawn, insertByRank, Row, type RowLimits } from "./row.ts";
+import { type Drawn, insertByRank, NO_GUESSES, Row, type RowLimits } from "./row.ts";
 import { RowWindows, tellingWindows } from "./row-windows.ts";
 import { isFollowing, nearestTail } from "./shared-tails.ts";
 import { StepCost } from "./step-cost.ts";
@@ -70,9 +70,9 @@ export class Batcher {
       const held = `the cache holds ${blocks_max * BLOCK_TOKENS} tokens`;
       throw new Failure("context_overflow", `Cannot start the request: ${asked}, ${held}`);
     }
-    const drafts = limits.drafts && this.#recurrence === null; // what recurrent layers keep is not taken back
+    const unguessed = this.#recurrence === null ? {} : NO_GUESSES; // what recurrent layers keep is not taken back
     const rank = { ms: rankMs(limits.urgency, now_ms), order: this.#joined++ };
-    const row = new Row(id, prompt_ids, { ...limits, drafts }, rank);
+    const row = new Row(id, prompt_ids, { ...limits, ...unguessed }, rank);
     this.#rows.set(id, row);
     insertByRank(this.#waiting, row);
   }
@@ -123,7 +123,7 @@ export class Batcher {
     this.#publish(row, part.start);
     this.#windows?.pass(row);
     this.#recurrence?.settle(row, part.start + part.token_ids.length, this.#active);
-    return { token_ids, finish };
+    return { token_ids, finish, predicted: row.predicted };
   }
 
   observe(plan: Plan, duration_ms: number): void {
@@ -207,8 +207,8 @@ export class Batcher {
 
   #decode(row: Row, decode_rows: number, plan: OpenPlan): void {
     if (!this.#active.includes(row) || !this.#cover(row, row.length + 1)) return;
-    const count_max = Math.min(row.limits.tokens_max - row.drawn - 1, this.#settings.draft_tokens_max);
-    const proposed = row.drafter?.propose(row.token_ids, count_max, this.#cost.acceptanceMin(decode_rows)) ?? [];
+    const bounds = { own_max: this.#settings.draft_tokens_max, predicted_max: plan.predicted_room };
+    const proposed = row.guess(bounds, this.#cost.acceptanceMin(decode_rows));
     // Nobody makes room for a guess.
     const fits = blocksFor(row.length + 1 + proposed.length) - row.blocks.length <= this.#spare();
     const drafts = fits ? proposed : [];
@@ -216,6 +216,7 @@ export class Batcher {
     plan.parts.push(this.#partOf(row, [...row.token_ids.slice(row.length), ...drafts], 1 + drafts.length));
     plan.decode_rows += 1;
     plan.extra_tokens += drafts.length;
+    if (row.predicted !== undefined) plan.predicted_room -= drafts.length;
   }
 
   /** Plans a chunk of the row's prompt, less what others have computed or are about to; returns its tokens. */

@@ -42,6 +42,8 @@ export interface NewRow extends SampledRow {
   readonly adapter: AdapterFiles | null;
   /** Also how likely each token of the prompt was is told. */
   readonly prompt_logprobs: boolean;
+  /** What its answer is expected to be. */
+  readonly predicted_ids?: readonly number[];
   /** What all adapters of the model may take. */
   readonly adapter_bytes_max: number;
   readonly tokens_max: number;
@@ -155,6 +157,7 @@ export class Engine implements Disposable {
       root: row.adapter?.key ?? "",
       scores_prompt: row.prompt_logprobs,
       drafts: this.#drafts,
+      ...(row.predicted_ids === undefined ? {} : { predicted_ids: row.predicted_ids }),
     };
     if (row.adapter !== null) this.#adapters.hold(id, row.adapter, row.adapter_bytes_max);
     try {
@@ -317,11 +320,13 @@ export class Engine implements Disposable {
   #commit(part: Part, draws: readonly Draw[]): RowOutcome {
     const { id } = part;
     const drawn_ids = draws.map((draw) => draw.token_id);
-    const { token_ids, finish } = this.#batcher.commit(part, drawn_ids, this.#samplers.get(id)?.is_complete);
+    const committed = this.#batcher.commit(part, drawn_ids, this.#samplers.get(id)?.is_complete);
+    const { token_ids, finish, predicted } = committed;
     const cached_tokens = this.#batcher.cachedTokens(id);
     const logprobs = draws.slice(0, token_ids.length).flatMap((draw) => draw.logprob ?? []);
     if (finish !== null) this.remove(id);
-    return { kind: "progress", id, token_ids, logprobs, cached_tokens, finish };
+    const told = predicted === undefined ? {} : { predicted };
+    return { kind: "progress", id, token_ids, logprobs, cached_tokens, ...told, finish };
   }
 
   #fail(id: number, error: unknown): RowOutcome {

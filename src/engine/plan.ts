@@ -1,5 +1,6 @@
 /** What one forward pass is to do, in integers. Knows not how it was decided. */
 
+import { PREDICTED_TOKENS_MAX } from "../core/settings.ts";
 import type { StateMove } from "../models/step.ts";
 import type { StepLoad } from "./step-cost.ts";
 
@@ -42,10 +43,20 @@ export interface OpenPlan extends Plan {
   readonly copies: Copy[];
   decode_rows: number;
   extra_tokens: number;
+  /** Drafts that rows with a prediction may still have in the step. */
+  predicted_room: number;
   restored_blocks: number;
   scored_tokens: number;
 }
 
 export function openPlan(): OpenPlan {
-  return { parts: [], copies: [], decode_rows: 0, extra_tokens: 0, restored_blocks: 0, scored_tokens: 0 };
+  return {
+    parts: [],
+    copies: [],
+    decode_rows: 0,
+    extra_tokens: 0,
+    predicted_room: PREDICTED_TOKENS_MAX,
+    restored_blocks: 0,
+    scored_tokens: 0,
+  };
 }

@@ -1,7 +1,7 @@
 /** One sequence in the batch: its tokens and the blocks that hold them. Knows nothing of other rows. */
 
 import { assert } from "../core/assert.ts";
-import type { RowFinish } from "../core/generation.ts";
+import type { Predicted, RowFinish } from "../core/generation.ts";
 import type { Urgency } from "../core/priority.ts";
 import { BLOCK_TOKENS } from "../models/block.ts";
 import { type BlockContent, chainHash } from "./block-store.ts";
@@ -20,12 +20,17 @@ export interface RowLimits {
   readonly scores_prompt: boolean;
   /** Whether the row's next tokens may be guessed and verified together. */
   readonly drafts: boolean;
+  /** What its answer is expected to be: guesses of its next tokens too. */
+  readonly predicted_ids?: readonly number[];
 }
+
+export const NO_GUESSES = { drafts: false, predicted_ids: [] } as const;
 
 /** What was drawn, as far as it is part of the answer. */
 export interface Drawn {
   readonly token_ids: readonly number[];
   readonly finish: RowFinish | null;
+  readonly predicted?: Predicted | undefined;
 }
 
 export class Row {
@@ -58,7 +63,21 @@ export class Row {
     this.rank = rank;
     this.prompt_tokens = prompt_ids.length;
     this.token_ids = [...prompt_ids];
-    this.drafter = limits.drafts ? new Drafter() : null;
+    const { drafts, predicted_ids = [] } = limits;
+    this.drafter = drafts || predicted_ids.length > 0 ? new Drafter(predicted_ids, drafts) : null;
+  }
+
+  /** What has become of its prediction, where it has one. */
+  get predicted(): Predicted | undefined {
+    return this.drafter?.predicted;
+  }
+
+  /** Tokens that may come next: at most `own_max`, or `predicted_max` where its answer is predicted. */
+  guess(bounds: { readonly own_max: number; readonly predicted_max: number }, acceptance_min: number): number[] {
+    const { own_max, predicted_max } = bounds;
+    const most = this.predicted === undefined ? own_max : Math.max(own_max, predicted_max);
+    const count_max = Math.min(this.limits.tokens_max - this.drawn - 1, most);
+    return this.drafter?.propose(this.token_ids, count_max, acceptance_min, this.drawn) ?? [];
   }
 
   /** Tokens not yet in the blocks: 1 when the row only waits for its next draw, more while it reads its prompt. */

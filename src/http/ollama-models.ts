@@ -54,7 +54,12 @@ const details = {
     pullSchema,
   ),
   copy: describeOllama("Give a model another name, as a profile", json(statusSchema), [400, 403, 404], copySchema),
-  delete: describeOllama("Remove a profile; models stay", json(statusSchema), [400, 403, 404], deleteSchema),
+  delete: describeOllama(
+    "Remove a profile, or a model that was pulled",
+    json(statusSchema),
+    [400, 403, 404],
+    deleteSchema,
+  ),
   refused: (what: string) => describeOllama(`Refused: ${what}`, json(statusSchema), [400, 403]),
 };
 
@@ -74,13 +79,15 @@ export function ollamaModelRoutes(parts: RouteParts) {
     .post("/api/show", async ({ request }) => await show(parts, request), { parse: "none", detail: details.show })
     .post("/api/pull", async ({ request }) => await pull(parts, request), { parse: "none", detail: details.pull })
     .post("/api/push", async () => refuse("push a model", "this server has nowhere to send it"), refusal("push"))
-    .post("/api/create", async () => refuse("create a model", "this server makes none"), refusal("create"))
+    .post("/api/create", async () => refuse("create a model", MAKES_NONE), refusal("create"))
     .post("/api/copy", async ({ request }) => await copy(parts, request), { parse: "none", detail: details.copy })
     .delete("/api/delete", async ({ request }) => await remove(parts, request), {
       parse: "none",
       detail: details.delete,
     });
 }
+
+const MAKES_NONE = "this server makes none; a profile (POST /api/copy) gives one another name, and settings of its own";
 
 const refusal = (what: string) => ({ parse: "none", detail: details.refused(`${what} a model`) }) as const;
 
@@ -118,11 +125,12 @@ async function copy({ models, profiles }: RouteParts, request: Request) {
   return DONE;
 }
 
-async function remove({ models, profiles }: RouteParts, request: Request) {
+/** A profile goes before the model under it. */
+async function remove({ models, profiles, owner }: RouteParts, request: Request) {
   const { name } = namedModel(await read(request, deleteSchema), models);
   const profile = profiles.profiles().find((profile) => profile.name === name);
-  if (profile === undefined) refuse(`delete model "${name}"`, "this server removes no files of models");
-  await profiles.remove(String(profile.id));
+  if (profile === undefined) await owner.remove(name);
+  else await profiles.remove(String(profile.id));
   return DONE;
 }
 
@@ -132,7 +140,8 @@ const DONE = { status: "success" };
 async function pull(parts: RouteParts, request: Request) {
   const body = await read(request, pullSchema);
   const name = nameOf(body);
-  const steps = parts.models.record(name) === null ? parts.hub.pull(name, request.signal) : [];
+  const is_here = parts.models.record(name) !== null;
+  const steps = unlessLeft(is_here ? [] : parts.hub.pull(name, request.signal), request.signal);
   if (body.stream === false) {
     for await (const _ of steps);
     return DONE;
@@ -141,10 +150,22 @@ async function pull(parts: RouteParts, request: Request) {
   return new Response(pulled(lines), { headers: { "content-type": NDJSON } });
 }
 
+/** Whoever has left is told nothing more. */
+async function* unlessLeft(
+  steps: AsyncIterable<PullStep> | Iterable<PullStep>,
+  client: AbortSignal,
+): AsyncGenerator<PullStep, void, undefined> {
+  try {
+    yield* steps;
+  } catch (error) {
+    if (!client.aborted) throw error;
+  }
+}
+
 async function* pullLines(
   { reportBug }: RouteParts,
   request_id: string,
-  steps: AsyncIterable<PullStep> | Iterable<PullStep>,
+  steps: AsyncIterable<PullStep>,
 ): AsyncGenerator<string, void, undefined> {
   const { frame } = OLLAMA.framing;
   try {

@@ -14,6 +14,7 @@ import { repositoryFolder } from "./cache.ts";
 import { filesOf } from "./choice.ts";
 import { type HubAccess, type HubFile, type HubModel, isRepository, modelOnHub, placeOf } from "./client.ts";
 import { bytesHere, download, PATIENCE, type Patience, type Wanted } from "./download.ts";
+import { noteFetched } from "./fetched.ts";
 
 export interface PullPlace {
   /** Hugging Face's cache. */
@@ -154,6 +155,8 @@ async function bring(
   signal.throwIfAborted();
   told({ kind: "placing" });
   await putInPlace(folder, model.revision, files);
+  const paths = files.map(({ path }) => path);
+  await noteFetched(folder, model.revision, paths);
   place.arrived(folder);
 }
 

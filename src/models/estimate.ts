@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { ModelEstimate } from "../core/backend.ts";
 import { cacheBytes, STATES_OF_ROW, windowBytes } from "../core/cache-shares.ts";
 import type { Purpose } from "../core/purpose.ts";
-import type { EngineSettings, KvBits } from "../core/settings.ts";
+import { type EngineSettings, type KvBits, PREDICTED_TOKENS_MAX } from "../core/settings.ts";
 import { readGgufModel } from "../formats/gguf-parts.ts";
 import { asObject, readJson } from "../formats/json.ts";
 import { purposeOf } from "../formats/purpose.ts";
@@ -16,6 +16,7 @@ import { stateBytes } from "./family.ts";
 import { architectureOf } from "./gguf-architectures.ts";
 import { keptOf } from "./kept.ts";
 import { GROUP } from "./packed-cache.ts";
+import { PHI3_ORIGINAL } from "./phi3.ts";
 
 /** Throws the `Failure` that the load would. */
 export function estimateModel(path: string, settings: EngineSettings): ModelEstimate {
@@ -26,11 +27,11 @@ export function estimateModel(path: string, settings: EngineSettings): ModelEsti
 export function estimateOf(headers: Headers, purpose: Purpose["kind"], settings: EngineSettings): ModelEstimate {
   const { config, weights_bytes } = headers;
   const number = numberOf(config);
-  const context_length = number("max_position_embeddings", 0);
+  const context_length = contextLength(config, headers.tensors);
   const rows = purpose === "chat" ? settings.rows_max : 1; // one text after another
   const step_floats =
     settings.chunk_tokens_max * STREAMS * (number("hidden_size", 0) + number("intermediate_size", 0)) +
-    settings.rows_max * (1 + settings.draft_tokens_max) * number("vocab_size", 0);
+    (settings.rows_max * (1 + settings.draft_tokens_max) + PREDICTED_TOKENS_MAX) * number("vocab_size", 0);
   const cache = textCache(headers, purpose === "chat" ? settings.kv_bits : 32);
   const { window, state_bytes } = cache;
   const units = {
@@ -104,6 +105,22 @@ function tokenBytes(config: ModelConfig, tensors: readonly NamedShape[], layers:
   const number_bits = bits === 32 ? bits : bits + GROUP_BITS / GROUP;
   return (2 * (widths || otherwise) * number_bits) / 8;
 }
+
+/** Tokens of a text, as families count them: up to where longrope would turn otherwise, and without places that hold none. */
+export function contextLength(config: ModelConfig, tensors: readonly NamedShape[]): number {
+  const number = numberOf(config);
+  const known = number("max_position_embeddings", 0);
+  if (SHIFTED.has(config["model_type"])) return known - 1 - Number(config["pad_token_id"] ?? 1);
+  const scaling = asObject(config["rope_parameters"]) ?? asObject(config["rope_scaling"]) ?? {};
+  const is_longrope = LONGROPE.has(scaling["rope_type"] ?? scaling["type"]);
+  if (!(is_longrope || tensors.some(({ name }) => name === "rope_factors_short.weight"))) return known;
+  const otherwise = config["model_type"] === "phi3" ? PHI3_ORIGINAL : known;
+  const original = number("original_max_position_embeddings", otherwise);
+  return Math.min(known, numberOf(scaling)("original_max_position_embeddings", original));
+}
+
+const LONGROPE: ReadonlySet<unknown> = new Set(["longrope", "su"]);
+const SHIFTED: ReadonlySet<unknown> = new Set(["roberta", "xlm-roberta"]);
 
 /** The config of a model that also sees has that of its text within. */
 export function textConfig(config: ModelConfig): ModelConfig {

@@ -14,7 +14,8 @@ import { readRope, rotaryDims } from "./rope.ts";
 import type { Weights } from "./weights.ts";
 
 /** As transformers and mlx-lm have it. */
-const ORIGINAL = { original_max_position_embeddings: 4096 };
+export const PHI3_ORIGINAL = 4096;
+const ORIGINAL = { original_max_position_embeddings: PHI3_ORIGINAL };
 
 export function loadPhi3(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);

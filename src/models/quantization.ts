@@ -55,7 +55,9 @@ export function checkForm({ mode, group_size, bits }: Quantization, file: string
       : group_size === usual.group_size && bits === usual.bits;
   if (is_known) return;
   const form =
-    mode === "affine" ? "a form MLX has" : `a form of ${mode}, which has ${usual.bits} in ${usual.group_size}`;
+    mode === "affine"
+      ? `a form MLX has: bits are ${BITS.join(", ")}, groups ${GROUP_SIZES.join(", ")}`
+      : `a form of ${mode}, which has ${usual.bits} in ${usual.group_size}`;
   throw new Failure("unsupported", `Cannot load ${file}: ${bits} bits in groups of ${group_size} is not ${form}`);
 }
 

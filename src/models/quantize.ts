@@ -3,9 +3,11 @@
  * all is. Knows no format it reads.
  */
 
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { lstatSync, mkdirSync, renameSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { Failure } from "../core/failure.ts";
+import { removeLeftovers } from "../core/leftovers.ts";
+import { writeTrouble } from "../core/write-trouble.ts";
 import { type PlannedTensor, SafetensorsWriter } from "../formats/safetensors-writer.ts";
 import { evaluate, fromBytes, memoryOf } from "../mlx/array.ts";
 import { type Quantization, quantize } from "../mlx/ops.ts";
@@ -13,29 +15,49 @@ import { FLOAT_DTYPES } from "./dense.ts";
 import type { DenseSource, DenseTensor } from "./dense-source.ts";
 import { checkForm } from "./quantization.ts";
 
-/** `told` how many bytes of the source are done, and of how many. Throws a `Failure`; then the target is as it was. */
-export function quantizeModel(
+/**
+ * `told` how many bytes of the source are done, and of how many. Throws a `Failure`, also when `signal` aborts; then the
+ * target is as it was.
+ */
+export async function quantizeModel(
   source: DenseSource,
   target: string,
   how: Quantization,
   told: (done_bytes: number, total_bytes: number) => void,
-): void {
+  signal: AbortSignal,
+): Promise<void> {
   checkForm(how, source.path);
-  if (existsSync(target)) throw new Failure("invalid_request", `Cannot write ${target}: it is there already`);
   const tensors = source.tensors.map((tensor) => planned(tensor, how));
-  const partial = `${resolve(target)}.partial-${process.pid}`;
-  mkdirSync(partial, { recursive: true });
+  const whole = resolve(target);
+  const partial = `${whole}.partial-${process.pid}`;
   try {
-    writeShards(partial, tensors, how, told);
+    const found = lstatSync(whole, { throwIfNoEntry: false });
+    if (found !== undefined) throw new Failure("invalid_request", `Cannot write ${target}: it is there already`);
+    mkdirSync(dirname(whole), { recursive: true });
+    removeLeftovers(dirname(whole), new RegExp(`^${RegExp.escape(basename(whole))}\\.partial-(\\d+)$`));
+    mkdirSync(partial);
+    using _ = { [Symbol.dispose]: () => rmSync(partial, { recursive: true, force: true }) };
+    refuseWithoutRoom(partial, target, tensors);
+    await writeShards(partial, tensors, how, told, signal);
     source.copyRest(partial);
     const { mode, bits, group_size } = how;
     const quantization = { group_size, bits, mode };
     const written = { ...source.config, quantization, quantization_config: quantization };
     writeFileSync(join(partial, "config.json"), `${JSON.stringify(written, null, 2)}\n`);
-    renameSync(partial, target);
-  } finally {
-    rmSync(partial, { recursive: true, force: true });
+    renameSync(partial, whole);
+  } catch (error) {
+    const trouble = writeTrouble(error);
+    throw trouble === null ? error : new Failure("unavailable", `Cannot write ${target}: ${trouble}`);
   }
+}
+
+/** Hours of work would end with a full disk. */
+function refuseWithoutRoom(folder: string, target: string, tensors: readonly Planned[]): void {
+  const needed = bytesOf(tensors.flatMap(({ parts }) => parts));
+  const { bavail, bsize } = statfsSync(folder);
+  if (needed <= bavail * bsize) return;
+  const [all, free] = [Math.ceil(needed / 1e6), Math.floor((bavail * bsize) / 1e6)];
+  throw new Failure("unavailable", `Cannot write ${target}: it needs ${all} MB, ${free} MB of the disk are free`);
 }
 
 // As large as what others publish, so that tools which read a shard at once can.
@@ -70,12 +92,13 @@ function planned(tensor: DenseTensor, how: Quantization): Planned {
   return { ...tensor, is_quantized: true, parts: [part("weight", "U32", (columns * how.bits) / 32, 4), ...scales] };
 }
 
-function writeShards(
+async function writeShards(
   folder: string,
   tensors: readonly Planned[],
   how: Quantization,
   told: (done_bytes: number, total_bytes: number) => void,
-): void {
+  signal: AbortSignal,
+): Promise<void> {
   const shards = inShards(tensors);
   const total_bytes = bytesOf(tensors);
   const index: Record<string, string> = {};
@@ -87,6 +110,8 @@ function writeShards(
     for (const { name } of parts) index[name] = file;
     using writer = new SafetensorsWriter(join(folder, file), parts);
     for (const tensor of shard) {
+      await new Promise(setImmediate); // so that a signal is heard
+      if (signal.aborted) throw new Failure("cancelled", "Cannot quantise the model: it was interrupted");
       writeTensor(writer, tensor, how);
       done_bytes += tensor.bytes;
       told(done_bytes, total_bytes);

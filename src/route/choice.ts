@@ -4,6 +4,7 @@ import type {
   DrawnLogprob,
   DrawnReport,
   FinishReason,
+  Predicted,
   RowStep,
   TokenLogprob,
   TokenReport,
@@ -17,6 +18,7 @@ import type { AnswerReader, PlacedToken, Reading, Said, Spoken } from "./answer.
 export interface ChoiceStep {
   readonly tokens_drawn: number;
   readonly cached_tokens: number;
+  readonly predicted?: Predicted;
   /** Of the whole choice, with its finish. */
   readonly reasoning_tokens: number | null;
   readonly said: readonly Said[];
@@ -30,12 +32,13 @@ export async function* choiceSteps(
   reader: AnswerReader,
 ): AsyncGenerator<ChoiceStep, void, undefined> {
   for await (const progress of row) {
-    const { token_ids, cached_tokens } = progress;
+    const { token_ids, cached_tokens, predicted } = progress;
     const spoken = words.push(progress);
     const reading = reader.read(spoken, progress.finish !== null || spoken.found !== null);
     const { said, reasoning_tokens } = reading;
     const finish = finishOf(progress, spoken, reading);
-    yield { tokens_drawn: token_ids.length, cached_tokens, reasoning_tokens, said, finish };
+    const told = predicted === undefined ? {} : { predicted };
+    yield { tokens_drawn: token_ids.length, cached_tokens, ...told, reasoning_tokens, said, finish };
     if (finish !== null) return;
   }
 }

@@ -3,7 +3,7 @@
 import type { Backend, LoadedModel } from "../core/backend.ts";
 import type { Embeddings, EmbedRequest, RerankRequest, Scores } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
-import type { GenerationEvent, GenerationRequest, Prompt, RowStep, Sampling } from "../core/generation.ts";
+import type { GenerationEvent, GenerationRequest, Predicted, Prompt, RowStep, Sampling } from "../core/generation.ts";
 import type { CompiledGrammar, Constraint, ThoughtBound } from "../core/grammar.ts";
 import { interleave } from "../core/interleave.ts";
 import { mix } from "../core/mix.ts";
@@ -114,6 +114,7 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
       thought,
       tokens: grammar === null && thought === null ? null : spellingOf(text.vocabulary),
       prompt_ids,
+      ...(await this.#predicted(request.prediction, model.path, room, signal)),
       sampling: resolveSampling([request.sampling, text.sampling, model.sampling], this.#random.seed()),
       logprobs: request.logprobs,
       prompt_logprobs: request.echo && request.logprobs !== null,
@@ -150,6 +151,13 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
     } finally {
       left.abort(); // of several choices others may still run
     }
+  }
+
+  /** What is beyond the room of the answer cannot come true. */
+  async #predicted(prediction: string | null, path: string, tokens_max: number, signal: AbortSignal) {
+    if (prediction === null) return {};
+    const predicted_ids = await this.#text.encodeText(path, prediction, { tokens_max, signal }, false);
+    return { predicted_ids };
   }
 
   async #compile(constraint: Constraint, vocabulary: Vocabulary, signal: AbortSignal): Promise<CompiledGrammar> {
@@ -221,6 +229,7 @@ async function* answerEvents(
   let cached_tokens = prompt_tokens;
   let completion_tokens = 0;
   let reasoning_tokens: number | null = null;
+  let predicted: Predicted | undefined;
   for await (const [choice, step] of interleave(choices)) {
     if (!started) yield start;
     started = true;
@@ -229,10 +238,20 @@ async function* answerEvents(
     yield* step.said;
     const { finish } = step;
     if (finish === null) continue;
+    predicted = both(predicted, step.predicted);
     if (step.reasoning_tokens !== null) reasoning_tokens = (reasoning_tokens ?? 0) + step.reasoning_tokens;
     yield { kind: "finish", choice, ...finish };
   }
-  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens } };
+  const told = predicted === undefined ? {} : { predicted };
+  yield { kind: "end", usage: { prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, ...told } };
+}
+
+function both(one: Predicted | undefined, two: Predicted | undefined): Predicted | undefined {
+  if (one === undefined || two === undefined) return one ?? two;
+  return {
+    accepted_tokens: one.accepted_tokens + two.accepted_tokens,
+    rejected_tokens: one.rejected_tokens + two.rejected_tokens,
+  };
 }
 
 /** Keeps the tokens of what passes. */

@@ -41,7 +41,7 @@ export function answerRules(request: GenerationRequest, form: AnswerForm | null)
   if (form.is_begun && tool_choice.kind !== "auto") {
     throw new Failure("invalid_request", `Cannot use "tool_choice": ${BEGUN}`, "tool_choice");
   }
-  const calls = callsIn(called, form, callsMax(request) > 1, parameter);
+  const calls = callsIn(called, form, callsMax(request) > 1);
   const is_free = tool_choice.kind === "auto" && wanted !== null;
   const either: Form = is_free ? { kind: "either", forms: [contentOf(wanted, form), calls] } : calls;
   return {
@@ -81,17 +81,7 @@ function behindThought({ parameter, ...form }: Constraint, { thought }: AnswerFo
   return { parameter, kind: "after_thought", thought: { open, close, is_open, behind }, form };
 }
 
-function callsIn(
-  tools: readonly ToolDefinition[],
-  { format }: AnswerForm,
-  is_parallel: boolean,
-  parameter: string,
-): Form {
-  const { name, writes } = format;
-  if (writes === null) {
-    const state = `calls in this model's form, "${name}", cannot be enforced`;
-    throw new Failure("unsupported", `Cannot use "${parameter}": ${state}`, parameter);
-  }
+function callsIn(tools: readonly ToolDefinition[], { format }: AnswerForm, is_parallel: boolean): Form {
   const shapes = tools.map(({ name, parameters }) => ({ name, schema: parameters }));
-  return { kind: "calls", style: writes, is_parallel, tools: shapes };
+  return { kind: "calls", style: format.writes, is_parallel, tools: shapes };
 }

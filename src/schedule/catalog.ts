@@ -51,6 +51,10 @@ export class Catalog implements ModelList {
     for (const [name, each] of [[model.name, model] as const, ...before]) this.#models.set(name, each);
   }
 
+  remove(name: string): void {
+    this.#models.delete(name);
+  }
+
   card(name: string): ModelCard {
     return this.#readCard(this.find(name).path);
   }

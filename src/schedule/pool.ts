@@ -9,6 +9,7 @@ import { unlessAborted } from "../core/unless-aborted.ts";
 import type { Wait } from "../core/waiting.ts";
 import type { CatalogModel } from "./catalog.ts";
 import { mostDispensable } from "./eviction.ts";
+import type { ModelHost } from "./host.ts";
 import { type Account, Ledger } from "./ledger.ts";
 import type { LoadingEvent, LoadingProgress } from "./loading.ts";
 import { RecentMean } from "./recent-mean.ts";
@@ -16,20 +17,6 @@ import { foresee, kvRoom, type Limits, limitBytes, noRoom } from "./room.ts";
 import { RoomLine, type RoomWaiter } from "./room-line.ts";
 import type { Lease, ResidentModel, Slot, Stay } from "./slot.ts";
 import { isPinned, keepMs, newSlot, stayOf, unloadAtMs } from "./slot.ts";
-
-/** Where models are loaded to. */
-export interface ModelHost {
-  measure(path: string): Promise<ModelEstimate>;
-  /** `told` of the bytes of weights that are in memory. */
-  load(model: string, path: string, kv_bytes_max: number, told: (bytes: number) => void): Promise<LoadedModel>;
-  /** Gives back all it takes. One that is not there is no matter. */
-  unload(model: string): Promise<void>;
-  /** Drops the adapters of the model that nobody uses. */
-  trimAdapters(model: string): Promise<void>;
-  /** What goes with the model elsewhere, as its tokenizer does. */
-  prepare(path: string): Promise<void>;
-  forget(path: string): void;
-}
 
 export class ModelPool {
   readonly ledger: Ledger;

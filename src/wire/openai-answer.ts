@@ -56,13 +56,22 @@ export function answerHead(prefix: string, request: GenerationRequest, now_ms: n
   };
 }
 
-export function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens }: Usage) {
+export function usageBody({ prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, predicted }: Usage) {
+  const details = {
+    ...(reasoning_tokens === null ? {} : { reasoning_tokens }),
+    ...(predicted === undefined
+      ? {}
+      : {
+          accepted_prediction_tokens: predicted.accepted_tokens,
+          rejected_prediction_tokens: predicted.rejected_tokens,
+        }),
+  };
   return {
     prompt_tokens,
     completion_tokens,
     total_tokens: prompt_tokens + completion_tokens,
     prompt_tokens_details: { cached_tokens },
-    ...(reasoning_tokens === null ? {} : { completion_tokens_details: { reasoning_tokens } }),
+    ...(Object.keys(details).length === 0 ? {} : { completion_tokens_details: details }),
   };
 }
 
@@ -90,7 +99,13 @@ const usageSchema = Type.Object({
     cached_tokens: Type.Integer({ description: "Prompt tokens that needed not be computed." }),
   }),
   completion_tokens_details: Type.Optional(
-    Type.Object({ reasoning_tokens: Type.Integer({ description: "Tokens of a thought." }) }),
+    Type.Object({
+      reasoning_tokens: Type.Optional(Type.Integer({ description: "Tokens of a thought." })),
+      accepted_prediction_tokens: Type.Optional(
+        Type.Integer({ description: "Tokens of the prediction that were guessed and right." }),
+      ),
+      rejected_prediction_tokens: Type.Optional(Type.Integer({ description: "And those that were not." })),
+    }),
   ),
 });
 

@@ -61,6 +61,23 @@ export const noteParameters = {
   ),
 };
 
+const prediction = optional(
+  strictObject(
+    {
+      type: Type.Literal("content"),
+      content: Type.Union([
+        Type.String(),
+        Type.Array(strictObject({ type: Type.Literal("text"), text: Type.String() }, []), {
+          minItems: 1,
+          ...called("text parts"),
+        }),
+      ]),
+    },
+    [],
+    { description: "What the answer is likely to be: it is no other for it, and comes sooner where it is." },
+  ),
+);
+
 export const chatRequestSchema = strictObject(
   {
     messages: Type.Array(messageSchema, { minItems: 1, ...called("messages") }),
@@ -77,6 +94,7 @@ export const chatRequestSchema = strictObject(
       Type.Array(Type.Literal("text", notYet("audio")), { minItems: 1, maxItems: 1, ...called("kinds") }),
     ),
     response_format: responseFormat,
+    prediction,
     logprobs: optional(Type.Boolean({ description: "Tell how likely each token of the answer was." })),
     top_logprobs: optional(
       Type.Integer({ minimum: 0, maximum: LOGPROBS_MAX, description: "And so many of the likeliest in its place." }),
@@ -87,7 +105,6 @@ export const chatRequestSchema = strictObject(
     "function_call",
     "functions",
     "moderation",
-    "prediction",
     "prompt_cache_options",
     "web_search_options",
     ...RELATIVES_LATER,
@@ -101,14 +118,20 @@ export function readChat(body: ChatRequest, request_id: string): AskedAnswer {
   const prompt = { kind: "messages", messages: messagesOf(body.messages), ...endOf(body) } as const;
   refuseKept(body);
   const priority = TIERS[body.service_tier ?? "auto"];
-  const keep_s = body.ttl ?? null;
-  const wishes = { ...wishesOf(body, null, logprobsOf(body)), ...chatWishesOf(body), priority, keep_s };
+  const own = { priority, keep_s: body.ttl ?? null, prediction: predictionOf(body) };
+  const wishes = { ...wishesOf(body, null, logprobsOf(body)), ...chatWishesOf(body), ...own };
   return { generation: { request_id, model: body.model, prompt, ...wishes }, delivery: deliveryOf(body) };
 }
 
 /** Nothing of an answer is kept here, so that it could be asked for later. */
 function refuseKept({ store }: ChatRequest): void {
   if (store) throw new Failure("unsupported", 'Cannot use "store": answers are not stored, expected false', "store");
+}
+
+function predictionOf({ prediction }: ChatRequest): string | null {
+  if (!prediction) return null;
+  const { content } = prediction;
+  return typeof content === "string" ? content : content.map(({ text }) => text).join("");
 }
 
 function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {

@@ -123,6 +123,7 @@ export function wishesOf(
     truncation: "disabled",
     tells_tokens: false,
     constraint: constraintOf(body),
+    prediction: null,
     echo: false,
     priority: PRIORITY.normal,
     adapter: body.adapter ?? null,

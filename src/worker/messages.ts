@@ -20,6 +20,8 @@ export interface RowStart {
   /** What all adapters of the model may take, this one among them. */
   readonly adapter_bytes_max: number;
   readonly prompt_ids: readonly number[];
+  /** What the answer is expected to be: it comes sooner where it is. */
+  readonly predicted_ids?: readonly number[];
   readonly sampling: Sampling;
   /** How many of the likeliest tokens are told with each drawn one; null: nothing is told. */
   readonly logprobs: number | null;

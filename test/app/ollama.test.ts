@@ -100,7 +100,7 @@ test("a copy is another name, which answers until it is deleted", async () => {
     client.copy({ source: MODEL, destination: MODEL }),
   ].map((refused: Promise<unknown>) => refused.then(() => "", String));
   const [kept, missing, taken] = await Promise.all(refusals);
-  expect(kept).toContain("this server removes no files of models");
+  expect(kept).toContain("it was not fetched by this server, and stays in ");
   expect(missing).toContain("model not found");
   expect(taken).toContain(`a model has the name "${MODEL}"`);
 }, 60_000);

@@ -1,7 +1,7 @@
 /** The default model's own file, fetched from a hub by the running server and by the command line, and asked at once. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Ollama } from "ollama";
 import { scratchFolder } from "../formats/scratch.ts";
@@ -10,6 +10,8 @@ import { ROOT } from "../root.ts";
 import { MODEL, runToEnd, Served } from "../served.ts";
 
 const PACKED = readFileSync(join(ROOT, `build/models/${MODEL}/${MODEL}.Q4_1.gguf`));
+/** In place of a model, where it is not asked for anything. */
+const SMALL = Uint8Array.from({ length: 1_100_000 }, (_, place) => place % 251);
 const HOME = scratchFolder();
 const ASKED = {
   messages: [{ role: "user", content: "What is the capital of France?" }],
@@ -70,13 +72,42 @@ test("what the hub refuses is an error of the client, in a stream too", async ()
   expect(await errorOf(client.pull({ model: "org/other", insecure: true }))).toContain('Cannot use "insecure"');
 });
 
+test("a pull stops when its client leaves, and the next goes on from there", async () => {
+  hub.repositories["org/later"] = { files: { "later.gguf": SMALL } };
+  hub.trouble = (_, begin) => (begin === 0 ? { kind: "silent", after: 500_000 } : null);
+  const { body } = await fetch(`${server.url}/api/pull`, { method: "POST", body: '{"model":"org/later"}' });
+  const folder = join(HOME, ".cache/huggingface/hub");
+  const blobs = join(folder, "models--org--later/blobs");
+  while (!existsSync(blobs) || readdirSync(blobs).every((name) => statSync(join(blobs, name)).size === 0)) {
+    await Bun.sleep(5);
+  }
+  expect(readdirSync(join(folder, ".locks"))).toHaveLength(1);
+  await body?.cancel();
+  hub.trouble = () => null;
+  while (readdirSync(join(folder, ".locks")).length > 0) await Bun.sleep(20);
+  expect((await client.pull({ model: "org/later" })).status).toBe("success");
+  expect(hub.asked.at(-1)).toMatch(/^\/store\/org\/later\/later.gguf bytes=[1-9]\d+-$/);
+}, 60_000);
+
+test("a model that was pulled can be deleted, while it is in memory too, and pulled again", async () => {
+  const model = "org/Small-GGUF";
+  await client.generate({ model, prompt: "Hi", options: { num_predict: 1 } });
+  expect((await client.ps()).models.map(({ name }) => name)).toContain(model);
+  expect((await client.delete({ model: "hf.co/org/small-gguf:latest" })).status).toBe("success");
+  expect((await client.list()).models.map(({ name }) => name)).not.toContain(model);
+  expect((await client.ps()).models.map(({ name }) => name)).not.toContain(model);
+  expect(existsSync(join(HOME, ".cache/huggingface/hub/models--org--Small-GGUF"))).toBeFalse();
+  await client.pull({ model });
+  expect((await client.chat({ model, ...ASKED })).message.content).toContain("Paris");
+}, 60_000);
+
 test("the command line fetches by the same names, tells what is there, and what it cannot", async () => {
+  hub.repositories["org/Tiny"] = { files: { "Tiny-F32.gguf": SMALL } };
   const given = { home: HOME, variables: { HF_ENDPOINT: hub.url } };
   expect(await runToEnd(["pull", "org/small-gguf"], given)).toMatchObject({ code: 0, output: "org/Small-GGUF\n" });
-  rmSync(join(HOME, ".cache/huggingface/hub"), { recursive: true });
-  const fetched = await runToEnd(["pull", "org/Small-GGUF", "--json"], given);
-  expect(fetched.errors).toMatch(/^pulling [0-9a-f]{12}, 98\.\d MB\n$/);
-  expect(JSON.parse(fetched.output)).toMatchObject({ name: "org/Small-GGUF" });
+  const fetched = await runToEnd(["pull", "org/Tiny:F32", "--json"], given);
+  expect(fetched.errors).toMatch(/^pulling [0-9a-f]{12}, 1.1 MB\n$/);
+  expect(JSON.parse(fetched.output)).toMatchObject({ name: "org/Tiny" });
   const refused = await runToEnd(["pull", "none"], given);
   expect([refused.code, refused.errors]).toEqual([1, expect.stringContaining('Cannot pull model "none"')]);
 }, 60_000);

@@ -67,6 +67,38 @@ test("the same is told in Anthropic's protocol, whole, streamed and counted", as
   expect(streamed.usage.cache_read_input_tokens).toBeGreaterThan(0);
 }, 60_000);
 
+test("what is predicted changes no answer, and its usage says what of it came true", async () => {
+  const messages = [{ role: "user", content: "Say the alphabet, letter by letter, with commas." }] as const;
+  const asked = { model: MODEL, messages: [...messages], temperature: 0, max_tokens: 48 };
+  const plain = await client.chat.completions.create(asked);
+  const content = plain.choices[0]?.message.content ?? "";
+  expect(plain.usage?.completion_tokens_details?.accepted_prediction_tokens).toBeUndefined();
+  const ask = async (prediction: string) => {
+    const told = await client.chat.completions.create({
+      ...asked,
+      prediction: { type: "content", content: prediction },
+    });
+    expect(told.choices[0]?.message.content).toBe(content);
+    return told.usage?.completion_tokens_details;
+  };
+  const right = await ask(content);
+  expect(right?.rejected_prediction_tokens).toBe(0);
+  expect(right?.accepted_prediction_tokens).toBeGreaterThan(4);
+  const wrong = await ask(content.replace(/[aeiou]/gi, "-"));
+  expect(wrong?.accepted_prediction_tokens).toBeLessThan(right?.accepted_prediction_tokens ?? 0);
+}, 60_000);
+
+test("an answer goes on with what the last message has begun", async () => {
+  const begun = [...FRANCE, { role: "assistant", content: "The capital of France is" }] as const;
+  const anthropic = new Anthropic({ baseURL: url, apiKey: "none", maxRetries: 0 });
+  const same = { model: MODEL, messages: [...begun], max_tokens: 8, temperature: 0 };
+  const told = await anthropic.messages.create(same);
+  expect(told.content).toMatchObject([{ text: expect.stringMatching(/^ Paris/) }]);
+  const more = { continue_final_message: true, add_generation_prompt: false };
+  const chat = await client.chat.completions.create({ ...same, ...more });
+  expect<unknown>(told.content).toMatchObject([{ text: chat.choices[0]?.message.content }]);
+}, 60_000);
+
 test("the seed decides what is drawn", async () => {
   const say = async (seed: number) => {
     const messages = [{ role: "user", content: "Invent a name for a cat." }] as const;
@@ -176,11 +208,11 @@ test("an aborted stream frees the engine for the next request", async () => {
 test("the client's own error classes are thrown", async () => {
   const unknown = client.chat.completions.create({ model: "none-such", messages: [...FRANCE] });
   expect(await unknown.catch((error: unknown) => error)).toBeInstanceOf(NotFoundError);
-  const prediction = { type: "content", content: "Paris" } as const;
-  const refused = client.chat.completions.create({ model: MODEL, messages: [...FRANCE], prediction });
+  const audio = { voice: "alloy", format: "wav" } as const;
+  const refused = client.chat.completions.create({ model: MODEL, messages: [...FRANCE], audio });
   const error = await refused.catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(BadRequestError);
-  expect((error as BadRequestError).param).toBe("prediction");
+  expect((error as BadRequestError).param).toBe("audio");
 });
 
 test("a prompt longer than the context is refused with the numbers", async () => {

@@ -1,7 +1,8 @@
 /** Which tokens are guessed from what a row has seen. */
 
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { Drafter, lookUp } from "../../src/engine/drafter.ts";
+import { Prediction } from "../../src/engine/prediction.ts";
 
 const CIRCLE = [1, 2, 3, 4, 1, 2, 3, 4];
 const NEW = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -54,4 +55,39 @@ test("guessing stops where it does not pay, is tried again now and then, and goe
 test("where no share of right guesses would pay, none is made", () => {
   const drafter = new Drafter();
   for (let step = 0; step < 1000; step++) expect(drafter.propose(CIRCLE, 8, 1.1)).toEqual([]);
+});
+
+describe("a prediction", () => {
+  const TEXT = [10, 11, 12, 13, 14, 15, 16, 17, 18];
+
+  test("is proposed from its beginning, and from where the answer is in it", () => {
+    const prediction = new Prediction(TEXT);
+    expect(prediction.next([], 2)).toEqual([10, 11]);
+    expect(prediction.next([10], 2)).toEqual([11, 12]);
+    expect(prediction.next([12, 13, 14], 3)).toEqual([15, 16, 17]);
+    expect(prediction.next([99, 11, 12], 9)).toEqual([13, 14, 15, 16, 17, 18]);
+    expect(prediction.next([16, 17, 18], 3)).toEqual([]);
+    for (const elsewhere of [[9], [11], [9, 11], [13, 12, 11]]) expect(prediction.next(elsewhere, 3)).toEqual([]);
+  });
+
+  test("that says a thing twice goes on from the nearer place", () => {
+    const prediction = new Prediction([1, 2, 3, 50, 1, 2, 3, 60, 1, 2, 3, 70]);
+    const after = () => prediction.next([1, 2, 3], 1);
+    expect(after()).toEqual([50]);
+    expect(prediction.next([2, 3, 50], 1)).toEqual([1]);
+    expect(after()).toEqual([60]);
+    expect(prediction.next([3, 70], 1)).toEqual([]);
+    expect(after()).toEqual([50]);
+  });
+
+  test("goes before the row's own text, and counts what came true of it and what did not", () => {
+    const drafter = new Drafter(TEXT);
+    expect(drafter.propose([...CIRCLE, 10, 11, 12], 2, 0, 3)).toEqual([13, 14]);
+    drafter.observe(2, 1);
+    expect(drafter.propose(CIRCLE, 2, 0, 8)).toEqual([1, 2]);
+    drafter.observe(2, 2);
+    expect(drafter.predicted).toEqual({ accepted_tokens: 1, rejected_tokens: 1 });
+    expect(new Drafter(TEXT, false).propose(CIRCLE, 2, 0, 8)).toEqual([]);
+    expect(new Drafter().predicted).toBeUndefined();
+  });
 });

@@ -1,7 +1,7 @@
 /** What a row draws hangs on its own wishes and its seed alone: not on who is beside it, nor on guesses. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { PLAIN_SAMPLING, type Sampling } from "../../src/core/generation.ts";
+import { PLAIN_SAMPLING, type Predicted, type Sampling } from "../../src/core/generation.ts";
 import { Engine, type NewRow } from "../../src/engine/engine.ts";
 import type { Model } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
@@ -51,7 +51,13 @@ interface Answered {
 }
 
 /** Answers by row; `steps` in which a row drew. */
-function answer(asked: readonly NewRow[], draft_tokens_max: number): { answers: Answered[]; steps: number } {
+interface Run {
+  readonly answers: Answered[];
+  readonly steps: number;
+  readonly predicted: Predicted | undefined;
+}
+
+function answer(asked: readonly NewRow[], draft_tokens_max: number): Run {
   let now_ms = 0; // each step takes as long, however many tokens it verifies
   using engine = new Engine(model, { ...ENGINE_SETTINGS, draft_tokens_max }, () => ++now_ms);
   const answers = new Map(
@@ -59,10 +65,12 @@ function answer(asked: readonly NewRow[], draft_tokens_max: number): { answers: 
   );
   for (const row of asked) engine.add(row);
   let steps = 0;
+  let predicted: Predicted | undefined;
   while (engine.rows > 0) {
     for (const outcome of engine.step()) {
       if (outcome.kind === "failed") throw new Error(outcome.failure.message);
       if (outcome.token_ids.length > 0) steps += 1;
+      predicted = outcome.predicted ?? predicted;
       answers.get(outcome.id)?.token_ids.push(...outcome.token_ids);
       const told = outcome.logprobs.map(({ token_id, logprob }): [number, number] => [
         token_id,
@@ -71,7 +79,7 @@ function answer(asked: readonly NewRow[], draft_tokens_max: number): { answers: 
       answers.get(outcome.id)?.logprobs.push(...told);
     }
   }
-  return { answers: [...answers.values()], steps };
+  return { answers: [...answers.values()], steps, predicted };
 }
 
 test("a row draws the same alone, among others, and with guesses", () => {
@@ -83,6 +91,23 @@ test("a row draws the same alone, among others, and with guesses", () => {
   expect(guessed.flatMap(({ answers }) => answers)).toEqual(drawn);
   const faster = rows.filter((_, id) => (guessed[id]?.steps ?? 0) < 0.5 * (alone[id]?.steps ?? 0));
   expect(faster.length).toBeGreaterThan(3);
+});
+
+test("a row draws the same whatever its caller predicts, and sooner where that is right", () => {
+  const [row] = rows.slice(9);
+  if (row === undefined) throw new Error("there is no such row");
+  const alone = answer([row], 0);
+  const right = answer([{ ...row, predicted_ids: alone.answers[0]?.token_ids ?? [] }], 0);
+  const wrong = answer(
+    [{ ...row, predicted_ids: Array.from({ length: 90 }, (_, place) => [5, 9, 5, 5][place % 4] ?? 0) }],
+    0,
+  );
+  expect([right.answers, wrong.answers]).toEqual([alone.answers, alone.answers]);
+  expect(right.steps).toBeLessThan(0.5 * alone.steps);
+  const tokens = alone.answers[0]?.token_ids.length ?? 0;
+  expect(right.predicted?.accepted_tokens).toBeGreaterThan(0.5 * tokens);
+  expect(right.predicted?.rejected_tokens).toBe(0);
+  expect(alone.predicted).toBeUndefined();
 });
 
 test("log probabilities are told of each token of the answer, and of no other", () => {

@@ -84,7 +84,9 @@ describe("an option", () => {
     const refused = async (options: object) => await refusal("/api/chat", { ...CHAT, options });
     expect(await refused({ mirostat: 2 })).toBe('400 Cannot use "options.mirostat": expected 0, found 2');
     expect(await refused({ vocab_only: true })).toBe('400 Cannot use "options.vocab_only": it is not supported yet');
-    expect(await refused({ temprature: 1 })).toBe('400 Cannot use "options.temprature": there is no such parameter');
+    expect(await refused({ temprature: 1 })).toBe(
+      '400 Cannot use "options.temprature": there is no such parameter, there is "temperature"',
+    );
     expect(await refused({ num_predict: -3 })).toContain('Cannot use "options.num_predict"');
   });
 

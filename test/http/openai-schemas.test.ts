@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { Failure } from "../../src/core/failure.ts";
 import { ROOT } from "../root.ts";
-import { failing, readEvents, type Script, ScriptedBackend, saying, serverOf } from "./scripted-backend.ts";
+import { failing, readEvents, type Script, ScriptedBackend, saying, serverOf, USAGE } from "./scripted-backend.ts";
 
 const FILE = join(ROOT, "../shared/data/api-specs/openai_schemas_subset.json");
 const HI = { model: "tiny", messages: [{ role: "user", content: "hi" }] };
@@ -102,6 +102,42 @@ describe.skipIf(!existsSync(FILE))("OpenAI's own schema of", () => {
       const choices = chunk.choices.map((choice) => ({ ...choice, finish_reason: choice.finish_reason ?? "stop" }));
       expectValid("CreateCompletionResponse", { ...chunk, choices }, ["choices", "id", "object"]);
     }
+  });
+
+  test("calls, whole and streamed, with what was predicted in the usage", async () => {
+    const call = { kind: "call", choice: 0 } as const;
+    const script: Script = async function* () {
+      yield { kind: "start", prompt_tokens: 5 };
+      yield { kind: "reasoning", choice: 0, text: "hm" };
+      for (const index of [0, 1]) {
+        yield { ...call, index, id: `call_${index}`, name: "look" };
+        for (const text of ['{"a"', ":1}"]) yield { kind: "arguments", choice: 0, index, text };
+      }
+      yield { kind: "finish", choice: 0, reason: "tool_calls", stop_text: null };
+      yield { kind: "end", usage: { ...USAGE, predicted: { accepted_tokens: 2, rejected_tokens: 1 } } };
+    };
+    const tools = [{ type: "function", function: { name: "look", parameters: { type: "object" } } }];
+    const asked = { ...HI, tools, prediction: { type: "content", content: [{ type: "text", text: "x" }] } };
+    expect(faults("CreateChatCompletionRequest", asked)).toBe("");
+    const { post } = server(script);
+    const body = (await (await post("/v1/chat/completions", asked)).json()) as {
+      usage: { completion_tokens_details: object };
+    };
+    expectValid("CreateChatCompletionResponse", body, ["choices"]);
+    expectValid("CompletionUsage", body.usage, ["prompt_tokens", "completion_tokens", "total_tokens"]);
+    const details = { accepted_prediction_tokens: 2, rejected_prediction_tokens: 1 };
+    expect(body.usage.completion_tokens_details).toMatchObject(details);
+    const streamed = { ...asked, stream: true, stream_options: { include_usage: true } };
+    const chunks = (await readEvents(await post("/v1/chat/completions", streamed))).slice(0, -1);
+    for (const chunk of chunks) expectValid("CreateChatCompletionStreamResponse", chunk, ["choices", "id", "object"]);
+    expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { completion_tokens_details: details } });
+  });
+
+  test("vectors, as numbers", async () => {
+    const asked = { model: "tiny", input: ["a", "b"], encoding_format: "float" };
+    expect(faults("CreateEmbeddingRequest", asked)).toBe("");
+    const body = await (await server().post("/v1/embeddings", asked)).json();
+    expectValid("CreateEmbeddingResponse", body, ["object", "data", "model", "usage"]);
   });
 
   test("the list of models and a model", async () => {

@@ -222,7 +222,7 @@ describe("a completion is refused for", () => {
 });
 
 test("each of OpenAI's other parameters is refused by name", async () => {
-  for (const name of "audio function_call functions moderation prediction web_search_options".split(" ")) {
+  for (const name of "audio function_call functions moderation web_search_options".split(" ")) {
     for (const value of [1, false]) {
       expect(await refusal(CHAT, { ...HI, [name]: value })).toEqual(notYet(name));
     }
@@ -260,7 +260,7 @@ describe("taken, as its peers take it", () => {
   const silent = { role: "assistant", content: "", reasoning: null, tool_calls: [] } as const;
 
   test("null for whatever is not supported yet", async () => {
-    const names = "audio function_call functions moderation prediction web_search_options".split(" ");
+    const names = "audio function_call functions moderation web_search_options".split(" ");
     const nothing = Object.fromEntries(names.map((name) => [name, null]));
     expect((await serverOf(new ScriptedBackend()).post(CHAT, { ...HI, ...nothing })).status).toBe(200);
   });

@@ -1,6 +1,7 @@
 /** An owner's desk with one model in memory, where every request is granted and noted. */
 
 import type { ApiKey, ApiKeyStore, ApiKeyWords } from "../../src/core/api-keys.ts";
+import { Failure } from "../../src/core/failure.ts";
 import type { Applied, OwnerDesk } from "../../src/core/owner.ts";
 import type { Profile, ProfileDesk, ProfileWords } from "../../src/core/profile.ts";
 import type { KeptResponse, ResponseShelf } from "../../src/core/responses.ts";
@@ -57,6 +58,10 @@ export class ScriptedOwner implements OwnerDesk {
 
   async keep(model: string, keep_s: number | null) {
     this.asked.push(["keep", model, keep_s]);
+  }
+
+  async remove(model: string) {
+    throw new Failure("unsupported", `Cannot delete model "${model}": it was not fetched by this server`);
   }
 
   async *progress(model: string) {

@@ -21,7 +21,6 @@ const MISTRAL = "{{ tools | tojson }}{% for m in messages %}{{ m.content }}<|end
 
 const THINKER = `{{ tools | tojson if tools else "" }}{% for m in messages %}{{ m.content }}{% endfor -%}
 <assistant>{% if begin %}<think>{% endif %}{# </think> <tool_call> #}`;
-const SOLAR = "{{ tools | tojson }}{% for m in messages %}{{ m.content }}{% endfor %}{# <|tool_calls|> #}";
 
 const CITY = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const WEATHER = { type: "function", function: { name: "weather", description: "Sky", parameters: CITY } } as const;
@@ -44,7 +43,6 @@ type Delta = OpenAI.ChatCompletionChunk.Choice.Delta & { readonly reasoning_cont
 let hermes: ScriptedModel;
 let mistral: ScriptedModel;
 let thinker: ScriptedModel;
-let solar: ScriptedModel;
 let filler: ScriptedModel;
 let listening: Listening;
 let client: OpenAI;
@@ -57,14 +55,13 @@ beforeAll(() => {
   hermes = scriptedModel(folder("hermes"), HERMES);
   mistral = scriptedModel(folder("mistral"), MISTRAL, ["[TOOL_CALLS]"]);
   thinker = scriptedModel(folder("thinker"), THINKER);
-  solar = scriptedModel(folder("solar"), SOLAR);
   filler = scriptedModel(folder("filler"), "{{ messages }}", ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"]);
   listening = listen(hermes.server.app, { host: "127.0.0.1", port: 0 });
   client = new OpenAI({ baseURL: `${listening.url}/v1`, apiKey: "none", maxRetries: 0 });
 });
 
 beforeEach(() => {
-  for (const { answers, prompts, prompt_ids } of [hermes, mistral, thinker, solar, filler]) {
+  for (const { answers, prompts, prompt_ids } of [hermes, mistral, thinker, filler]) {
     for (const list of [answers, prompts, prompt_ids]) list.length = 0;
   }
 });
@@ -74,7 +71,6 @@ afterAll(async () => {
   await hermes[Symbol.asyncDispose]();
   await mistral[Symbol.asyncDispose]();
   await thinker[Symbol.asyncDispose]();
-  await solar[Symbol.asyncDispose]();
   await filler[Symbol.asyncDispose]();
 });
 
@@ -332,13 +328,6 @@ describe("a choice of tools", () => {
     };
     expect(await forced({ type: "function", function: { name: "clock" } })).toHaveLength(1);
     expect(await forced("required")).toHaveLength(16);
-  });
-
-  test("that cannot be enforced in the model's form is refused", async () => {
-    const state = 'calls in this model\'s form, "solar", cannot be enforced';
-    expect(await refusal({ ...ASK, tool_choice: "required" }, solar)).toBe(`Cannot use "tool_choice": ${state}`);
-    const format = { type: "json_object" };
-    expect(await refusal({ ...ASK, response_format: format }, solar)).toBe(`Cannot use "response_format": ${state}`);
   });
 });
 

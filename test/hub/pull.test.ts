@@ -7,6 +7,7 @@ import { Failure } from "../../src/core/failure.ts";
 import type { PullStep } from "../../src/core/hub.ts";
 import { cachedModels } from "../../src/hub/cache.ts";
 import type { HubAccess } from "../../src/hub/client.ts";
+import { removalOf } from "../../src/hub/fetched.ts";
 import { type PullPlace, Pulls, readHubName } from "../../src/hub/pulls.ts";
 import { scratchFolder } from "../formats/scratch.ts";
 import { MODEL_FILES } from "./cache-folder.ts";
@@ -280,4 +281,36 @@ test("what another process fetches is left to it, unless it is gone", async () =
   writeFileSync(lock, "");
   await Array.fromAsync(pull("org/packed"));
   expect(existsSync(lock)).toBeFalse();
+});
+
+test("what was fetched can be removed, file by file; what others put there, or still use, stays", async () => {
+  const { folder, pull } = await hubBefore();
+  await Array.fromAsync(pull("org/packed"));
+  await Array.fromAsync(pull("org/packed:Q8_0"));
+  await Array.fromAsync(pull("org/folder"));
+  const remove = async (name: string) => {
+    const { path = "" } = cachedModels(folder).find((model) => model.name === name) ?? {};
+    await (await removalOf(folder, name, path))();
+  };
+  const repository = join(folder, "models--org--packed");
+  await remove("org/packed:Name-Q8_0");
+  expect(cachedModels(folder).map(({ name }) => name)).toEqual(["org/folder", "org/packed"]);
+  expect(readdirSync(join(repository, "blobs"))).toHaveLength(1);
+  await remove("org/folder");
+  await Array.fromAsync(pull("org/split"));
+  await remove("org/split");
+  expect(existsSync(join(folder, "models--org--split"))).toBeFalse();
+  expect(existsSync(join(folder, "models--org--folder"))).toBeFalse();
+  const sum = new Bun.CryptoHasher("sha256").update(BIG).digest("hex");
+  mkdirSync(join(repository, "snapshots/other"));
+  symlinkSync(join(repository, "blobs", sum), join(repository, "snapshots/other/theirs.gguf"));
+  await remove("org/packed");
+  expect(readFileSync(join(repository, "snapshots/other/theirs.gguf"))).toEqual(Buffer.from(BIG));
+  for (const path of [join(repository, "snapshots/other/theirs.gguf"), "/elsewhere/model.gguf", folder]) {
+    const { message } = await removalOf(folder, "theirs", path).then(
+      () => new Error("it was removed"),
+      (error: Error) => error,
+    );
+    expect(message).toBe(`Cannot delete model "theirs": it was not fetched by this server, and stays in ${path}`);
+  }
 });

@@ -1,8 +1,10 @@
 /** Folders that `quantize` wrote: mlx-lm loads them and draws what Bunsen draws; nothing is left behind by a failure. */
 
 import { beforeAll, expect, test } from "bun:test";
+import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, readdirSync, readFileSync, truncateSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import type { Quantization } from "../../src/mlx/ops.ts";
 import { openDenseSource } from "../../src/models/dense-source.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { quantizeModel } from "../../src/models/quantize.ts";
@@ -60,8 +62,6 @@ const CASES = [
   ...GGUF_FAMILIES.map((name) => [`family-${name}-gguf`, "affine", 8, 32] as const),
 ] as const;
 
-type DropFirst<List extends unknown[]> = List extends [unknown, ...infer Rest] ? Rest : never;
-
 const folderOf = ([name, ...form]: (typeof CASES)[number]) => join(OUT, [name, ...form].join("-"));
 
 /** The model of a fixture. */
@@ -70,21 +70,31 @@ function sourceOf(name: string): string {
   return name.includes("gguf") ? join(path, "model.gguf") : path;
 }
 
-function quantizePath(path: string, ...rest: DropFirst<Parameters<typeof quantizeModel>>): void {
+type Told = Parameters<typeof quantizeModel>[3];
+
+async function quantizePath(
+  path: string,
+  target: string,
+  how: Quantization,
+  told: Told = () => undefined,
+  signal = new AbortController().signal,
+): Promise<void> {
   using source = openDenseSource(path);
-  quantizeModel(source, ...rest);
+  await quantizeModel(source, target, how, told, signal);
 }
+
+const PLAIN = { mode: "affine", bits: 4, group_size: 64 } as const;
 
 const departingFolder = (name: string) => join(OUT, `${name}-8bit`);
 
 let said: Expected[] = [];
 
-beforeAll(() => {
+beforeAll(async () => {
   prepareFixtures();
   for (const one of CASES) {
     const [name, mode, bits, group_size] = one;
     const progress: number[] = [];
-    quantizePath(sourceOf(name), folderOf(one), { mode, bits, group_size }, (done, total) => {
+    await quantizePath(sourceOf(name), folderOf(one), { mode, bits, group_size }, (done, total) => {
       progress.push(done / total);
     });
     expect(progress.at(-1)).toBe(1);
@@ -93,7 +103,7 @@ beforeAll(() => {
   for (const name of DEPARTING) {
     // groups that most of their matrices are too narrow for: so these stay dense, in bfloat16
     const form = { mode: "affine", bits: 8, group_size: 128 } as const;
-    quantizePath(sourceOf(`family-${name}-gguf`), departingFolder(name), form, () => undefined);
+    await quantizePath(sourceOf(`family-${name}-gguf`), departingFolder(name), form);
   }
   const folders = [...CASES.map(folderOf), ...DEPARTING.map(departingFolder)];
   said = JSON.parse(python("test/models/teacher-folders.py", "20", ...folders));
@@ -127,12 +137,12 @@ test("factors of positions that no released model has are refused", () => {
   );
 });
 
-test("the tokenizer's files come along, the config says the form, and old indexes stay behind", () => {
+test("the tokenizer's files come along, the config says the form, and old indexes stay behind", async () => {
   const [source, target] = [join(OUT, "source"), join(OUT, "target")];
   cpSync(join(FIXTURES, "sharded"), source, { recursive: true });
   write(join(source, "tokenizer.json"), "{}");
   write(join(source, "extra", "notes.txt"), "kept");
-  quantizePath(source, target, { mode: "affine", bits: 4, group_size: 64 }, () => undefined);
+  await quantizePath(source, target, PLAIN);
   expect(readdirSync(target).sort()).toEqual([
     "config.json",
     "expected.json",
@@ -142,25 +152,37 @@ test("the tokenizer's files come along, the config says the form, and old indexe
   ]);
   const { quantization } = JSON.parse(readFileSync(join(target, "config.json"), "utf8"));
   expect(quantization).toEqual({ mode: "affine", bits: 4, group_size: 64 });
-  const again = failureOf(() =>
-    quantizePath(source, target, { mode: "affine", bits: 4, group_size: 64 }, () => undefined),
-  );
-  expect(again.message).toBe(`Cannot write ${target}: it is there already`);
-  const twice = failureOf(() =>
-    quantizePath(target, `${target}-2`, { mode: "affine", bits: 4, group_size: 64 }, () => undefined),
-  );
-  expect(twice.message).toBe(`Cannot quantise ${target}: it is quantised already`);
+  await expect(quantizePath(source, target, PLAIN)).rejects.toThrow(`Cannot write ${target}: it is there already`);
+  const twice = quantizePath(target, `${target}-2`, PLAIN);
+  await expect(twice).rejects.toThrow(`Cannot quantise ${target}: it is quantised already`);
 });
 
-test("a failure in the midst leaves nothing behind", () => {
+test("a file where a folder is needed is told in words", async () => {
+  const target = join(write(join(OUT, "a-file"), ""), "within");
+  const refused = quantizePath(sourceOf("untied"), target, PLAIN);
+  await expect(refused).rejects.toThrow(`Cannot write ${target}: a file is where a folder is needed`);
+});
+
+test("who interrupts it leaves nothing behind, and what a killed one left goes with the next", async () => {
+  const target = join(OUT, "interrupted");
+  const stale = `${target}.partial-${spawnSync("true").pid}`;
+  write(join(stale, "model.safetensors"), "half");
+  const running = write(join(`${target}.partial-${process.ppid}`, "model.safetensors"), "still written");
+  const interruption = new AbortController();
+  const interrupt = () => interruption.abort();
+  const stopped = quantizePath(sourceOf("untied"), target, PLAIN, interrupt, interruption.signal);
+  await expect(stopped).rejects.toThrow("Cannot quantise the model: it was interrupted");
+  expect(readdirSync(OUT).filter((name) => name.startsWith("interrupted"))).toEqual([basename(dirname(running))]);
+});
+
+test("a failure in the midst leaves nothing behind", async () => {
   const source = join(OUT, "damaged");
   cpSync(join(FIXTURES, "untied"), source, { recursive: true });
   const stop = () => {
     truncateSync(join(source, "model.safetensors"), 2000);
   };
   const target = join(OUT, "broken");
-  const failure = failureOf(() => quantizePath(source, target, { mode: "affine", bits: 4, group_size: 64 }, stop));
-  expect(failure.message).toContain("model.safetensors");
+  await expect(quantizePath(source, target, PLAIN, stop)).rejects.toThrow("model.safetensors");
   expect(readdirSync(OUT).filter((name) => name.startsWith("broken"))).toEqual([]);
 });
 

@@ -9,7 +9,13 @@ import {
 } from "../../core/generation.ts";
 
 /** Those that say how this server goes about it and not what is answered. */
-const OURS: readonly (keyof GenerationWishes)[] = ["priority", "context_tokens_max", "keep_s", "tells_tokens"];
+const OURS: readonly (keyof GenerationWishes)[] = [
+  "priority",
+  "context_tokens_max",
+  "keep_s",
+  "prediction",
+  "tells_tokens",
+];
 /** Those that every protocol has, each in its own words. */
 const EVERYWHERE: readonly (keyof GenerationWishes)[] = [
   "sampling",

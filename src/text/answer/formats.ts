@@ -4,7 +4,19 @@
  */
 
 import { Failure } from "../../core/failure.ts";
-import type { CallStyle, FieldStyle } from "../../core/grammar.ts";
+import type { CallStyle } from "../../core/grammar.ts";
+import {
+  ATEM_PARAMETERS,
+  DSML_PARAMETERS,
+  list,
+  listed,
+  MINIMAX_PARAMETERS,
+  NAMED_OBJECT,
+  PAIRS,
+  PARAMETERS,
+  SEED_PARAMETERS,
+  writing,
+} from "./call-styles.ts";
 
 export interface Marks {
   readonly open: string;
@@ -37,8 +49,8 @@ export interface AnswerFormat {
   readonly around_content: readonly string[];
   /** What content that is nothing else stands within, where the model is used to it. */
   readonly content: Marks | null;
-  /** How the model itself writes calls; null: they cannot be enforced. */
-  readonly writes: CallStyle | null;
+  /** How the model itself writes calls. */
+  readonly writes: CallStyle;
 }
 
 /** A template that says nothing of calls is given the tools as text, in the form that most models have seen. */
@@ -102,43 +114,7 @@ const PLAIN = {
   calls_end_thoughts: false,
   around_content: [],
   content: null,
-  writes: null,
 } as const;
-
-const NAMED_OBJECT = '{"name": "%name%", "arguments": ';
-
-/** Each value between tags; a string as it stands. `stops`: tags that its reader takes for an end. */
-function tagged(open: string, close: string, stops: readonly string[]): FieldStyle {
-  return { kind: "fields", value: [open, close], text: [open, close], stops, between: "" };
-}
-
-/** `key: value` or `key=value`; strings between quotes of their own, or as in JSON. */
-function listed(sign: string, between: string, quote: string | null): FieldStyle {
-  const text = quote === null ? null : ([`%key%${sign}${quote}`, quote] as const);
-  return { kind: "fields", value: [`%key%${sign}`, ""], text, stops: quote === null ? [] : [quote], between };
-}
-
-const PARAMETERS = tagged("<parameter=%key%>\n", "\n</parameter>\n", [
-  "</parameter>",
-  "<parameter=",
-  "<parameter name=",
-  "</function>",
-]);
-const SEED_PARAMETERS = tagged("<parameter=%key%>", "</parameter>\n", PARAMETERS.stops);
-const MINIMAX_PARAMETERS = tagged('<parameter name="%key%">', "</parameter>\n", [
-  "</parameter>",
-  "<parameter=",
-  "<parameter name=",
-  "</invoke>",
-]);
-const PAIRS = tagged("<arg_key>%key%</arg_key>\n<arg_value>", "</arg_value>\n", ["</arg_value>"]);
-const DSML_PARAMETERS: FieldStyle = {
-  kind: "fields",
-  value: ['<｜DSML｜parameter name="%key%" string="false">', "</｜DSML｜parameter>\n"],
-  text: ['<｜DSML｜parameter name="%key%" string="true">', "</｜DSML｜parameter>\n"],
-  stops: ["</｜DSML｜parameter>", "<｜DSML｜parameter=", "<｜DSML｜parameter name=", "</｜DSML｜invoke>"],
-  between: "",
-};
 
 /** The most telling evidence first. */
 export const ANSWER_FORMATS: readonly AnswerFormat[] = [
@@ -150,7 +126,17 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
       between: null,
     }),
   }),
-  format("glimmer", ["atem:function_calls"], { calls: [tags("atem:function_calls")], channels: "harmony" }),
+  format("glimmer", ["atem:function_calls"], {
+    calls: [tags("atem:function_calls")],
+    channels: "harmony",
+    content: { open: " to=user<|message|>", close: "" },
+    writes: writing({
+      before: ' to=%name%<|message|><atem:function_calls>\n<atem:invoke name="%name%">\n',
+      arguments: ATEM_PARAMETERS,
+      after: "</atem:invoke>\n</atem:function_calls>",
+      between: "<|eom|><|start|>assistant",
+    }),
+  }),
   format("functionary", [">>>all"], {
     channels: "recipients",
     content: { open: "all\n", close: "" },
@@ -268,12 +254,28 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
   format("solar", ["<|tool_calls|>"], {
     calls: [{ opens: ["<|tool_calls|>", "<|tool_call:begin|>"], between: ["<|tool_call:end|>"], closes: [] }],
     around_content: ["<|begin|>assistant", "<|content|>", "<|end|>"],
+    content: { open: "<|content|>", close: "" },
+    // Each call has a number of its own, as Kimi's.
+    writes: writing({
+      begin: "<|tool_calls|>",
+      before: "<|tool_call:begin|>0<|tool_call:name|>%name%<|tool_call:args|>",
+      after: "<|tool_call:end|>",
+      between: null,
+    }),
   }),
   format("gigachat", ["<|function_call|>"], {
     calls: [from("<|function_call|>")],
     writes: writing({ begin: "<|function_call|>", before: NAMED_OBJECT, after: "}", between: null }),
   }),
-  format("gigachat-3", ["<|message_sep|>"], { calls: [from("<|message_sep|>\n\nfunction call<|role_sep|>")] }),
+  format("gigachat-3", ["<|message_sep|>"], {
+    calls: [from("<|message_sep|>\n\nfunction call<|role_sep|>")],
+    writes: writing({
+      begin: "<|message_sep|>\n\nfunction call<|role_sep|>\n",
+      before: NAMED_OBJECT,
+      after: "}",
+      between: null,
+    }),
+  }),
   format("gemma-4", ["<|tool_call>"], {
     calls: [within("<|tool_call>", "<tool_call|>")],
     writes: writing({
@@ -355,7 +357,7 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
 function format(
   name: string,
   evidence: readonly string[],
-  parts: Partial<Omit<AnswerFormat, "name" | "evidence">>,
+  parts: Partial<Omit<AnswerFormat, "name" | "evidence">> & Pick<AnswerFormat, "writes">,
 ): AnswerFormat {
   return { ...PLAIN, name, evidence, ...parts };
 }
@@ -370,13 +372,4 @@ function within(open: string, close: string): CallMarks {
 
 function from(open: string): CallMarks {
   return { opens: [open], between: [], closes: [] };
-}
-
-function writing(parts: Partial<CallStyle>): CallStyle {
-  return { begin: "", before: "", arguments: { kind: "json" }, after: "", between: "", end: "", ...parts };
-}
-
-/** Objects in a list. */
-function list(begin: string, end: string): CallStyle {
-  return writing({ begin, before: NAMED_OBJECT, after: "}", between: ", ", end });
 }

@@ -33,11 +33,12 @@ export function thoughtForm(
   prompt: string,
   open_thought: Marks | null,
 ): ThoughtForm | null {
-  if (name === "harmony") return { ...ANALYSIS, is_open: prompt.endsWith(ANALYSIS.open) };
+  const message = THOUGHT_MESSAGES.get(name);
+  if (message !== undefined) return { ...message, is_open: prompt.endsWith(message.open) };
   if (open_thought !== null) return { ...open_thought, is_open: true, behind: "" };
   const marks = THOUGHTS.find((marks) => speaksOf(template, marks));
   if (marks === undefined || prompt.trimEnd().endsWith(marks.close)) return null;
-  return { ...marks, is_open: false, behind: "" };
+  return { ...marks, is_open: false, behind: name === "solar" ? "<|begin|>assistant" : "" };
 }
 
 /** What ends a thought that its model does not end, and leads to what comes behind it. */
@@ -57,5 +58,8 @@ const THOUGHTS: readonly Marks[] = [
   { open: "Here are my reasoning steps:", close: "[BEGIN FINAL RESPONSE]" },
 ];
 
-/** Harmony's thoughts are a message of their own. */
-const ANALYSIS = { open: "<|channel|>analysis<|message|>", close: "<|end|>", behind: "<|start|>assistant" } as const;
+/** Thoughts that are a message of their own, by the format's name. */
+const THOUGHT_MESSAGES: ReadonlyMap<string, Omit<ThoughtForm, "is_open">> = new Map([
+  ["harmony", { open: "<|channel|>analysis<|message|>", close: "<|end|>", behind: "<|start|>assistant" }],
+  ["glimmer", { open: " to=self<|message|>", close: "<|eom|>", behind: "<|start|>assistant" }],
+]);

@@ -24,10 +24,25 @@ export function compileGrammar(
   const what = nameOf(constraint);
   const budget = new Budget(what);
   const builder = new GrammarBuilder(budget);
-  const grammar = builder.finish(formNode(constraint, { builder, alphabet, marks, budget }));
+  const grammar = withinStack(what, () => {
+    return builder.finish(formNode(constraint, { builder, alphabet, marks, budget }));
+  });
   if (grammar !== null) return { key, ...grammar };
   const state = what === "schema" ? "no value that the model can write satisfies it" : NO_TEXT;
   throw new Failure("invalid_request", `Cannot enforce the ${what}: ${state}`);
+}
+
+/** The stack bounds how deep forms lie in one another, and how long a row of them is. */
+function withinStack<Result>(what: string, compile: () => Result): Result {
+  try {
+    return compile();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new Failure(
+      "invalid_request",
+      `Cannot compile the ${what}: it is nested too deep, or counts too far, to be enforced`,
+    );
+  }
 }
 
 const NO_TEXT = "the model can write no text that it allows";

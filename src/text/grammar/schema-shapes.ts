@@ -80,9 +80,10 @@ export class SchemaShapes {
 
   /** The same place of the document has the same number. */
   #number(part: SchemaPart): number {
-    const places = this.#numbers.get(part.schema) ?? new Map<string, number>();
-    this.#numbers.set(part.schema, places);
     // Equal simple schemas stand in many places; an object is itself wherever it is reached from, but for its base.
+    const same = leafText(part.schema) ?? part.schema;
+    const places = this.#numbers.get(same) ?? new Map<string, number>();
+    this.#numbers.set(same, places);
     const place = part.base;
     const known = places.get(place);
     if (known !== undefined) return known;
@@ -286,6 +287,18 @@ export class SchemaShapes {
   }
 
   readonly #comparing = new Set<string>();
+}
+
+/** Of a schema that holds no other and refers to none. */
+function leafText(schema: Json): string | null {
+  const is_leaf = isObject(schema) && !("$ref" in schema) && Object.values(schema).every(isPlain);
+  return is_leaf ? JSON.stringify(schema) : null;
+}
+
+function isPlain(value: Json): boolean {
+  return (
+    typeof value !== "object" || value === null || (Array.isArray(value) && value.length < 20 && value.every(isPlain))
+  );
 }
 
 function constantOf(value: Json): Json {

@@ -144,33 +144,47 @@ function* evenSequences(low: Uint8Array, high: Uint8Array): Generator<readonly B
 
 function terminal(bytes: Language, budget: Budget): Terminal | null {
   if (isEmpty(bytes)) return null;
-  const rows = bytes.edges.map(byteTargets);
-  budget.spend(rows.length * 16);
-  const columns = new Map<string, number>();
-  const classes = new Uint8Array(256);
-  const class_targets: number[][] = [];
-  for (let byte = 0; byte < 256; byte++) {
-    const targets = rows.map((row) => row[byte] ?? -1);
-    const name = targets.join();
-    const known = columns.get(name);
-    classes[byte] = known ?? columns.size;
-    if (known !== undefined) continue;
-    columns.set(name, columns.size);
-    class_targets.push(targets);
-  }
-  const class_count = class_targets.length;
-  const table = new Int32Array(rows.length * class_count);
-  for (const [place, targets] of class_targets.entries()) {
-    for (const [state, to] of targets.entries()) table[state * class_count + place] = to;
+  budget.spend(bytes.edges.length * 4);
+  const { classes, class_count } = byteClasses(bytes);
+  budget.spend(Math.ceil((bytes.edges.length * class_count) / 8));
+  const table = new Int32Array(bytes.edges.length * class_count).fill(-1);
+  for (const [state, edges] of bytes.edges.entries()) {
+    for (const { low, high, to } of edges) {
+      for (let byte = low; byte <= high; byte++) table[state * class_count + (classes[byte] ?? 0)] = to;
+    }
   }
   const accepting = Uint8Array.from(bytes.accepting, Number);
   const hash = createHash("sha256").update(classes).update(new Uint8Array(table.buffer)).update(accepting);
   const key = hash.digest("base64");
-  return { key, classes: [...classes], class_count, table: [...table], accepting: [...accepting], repeated: null };
+  return {
+    key,
+    classes: [...classes],
+    class_count,
+    table: Array.from(table),
+    accepting: [...accepting],
+    repeated: null,
+  };
 }
 
-function byteTargets(edges: readonly Edge[]): Int32Array {
-  const row = new Int32Array(256).fill(-1);
-  for (const { low, high, to } of edges) row.fill(to, low, high + 1);
-  return row;
+/** Bytes that lead the same way from every state so far are one class; a state that parts them makes more. */
+function byteClasses({ edges }: Language): { classes: Uint8Array; class_count: number } {
+  const classes = new Uint8Array(256);
+  let class_count = 1;
+  const row = new Int32Array(256);
+  const first = new Int32Array(256);
+  for (const own of edges) {
+    row.fill(-1);
+    for (const { low, high, to } of own) row.fill(to, low, high + 1);
+    for (let byte = 255; byte >= 0; byte--) first[classes[byte] ?? 0] = row[byte] ?? -1;
+    if (classes.every((own_class, byte) => first[own_class] === row[byte])) continue;
+    const parted = new Map<string, number>();
+    for (let byte = 0; byte < 256; byte++) {
+      const name = `${classes[byte]} ${row[byte]}`;
+      const known = parted.get(name) ?? parted.size;
+      parted.set(name, known);
+      classes[byte] = known;
+    }
+    class_count = parted.size;
+  }
+  return { classes, class_count };
 }

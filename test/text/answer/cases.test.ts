@@ -32,7 +32,7 @@ interface Case {
 /** What we answer otherwise, each with its reason. */
 const DIFFERENT: Readonly<Record<string, string>> = {
   "LFM2-8B-A1B.jinja:3688":
-    "the call is Python, where backslash n in a string is a line end; they keep both characters",
+    "the call is Python, where backslash n in a string is a line end, as readers by Python's own grammar have it",
 };
 
 /** Templates that are not among the shared ones: what they say of answers. */

@@ -50,9 +50,8 @@ const TOOLS = [
 ];
 const ALL_BYTES = new Set(Array.from({ length: 256 }, (_, byte) => byte));
 const ROUNDS = 4;
-const WRITTEN = ANSWER_FORMATS.filter(({ writes }) => writes !== null);
 
-describe.each(WRITTEN.map((format) => [format.name, format] as const))("%s", (_, format) => {
+describe.each(ANSWER_FORMATS.map((format) => [format.name, format] as const))("%s", (_, format) => {
   test.each([
     ["spelled", []],
     ["tokens", tokensAmong(format)],
@@ -60,7 +59,7 @@ describe.each(WRITTEN.map((format) => [format.name, format] as const))("%s", (_,
     "calls whose marks are %s",
     (_, marks) => {
       const seed = Math.floor(Math.random() * 2 ** 31);
-      const draw = drawer({ kind: "calls", style: styleOf(format), is_parallel: true, tools: shapes() }, marks);
+      const draw = drawer({ kind: "calls", style: format.writes, is_parallel: true, tools: shapes() }, marks);
       for (let round = 0; round < ROUNDS; round++) {
         const text = draw(seed + round);
         const answer = read(format, text);
@@ -91,7 +90,7 @@ test.each([
     const thought = thoughtForm(format, template, "", null);
     if (thought === null) throw new Error("The template speaks of a thought");
     const yes: Form = { kind: "choice", texts: ["yes"] };
-    const calls: Form = { kind: "calls", style: styleOf(format), is_parallel: false, tools: shapes() };
+    const calls: Form = { kind: "calls", style: format.writes, is_parallel: false, tools: shapes() };
     const content: Form = format.content === null ? yes : { kind: "within", ...format.content, form: yes };
     const either: Form = { kind: "either", forms: [content, calls] };
     const marks = [...new Set([...tokensAmong(format, thoughts)])];
@@ -116,11 +115,6 @@ test.each([
 /** What tokenizers have as one token. */
 function tokensAmong(format: AnswerFormat, thoughts: readonly Marks[] = []): readonly string[] {
   return marksOf(format, thoughts).filter((mark) => /^(<[^\s=]+>|\[[A-Z_]+\])$/.test(mark));
-}
-
-function styleOf({ writes }: AnswerFormat) {
-  if (writes === null) throw new Error("A format with a style has one");
-  return writes;
 }
 
 function shapes() {
