@@ -118,13 +118,16 @@ test("one that is no administrator's opens what asks models, by whatever spellin
   }
 });
 
-test.each(["a", "ab", "abc", "a:1", "long.example"])("behind what is open lies nothing else, also at %s", async (host) => {
-  const { send } = house("on");
-  for (const path of ["/docs/admin/queue", "/docs/api/settings/keys", "/docs/docs/v1/models"]) {
-    const response = await send("GET", path, undefined, { headers: { host } });
-    expect([path, response.status]).toEqual([path, 404]);
-  }
-});
+test.each(["a", "ab", "abc", "a:1", "long.example"])(
+  "behind what is open lies nothing else, also at %s",
+  async (host) => {
+    const { send } = house("on");
+    for (const path of ["/docs/admin/queue", "/docs/api/settings/keys", "/docs/docs/v1/models"]) {
+      const response = await send("GET", path, undefined, { headers: { host } });
+      expect([path, response.status]).toEqual([path, 404]);
+    }
+  },
+);
 
 test("what is asked with one that is local-only never leaves, and the audit tells whose it was", async () => {
   const provider = strictOpenai("sk-far");
