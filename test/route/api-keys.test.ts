@@ -161,6 +161,19 @@ test("what is asked with one that is local-only never leaves, and the audit tell
   expect(data.map(({ endpoint }) => endpoint)).toEqual(["GET /admin/queue", "chat", "chat"]);
 });
 
+test("beside another server's word it counts in either header", async () => {
+  const of = house();
+  const secret = await made(of, { name: "laptop" });
+  Object.assign(of.settings, { require_api_key: "on" });
+  const both = [
+    { "x-api-key": "sk-ant-other", authorization: `Bearer ${secret}` },
+    { "x-api-key": secret, authorization: "Bearer sk-ant-other" },
+  ];
+  for (const headers of both) expect((await of.chat(HI, { headers })).status).toBe(200);
+  const unknown = { "x-api-key": "bsk_none", authorization: `Bearer ${secret}` };
+  expect((await of.chat(HI, { headers: unknown })).status).toBe(401);
+});
+
 test("two of one name, none of a number, and names with odd letters are refused", async () => {
   const of = house();
   await made(of, { name: "a" });
