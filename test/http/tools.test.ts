@@ -22,6 +22,10 @@ const MISTRAL = "{{ tools | tojson }}{% for m in messages %}{{ m.content }}<|end
 const THINKER = `{{ tools | tojson if tools else "" }}{% for m in messages %}{{ m.content }}{% endfor -%}
 <assistant>{% if begin %}<think>{% endif %}{# </think> <tool_call> #}`;
 
+/** Thinks only when told. */
+const SILENT = `{% for m in messages %}{{ m.content }}{% endfor -%}
+<assistant>{% if enable_thinking %}<think>{% endif %}{# </think> #}`;
+
 const CITY = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const WEATHER = { type: "function", function: { name: "weather", description: "Sky", parameters: CITY } } as const;
 const CLOCK = {
@@ -43,6 +47,7 @@ type Delta = OpenAI.ChatCompletionChunk.Choice.Delta & { readonly reasoning_cont
 let hermes: ScriptedModel;
 let mistral: ScriptedModel;
 let thinker: ScriptedModel;
+let silent: ScriptedModel;
 let filler: ScriptedModel;
 let listening: Listening;
 let client: OpenAI;
@@ -55,13 +60,14 @@ beforeAll(() => {
   hermes = scriptedModel(folder("hermes"), HERMES);
   mistral = scriptedModel(folder("mistral"), MISTRAL, ["[TOOL_CALLS]"]);
   thinker = scriptedModel(folder("thinker"), THINKER);
+  silent = scriptedModel(folder("silent"), SILENT);
   filler = scriptedModel(folder("filler"), "{{ messages }}", ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"]);
   listening = listen(hermes.server.app, { host: "127.0.0.1", port: 0 });
   client = new OpenAI({ baseURL: `${listening.url}/v1`, apiKey: "none", maxRetries: 0 });
 });
 
 beforeEach(() => {
-  for (const { answers, prompts, prompt_ids } of [hermes, mistral, thinker, filler]) {
+  for (const { answers, prompts, prompt_ids } of [hermes, mistral, thinker, silent, filler]) {
     for (const list of [answers, prompts, prompt_ids]) list.length = 0;
   }
 });
@@ -71,6 +77,7 @@ afterAll(async () => {
   await hermes[Symbol.asyncDispose]();
   await mistral[Symbol.asyncDispose]();
   await thinker[Symbol.asyncDispose]();
+  await silent[Symbol.asyncDispose]();
   await filler[Symbol.asyncDispose]();
 });
 
@@ -221,6 +228,22 @@ describe("effort", () => {
     await whole({ ...ASK, tools: [], reasoning_effort: "none" });
     await whole({ ...ASK, tools: [], reasoning_effort: "high" });
     expect(hermes.prompts.map((prompt) => prompt.endsWith("<think></think>"))).toEqual([true, false]);
+  });
+
+  test.each([
+    { reasoning: { enabled: true } },
+    { thinking: { type: "enabled" } },
+    { thinking: { type: "enabled", budget_tokens: 300 } },
+  ])("is switched on by %j where the template's default is no thought", async (body) => {
+    await whole({ ...ASK, tools: [] }, silent);
+    await whole({ ...ASK, tools: [], ...body }, silent);
+    expect(silent.prompts.map((prompt) => prompt.endsWith("<think>"))).toEqual([false, true]);
+    const state = "Cannot bound a thought: the model's chat template speaks of no thought";
+    expect(await refusal({ ...ASK, ...body }, mistral)).toBe(state);
+    const [parameter] = Object.keys(body).map((name) => (name === "reasoning" ? "reasoning.enabled" : "thinking.type"));
+    expect(await refusal({ ...ASK, ...body, reasoning_effort: "none" })).toBe(
+      `Cannot use "${parameter}": the effort is none`,
+    );
   });
 
   test("is refused where the template speaks of no thought", async () => {
@@ -383,6 +406,16 @@ describe("the budget of a thought", () => {
       'Cannot use "thinking_budget": "thinking_token_budget" says 6, found 5',
     );
   });
+});
+
+test("a prompt that is too long is refused with the words and numbers that agents look for", async () => {
+  const ask = { model: "tiny", max_tokens: 8, messages: [{ role: "user", content: "x".repeat(8192) }] };
+  const words = /^(.*)prompt is too long: (\d+) tokens > 8191 maximum/;
+  const chat = words.exec((await refusal(ask)) ?? "");
+  expect(chat?.[1]).toBe("Cannot fit the prompt: ");
+  expect(Number(chat?.[2])).toBeGreaterThan(8191);
+  const { error } = (await (await hermes.server.post("/v1/messages", ask)).json()) as { error: { message: string } };
+  expect(words.exec(error.message)?.[1]).toBe("");
 });
 
 test("a gap is filled by a model that has tokens for it, and by no other", async () => {
