@@ -37,7 +37,7 @@ function missing(param: string, expected: string): Refused {
   return { message: `Cannot use the request: "${param}" is missing, expected ${expected}`, param, code: null };
 }
 
-const ROLES = '"system", "developer", "user", "assistant" or "tool"';
+const ROLES = '"system", "developer", "user", "assistant", "tool" or "function"';
 const CONTENT = "a text or an array of parts";
 const CALL = { id: "call_1", type: "function", function: { name: "f", arguments: "{}" } };
 const TOOL = { type: "function", function: { name: "f" } };
@@ -117,7 +117,7 @@ describe("a chat is refused for", () => {
     ],
     [
       { messages: [{ role: "function", name: "add", content: "4" }] },
-      notYet("messages[0].role", `"function" is not supported yet, expected ${ROLES}`),
+      wrong("messages[0].name", 'no message before calls "add"'),
     ],
     [{ messages: [{ role: "tool", content: "x" }] }, missing("messages[0].tool_call_id", "the id of a call")],
     [{ messages: [{ role: "assistant" }] }, missing("messages[0].content", CONTENT)],
@@ -127,13 +127,10 @@ describe("a chat is refused for", () => {
     ],
     [
       { messages: [{ role: "assistant", tool_calls: [{ ...CALL, type: "custom" }] }] },
-      notYet("messages[0].tool_calls[0].type", '"custom" is not supported yet, expected "function"'),
+      missing("messages[0].tool_calls[0].custom", "an object"),
     ],
     [{ tools: [TOOL, TOOL] }, wrong("tools[1].function.name", 'two tools are named "f"')],
-    [
-      { tools: [{ type: "custom", custom: {} }] },
-      notYet("tools[0].type", '"custom" is not supported yet, expected "function"'),
-    ],
+    [{ tools: [{ type: "custom", custom: {} }] }, missing("tools[0].custom.name", "a text")],
     [{ tool_choice: "required" }, wrong("tool_choice", "there are no tools to choose from")],
     [
       { tools: [TOOL], tool_choice: { type: "function", function: { name: "g" } } },
@@ -222,7 +219,7 @@ describe("a completion is refused for", () => {
 });
 
 test("each of OpenAI's other parameters is refused by name", async () => {
-  for (const name of "audio function_call functions moderation web_search_options".split(" ")) {
+  for (const name of "audio moderation web_search_options".split(" ")) {
     for (const value of [1, false]) {
       expect(await refusal(CHAT, { ...HI, [name]: value })).toEqual(notYet(name));
     }
