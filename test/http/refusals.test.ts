@@ -50,7 +50,6 @@ const SHARED: [object, Refused][] = [
   [{ min_p: 1.5 }, wrong("min_p", "expected a number from 0 to 1, found 1.5")],
   [{ top_k: -2 }, wrong("top_k", "expected an integer of at least -1, found -2")],
   [{ top_k: 1.5 }, wrong("top_k", "expected an integer of at least -1, found 1.5")],
-  [{ max_tokens: 0 }, wrong("max_tokens", "expected an integer of at least 1 or -1, found 0")],
   [{ max_completion_tokens: 0.5 }, wrong("max_completion_tokens", "expected an integer of at least 1, found 0.5")],
   [{ max_tokens: 3, max_completion_tokens: 4 }, wrong("max_tokens", '"max_completion_tokens" says 4, found 3')],
   [
@@ -108,6 +107,7 @@ describe("a chat is refused for", () => {
     [{ messages: [] }, wrong("messages", "expected an array of messages that is not empty, found an array of 0 items")],
     [{ messages: "hi" }, wrong("messages", 'expected an array of messages that is not empty, found "hi"')],
     [{ messages: ["hi"] }, wrong("messages[0]", 'expected an object, found "hi"')],
+    [{ max_tokens: 0 }, wrong("max_tokens", "expected an integer of at least 1 or -1, found 0")],
     [{ messages: [{ content: "x" }] }, missing("messages[0].role", ROLES)],
     [{ messages: [{ role: "user" }] }, missing("messages[0].content", CONTENT)],
     [{ messages: [{ role: "bot", content: "" }] }, wrong("messages[0].role", `expected ${ROLES}, found "bot"`)],
@@ -209,6 +209,7 @@ describe("a completion is refused for", () => {
     ],
     [{ logprobs: true }, wrong("logprobs", "expected an integer from 0 to 20, found true")],
     [{ logprobs: 21 }, wrong("logprobs", "expected an integer from 0 to 20, found 21")],
+    [{ max_tokens: -2 }, wrong("max_tokens", "expected an integer of at least -1, found -2")],
     [{ messages: [] }, wrong("messages", "there is no such parameter")],
   ];
   for (const [change, expected] of cases) {

@@ -524,6 +524,24 @@ describe("the functions of before there were tools", () => {
   });
 });
 
+test("an answer of no tokens has its prompt read, and an echo tells of that alone", async () => {
+  const anthropic = { model: "tiny", max_tokens: 0, messages: ASK.messages };
+  hermes.answers.push("Hm", "Hm", "Hm");
+  const message = await (await hermes.server.post("/v1/messages", anthropic)).json();
+  expect(message).toMatchObject({ content: [], stop_reason: "max_tokens", usage: { output_tokens: 0 } });
+  const events = await (await hermes.server.post("/v1/messages", { ...anthropic, stream: true })).text();
+  expect([...events.matchAll(/^event: (.*)$/gm)].map(([, name]) => name)).toEqual([
+    "message_start",
+    "message_delta",
+    "message_stop",
+  ]);
+  const echo = { model: "tiny", prompt: "ab", max_tokens: 0, echo: true, logprobs: 0 };
+  expect((await (await hermes.server.post("/v1/completions", echo)).json()) as object).toMatchObject({
+    choices: [{ text: "ab", finish_reason: "length" }],
+    usage: { completion_tokens: 0 },
+  });
+});
+
 test("a prompt that is too long is refused with the words and numbers that agents look for", async () => {
   const ask = { model: "tiny", max_tokens: 8, messages: [{ role: "user", content: "x".repeat(8192) }] };
   const words = /^(.*)prompt is too long: (\d+) tokens > 8191 maximum/;
