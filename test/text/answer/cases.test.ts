@@ -122,5 +122,5 @@ describe.skipIf(!existsSync(CASES))("published answers", () => {
       const ways = [...cuts, ...[1, 3, 7].map((length) => piecesOf(each.input, length))];
       for (const pieces of ways) expect({ pieces, ...parsed(options, pieces) }).toEqual({ pieces, ...whole });
     }
-  });
+  }, 60_000);
 });

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ToolDefinition } from "../../../src/core/generation.ts";
 import { type AnswerEvent, collectAnswer } from "../../../src/text/answer/events.ts";
-import { formatNamed, formatOf, type Marks, marksOf } from "../../../src/text/answer/formats.ts";
+import { ANSWER_FORMATS, formatNamed, formatOf, type Marks, marksOf } from "../../../src/text/answer/formats.ts";
 import { AnswerParser } from "../../../src/text/answer/parser.ts";
 import type { AnswerOptions } from "../../../src/text/answer/segments.ts";
 import { thoughtMarksOf } from "../../../src/text/answer/thoughts.ts";
@@ -286,13 +286,85 @@ test("arguments come as they are written", () => {
   expect(parser.end()).toEqual([]);
 });
 
-test("where no call may follow, white space within the content is not waited with", () => {
+describe.each(ANSWER_FORMATS.map((format) => [format.name, format] as const))("%s", (_, format) => {
+  const head = format.content?.open ?? "";
+  const calls = format.calls.flatMap(({ opens }) => opens);
+  const known = format.bare === "python" ? TOOLS.map(({ name }) => `[${name}(`) : [];
+  const channels = { none: [], harmony: HARMONY_ENDS, recipients: [">>>"] }[format.channels ?? "none"];
+  const in_content = [...calls, ...known, ...channels, ...format.around_content];
+  const in_thought = [THINK.close, ...(format.calls_end_thoughts ? calls : [])];
+  const seed = Math.floor(Math.random() * 2 ** 31);
+
+  /** Words, space and marks that end too early. */
+  const talk = (random: () => number, marks: readonly string[]) => {
+    const part = () => {
+      const mark = marks[integer(random, 0, marks.length - 1)] ?? "";
+      const cut = mark.slice(0, integer(random, 0, mark.length - 1));
+      const parts = ["Word", " ", "\n", "\n\n", "   ", marks.some((each) => cut.includes(each)) ? "·" : `${cut}·`];
+      return parts[integer(random, 0, parts.length - 1)] ?? "";
+    };
+    return `Hi${Array.from({ length: 12 }, part).join("")}`;
+  };
+
+  test("waits with no more than what may begin a call, or end a thought", () => {
+    const random = seeded(seed);
+    const lines = format.calls_begin_lines ? /^\n{0,2}/ : /^/;
+    for (let round = 0; round < 40; round++) {
+      const text = talk(random, in_content);
+      const parser = new AnswerParser(options(format.name));
+      let said = collectAnswer(parser.push(head)).content;
+      for (const [at, unit] of Array.from(text).entries()) {
+        said += collectAnswer(parser.push(unit)).content;
+        const come = Array.from(text)
+          .slice(0, at + 1)
+          .join("");
+        expect({ seed, text, come, starts: come.startsWith(said) }).toMatchObject({ starts: true });
+        const begun = come.slice(said.length).replace(lines, "");
+        const may_wait = begun === "" || in_content.some((mark) => mark.startsWith(begun));
+        expect({ seed, come, begun, may_wait }).toEqual({ seed, come, begun, may_wait: true });
+      }
+    }
+  });
+
+  if (format.channels !== null) return;
+  test("waits in a thought with no more than what may end it", () => {
+    const random = seeded(seed);
+    for (let round = 0; round < 40; round++) {
+      const text = talk(random, in_thought);
+      const parser = new AnswerParser(options(format.name));
+      let said = collectAnswer(parser.push(THINK.open)).reasoning;
+      for (const [at, unit] of Array.from(text).entries()) {
+        said += collectAnswer(parser.push(unit)).reasoning;
+        const come = Array.from(text)
+          .slice(0, at + 1)
+          .join("");
+        const begun = come.slice(said.length).replace(/^\n{0,2}/, "");
+        const may_wait = begun === "" || in_thought.some((mark) => mark.startsWith(begun));
+        expect({ seed, come, begun, may_wait }).toEqual({ seed, come, begun, may_wait: true });
+      }
+    }
+  });
+});
+
+const HARMONY_ENDS = ["<|start|>", "<|channel|>", "<|end|>", "<|call|>", "<|return|>", "<|eom|>", "<|eot|>"];
+
+test("white space before the first word waits, and line ends where a call would begin its line", () => {
   const texts = (how: AnswerOptions) => {
     const parser = new AnswerParser(how);
-    return ["\n", "One.", "\n", "\n", "Two"].map((piece) => collectAnswer([...parser.push(piece)]).content);
+    return ["\n", "One.", "\n", "\n", "  ", "Two"].map((piece) => collectAnswer([...parser.push(piece)]).content);
   };
-  expect(texts({ ...options("hermes"), reads_calls: false })).toEqual(["", "\nOne.", "\n", "\n", "Two"]);
-  expect(texts(options("hermes"))).toEqual(["", "\nOne.", "", "", "\n\nTwo"]);
+  expect(texts({ ...options("hermes"), reads_calls: false })).toEqual(["", "\nOne.", "\n", "\n", "  ", "Two"]);
+  expect(texts(options("mistral"))).toEqual(["", "\nOne.", "\n", "\n", "  ", "Two"]);
+  expect(texts(options("hermes"))).toEqual(["", "\nOne.", "", "", "\n\n  ", "Two"]);
+});
+
+test("line ends around a call are no content, and space between words is", () => {
+  const call = '<tool_call>{"name": "python", "arguments": {}}</tool_call>';
+  const contents = ["\n\n", "One.\n\n", "One. ", "One."].map((before) => {
+    return parsed(options("hermes"), [`${before}${call}\nTwo`]).content;
+  });
+  expect(contents).toEqual(["Two", "One.\nTwo", "One. Two", "One.\nTwo"]);
+  expect(parsed(options("hermes"), [`\n\n${call}\n`]).content).toBe("");
 });
 
 test("text that is no call is content again, and a report says why", () => {
