@@ -137,6 +137,15 @@ test("a call that is cut keeps what came of it", () => {
   expect(reports).toMatchObject([{ trouble: "unfinished", reason: "the text ends in a string" }]);
 });
 
+test("a text that is cut at a line end keeps it", () => {
+  const text = "<tool_call>\n<function=python>\n<parameter=code>\nprint(1)\n";
+  for (const length of [1, text.length]) {
+    const { tool_calls, reports } = parsed(options("qwen-coder"), piecesOf(text, length));
+    expect(tool_calls).toMatchObject([{ arguments: '{"code": "print(1)\\n' }]);
+    expect(reports).toMatchObject([{ trouble: "unfinished", text: "" }]);
+  }
+});
+
 test("without tools a call is content; without reasoning a thought is", () => {
   const text = "<think>hm</think>\n<tool_call>x</tool_call>";
   expect(parsed({ ...options("hermes"), reads_calls: false }, [text])).toMatchObject({
