@@ -20,7 +20,7 @@ export function filesOf(
 ): readonly HubFile[] {
   const refuse = (kind: "not_found" | "unsupported", state: string) =>
     new Failure(kind, `Cannot pull "${name}": ${state}`);
-  const packed = files.filter(({ path }) => isPlainName(path.replace(/^[\w.-]+\//, "")) && isGgufModel(path));
+  const packed = files.filter(({ path }) => isPlainName(path.replace(/^\w[\w.-]*\//, "")) && isGgufModel(path));
   const partsOf = (chosen: HubFile) =>
     ggufParts(chosen.path).map((part) => {
       const found = files.find(({ path }) => path === part);
