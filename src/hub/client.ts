@@ -144,7 +144,7 @@ export async function askHub(
 /** `fetch` reads files of this machine too, and what else it has a protocol for. */
 function redirected(location: string, from: URL, origin: string): URL {
   const act = `Cannot ask the hub at ${origin}: it redirects to`;
-  if (!URL.canParse(location, from)) throw new Failure("upstream", `${act} "${location}", expected an address`);
+  if (!URL.canParse(location, from.href)) throw new Failure("upstream", `${act} "${location}", expected an address`);
   const url = new URL(location, from);
   if (/^https?:$/.test(url.protocol)) return url;
   throw new Failure("upstream", `${act} "${url.protocol}", expected "http:" or "https:"`);
