@@ -3,6 +3,7 @@
 import { Failure } from "../core/failure.ts";
 import { isQuantization, preferred } from "../core/model-names.ts";
 import { ggufParts, ggufStem } from "../formats/gguf-parts.ts";
+import { foreignWeights } from "../formats/safetensors.ts";
 import { FOLDER_PARTS, isGgufModel } from "./cache.ts";
 import type { HubFile, HubModel } from "./client.ts";
 
@@ -38,7 +39,8 @@ export function filesOf(
   const best = preferred(packed, ({ path }) => ggufStem(path));
   if (best !== null) return partsOf(best).reverse();
   const lacks = weights.length === 0 ? ["safetensors", "GGUF file"] : missing;
-  throw refuse("unsupported", `it has no ${lacks.join(" and no ")}`);
+  const others = weights.length === 0 ? foreignWeights(files.map(({ path }) => path)) : "";
+  throw refuse("unsupported", `it has no ${lacks.join(" and no ")}${others}`);
 }
 
 function choices(packed: readonly HubFile[]): string {

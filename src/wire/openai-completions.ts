@@ -20,6 +20,7 @@ import {
   deliveryOf,
   EXAMPLE_MODEL,
   LOGPROBS_MAX,
+  NO_BOUND,
   sharedParameters,
   tokenId,
   wishesOf,
@@ -45,6 +46,12 @@ export const completionRequestSchema = strictObject(
   {
     prompt: Type.Union([Type.String(), prompts]),
     ...sharedParameters,
+    max_tokens: optional(
+      Type.Integer({
+        minimum: NO_BOUND,
+        description: "The most tokens to generate, or 0, for what `echo` tells alone; -1: until the model ends.",
+      }),
+    ),
     best_of: optional(
       Type.Integer({
         minimum: 1,

@@ -40,7 +40,7 @@ export const note = (description: string) => optional(Type.String({ maxLength: N
 
 export const user = note("Who asks, for a provider that a request goes on to.");
 
-const NO_BOUND = -1;
+export const NO_BOUND = -1;
 
 const stopText = Type.String({ minLength: 1 });
 

@@ -39,7 +39,7 @@ const REPOSITORIES: Readonly<Record<string, HubRepository>> = {
     files: { "Q4_K_M/a-Q4_K_M-00001-of-00002.gguf": bytesOf("a"), "Q4_K_M/a-Q4_K_M-00002-of-00002.gguf": bytesOf("b") },
   },
   "org/half": { files: { "Q4_K_M/a-Q4_K_M-00001-of-00002.gguf": bytesOf("a") } },
-  "org/tokens": { files: { "tokenizer.json": bytesOf("{}") } },
+  "org/tokens": { files: { "tokenizer.json": bytesOf("{}"), "onnx/model_q4.onnx": bytesOf("1") } },
 };
 
 const open: AsyncDisposable[] = [];
@@ -274,7 +274,7 @@ test("what may not be read, is not there, or cannot be served is told apart", as
     'its file "Q4_K_M/a-Q4_K_M-00002-of-00002.gguf" is missing',
   );
   expect((await refusal(pull("org/tokens"))).message).toBe(
-    'Cannot pull "org/tokens": it has no safetensors and no GGUF file',
+    'Cannot pull "org/tokens": it has no safetensors and no GGUF file, and "onnx/model_q4.onnx" is of a form that is not read',
   );
   expect(asksForBytes(hub)).toEqual([]);
   const known = await hubBefore({}, TOKEN);

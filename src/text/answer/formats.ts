@@ -45,6 +45,8 @@ export interface AnswerFormat {
   readonly names_are_keys: boolean;
   /** A thought ends with the first call, whether it was closed or not. */
   readonly calls_end_thoughts: boolean;
+  /** Calls stand on lines of their own: the line ends between content and a call are no content. */
+  readonly calls_begin_lines: boolean;
   /** Marks around the content, which are not part of it. */
   readonly around_content: readonly string[];
   /** What content that is nothing else stands within, where the model is used to it. */
@@ -112,6 +114,7 @@ const PLAIN = {
   channels: null,
   names_are_keys: false,
   calls_end_thoughts: false,
+  calls_begin_lines: false,
   around_content: [],
   content: null,
 } as const;
@@ -127,6 +130,7 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
     }),
   }),
   format("glimmer", ["atem:function_calls"], {
+    calls_begin_lines: true,
     calls: [tags("atem:function_calls")],
     channels: "harmony",
     content: { open: " to=user<|message|>", close: "" },
@@ -138,6 +142,7 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
     }),
   }),
   format("functionary", [">>>all"], {
+    calls_begin_lines: true,
     channels: "recipients",
     content: { open: "all\n", close: "" },
     writes: writing({ before: "%name%\n", between: ">>>" }),
@@ -159,6 +164,7 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
     }),
   }),
   format("deepseek-tags", ["｜DSML｜"], {
+    calls_begin_lines: true,
     calls: [tags("｜DSML｜function_calls"), tags("｜DSML｜tool_calls")],
     writes: writing({
       begin: "<｜DSML｜function_calls>\n",
@@ -188,6 +194,7 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
     }),
   }),
   format("minimax", ["minimax:tool_call"], {
+    calls_begin_lines: true,
     calls: [tags("minimax:tool_call")],
     writes: writing({
       begin: "<minimax:tool_call>\n",
@@ -198,6 +205,7 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
     }),
   }),
   format("seed", ["seed:tool_call"], {
+    calls_begin_lines: true,
     calls: [tags("seed:tool_call")],
     writes: writing({
       before: "<seed:tool_call>\n<function=%name%>\n",
@@ -218,6 +226,7 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
     }),
   }),
   format("command-r", ["Action:"], {
+    calls_begin_lines: true,
     calls: [
       {
         opens: ["Action:\n```json", "Action: ```json", "Action:```json", "Action:\n```"],
@@ -293,6 +302,7 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
     }),
   }),
   format("nemotron", ["<TOOLCALL>"], {
+    calls_begin_lines: true,
     calls: [within("<TOOLCALL>", "</TOOLCALL>")],
     writes: list("<TOOLCALL>[", "]</TOOLCALL>"),
   }),
@@ -315,11 +325,13 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
   }),
   format("firefunction", ["functools["], { calls: [from("functools[")], writes: list("functools[", "]") }),
   format("apriel", ["<tool_calls>"], {
+    calls_begin_lines: true,
     calls: [within("<tool_calls>", "</tool_calls>")],
     around_content: ["[BEGIN FINAL RESPONSE]", "[END FINAL RESPONSE]"],
     writes: list("<tool_calls>[", "]</tool_calls>"),
   }),
   format("olmo", ["<function_calls>"], {
+    calls_begin_lines: true,
     calls: [within("<function_calls>", "</function_calls>")],
     writes: writing({
       begin: "<function_calls>",
@@ -331,6 +343,7 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
     }),
   }),
   format("qwen-coder", ["<function="], {
+    calls_begin_lines: true,
     calls: [{ opens: ["<tool_call>", "<function="], between: [], closes: ["</tool_call>"] }],
     writes: writing({
       before: "<tool_call>\n<function=%name%>\n",
@@ -340,10 +353,12 @@ export const ANSWER_FORMATS: readonly AnswerFormat[] = [
     }),
   }),
   format("glm", ["<arg_key>"], {
+    calls_begin_lines: true,
     calls: [tags("tool_call")],
     writes: writing({ before: "<tool_call>%name%\n", arguments: PAIRS, after: "</tool_call>", between: "\n" }),
   }),
   format("hermes", ["<tool_call>"], {
+    calls_begin_lines: true,
     calls: [tags("tool_call")],
     writes: writing({ before: `<tool_call>\n${NAMED_OBJECT}`, after: "}\n</tool_call>", between: "\n" }),
   }),

@@ -131,9 +131,13 @@ export class Input {
     }
   }
 
-  /** Gives `write` the text before the first of `stops`, as far as it is certain, and stays before it; null at the end. */
-  *until(stops: readonly string[], write: (text: string) => void): Parse<string | null> {
+  /**
+   * Gives `write` the text before the first of `all`, as far as it is certain, and stays before it; null at the end.
+   * What it looks for may depend on what was written.
+   */
+  *until(all: readonly string[] | (() => readonly string[]), write: (text: string) => void): Parse<string | null> {
     for (;;) {
+      const stops = typeof all === "function" ? all() : all;
       const text = this.#text.slice(this.#at);
       const found = firstOf(stops, text);
       const open = this.#ended ? text.length : beginningOf(stops, text, found?.at ?? text.length);

@@ -25,7 +25,7 @@ export interface AnswerOptions {
 export class Segments {
   readonly input: Input;
   readonly writer: CallWriter;
-  readonly content: TrimmedText;
+  readonly content: FlowingText;
   readonly options: AnswerOptions;
   readonly #events: EventList;
   readonly #marks: ReadonlyMap<string, Mark>;
@@ -39,8 +39,8 @@ export class Segments {
     this.options = options;
     this.#events = events;
     this.#marks = marksIn(options);
-    const may_go_on = options.reads_calls || options.format.channels !== null;
-    this.content = new TrimmedText(input, may_go_on, (text, at) => {
+    const lines = options.reads_calls && options.format.calls_begin_lines ? LINES_MAX : 0;
+    this.content = new FlowingText(input, lines, (text, at) => {
       this.#is_start = false;
       events.add({ kind: "content", text, at });
       input.settle();
@@ -66,9 +66,16 @@ export class Segments {
 
   /** Content, thoughts and calls, up to one of `stops`, or to the end (null). */
   *text(stops: readonly string[]): Parse<string | null> {
-    const all = [...stops, ...this.#marks.keys()];
+    const anywhere = [...this.#marks].flatMap(([text, mark]) => (isOfStart(mark, text) ? [] : [text]));
+    const [at_start, later] = [
+      [...stops, ...this.#marks.keys()],
+      [...stops, ...anywhere],
+    ];
     for (;;) {
-      const stop = yield* this.input.until(all, (text) => this.content.push(text));
+      const stop = yield* this.input.until(
+        () => (this.#is_start ? at_start : later),
+        (text) => this.content.push(text),
+      );
       if (stop === null || stops.includes(stop)) return stop;
       const mark = this.#marks.get(stop);
       if (mark !== undefined) yield* this.#at(mark, stop);
@@ -79,7 +86,7 @@ export class Segments {
   *reasoning(stops: readonly string[]): Parse<string | null> {
     const from = this.input.position;
     this.#thoughts.push({ from, to: Number.POSITIVE_INFINITY });
-    const thought = new TrimmedText(this.input, true, (text) => this.#events.add({ kind: "reasoning", text }));
+    const thought = new FlowingText(this.input, LINES_MAX, (text) => this.#events.add({ kind: "reasoning", text }));
     thought.drop();
     const stop = yield* this.input.until(stops, (text) => thought.push(text));
     this.#thoughts.splice(-1, 1, { from, to: this.input.position });
@@ -116,7 +123,7 @@ export class Segments {
     }
     input.skip(text.length);
     if (mark.kind === "around") return;
-    if (mark.kind === "thought" && this.#is_start && this.content.isBlank) yield* this.#thought(mark.marks);
+    if (mark.kind === "thought" && this.#is_start) yield* this.#thought(mark.marks);
     else this.content.push(text);
   }
 
@@ -125,7 +132,7 @@ export class Segments {
       this.input.skip(text.length - keptLength(text));
       yield* readCalls(this.input, mark.marks, this.writer, this.#callOptions);
     } else if (text !== "{") yield* readCalls(this.input, BARE_LIST, this.writer, this.#callOptions);
-    else if (this.#is_start && this.content.isBlank) yield* this.#bareObjects();
+    else if (this.#is_start) yield* this.#bareObjects();
   }
 
   /** One, or more with semicolons between them. */
@@ -170,6 +177,11 @@ type Mark =
   | { readonly kind: "calls"; readonly marks: CallMarks }
   | { readonly kind: "bare" };
 
+/** It means something only where an answer begins. */
+function isOfStart(mark: Mark, text: string): boolean {
+  return mark.kind === "thought" || (mark.kind === "bare" && text === "{");
+}
+
 const BARE_LIST: CallMarks = { opens: [], between: [], closes: [] };
 
 function marksIn({ format, thoughts, tools, reads_calls, parts_reasoning }: AnswerOptions): ReadonlyMap<string, Mark> {
@@ -183,46 +195,42 @@ function marksIn({ format, thoughts, tools, reads_calls, parts_reasoning }: Answ
   return all;
 }
 
-/** Text whose last white space is held back until more comes: it would belong to what stands there in its place. */
-class TrimmedText {
+/** Of the line ends before a call or the end of a thought: an empty line, and no text of its own. */
+const LINES_MAX = 2;
+
+/** Text that is passed on as it comes, but for space that may belong to what stands in its place. */
+class FlowingText {
   readonly #input: Input;
-  readonly #holds_space: boolean;
+  readonly #lines_max: number;
   readonly #write: (text: string, at: number) => void;
   #held = "";
   #held_at = 0;
-  #is_said = false;
+  /** The unit that was written last, "" before any. */
+  #last = "";
   /** Nothing but space came since something else stood here. */
   #is_fresh = false;
 
   /**
-   * `holds_space`: something else may follow the text, not only stand before it.
+   * `lines_max`: of line ends that are dropped with the text that follows them.
    * `write` is told the place of a text in the input.
    */
-  constructor(input: Input, holds_space: boolean, write: (text: string, at: number) => void) {
+  constructor(input: Input, lines_max: number, write: (text: string, at: number) => void) {
     this.#input = input;
-    this.#holds_space = holds_space;
+    this.#lines_max = lines_max;
     this.#write = write;
-  }
-
-  get isBlank(): boolean {
-    return this.#held.trim() === "";
   }
 
   /** The text that was read last. */
   push(text: string): void {
-    // Space between two parts of the text stays, as it keeps their words apart; before the first it means nothing.
-    const part = this.#is_fresh && !this.#is_said ? text.trimStart() : text;
+    // Space between two parts of the text stays where nothing else keeps their words apart; before the first it means nothing.
+    const part = this.#is_fresh && this.#last.trim() === "" ? text.trimStart() : text;
     const at = this.#input.position - part.length;
-    const end = this.#is_said && !this.#holds_space ? part.length : part.trimEnd().length;
-    if (end > 0) {
-      this.#is_said = true;
-      this.#is_fresh = false;
-      if (this.#held !== "") this.#write(this.#held, this.#held_at);
-      this.#write(part.slice(0, end), at);
-      this.#held = "";
-    }
-    if (this.#held === "") this.#held_at = at + end;
-    this.#held += part.slice(end);
+    const kept = this.#heldLength(this.#held + part);
+    const [from_held, from_part] = split(this.#held.length + part.length - kept, this.#held.length);
+    this.#say(this.#held.slice(0, from_held), this.#held_at);
+    this.#say(part.slice(0, from_part), at);
+    this.#held_at = from_held < this.#held.length ? this.#held_at + from_held : at + from_part;
+    this.#held = this.#held.slice(from_held) + part.slice(from_part);
   }
 
   /** Something else stands here, which the space around it belongs to. */
@@ -232,7 +240,27 @@ class TrimmedText {
   }
 
   end(): void {
-    if (this.#held !== "" && !this.#is_fresh) this.#write(this.#held, this.#held_at);
+    if (!this.#is_fresh) this.#say(this.#held, this.#held_at);
     this.#held = "";
   }
+
+  /** Of space before the first word, all; behind one, line ends. */
+  #heldLength(text: string): number {
+    if ((this.#is_fresh || this.#last === "") && text.trim() === "") return text.length;
+    let lines = 0;
+    while (lines < this.#lines_max && text.at(-1 - lines) === "\n") lines += 1;
+    return lines;
+  }
+
+  #say(text: string, at: number): void {
+    if (text === "") return;
+    this.#last = text.slice(-1);
+    this.#is_fresh = false;
+    this.#write(text, at);
+  }
+}
+
+/** How much of `length` lies in the first `first`, and how much behind it. */
+function split(length: number, first: number): readonly [number, number] {
+  return [Math.min(length, first), Math.max(0, length - first)];
 }

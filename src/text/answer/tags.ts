@@ -44,7 +44,7 @@ export function* readPairs(input: Input, writer: CallWriter, kindOf: KindOf): Pa
     fields.begin(key.trim());
     const value = valueWriter(kindOf(key.trim()), writer.write, { drops_lines: false });
     const end = yield* input.until(["</arg_value>"], value.push);
-    if (end === null) unfinished("the text ends in a value");
+    if (end === null) cutValue(value);
     input.skip(end.length);
     value.end();
     yield* input.space();
@@ -89,7 +89,7 @@ function* readParameters(input: Input, writer: CallWriter, { prefix, close, kind
     const kind = saidKind(parameter.is_string) ?? kindOf(parameter.key);
     const value = valueWriter(kind, writer.write, { drops_lines: true });
     const stop = yield* input.until(stops, value.push);
-    if (stop === null) unfinished("the text ends in a value");
+    if (stop === null) cutValue(value);
     if (stop === value_end) input.skip(stop.length);
     value.end();
   }
@@ -144,7 +144,14 @@ class FieldWriter {
 
 interface ValueWriter {
   readonly push: (text: string) => void;
+  /** The text ended in it; what was not written goes to a report. */
+  cut(): void;
   end(): void;
+}
+
+function cutValue(value: ValueWriter): never {
+  value.cut();
+  return unfinished("the text ends in a value");
 }
 
 /**
@@ -170,6 +177,9 @@ function valueWriter(kind: ValueKind, write: Write, { drops_lines }: { drops_lin
       }
       if (rest !== "") write(escaped(rest));
     },
+    cut: () => {
+      if (held !== "") write(escaped(held));
+    },
     end: () => write(is_begun ? '"' : '""'),
   };
 }
@@ -180,6 +190,7 @@ function wholeWriter(kind: ValueKind, write: Write, drops_lines: boolean): Value
     push: (text) => {
       whole += text;
     },
+    cut: () => undefined,
     end: () => {
       const text = drops_lines ? whole.replace(/^\n/, "").replace(/\n$/, "") : whole;
       write(jsonOf(text, kind));

@@ -4,12 +4,11 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ToolDefinition } from "../../../src/core/generation.ts";
-import { type AnswerEvent, collectAnswer } from "../../../src/text/answer/events.ts";
 import { formatOf } from "../../../src/text/answer/formats.ts";
-import { AnswerParser } from "../../../src/text/answer/parser.ts";
 import type { AnswerOptions } from "../../../src/text/answer/segments.ts";
 import { openThought, thoughtMarksOf } from "../../../src/text/answer/thoughts.ts";
 import { ChatTemplate } from "../../../src/text/chat-template.ts";
+import { parsed, piecesOf } from "./samples.ts";
 
 const SHARED = join(import.meta.dir, "../../../../shared/data");
 const CASES = join(SHARED, "tool-calls/cases.jsonl");
@@ -67,12 +66,6 @@ function readTemplate(name: string): string {
   return readFileSync(join(TEMPLATES, file ?? name), "utf8");
 }
 
-function parsed(options: AnswerOptions, pieces: readonly string[]) {
-  const parser = new AnswerParser(options);
-  const events: AnswerEvent[] = pieces.flatMap((piece) => [...parser.push(piece)]);
-  return collectAnswer([...events, ...parser.end()]);
-}
-
 /** Complete arguments by value, cut ones by their text. */
 function comparable(text: string): unknown {
   try {
@@ -80,11 +73,6 @@ function comparable(text: string): unknown {
   } catch {
     return text.trim();
   }
-}
-
-function piecesOf(text: string, length: number): readonly string[] {
-  const points = Array.from(text);
-  return points.flatMap((_, at) => (at % length === 0 ? [points.slice(at, at + length).join("")] : []));
 }
 
 describe.skipIf(!existsSync(CASES))("published answers", () => {
@@ -122,5 +110,5 @@ describe.skipIf(!existsSync(CASES))("published answers", () => {
       const ways = [...cuts, ...[1, 3, 7].map((length) => piecesOf(each.input, length))];
       for (const pieces of ways) expect({ pieces, ...parsed(options, pieces) }).toEqual({ pieces, ...whole });
     }
-  });
+  }, 60_000);
 });
