@@ -327,6 +327,11 @@ test("what another process fetches is left to it, unless it is gone", async () =
   writeFileSync(lock, "");
   await Array.fromAsync(pull("org/packed"));
   expect(existsSync(lock)).toBeFalse();
+  writeFileSync(lock, ""); // as another has it that is about to write its number
+  const refused = refusal(pull("org/packed:Q8_0"));
+  await Bun.sleep(40);
+  writeFileSync(lock, String(process.ppid));
+  expect((await refused).message).toContain(`process ${process.ppid} is fetching it`);
 });
 
 test("what was fetched can be removed, file by file; what others put there, or still use, stays", async () => {
