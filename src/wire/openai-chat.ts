@@ -150,7 +150,7 @@ function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {
 
 export function chatWriter(head: AnswerHead, { generation, delivery, calls: form }: AskedChat): AnswerWriter {
   const calls = new CallWriter(form);
-  const write = chunkWriter<object>(head, "chat.completion.chunk", delivery.include_usage);
+  const write = chunkWriter<object>(head, "chat.completion.chunk", delivery);
   const told = (tokens: readonly DrawnReport[]) => (generation.logprobs === null ? null : chatLogprobs(tokens));
   const choice = (index: number, delta: object, finish_reason: string | null = null) =>
     write.choice({ index, delta, logprobs: null, finish_reason });

@@ -11,12 +11,12 @@ import {
   bodySchema,
   chunkSchema,
   chunkWriter,
+  type Delivery,
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
 import { completionLogprobs, completionLogprobsSchema } from "./openai-logprobs.ts";
 import {
-  type Delivery,
   deliveryOf,
   EXAMPLE_MODEL,
   LOGPROBS_MAX,
@@ -146,7 +146,7 @@ function promptsOf({ prompt, suffix: behind, echo }: CompletionRequest): [Prompt
 
 export function completionWriter(head: AnswerHead, asked: AskedCompletion): AnswerWriter {
   const { generations, delivery, tells_logprobs } = asked;
-  const write = chunkWriter<object>(head, "text_completion", delivery.include_usage);
+  const write = chunkWriter<object>(head, "text_completion", delivery);
   const told = (tokens: readonly DrawnReport[]) => (tells_logprobs ? completionLogprobs(tokens) : null);
   return {
     body: ({ choices, usage }) => ({

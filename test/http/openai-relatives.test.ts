@@ -104,10 +104,6 @@ describe("refused in a sentence:", () => {
       '"grammar": "guided_regex" says what the answer is, expected one form',
     ],
     [allowed("auto", "fly"), '"tool_choice": no tool is named "fly"'],
-    [
-      { stream: true, stream_options: { include_obfuscation: true } },
-      '"stream_options.include_obfuscation": expected false, found true',
-    ],
     [{ mirostat: 2 }, '"mirostat": it is not supported yet'],
     [{ documents: [] }, '"documents": it is not supported yet'],
     [{ audio: { voice: "alloy", format: "wav" } }, '"audio": it is not supported yet'],
