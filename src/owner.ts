@@ -95,21 +95,21 @@ export class Owner implements OwnerDesk {
   async keep(asked: string, keep_s: number | null): Promise<void> {
     const { pool, catalog, names } = this.#parts;
     const model = catalog.find(names.resolve(asked).model);
-    const { name } = model;
-    if (keep_s === 0) {
-      const is_there = pool.residents().some((resident) => resident.model.name === name);
-      if (is_there) await pool.unload(name);
-      return;
-    }
+    if (keep_s === 0) return await this.#letGo(model.name);
     using _ = await pool.acquire(model, new AbortController().signal, keep_s);
+  }
+
+  async #letGo(name: string): Promise<void> {
+    const { pool } = this.#parts;
+    if (pool.residents().some((resident) => resident.model.name === name)) await pool.unload(name);
   }
 
   async remove(asked: string): Promise<void> {
     const { catalog, names, hub_folder } = this.#parts;
     const { name, path } = catalog.find(names.resolve(asked).model);
     const removeFiles = await removalOf(hub_folder, name, path);
-    await this.keep(name, 0);
-    catalog.remove(name);
+    catalog.remove(name); // first, so that nobody asks for it anew while its answers end
+    await this.#letGo(name);
     await removeFiles();
   }
 

@@ -7,6 +7,8 @@ export interface AdapterMemory {
   readonly idle_bytes: number;
 }
 
+export const NO_ADAPTERS: AdapterMemory = { bytes: 0, idle_bytes: 0 };
+
 export interface AdapterFiles {
   /** As a caller asks for it. */
   readonly name: string;

@@ -40,7 +40,8 @@ async function remove(folder: string, places: readonly string[], noted: readonly
   for (const link of links) await rm(link, { force: true });
   const used = new Set(filesIn(snapshots).flatMap(blobOf));
   for (const blob of new Set(blobs)) if (!used.has(blob)) await rm(blob, { force: true });
-  if (filesIn(join(folder, "blobs")).length === 0) return await rm(folder, { recursive: true, force: true });
+  const is_empty = used.size === 0 && filesIn(join(folder, "blobs")).length === 0;
+  if (is_empty) return await rm(folder, { recursive: true, force: true });
   await writeNote(
     folder,
     noted.filter((place) => !places.includes(place)),

@@ -251,7 +251,8 @@ async function lock(cache: string, model: string): Promise<AsyncDisposable> {
     },
   );
   if (!written) {
-    const owner = Number(await readFile(path, "utf8").catch(() => ""));
+    if ((await ownerIn(path)) === "") await Bun.sleep(OWNER_WRITES_MS);
+    const owner = Number(await ownerIn(path));
     if (owner !== process.pid && isRunning(owner)) {
       throw new Failure("unavailable", `Cannot pull "${model}": process ${owner} is fetching it`);
     }
@@ -259,6 +260,13 @@ async function lock(cache: string, model: string): Promise<AsyncDisposable> {
   }
   return { [Symbol.asyncDispose]: async () => await rm(path, { force: true }) };
 }
+
+async function ownerIn(path: string): Promise<string> {
+  return await readFile(path, "utf8").catch(() => "");
+}
+
+/** Between a lock's making and its owner's number in it there is next to nothing. */
+const OWNER_WRITES_MS = 250;
 
 function isRunning(process_id: number): boolean {
   if (!Number.isSafeInteger(process_id) || process_id <= 0) return false;

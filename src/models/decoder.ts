@@ -128,6 +128,9 @@ export function blocksOf({ layers }: Sizes, build: (layer: number, prefix: strin
 }
 
 /** What every config calls by the same names; `head_dim` where it is not the hidden size over the heads. */
+/** Where neither the config nor the family says another. */
+export const CONTEXT_LENGTH = 2048;
+
 export function readSizes(reader: ConfigReader, otherwise: Otherwise = {}): Sizes {
   const hidden_size = reader.dimension("hidden_size");
   // each token in sight of those behind it, as some that only read have it
@@ -151,7 +154,7 @@ export function readSizes(reader: ConfigReader, otherwise: Otherwise = {}): Size
     head_dim,
     layers: reader.dimension("num_hidden_layers"),
     vocabulary_size: reader.dimension("vocab_size"),
-    context_length: reader.dimensionOr("max_position_embeddings", otherwise.context_length ?? 2048),
+    context_length: reader.dimensionOr("max_position_embeddings", otherwise.context_length ?? CONTEXT_LENGTH),
     tied: otherwise.head === undefined ? reader.booleanOr("tie_word_embeddings", null) : null,
   };
 }

@@ -11,7 +11,10 @@ import { purposeOf } from "../formats/purpose.ts";
 import { readSafetensorsFolder } from "../formats/safetensors.ts";
 import { BLOCK_TOKENS, blocksFor, rowSlots } from "./block.ts";
 import { type ModelConfig, readConfig } from "./config.ts";
+import { CONTEXT_LENGTH } from "./decoder.ts";
 import { stateBytes } from "./family.ts";
+import { GEMMA3_DEFAULTS } from "./gemma3.ts";
+import { GEMMA3_CONTEXT_LENGTH } from "./gemma3-text.ts";
 import { architectureOf } from "./gguf-architectures.ts";
 import { keptOf } from "./kept.ts";
 import { GROUP } from "./packed-cache.ts";
@@ -75,7 +78,7 @@ export function textCache({ path, config, tensors }: Omit<Headers, "weights_byte
   const layers = windows.length || number("num_hidden_layers", 0);
   const bytes = tokenBytes(config, tensors, layers, bits);
   const state_bytes = stateBytes(state_shapes);
-  if (window === 0 || window >= number("max_position_embeddings", 0)) {
+  if (window === 0 || window >= positionsOf(config)) {
     return { token_bytes: bytes, window_token_bytes: 0, window: 0, state_bytes };
   }
   const window_token_bytes = (bytes / layers) * windows.filter((each) => each !== null).length;
@@ -108,7 +111,7 @@ function tokenBytes(config: ModelConfig, tensors: readonly NamedShape[], layers:
 /** Tokens of a text, as families count them: up to where longrope would turn otherwise, and without places that hold none. */
 export function contextLength(config: ModelConfig, tensors: readonly NamedShape[]): number {
   const number = numberOf(config);
-  const known = number("max_position_embeddings", 0);
+  const known = positionsOf(config);
   if (SHIFTED.has(config["model_type"])) return known - 1 - Number(config["pad_token_id"] ?? 1);
   const scaling = asObject(config["rope_parameters"]) ?? asObject(config["rope_scaling"]) ?? {};
   const is_longrope = LONGROPE.has(scaling["rope_type"] ?? scaling["type"]);
@@ -118,12 +121,18 @@ export function contextLength(config: ModelConfig, tensors: readonly NamedShape[
   return Math.min(known, numberOf(scaling)("original_max_position_embeddings", original));
 }
 
+function positionsOf(config: ModelConfig): number {
+  const otherwise = config["model_type"] === "gemma3_text" ? GEMMA3_CONTEXT_LENGTH : CONTEXT_LENGTH;
+  return numberOf(config)("max_position_embeddings", otherwise);
+}
+
 const LONGROPE: ReadonlySet<unknown> = new Set(["longrope", "su"]);
 const SHIFTED: ReadonlySet<unknown> = new Set(["roberta", "xlm-roberta"]);
 
-/** The config of a model that also sees has that of its text within. */
+/** The config of a model that also sees has that of its text within, and may leave out what its family has for a default. */
 export function textConfig(config: ModelConfig): ModelConfig {
-  return { ...config, ...asObject(config["text_config"]) };
+  const defaults = config["model_type"] === "gemma3" ? GEMMA3_DEFAULTS : {};
+  return { ...config, ...defaults, ...asObject(config["text_config"]) };
 }
 
 function numberOf(config: ModelConfig): (name: string, otherwise: number) => number {

@@ -23,9 +23,12 @@ import { mlp } from "./mlp.ts";
 import { plainRope, readRope } from "./rope.ts";
 import type { Weights } from "./weights.ts";
 
+/** Where the config does not say. */
+export const GEMMA3_CONTEXT_LENGTH = 131_072;
+
 export function loadGemma3Text(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
-  const sizes = readSizes(reader, { head_dim: 256, context_length: 131_072, head: "as the file has it" });
+  const sizes = readSizes(reader, { head_dim: 256, context_length: GEMMA3_CONTEXT_LENGTH, head: "as the file has it" });
   const inner_size = reader.dimension("intermediate_size");
   const epsilon = reader.numberOr("rms_norm_eps", 1e-6);
   const bias = reader.flag("attention_bias");

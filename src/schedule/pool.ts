@@ -328,8 +328,8 @@ export class ModelPool {
   async #trimAdapters(): Promise<boolean> {
     const idle = this.ledger.entries().filter(({ adapters_bytes_idle }) => adapters_bytes_idle > 0);
     for (const { model } of idle) {
+      this.ledger.trim(model); // before: what the model tells of them meanwhile is newer
       await this.#host.trimAdapters(model);
-      this.ledger.trim(model);
     }
     return idle.length > 0;
   }

@@ -3,7 +3,7 @@
  * What had not begun by then is asked again of the next engine, once and unseen; what had ends with a typed failure.
  */
 
-import type { AdapterMemory } from "../core/adapter.ts";
+import { type AdapterMemory, NO_ADAPTERS } from "../core/adapter.ts";
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import type { EncoderText } from "../core/encoding.ts";
 import { Failure } from "../core/failure.ts";
@@ -298,6 +298,7 @@ export class EngineClient {
     for (const explanation of life.explanations.values()) explanation.reject(failure);
     for (const measure of life.measures.values()) measure.reject(failure);
     // With the engine all it held is gone.
+    for (const model of life.loads.keys()) life.adaptersTold(model, NO_ADAPTERS);
     for (const gone of [...life.unloads.values(), ...life.trims.values()]) gone.resolve();
     for (const row of life.rows.values()) row.fail(failure);
     life.rows.clear();

@@ -1,6 +1,6 @@
 /** One life of the engine, as the main thread sees it: what was asked of it, and who waits for the answers. */
 
-import type { AdapterMemory } from "../core/adapter.ts";
+import { type AdapterMemory, NO_ADAPTERS } from "../core/adapter.ts";
 import type { LoadedModel, ModelEstimate } from "../core/backend.ts";
 import { type Failure, fromRecord } from "../core/failure.ts";
 import { floatsFromBase64 } from "../core/floats.ts";
@@ -99,7 +99,7 @@ export function receive(life: Life, message: FromEngine): void {
       life.trims.delete(message.model);
       break;
     case "loaded":
-      life.adaptersTold(message.loaded.model, { bytes: 0, idle_bytes: 0 });
+      life.adaptersTold(message.loaded.model, NO_ADAPTERS);
       life.loading.delete(message.loaded.model);
       life.loads.get(message.loaded.model)?.resolve(message.loaded);
       break;

@@ -3,7 +3,7 @@
  * and steps into messages.
  */
 
-import type { AdapterMemory } from "../core/adapter.ts";
+import { type AdapterMemory, NO_ADAPTERS } from "../core/adapter.ts";
 import { assert } from "../core/assert.ts";
 import type { LoadedModel } from "../core/backend.ts";
 import { Failure, type FailureRecord, toRecord } from "../core/failure.ts";
@@ -184,8 +184,6 @@ function readerOf(opened: Opened & { purpose: ReadingPurpose }, settings: Engine
   if (opened.kind === "reads_both_ways") return encoderReader(opened.model, opened.purpose);
   return decoderReader(opened.model, opened.purpose, settings.kv_bytes_max);
 }
-
-const NO_ADAPTERS: AdapterMemory = { bytes: 0, idle_bytes: 0 };
 
 /** Of all models, when it has changed: as rows come and go, and when adapters are dropped. */
 function tellAdapters(): void {

@@ -101,6 +101,22 @@ test("a model that was pulled can be deleted, while it is in memory too, and pul
   expect((await client.chat({ model, ...ASKED })).message.content).toContain("Paris");
 }, 60_000);
 
+test("one that is being deleted is asked for no more, while what it answers comes to its end", async () => {
+  const model = "org/Small-GGUF";
+  const options = { num_predict: 300, temperature: 0 };
+  const stream = await client.generate({ model, prompt: "One, two, three,", options, stream: true });
+  const answer = Array.fromAsync(stream);
+  while ((await client.ps()).models.every(({ name }) => name !== model)) await Bun.sleep(5);
+  const deleted = client.delete({ model });
+  await Bun.sleep(50);
+  const refused = await client.chat({ model, ...ASKED }).catch((error: Error) => error);
+  expect(refused).toMatchObject({ status_code: 404 });
+  expect((await answer).at(-1)).toMatchObject({ done: true, eval_count: 300 });
+  expect((await deleted).status).toBe("success");
+  expect((await client.ps()).models.map(({ name }) => name)).not.toContain(model);
+  await client.pull({ model });
+}, 60_000);
+
 test("the command line fetches by the same names, tells what is there, and what it cannot", async () => {
   hub.repositories["org/Tiny"] = { files: { "Tiny-F32.gguf": SMALL } };
   const given = { home: HOME, variables: { HF_ENDPOINT: hub.url } };

@@ -2,7 +2,7 @@
 
 import { afterEach, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
 import type { PullStep } from "../../src/core/hub.ts";
 import { cachedModels } from "../../src/hub/cache.ts";
@@ -327,6 +327,11 @@ test("what another process fetches is left to it, unless it is gone", async () =
   writeFileSync(lock, "");
   await Array.fromAsync(pull("org/packed"));
   expect(existsSync(lock)).toBeFalse();
+  writeFileSync(lock, ""); // as another has it that is about to write its number
+  const refused = refusal(pull("org/packed:Q8_0"));
+  await Bun.sleep(40);
+  writeFileSync(lock, String(process.ppid));
+  expect((await refused).message).toContain(`process ${process.ppid} is fetching it`);
 });
 
 test("what was fetched can be removed, file by file; what others put there, or still use, stays", async () => {
@@ -346,6 +351,12 @@ test("what was fetched can be removed, file by file; what others put there, or s
   await Array.fromAsync(pull("org/split"));
   await remove("org/split");
   expect(existsSync(join(folder, "models--org--split"))).toBeFalse();
+  await Array.fromAsync(pull("org/split"));
+  const copied = join(folder, "models--org--split/snapshots/theirs/config.json"); // as where there are no links
+  mkdirSync(dirname(copied));
+  writeFileSync(copied, "{}");
+  await remove("org/split");
+  expect(readFileSync(copied, "utf8")).toBe("{}");
   expect(existsSync(join(folder, "models--org--folder"))).toBeFalse();
   const sum = new Bun.CryptoHasher("sha256").update(BIG).digest("hex");
   mkdirSync(join(repository, "snapshots/other"));

@@ -1,12 +1,14 @@
 /** What is reserved for a model is what its engine then makes of it, for each family and each kind of file. */
 
 import { expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { roomFor } from "../../src/engine/layer-pools.ts";
 import { estimateModel, readHeaders, textBytes, textCache } from "../../src/models/estimate.ts";
 import { stateBytes } from "../../src/models/family.ts";
 import { loadModel } from "../../src/models/load.ts";
 import { foresee } from "../../src/schedule/room.ts";
+import { scratchFolder } from "../formats/scratch.ts";
 import { ENGINE_SETTINGS } from "../open-mlx.ts";
 import { FIXTURES, familyFixture, prepareFixtures } from "./fixtures.ts";
 
@@ -35,6 +37,23 @@ test.each(NAMES)("%s is estimated to keep what it then keeps", (name) => {
   const taken = room.blocks_max * room.block_bytes + (room.windows?.slots_max ?? 0) * room.slot_bytes;
   expect(estimate.kv_bytes_max).toBe(taken);
 });
+
+test.each(["gemma3", "gemma3_text", "qwen3", "gemma2"])(
+  "of %s what the config leaves out is as the family has it",
+  (name) => {
+    const given = familyFixture(name).path;
+    const path = join(scratchFolder(), name);
+    mkdirSync(path);
+    for (const file of readdirSync(given)) if (file !== "config.json") symlinkSync(join(given, file), join(path, file));
+    const config = JSON.parse(readFileSync(join(given, "config.json"), "utf8"));
+    delete (config.text_config ?? config).max_position_embeddings;
+    writeFileSync(join(path, "config.json"), JSON.stringify(config));
+    using model = loadModel(path);
+    const { context_length, kv_windows } = estimateModel(path, SETTINGS);
+    const { windows } = roomFor(model.cache_shape, model.context_length, SETTINGS);
+    expect([context_length, kv_windows !== null]).toEqual([model.context_length, windows !== null]);
+  },
+);
 
 test.each(["lfm2", "qwen3_next", "gemma3", "qwen3"])("of %s the config alone tells as much as all headers", (name) => {
   const headers = readHeaders(familyFixture(name).path);

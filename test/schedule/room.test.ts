@@ -16,6 +16,8 @@ class House {
   now_ms = 0;
   readonly evicted: string[] = [];
   readonly trimmed: string[] = [];
+  /** What a model tells of its adapters as they are trimmed. */
+  tells: (model: string) => void = () => undefined;
   readonly leases = new Map<string, Lease>();
   readonly pool: ModelPool;
 
@@ -26,7 +28,10 @@ class House {
         return { model, context_length: 32, vocabulary_size: 1, bytes_resident: estimateOf(model).weights_bytes };
       },
       unload: async (model: string) => void this.evicted.push(model),
-      trimAdapters: async (model: string) => void this.trimmed.push(model),
+      trimAdapters: async (model: string) => {
+        this.trimmed.push(model);
+        this.tells(model);
+      },
       prepare: async () => undefined,
       forget: () => undefined,
     };
@@ -144,6 +149,16 @@ test("adapters that no request uses make room before any model does, and not in 
   await house.use("e5");
   expect(house.trimmed).toEqual(["a4"]);
   expect(house.evicted).toEqual(["b1", "d4"]);
+});
+
+test("what a model tells of its adapters as they are trimmed counts", async () => {
+  const house = new House();
+  await house.use("a4");
+  house.pool.ledger.adapt("a4", { bytes: 3, idle_bytes: 3 });
+  house.tells = (model) => house.pool.ledger.adapt(model, { bytes: 2, idle_bytes: 2 }); // one has come out of use since
+  await house.use("d4");
+  expect(house.trimmed).toEqual(["a4"]);
+  expect(house.pool.ledger.entries()[0]).toMatchObject({ adapters_bytes: 2, adapters_bytes_idle: 2 });
 });
 
 test("the one that was used longest ago stays where another makes enough room", async () => {

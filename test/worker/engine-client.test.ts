@@ -4,6 +4,7 @@ import { afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startEngine } from "../../src/app.ts";
+import type { AdapterMemory } from "../../src/core/adapter.ts";
 import { Failure } from "../../src/core/failure.ts";
 import { EngineClient, type RowRequest } from "../../src/worker/client.ts";
 import type { EngineParts, EnginePort, FromEngine, RowProgress } from "../../src/worker/messages.ts";
@@ -296,11 +297,15 @@ describe("an engine without progress", () => {
     const { path, expected } = fixture("untied");
     const spawns = [silent, () => startEngine("worker")];
     const client = startWith(() => (spawns.shift() ?? silent)(), engineParts(FOLDER, { stall_ms_max: STALL_MS }));
+    const adapters: AdapterMemory[] = [];
+    client.watchAdapters((_, memory) => adapters.push(memory));
     await client.load("untied", path);
     const began_ms = performance.now();
     expect(await tokens(client.generate(row("untied"), NEVER))).toEqual(expected.token_ids.slice(0, 20));
     expect(performance.now() - began_ms).toBeGreaterThan(STALL_MS);
     expect(spawned.length).toBe(2);
+    const none = { bytes: 0, idle_bytes: 0 };
+    expect(adapters).toEqual([none, { bytes: 5, idle_bytes: 3 }, none, none]); // with the engine they are gone
   });
 
   test("is started again: a process that hangs is ended, and a row that had begun says why", async () => {

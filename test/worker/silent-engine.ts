@@ -1,4 +1,4 @@
-/** An engine that says it holds a model and then falls silent over its first row; of a model at "/slow" the load is long. */
+/** An engine that says it holds a model with adapters and then falls silent over its first row; of a model at "/slow" the load is long. */
 
 import type { FromEngine, ToEngine } from "../../src/worker/messages.ts";
 
@@ -18,4 +18,5 @@ async function load(model: string, is_slow: boolean): Promise<void> {
     send({ kind: "loading", model, bytes_done: count });
   }
   send({ kind: "loaded", loaded: { model, context_length: 512, vocabulary_size: 256, bytes_resident: 0 } });
+  send({ kind: "adapters", model, memory: { bytes: 5, idle_bytes: 3 } });
 }
