@@ -9,20 +9,23 @@ namespace bunsen {
 
 Mlp::Mlp(const std::optional<mx::array>* weights, const int* numbers, const float* factors, mx::Stream stream)
     : hidden_(numbers[HIDDEN]),
-      activation_(Activation(numbers[ACTIVATION])),
+      activation_(activationOf(numbers[ACTIVATION])),
       factor_(factors[RESIDUAL]),
       norm_(weights[NORM], factors[EPSILON], hidden_, stream),
       up_(weights + UP, numbers + UP_FORM, hidden_, stream),
       down_(weights + DOWN, numbers + DOWN_FORM, up_.rows(), stream),
       post_norm_(weights[POST_NORM], factors[EPSILON], hidden_, stream) {
-  if (activation_ != SILU && activation_ != GELU_TANH) {
-    throw std::invalid_argument("[bunsen] a feed-forward layer's activation is not one of those known");
-  }
   if (weights[GATE]) gate_.emplace(weights + GATE, numbers + GATE_FORM, hidden_, stream);
   else ones_.assign(up_.rows(), 1.0f);
   if ((gate_ && gate_->rows() != up_.rows()) || down_.rows() != hidden_) {
     throw std::invalid_argument("[bunsen] a feed-forward layer's projections do not fit each other");
   }
+}
+
+Mlp::Activation Mlp::activationOf(int number) {
+  if (number == SILU) return SILU;
+  if (number == GELU_TANH) return GELU_TANH;
+  throw std::invalid_argument("[bunsen] a feed-forward layer's activation is not one of those known");
 }
 
 void Mlp::apply(const float* x, const float* residual, int count, float* y) const {

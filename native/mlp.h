@@ -26,6 +26,8 @@ class Mlp {
   }
 
  private:
+  static Activation activationOf(int number);
+
   int hidden_;
   Activation activation_;
   float factor_;

@@ -10,7 +10,7 @@ import type { Backend } from "./core/backend.ts";
 import { Failure } from "./core/failure.ts";
 import { NO_WISHES } from "./core/generation.ts";
 import type { PrefixCache } from "./core/prefix.ts";
-import type { ResponseShelf } from "./core/responses.ts";
+import type { ResponseStore } from "./core/responses.ts";
 import type { Detection, Outlook, RoutingDesk, RoutingSettings } from "./core/routing.ts";
 import type { EngineSettings, KvBits, Settings } from "./core/settings.ts";
 import type { TokenDesk } from "./core/tokens.ts";
@@ -81,7 +81,7 @@ export interface App extends AsyncDisposable {
   readonly profiles: Profiles;
   readonly hub: Huggingface;
   readonly keys: StoredApiKeys;
-  readonly responses: ResponseShelf;
+  readonly responses: ResponseStore;
   readonly catalog: Catalog;
   /** What callers may name. */
   readonly names: Names;

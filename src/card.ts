@@ -9,10 +9,10 @@ import type { KvBits } from "./core/settings.ts";
 import { isSixteen } from "./formats/ggml-k-blocks.ts";
 import type { GgufFile } from "./formats/gguf.ts";
 import { readGgufModel } from "./formats/gguf-parts.ts";
-import { asObject, readJson } from "./formats/json.ts";
+import { asObject } from "./formats/json.ts";
 import { purposeOf } from "./formats/purpose.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "./formats/safetensors.ts";
-import type { ModelConfig } from "./models/config.ts";
+import { type ModelConfig, readConfig } from "./models/config.ts";
 import { contextLength, textCache, textConfig } from "./models/estimate.ts";
 import { architectureOf } from "./models/gguf-architectures.ts";
 import { isReadType } from "./models/gguf-weights.ts";
@@ -129,7 +129,7 @@ function told<Value>(troubles: string[], act: () => Value): Value | null {
 }
 
 function ofFolder(path: string): Headers {
-  const config = asObject(readJson(join(path, "config.json"))) ?? {};
+  const config = readConfig(path);
   const tensors = readSafetensorsFolder(path);
   const troubles: string[] = [];
   if (!isFamily(config["model_type"])) troubles.push(`Cannot load ${path}: its family is "${config["model_type"]}"`);

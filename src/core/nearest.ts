@@ -2,10 +2,12 @@
 
 /** null: it is like none of them. */
 export function nearest(name: string, known: readonly string[]): string | null {
-  const bare = bareOf(name);
-  const same = known.find((other) => bareOf(other) === bare);
-  if (same !== undefined) return same;
   if (name.length > LENGTH_MAX) return null;
+  const bare = bareOf(name);
+  const letters = lettersOf(bare);
+  const same =
+    known.find((other) => bareOf(other) === bare) ?? known.find((other) => lettersOf(bareOf(other)) === letters);
+  if (same !== undefined) return same;
   const edits_max = Math.floor(bare.length / LETTERS_AN_EDIT);
   const near = known.map((other) => ({ other, edits: editsBetween(bare, bareOf(other)) }));
   const [best] = near.filter(({ edits }) => edits <= edits_max).sort((one, two) => one.edits - two.edits);
@@ -18,6 +20,11 @@ const LENGTH_MAX = 64; // no name is as long, and the work grows with its square
 /** Camels, kebabs and snakes are one. */
 function bareOf(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, "");
+}
+
+/** Those of a name in which some changed places. */
+function lettersOf(bare: string): string {
+  return [...bare].sort().join("");
 }
 
 /** Letters put in, left out or changed. */

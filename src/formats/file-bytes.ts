@@ -22,6 +22,7 @@ export class FileBytes {
     } catch (error) {
       throw unreadable(path, error);
     }
+    this.#refusePointer();
   }
 
   /** A fresh copy of `length` bytes from `offset`; `what` names the part in a `Failure`. */
@@ -67,6 +68,17 @@ export class FileBytes {
     this.dispose();
   }
 
+  /** What a repository has in place of a large file that was not fetched with it. */
+  #refusePointer(): void {
+    if (this.bytes < POINTER.length || this.bytes > POINTER_BYTES_MAX) return;
+    const start = Buffer.alloc(POINTER.length);
+    this.readInto(start, 0, "the start");
+    if (start.toString("latin1") !== POINTER) return;
+    this.dispose();
+    const state = 'it is a pointer of Git LFS in place of the file, which "git lfs pull" fetches';
+    throw new Failure("unavailable", `Cannot read "${this.path}": ${state}`);
+  }
+
   #check(offset: number, length: number, what: string): void {
     const inside = Number.isSafeInteger(offset) && offset >= 0 && length >= 0 && offset + length <= this.bytes;
     if (inside) return;
@@ -105,6 +117,10 @@ export function shown(text: string): string {
   const short = text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}…` : text;
   return short.replace(/[\p{Cc}\p{Cs}]/gu, "\ufffd");
 }
+
+const POINTER = "version https://git-lfs.github.com/spec/";
+/** As its specification has it. */
+const POINTER_BYTES_MAX = 1024;
 
 /** Longer than any real tensor name; a damaged file can claim megabytes. */
 const SHOWN_MAX = 80;

@@ -68,6 +68,13 @@ export function weightFiles(folder: string): string[] {
   return names.map((name) => join(folder, name));
 }
 
+/** Of file names the first that holds weights as others store them, for a sentence that says what is not there. */
+export function foreignWeights(names: readonly string[]): string {
+  const found = names.find((name) => FOREIGN.test(basename(name)));
+  return found === undefined ? "" : `, and "${shown(found)}" is of a form that is not read`;
+}
+
+const FOREIGN = /^(?:pytorch_|tf_|flax_)?(?:model|consolidated|weights)[\w.-]*\.(?:bin|ckpt|h5|msgpack|npz|onnx|pth?)$/;
 const INDEX = "model.safetensors.index.json";
 const SINGLE = "model.safetensors";
 /** A header takes about 120 bytes a tensor: this is room for 130,000 tensors in one file. */
@@ -200,9 +207,11 @@ function readIndex(folder: string): Map<string, string> | null {
 
 function unindexedFiles(folder: string): string[] {
   if (isFile(join(folder, SINGLE))) return [SINGLE];
-  const names = listFolder(folder).filter((name) => name.endsWith(".safetensors"));
+  const all = listFolder(folder);
+  const names = all.filter((name) => name.endsWith(".safetensors"));
   if (names.length === 0) {
-    throw new Failure("unavailable", `Cannot read the model in "${folder}": it has no .safetensors file`);
+    const state = `it has no .safetensors file${foreignWeights(all)}`;
+    throw new Failure("unavailable", `Cannot read the model in "${folder}": ${state}`);
   }
   checkCount(folder, names.length);
   return withMissingParts(folder, names).sort();

@@ -47,10 +47,11 @@ export interface Door<Schema extends TSchema> {
   /** Where a model's name has several spellings. */
   readonly modelOf?: (name: string) => string;
   /** Whether a body says all that is asked; where it is left out, every one does. */
-  readonly isWhole?: (body: unknown) => boolean;
+  readonly isWhole?: (body: unknown, caller: ApiKey | null) => boolean;
   /** What it calls the parameters that others call so. */
   readonly parameters?: Readonly<Record<string, string>>;
-  read(body: Static<Schema>, request_id: string): Asked;
+  /** `caller`: the key that it came with; null: without one. */
+  read(body: Static<Schema>, request_id: string, caller: ApiKey | null): Asked;
   readonly framing: Framing;
   /** The chunk that ends a stream which had begun well. */
   lastWords(error: unknown, request_id: string): object;
@@ -61,25 +62,26 @@ export function openDoor<Schema extends TSchema>(
   door: Door<Schema>,
 ): (request: Request) => Promise<Response> {
   const compiled = once(() => TypeCompiler.Compile(door.schema)); // for all doors it takes 40 ms, which no start waits for
-  const read = (value: unknown, request_id: string) => {
+  const read = (value: unknown, request_id: string, caller: ApiKey | null) => {
     const schema = compiled();
     if (!schema.Check(value)) throw violation(schema.Errors(value));
-    return door.read(value, request_id);
+    return door.read(value, request_id, caller);
   };
   return async (request) => {
     const { protocol: dialect, endpoint } = door;
+    const caller = parts.gate.callerOf(request);
     const exchange = new Exchange(parts, {
       request_id: parts.ids.enterDialect(request),
       dialect,
       endpoint,
-      key: parts.gate.callerOf(request)?.name ?? null,
+      key: caller?.name ?? null,
       client: request.signal,
     });
     try {
       const body = await readText(request, door.protocol);
       const value = parseJson(body);
-      const asked = once(() => read(value, exchange.request_id));
-      const call = { ...callOf(door, request, parts.gate.callerOf(request), exchange, value, asked), body };
+      const asked = once(() => read(value, exchange.request_id, caller));
+      const call = { ...callOf(door, request, caller, exchange, value, asked), body };
       const unrouted = await answerHere(parts, exchange, call, asked);
       if (unrouted !== null) return unrouted;
       const opening = parts.gateway.open(call, exchange.trace, exchange.signal);
@@ -141,7 +143,7 @@ function callOf(
     protocol: door.protocol,
     endpoint: door.endpoint,
     model,
-    is_whole: door.isWhole?.(value) ?? true,
+    is_whole: door.isWhole?.(value, caller) ?? true,
     stream: typeof value === "object" && value !== null && "stream" in value && value.stream === true,
     headers: passedHeaders(request, door.passed_headers),
     local_only: privacyOf(request, caller),

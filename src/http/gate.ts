@@ -45,8 +45,9 @@ export class Gate {
 
   /** What does not even look like one of ours is a word that clients send where none is needed. */
   #keyOf({ headers }: Request): ApiKey | null {
-    const secret = headers.get("x-api-key") ?? /^Bearer +(.*)$/i.exec(headers.get("authorization") ?? "")?.[1];
-    if (secret === undefined || !secret.startsWith(API_KEY_PREFIX)) return null;
+    const bearer = /^Bearer +(.*)$/i.exec(headers.get("authorization") ?? "")?.[1];
+    const secret = [headers.get("x-api-key"), bearer].find((word) => word?.startsWith(API_KEY_PREFIX));
+    if (!secret) return null;
     const key = this.#parts.keys.find(secret);
     // also where none is needed: a label that its owner relies on must not be lost with the key
     if (key === null) throw unknown("its API key is not known here; it was removed, or belongs to another server");

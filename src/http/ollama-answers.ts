@@ -1,9 +1,11 @@
 /** Ollama's `POST /api/chat`, `/api/generate`, `/api/embed` and `/api/embeddings`. */
 
 import { Elysia } from "elysia";
+import type { Embeddings, EmbedRequest } from "../core/encoding.ts";
 import { keptBody, type OllamaHead, ollamaWriter, type Said } from "../wire/ollama-answer.ts";
 import { chatFields, ollamaChatBodySchema, ollamaChatSchema, readOllamaChat } from "../wire/ollama-chat.ts";
 import {
+  NO_EMBEDDINGS,
   ollamaEmbedBody,
   ollamaEmbedBodySchema,
   ollamaEmbeddingsBody,
@@ -79,16 +81,14 @@ export function ollamaAnswerRoutes(parts: RouteParts) {
     read: (body, request_id) => {
       const elapsed_ms = stopwatch();
       const request = readOllamaEmbed(body, request_id);
-      return { kind: "embedding", request, body: (found) => ollamaEmbedBody(body.model, found, elapsed_ms()) };
+      return vectorsOf(request, (found) => ollamaEmbedBody(body.model, found, elapsed_ms()));
     },
   });
   const embeddings = openDoor(parts, {
     ...OLLAMA,
     endpoint: "embeddings",
     schema: ollamaEmbeddingsSchema,
-    read: (body, request_id) => {
-      return { kind: "embedding", request: readOllamaEmbeddings(body, request_id), body: ollamaEmbeddingsBody };
-    },
+    read: (body, request_id) => vectorsOf(readOllamaEmbeddings(body, request_id), ollamaEmbeddingsBody),
   });
   const own = (detail: (typeof details)["chat"]) => ({ parse: "none", detail }) as const;
   return new Elysia({ normalize: false })
@@ -96,6 +96,13 @@ export function ollamaAnswerRoutes(parts: RouteParts) {
     .post("/api/generate", async ({ request }) => await generate(request), own(details.generate))
     .post("/api/embed", async ({ request }) => await embed(request), own(details.embed))
     .post("/api/embeddings", async ({ request }) => await embeddings(request), own(details.embeddings));
+}
+
+/** Without a text it is about the model alone. */
+function vectorsOf(request: EmbedRequest, body: (found: Embeddings) => object) {
+  const { model, keep_s, inputs } = request;
+  if (inputs.length > 0) return { kind: "embedding", request, body } as const;
+  return { kind: "keep", model, keep_s, body: () => body(NO_EMBEDDINGS) } as const;
 }
 
 /** Without a prompt it is about the model alone. */

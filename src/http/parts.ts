@@ -8,7 +8,7 @@ import type { HubDesk } from "../core/hub.ts";
 import type { OwnerDesk } from "../core/owner.ts";
 import type { PrefixCache } from "../core/prefix.ts";
 import type { ProfileDesk } from "../core/profile.ts";
-import type { ResponseShelf } from "../core/responses.ts";
+import type { ResponseStore } from "../core/responses.ts";
 import type { Outlook, RoutingDesk } from "../core/routing.ts";
 import type { TokenDesk } from "../core/tokens.ts";
 import type { Gate } from "./gate.ts";
@@ -30,7 +30,7 @@ export interface ServerParts {
   readonly keys: ApiKeyStore;
   /** Whether a caller without a key is refused; the owner may change it. */
   readonly isKeyRequired: () => boolean;
-  readonly responses: ResponseShelf;
+  readonly responses: ResponseStore;
   readonly version: string;
   readonly requestId: () => string;
   /** Milliseconds since the epoch. */

@@ -2,6 +2,7 @@
 
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
+import type { ApiKey } from "../core/api-keys.ts";
 import { Failure } from "../core/failure.ts";
 import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
 import { compactionRequestSchema, compactionSchema, readCompaction } from "../wire/openai-compaction.ts";
@@ -29,6 +30,7 @@ import {
 import { comment, waitingWords } from "../wire/waiting.ts";
 import { BackgroundAnswers, Told } from "./background.ts";
 import { noBody } from "./body.ts";
+import { CallersShelf } from "./callers-shelf.ts";
 import { openDoor } from "./door.ts";
 import { followed } from "./event-stream.ts";
 import { type Begin, GENERATION_PROBLEMS, namedEvent, type Tell } from "./generation.ts";
@@ -92,19 +94,25 @@ const DOOR = {
 export function responseRoutes(parts: RouteParts) {
   const { responses } = parts;
   const running = new BackgroundAnswers();
-  const show = (id: string) => {
-    const response = found(responses, id);
+  const standing = (response: KeptResponse) => {
+    const is_cut = isQueued(response) && running.find(response.id) === null;
+    return is_cut ? { ...response, body: cutShort(response.body) } : response;
+  };
+  const shelfOf: ShelfOf = (caller) => new CallersShelf(responses, caller, standing);
+  const seen = (request: Request) => shelfOf(parts.gate.callerOf(request));
+  const show = (response: KeptResponse) => {
     if (!isQueued(response)) return response.body;
-    return running.find(id)?.body() ?? cutShort(response.body);
+    return running.find(response.id)?.body() ?? cutShort(response.body);
   };
   const create = openDoor(parts, {
     ...DOOR,
     endpoint: "responses",
-    isWhole: (body) => isWhole(body, responses),
+    isWhole: (body, caller) => isWhole(body, shelfOf(caller)),
     schema: responseRequestSchema,
-    read: (body, request_id) => {
-      const asked = readResponse(body, request_id, responses);
-      const writer = new ResponseWriter(asked, { now: parts.now, keep: (response) => responses.save(response) });
+    read: (body, request_id, caller) => {
+      const shelf = shelfOf(caller);
+      const asked = readResponse(body, request_id, shelf);
+      const writer = new ResponseWriter(asked, { now: parts.now, keep: (response) => shelf.save(response) });
       const stream = body.stream ?? false;
       const generation = { kind: "generation", generations: [asked.generation], stream, writer } as const;
       if (!body.background) return generation;
@@ -113,8 +121,8 @@ export function responseRoutes(parts: RouteParts) {
       return { ...generation, background };
     },
   });
-  const count = countDoor(parts);
-  const compact = compactDoor(parts);
+  const count = countDoor(parts, shelfOf);
+  const compact = compactDoor(parts, shelfOf);
   return new Elysia({ normalize: false })
     .post("/v1/responses", async ({ request }) => await create(request), { parse: "none", detail: details.create })
     .post("/v1/responses/input_tokens", async ({ request }) => await count(request), {
@@ -129,7 +137,8 @@ export function responseRoutes(parts: RouteParts) {
       "/v1/responses/:id",
       async ({ params, request }) => {
         const { stream, after } = readShowQuery(new URL(request.url).searchParams);
-        return stream ? told(parts, running, found(responses, params.id), after) : show(params.id);
+        const response = found(seen(request), params.id);
+        return stream ? told(parts, running, response, after) : show(response);
       },
       { detail: details.show },
     )
@@ -137,24 +146,26 @@ export function responseRoutes(parts: RouteParts) {
       "/v1/responses/:id/input_items",
       async ({ params, request }) => {
         const query = readItemQuery(new URL(request.url).searchParams);
-        found(responses, params.id);
-        return itemPage(inputItems(params.id, responses), query);
+        const shelf = seen(request);
+        found(shelf, params.id);
+        return itemPage(inputItems(params.id, shelf), query);
       },
       { detail: details.items },
     )
     .post(
       "/v1/responses/:id/cancel",
-      async ({ params }) => {
-        refuseWaited(found(responses, params.id));
+      async ({ params, request }) => {
+        const shelf = seen(request);
+        refuseWaited(found(shelf, params.id));
         await running.cancel(params.id);
-        return show(params.id);
+        return show(found(shelf, params.id));
       },
       { parse: async ({ request }) => noBody(request), detail: details.cancel },
     )
     .delete(
       "/v1/responses/:id",
-      async ({ params }) => {
-        const { id } = found(responses, params.id);
+      async ({ params, request }) => {
+        const { id } = found(seen(request), params.id);
         await running.cancel(id);
         responses.remove(id);
         return { id, object: "response", deleted: true };
@@ -163,29 +174,31 @@ export function responseRoutes(parts: RouteParts) {
     );
 }
 
-function countDoor(parts: RouteParts) {
-  const { responses } = parts;
+/** What a caller sees of what is kept. */
+type ShelfOf = (caller: ApiKey | null) => CallersShelf;
+
+function countDoor(parts: RouteParts, shelfOf: ShelfOf) {
   return openDoor(parts, {
     ...DOOR,
     endpoint: "input_tokens",
     schema: inputTokensRequestSchema,
-    isWhole: (body) => isWhole(body, responses),
-    read: (body, request_id) => {
-      const request = readInputTokens(body, request_id, responses);
+    isWhole: (body, caller) => isWhole(body, shelfOf(caller)),
+    read: (body, request_id, caller) => {
+      const request = readInputTokens(body, request_id, shelfOf(caller));
       return { kind: "count", request, body: (input_tokens) => ({ object: "response.input_tokens", input_tokens }) };
     },
   });
 }
 
-function compactDoor(parts: RouteParts) {
+function compactDoor(parts: RouteParts, shelfOf: ShelfOf) {
   return openDoor(parts, {
     ...DOOR,
     endpoint: "responses",
     schema: compactionRequestSchema,
     // What comes of it is for here: no other server could read it.
     isWhole: () => false,
-    read: (body, request_id) => {
-      const { generation, writer } = readCompaction(body, request_id, parts.responses, parts.now());
+    read: (body, request_id, caller) => {
+      const { generation, writer } = readCompaction(body, request_id, shelfOf(caller), parts.now());
       return { kind: "generation", generations: [generation], stream: false, writer };
     },
   });

@@ -62,7 +62,8 @@ export function createServer(given: ServerParts): Server {
     const { status, headers, body } = tell(error, request_id, path);
     return new Response(JSON.stringify(body), { status, headers: { ...headers, "x-request-id": request_id } });
   };
-  const app = new Elysia({ normalize: false });
+  // Else a host of less than four letters counts as path, and the gate has seen another one than is answered.
+  const app = new Elysia({ normalize: false, handler: { standardHostname: false } });
   app
     .onError(async ({ error, request }) => {
       if (request.signal.aborted) return new Response(null, { status: CLIENT_LEFT });

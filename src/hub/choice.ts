@@ -3,6 +3,7 @@
 import { Failure } from "../core/failure.ts";
 import { isQuantization, preferred } from "../core/model-names.ts";
 import { ggufParts, ggufStem } from "../formats/gguf-parts.ts";
+import { foreignWeights } from "../formats/safetensors.ts";
 import { FOLDER_PARTS, isGgufModel } from "./cache.ts";
 import type { HubFile, HubModel } from "./client.ts";
 
@@ -19,7 +20,7 @@ export function filesOf(
 ): readonly HubFile[] {
   const refuse = (kind: "not_found" | "unsupported", state: string) =>
     new Failure(kind, `Cannot pull "${name}": ${state}`);
-  const packed = files.filter(({ path }) => isPlainName(path.replace(/^[\w.-]+\//, "")) && isGgufModel(path));
+  const packed = files.filter(({ path }) => isPlainName(path.replace(/^\w[\w.-]*\//, "")) && isGgufModel(path));
   const partsOf = (chosen: HubFile) =>
     ggufParts(chosen.path).map((part) => {
       const found = files.find(({ path }) => path === part);
@@ -38,7 +39,8 @@ export function filesOf(
   const best = preferred(packed, ({ path }) => ggufStem(path));
   if (best !== null) return partsOf(best).reverse();
   const lacks = weights.length === 0 ? ["safetensors", "GGUF file"] : missing;
-  throw refuse("unsupported", `it has no ${lacks.join(" and no ")}`);
+  const others = weights.length === 0 ? foreignWeights(files.map(({ path }) => path)) : "";
+  throw refuse("unsupported", `it has no ${lacks.join(" and no ")}${others}`);
 }
 
 function choices(packed: readonly HubFile[]): string {

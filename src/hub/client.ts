@@ -135,9 +135,19 @@ export async function askHub(
     const response = await reach(url, { ...headers, "user-agent": "bunsen", ...own }, signal);
     const location = response.headers.get("location");
     if (response.status < 300 || response.status >= 400 || location === null) return response;
-    url = new URL(location, url);
+    await response.body?.cancel();
+    url = redirected(location, url, origin);
   }
   throw new Failure("upstream", `Cannot ask the hub at ${origin}: it redirects more than ${REDIRECTS_MAX} times`);
+}
+
+/** `fetch` reads files of this machine too, and what else it has a protocol for. */
+function redirected(location: string, from: URL, origin: string): URL {
+  const act = `Cannot ask the hub at ${origin}: it redirects to`;
+  if (!URL.canParse(location, from.href)) throw new Failure("upstream", `${act} "${location}", expected an address`);
+  const url = new URL(location, from);
+  if (/^https?:$/.test(url.protocol)) return url;
+  throw new Failure("upstream", `${act} "${url.protocol}", expected "http:" or "https:"`);
 }
 
 async function reach(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<Response> {

@@ -9,6 +9,7 @@ import {
   FOLDER_PARTS,
   type FoundModel,
   ggufFiles,
+  names,
   repositoryModels,
   repositoryOf,
   snapshotModels,
@@ -53,14 +54,30 @@ function folderModel(path: string, full: string): FoundModel {
   if (cached.length > 0) return onlyOf(path, cached);
   const repository = repositoryOf(full);
   const missing = FOLDER_PARTS.filter((part) => weigh([join(full, part)]) === null);
-  if (missing.length === 0) return weighed(path, repository ?? basename(full), full, weightFiles(full));
   const files = ggufFiles(full).map((file) => join(full, file));
-  if (files.length === 0) throw refused("unavailable", path, `it has no ${missing.join(" and no ")}`);
+  if (missing.length === 0 && (files.length === 0 || hasSafetensors(full))) {
+    return weighed(path, repository ?? basename(full), full, weightFiles(full));
+  }
+  if (files.length === 0) throw refused("unavailable", path, `it has no ${missing.join(" and no ")}${tellOf(full)}`);
   return onlyOf(
     path,
     files.map((file) => weighed(path, repository ?? ggufStem(file), file, ggufParts(file))),
   );
 }
+
+function hasSafetensors(folder: string): boolean {
+  return names(folder).some((name) => name.endsWith(".safetensors"));
+}
+
+/** What a folder that lacks a part has in its place. */
+function tellOf(folder: string): string {
+  const found = names(folder);
+  if (found.includes("adapter_config.json")) return ', but is an adapter, whose folder the setting "adapters" takes';
+  const vocabulary = found.find((name) => FOREIGN_TOKENIZERS.has(name));
+  return vocabulary === undefined ? "" : `, and "${vocabulary}" is of a form that is not read`;
+}
+
+const FOREIGN_TOKENIZERS = new Set(["merges.txt", "tekken.json", "tokenizer.model", "vocab.json", "vocab.txt"]);
 
 /** Enough to see how to write one. */
 const CHOICES_SHOWN = 5;

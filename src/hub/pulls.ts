@@ -76,9 +76,10 @@ export class Pulls {
       await bring(this.#place, access, model, filesOf(model, name.quantization), signal, told);
       told({ kind: "done", model: [model.name, name.quantization ?? []].flat().join(":") });
     });
-    const ended = settled(turn);
+    const ended = Promise.all([before, settled(turn)]); // one that leaves meanwhile lets nobody go before
     this.#turns.set(model.name, ended);
-    await turn.finally(() => this.#turns.get(model.name) === ended && this.#turns.delete(model.name));
+    void ended.then(() => this.#turns.get(model.name) === ended && this.#turns.delete(model.name));
+    await turn;
   }
 }
 

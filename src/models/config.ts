@@ -1,13 +1,30 @@
 /** Reads a model's config field by field: hostile input, so every value is checked where it is used. */
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { Failure } from "../core/failure.ts";
-import { asObject } from "../formats/json.ts";
+import { asObject, readJson } from "../formats/json.ts";
 
 /** `config.json`, or what a GGUF file says in its words. Checked field by field where a family reads it. */
 export type ModelConfig = Readonly<Record<string, unknown>>;
 
 // Far above any model that exists; a dimension beyond it is a damaged or hostile file.
 const DIMENSION_MAX = 2 ** 24;
+
+/** Of a Hugging Face folder; with the method of quantisation that NVIDIA's ModelOpt may write beside it. */
+export function readConfig(folder: string): ModelConfig {
+  const file = join(folder, "config.json");
+  const config = asObject(readJson(file));
+  if (config === null) throw new Failure("unavailable", `Cannot load ${file}: it is not a JSON object`);
+  const beside = join(folder, MODELOPT);
+  const says = config["quantization"] ?? config["quantization_config"];
+  if (says !== undefined || !existsSync(beside)) return config;
+  const algorithm = asObject(asObject(readJson(beside))?.["quantization"])?.["quant_algo"] ?? null;
+  if (algorithm === null) return config; // of the cache alone
+  return { ...config, quantization_config: { quant_method: `modelopt ${algorithm}` } };
+}
+
+const MODELOPT = "hf_quant_config.json";
 
 export class ConfigReader {
   readonly #fields: Readonly<Record<string, unknown>>;

@@ -8,11 +8,10 @@ import { join } from "node:path";
 import { Failure } from "../core/failure.ts";
 import { FileBytes } from "../formats/file-bytes.ts";
 import { fp8ToBfloat16 } from "../formats/fp8-blocks.ts";
-import { asObject, readJson } from "../formats/json.ts";
 import { readSafetensorsFolder, type SafetensorsTensor } from "../formats/safetensors.ts";
 import { evaluate, memoryOf } from "../mlx/array.ts";
 import { astype } from "../mlx/ops.ts";
-import type { ModelConfig } from "./config.ts";
+import { type ModelConfig, readConfig } from "./config.ts";
 import { publishedGguf } from "./gguf-published.ts";
 import { fp8Block, refuseForeignQuantization } from "./quantization.ts";
 
@@ -118,8 +117,7 @@ class FolderSource implements DenseSource {
 const FP8_SCALES = new Set(["F32", "BF16"]);
 
 function configOf(folder: string): ModelConfig {
-  const config = asObject(readJson(join(folder, "config.json")));
-  if (config === null) throw new Failure("unavailable", `Cannot load ${folder}/config.json: it is not a JSON object`);
+  const config = readConfig(folder);
   if (fp8Block(config) !== null) return config;
   refuseForeignQuantization(config, folder);
   if (config["quantization"] === undefined && config["quantization_config"] === undefined) return config;

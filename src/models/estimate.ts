@@ -1,17 +1,16 @@
 /** What a model will take, from the headers of its files. Reads no tensor and opens no MLX. */
 
 import { statSync } from "node:fs";
-import { join } from "node:path";
 import type { ModelEstimate } from "../core/backend.ts";
 import { cacheBytes, STATES_OF_ROW, windowBytes } from "../core/cache-shares.ts";
 import type { Purpose } from "../core/purpose.ts";
 import { type EngineSettings, type KvBits, PREDICTED_TOKENS_MAX } from "../core/settings.ts";
 import { readGgufModel } from "../formats/gguf-parts.ts";
-import { asObject, readJson } from "../formats/json.ts";
+import { asObject } from "../formats/json.ts";
 import { purposeOf } from "../formats/purpose.ts";
 import { readSafetensorsFolder } from "../formats/safetensors.ts";
 import { BLOCK_TOKENS, blocksFor, rowSlots } from "./block.ts";
-import type { ModelConfig } from "./config.ts";
+import { type ModelConfig, readConfig } from "./config.ts";
 import { stateBytes } from "./family.ts";
 import { architectureOf } from "./gguf-architectures.ts";
 import { keptOf } from "./kept.ts";
@@ -177,7 +176,7 @@ function ofGguf(path: string): Headers {
 }
 
 function ofFolder(path: string): Headers {
-  const config = textConfig(asObject(readJson(join(path, "config.json"))) ?? {});
+  const config = textConfig(readConfig(path));
   const tensors = [...readSafetensorsFolder(path).values()];
   return { path, config, tensors, weights_bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0) };
 }

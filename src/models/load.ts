@@ -1,15 +1,13 @@
 /** Opens a model, whatever its files, and builds the family its config names. A family is one line here. */
 
 import { statSync } from "node:fs";
-import { join } from "node:path";
 import { Failure } from "../core/failure.ts";
 import type { ReadingPurpose } from "../core/purpose.ts";
-import { asObject, readJson } from "../formats/json.ts";
 import { purposeOf } from "../formats/purpose.ts";
 import { wasFileCut } from "../mlx/extras.ts";
 import { loadBert } from "./bert.ts";
 import { loadCohere2 } from "./cohere2.ts";
-import type { ModelConfig } from "./config.ts";
+import { type ModelConfig, readConfig } from "./config.ts";
 import type { Encoder, Model } from "./family.ts";
 import { loadGemma } from "./gemma.ts";
 import { loadGemma2 } from "./gemma2.ts";
@@ -144,8 +142,6 @@ function openPath(path: string, told: (bytes: number) => void): { config: ModelC
 }
 
 function openFolder(folder: string, told: (bytes: number) => void): { config: ModelConfig; weights: Weights } {
-  const file = join(folder, "config.json");
-  const config = asObject(readJson(file));
-  if (config === null) throw new Failure("unavailable", `Cannot load ${file}: it is not a JSON object`);
+  const config = readConfig(folder);
   return { config, weights: openSafetensors(folder, config, told) };
 }

@@ -11,8 +11,8 @@ import type { PrefixCache, PrefixExplanation } from "../core/prefix.ts";
 import type { PromptSettings } from "../core/settings.ts";
 import type { TokenDesk } from "../core/tokens.ts";
 import type { Catalog } from "../schedule/catalog.ts";
-import type { Lease } from "../schedule/pool.ts";
 import type { Rows } from "../schedule/scheduler.ts";
+import type { Lease } from "../schedule/slot.ts";
 import type { GrammarClient, TextClient } from "../text/client.ts";
 import { spellingOf } from "../text/marked-tokens.ts";
 import type { AnswerForm, Vocabulary } from "../text/messages.ts";
@@ -118,7 +118,7 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
       sampling: resolveSampling([request.sampling, text.sampling, model.sampling], this.#random.seed()),
       logprobs: request.logprobs,
       prompt_logprobs: request.echo && request.logprobs !== null,
-      tokens_max: Math.min(request.tokens_max ?? room, room),
+      tokens_max: Math.max(1, Math.min(request.tokens_max ?? room, room)),
       tokens_min: request.tokens_min,
       stop_token_ids: [...(request.ignore_eos ? [] : text.stop_token_ids), ...request.stop_token_ids],
       priority: request.priority,
@@ -127,6 +127,10 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
     const ended = AbortSignal.any([signal, left.signal]);
     const echo = request.echo ? promptText(request.prompt, text.vocabulary) : "";
     const drawn: number[] = [];
+    const generate = (choice: number) => {
+      const steps = this.#scheduler.generate(withChoice(row, choice), ended);
+      return request.tokens_max === 0 ? unsaid(steps) : steps;
+    };
     const choices = Array.from({ length: request.choices }, (_, choice) => {
       const at_start = startsText(request.prompt);
       const spoken = form === null ? NONE_SPOKEN : spokenMarks(text.vocabulary);
@@ -135,11 +139,7 @@ export class LocalBackend implements Backend, PrefixCache, TokenDesk {
         ? plainReader(choice)
         : new ChatReader(choice, request, form, this.#random.callId);
       const scores = new PromptScores();
-      const answered = choiceSteps(
-        noted(scores.keep(this.#scheduler.generate(withChoice(row, choice), ended)), choice === 0 ? drawn : null),
-        words,
-        reader,
-      );
+      const answered = choiceSteps(noted(scores.keep(generate(choice)), choice === 0 ? drawn : null), words, reader);
       const reports = () => (row.prompt_logprobs ? scores.reports(prompt_ids, text.vocabulary) : []);
       const steps = echo === "" ? answered : echoed(answered, choice, echo, reports);
       if (constraint === null && checked_tools.length === 0) return steps;
@@ -252,6 +252,13 @@ function both(one: Predicted | undefined, two: Predicted | undefined): Predicted
     accepted_tokens: one.accepted_tokens + two.accepted_tokens,
     rejected_tokens: one.rejected_tokens + two.rejected_tokens,
   };
+}
+
+/** Of an answer without tokens, which is asked for to have its prompt read: the engine draws one, and nobody is told. */
+async function* unsaid(row: AsyncIterable<RowStep>): AsyncGenerator<RowStep, void, undefined> {
+  for await (const { finish, ...step } of row) {
+    yield { ...step, token_ids: [], logprobs: [], finish: finish === null ? null : "length" };
+  }
 }
 
 /** Keeps the tokens of what passes. */

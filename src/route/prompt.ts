@@ -103,7 +103,8 @@ export function chatless(model: string): string {
 function refuseOversize(texts: readonly string[], { token_bytes_max }: TextModel, loaded: LoadedModel): void {
   const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
   if (bytes <= loaded.context_length * token_bytes_max) return;
-  throw overflow(loaded, `the prompt has ${bytes} bytes of text, a token at most ${token_bytes_max}`);
+  const counted = `it has ${bytes} bytes of text, a token at most ${token_bytes_max}`;
+  throw overflow(loaded, Math.ceil(bytes / token_bytes_max), counted);
 }
 
 /** `counted_max`: with so many tokens or more the text may not have been read to its end. */
@@ -120,7 +121,7 @@ function fitting(
     throw new Failure("invalid_request", `Cannot use the prompt: ${state}`, parameter);
   }
   if (count >= context_length) {
-    throw overflow(loaded, `the prompt has ${count < counted_max ? "" : "at least "}${count} tokens`);
+    throw overflow(loaded, count, count < counted_max ? null : "it was counted so far");
   }
   // A tokenizer may know more tokens than its model: the embedding of one beyond it lies outside its memory.
   const foreign = token_ids.find((id) => id >= vocabulary_size);
@@ -129,7 +130,10 @@ function fitting(
   throw new Failure("invalid_request", `Cannot use the prompt: ${state}`, parameter);
 }
 
-function overflow({ model, context_length }: LoadedModel, state: string): Failure {
+/** `counted`: why it may be more; null: it is not. Agents look for these words and numbers, to know what they must cut. */
+function overflow({ model, context_length }: LoadedModel, tokens_min: number, counted: string | null): Failure {
+  const state = `prompt is too long: ${tokens_min} tokens > ${context_length - 1} maximum`;
   const room = `"${model}" takes ${context_length} with the answer`;
-  return new Failure("context_overflow", `Cannot fit the prompt: ${state}, ${room}`, null);
+  const told = counted === null ? room : `${counted}, and ${room}`;
+  return new Failure("context_overflow", `Cannot fit the prompt: ${state}: ${told}`, null);
 }

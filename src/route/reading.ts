@@ -6,8 +6,8 @@ import { Failure } from "../core/failure.ts";
 import { PRIORITY } from "../core/priority.ts";
 import type { EmbeddingPurpose, Purpose, ReadingPurpose } from "../core/purpose.ts";
 import type { CatalogModel } from "../schedule/catalog.ts";
-import type { Lease } from "../schedule/pool.ts";
 import type { Rows } from "../schedule/scheduler.ts";
+import type { Lease } from "../schedule/slot.ts";
 import type { TextClient } from "../text/client.ts";
 import type { EncodedInput, Input, TextModel } from "../text/messages.ts";
 

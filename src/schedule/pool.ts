@@ -15,12 +15,8 @@ import type { LoadingEvent, LoadingProgress } from "./loading.ts";
 import { RecentMean } from "./recent-mean.ts";
 import { foresee, kvRoom, type Limits, limitBytes, noRoom } from "./room.ts";
 import { RoomLine, type RoomWaiter } from "./room-line.ts";
-import { isPinned, keepMs, newSlot, type ResidentModel, type Slot, type Stay, unloadAtMs } from "./slot.ts";
-
-/** A model that cannot be unloaded until this is disposed. */
-export interface Lease extends Disposable {
-  readonly loaded: LoadedModel;
-}
+import type { Lease, ResidentModel, Slot, Stay } from "./slot.ts";
+import { isPinned, keepMs, newSlot, stayOf, unloadAtMs } from "./slot.ts";
 
 export class ModelPool {
   readonly ledger: Ledger;
@@ -57,8 +53,8 @@ export class ModelPool {
   /** Loads and evicts nothing, but may read the headers of the model's files. */
   async outlook(model: CatalogModel): Promise<Outlook> {
     const slot = this.#slots.get(model.name);
-    const { purpose = null, loaded = null } = slot ?? {};
-    if (slot?.state === "ready" && loaded !== null && purpose !== null) {
+    const { state, purpose = null, loaded = null } = slot ?? {};
+    if (state === "ready" && loaded !== null && purpose !== null) {
       const { context_length, bytes_resident: bytes_weights } = loaded;
       return { resident: true, queue_length: 0, context_length, evicts: [], purpose, bytes_weights };
     }
@@ -166,9 +162,7 @@ export class ModelPool {
       if (victim === null) break;
       await this.#remove(victim);
     }
-    if (!this.#isOver()) return [];
-    const reasonOf = (slot: Slot) => (isPinned(slot) ? "preloaded" : "in use");
-    return [...this.#slots.values()].map((slot) => ({ model: slot.model.name, reason: reasonOf(slot) }));
+    return this.#isOver() ? [...this.#slots.values()].map(stayOf) : [];
   }
 
   /** Unloads what nobody asked for in its time, which is `ttl_s` unless a caller said another. To be called now and then. */
@@ -213,8 +207,7 @@ export class ModelPool {
   #begin(model: CatalogModel): Slot {
     const { promise: loading, resolve, reject } = Promise.withResolvers<LoadedModel>();
     loading.catch(() => undefined); // who asked may have left
-    const measured = this.#host.measure(model.path);
-    const slot = newSlot(model, loading, measured, this.#now());
+    const slot = newSlot(model, loading, this.#host.measure(model.path), this.#now());
     this.#slots.set(model.name, slot);
     this.#failed.delete(model.name);
     this.#load(slot).then(resolve, reject);
@@ -223,17 +216,16 @@ export class ModelPool {
 
   async #load(slot: Slot): Promise<LoadedModel> {
     const { name, path } = slot.model;
-    // On another thread than the weights; why it failed is told in its turn.
-    const prepared = this.#host.prepare(path);
-    prepared.catch(() => undefined);
+    const prepared = this.#host.prepare(path); // on another thread than the weights
+    prepared.catch(() => undefined); // told in its turn
     try {
       const estimate = await slot.measured;
       slot.purpose = estimate.purpose;
       const kv_bytes = await this.#makeRoom(slot, estimate);
       const bytes_total = estimate.weights_bytes;
-      slot.progress.tell({ stage: "weights", bytes_done: 0, bytes_total });
-      const told = (bytes_done: number) => slot.progress.tell({ stage: "weights", bytes_done, bytes_total });
-      const loaded = await this.#host.load(name, path, kv_bytes, told);
+      const tell = (bytes_done: number) => slot.progress.tell({ stage: "weights", bytes_done, bytes_total });
+      tell(0);
+      const loaded = await this.#host.load(name, path, kv_bytes, tell);
       this.ledger.measure(name, loaded.bytes_resident);
       slot.progress.tell({ stage: "tokenizer" });
       await prepared;

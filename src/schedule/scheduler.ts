@@ -7,8 +7,9 @@ import type { Outlook } from "../core/routing.ts";
 import type { EngineClient, RowRequest } from "../worker/client.ts";
 import type { PromptOfModel, RowProgress } from "../worker/messages.ts";
 import type { CatalogModel } from "./catalog.ts";
-import type { Lease, ModelPool } from "./pool.ts";
+import type { ModelPool } from "./pool.ts";
 import type { RequestQueue } from "./queue.ts";
+import type { Lease } from "./slot.ts";
 
 /** A row that has not waited yet. */
 export interface AskedRow extends Omit<RowRequest, "urgency" | "adapter_bytes_max"> {

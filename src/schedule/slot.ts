@@ -22,6 +22,11 @@ export interface ResidentModel {
   readonly unload_at_ms: number | null;
 }
 
+/** A model that cannot be unloaded until this is disposed. */
+export interface Lease extends Disposable {
+  readonly loaded: LoadedModel;
+}
+
 /** Why a model stays although the limit is below what is taken. */
 export interface Stay {
   readonly model: string;
@@ -73,6 +78,11 @@ export function newSlot(
 /** It is never evicted. */
 export function isPinned({ preloaded, keep_s }: Slot): boolean {
   return preloaded || keep_s === Number.POSITIVE_INFINITY;
+}
+
+/** Why it is still there when all that may go have gone. */
+export function stayOf(slot: Slot): Stay {
+  return { model: slot.model.name, reason: isPinned(slot) ? "preloaded" : "in use" };
 }
 
 /** When it is unloaded unless somebody asks for it; null: never. `ttl_s`: the owner's word, 0 is none. */

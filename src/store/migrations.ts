@@ -79,4 +79,5 @@ export const MIGRATIONS: readonly string[] = [
     created_ms INTEGER NOT NULL
   ) STRICT;`,
   "ALTER TABLE responses ADD COLUMN events TEXT;",
+  "ALTER TABLE responses ADD COLUMN key_id INTEGER;",
 ];

@@ -2,8 +2,7 @@
 
 import { eq, getTableColumns, inArray, lt, sql } from "drizzle-orm";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
-import { Failure } from "../core/failure.ts";
-import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
+import { type HeldResponse, lost, type ResponseStore } from "../core/responses.ts";
 import type { ResponseSettings } from "../core/settings.ts";
 import type { Store } from "./database.ts";
 
@@ -17,13 +16,14 @@ export const responses = sqliteTable("responses", {
   used_ms: integer("used_ms").notNull(),
   /** By which it was told; they are read only when one asks for them. */
   events: text("events", { mode: "json" }).$type<readonly string[]>(),
+  key_id: integer("key_id"),
 });
 
 const DAY_MS = 86_400_000;
 // Old rows may lie that long beyond their time, also where the owner wants none any more; nobody is given them.
 const RETAIN_EVERY_MS = 3_600_000;
 
-export class StoredResponses implements ResponseShelf, Disposable {
+export class StoredResponses implements ResponseStore, Disposable {
   readonly #store: Store;
   readonly #limits: ResponseSettings;
   readonly #now: () => number;
@@ -50,9 +50,9 @@ export class StoredResponses implements ResponseShelf, Disposable {
     return this.#limits.responses_days > 0;
   }
 
-  save({ id, previous_id, input, body }: KeptResponse): void {
+  save({ id, previous_id, input, body, key_id }: HeldResponse): void {
     const bytes = JSON.stringify(input).length + JSON.stringify(body).length;
-    const row = { id, previous_id, input, body, bytes, used_ms: this.#now(), events: null };
+    const row = { id, previous_id, input, body, bytes, used_ms: this.#now(), events: null, key_id };
     const { id: _, ...set } = row;
     this.#store.tables.insert(responses).values(row).onConflictDoUpdate({ target: responses.id, set }).run();
     this.#grow(bytes);
@@ -70,19 +70,19 @@ export class StoredResponses implements ResponseShelf, Disposable {
     return this.#store.tables.select({ events }).from(responses).where(eq(responses.id, id)).get()?.events ?? null;
   }
 
-  find(id: string): KeptResponse | null {
+  find(id: string): HeldResponse | null {
     const { events: _, ...columns } = getTableColumns(responses);
     const row = this.#store.tables.select(columns).from(responses).where(eq(responses.id, id)).get();
     if (row === undefined || !this.is_open || row.used_ms < this.#oldest_ms) return null;
-    const { previous_id, input, body } = row;
-    return { id, previous_id, input, body };
+    const { previous_id, input, body, key_id } = row;
+    return { id, previous_id, input, body, key_id };
   }
 
-  talk(id: string, parameter: string): readonly KeptResponse[] {
-    const talk: KeptResponse[] = [];
+  talk(id: string, parameter: string): readonly HeldResponse[] {
+    const talk: HeldResponse[] = [];
     for (let next: string | null = id; next !== null; ) {
       const found = this.find(next);
-      if (found === null) throw gone(id, next, parameter);
+      if (found === null) throw lost(id, next, parameter);
       talk.unshift(found);
       next = found.previous_id;
     }
@@ -121,9 +121,4 @@ export class StoredResponses implements ResponseShelf, Disposable {
   get #oldest_ms(): number {
     return this.#now() - this.#limits.responses_days * DAY_MS;
   }
-}
-
-function gone(id: string, missing: string, parameter: string): Failure {
-  const state = missing === id ? "it is not kept here" : `it went on from "${missing}", which is not kept any more`;
-  return new Failure("not_found", `Cannot go on from response ${JSON.stringify(id)}: ${state}`, parameter);
 }

@@ -173,7 +173,10 @@ export const countRequestSchema = strictObject(promptParameters, LATER);
 export const messageRequestSchema = strictObject(
   {
     ...promptParameters,
-    max_tokens: Type.Integer({ minimum: 1, description: "The most tokens to generate." }),
+    max_tokens: Type.Integer({
+      minimum: 0,
+      description: "The most tokens to generate; 0 has the prompt read, so that it is kept for the next.",
+    }),
     temperature: optional(Type.Number({ minimum: 0, maximum: 1 })),
     top_p: optional(Type.Number({ minimum: 0, maximum: 1 })),
     top_k: optional(Type.Integer({ minimum: 0, description: "Draws from this many best tokens; 0 from all." })),

@@ -16,10 +16,12 @@ export function anthropicProblem(error: unknown, request_id: string): Problem {
 /** Also the event that ends a stream which had begun well. */
 export function anthropicError(error: unknown, request_id: string) {
   const { kind, message } = statement(error, request_id);
-  // Agents look for these words to know that they must shorten their talk.
-  const words = kind === "context_overflow" ? `prompt is too long: ${message}` : message;
+  // Agents look for these words at the beginning, to know that they must shorten their talk.
+  const words = kind === "context_overflow" ? `${TOO_LONG}: ${message.split(`${TOO_LONG}: `).at(-1)}` : message;
   return { type: "error", error: { type: TYPES[kind], message: words }, request_id };
 }
+
+const TOO_LONG = "prompt is too long";
 
 /** Its own status for a server that has too much to do; 429 is for a caller who asks too much. */
 const OVERLOADED = 529;

@@ -17,7 +17,11 @@ const EXAMPLE_MODEL = "all-MiniLM-L6-v2";
 export const ollamaEmbedSchema = strictObject(
   {
     model: ollamaModel,
-    input: Type.Union([text, Type.Array(text, { minItems: 1, maxItems: INPUTS_MAX, ...called("texts") })]),
+    input: optional(
+      Type.Union([Type.String(), Type.Array(text, { maxItems: INPUTS_MAX, ...called("texts") })], {
+        description: "Without a text the model is loaded, or kept as `keep_alive` says.",
+      }),
+    ),
     truncate: optional(
       Type.Boolean({
         description: "Read as much of an input as the model takes (the default), or refuse a longer one.",
@@ -34,7 +38,7 @@ export const ollamaEmbedSchema = strictObject(
 );
 
 export const ollamaEmbeddingsSchema = strictObject(
-  { model: ollamaModel, prompt: text, keep_alive: keepAlive, options: ollamaReadingOptions },
+  { model: ollamaModel, prompt: optional(Type.String()), keep_alive: keepAlive, options: ollamaReadingOptions },
   [],
   { examples: [{ model: EXAMPLE_MODEL, prompt: "The capital of France is Paris." }] },
 );
@@ -46,7 +50,7 @@ export function readOllamaEmbed(body: OllamaEmbed, request_id: string): EmbedReq
   return {
     request_id,
     model: untagged(model),
-    inputs: typeof input === "string" ? [input] : input,
+    inputs: typeof input === "string" ? [input].filter((text) => text !== "") : (input ?? []),
     prompt_name: null,
     dimensions: dimensions ?? null,
     tokens_max: options?.num_ctx ?? null,
@@ -61,10 +65,13 @@ export function readOllamaEmbeddings(
   request_id: string,
 ): EmbedRequest {
   return readOllamaEmbed(
-    { model, input: prompt, keep_alive: keep_alive ?? null, options: options ?? null },
+    { model, input: prompt ?? null, keep_alive: keep_alive ?? null, options: options ?? null },
     request_id,
   );
 }
+
+/** Of a request that is about the model alone. */
+export const NO_EMBEDDINGS: Embeddings = { vectors: [], prompt_tokens: 0 };
 
 export function ollamaEmbedBody(model: string, embeddings: Embeddings, elapsed_ms: number) {
   const { vectors, prompt_tokens, load_ms } = embeddings;

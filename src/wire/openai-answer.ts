@@ -10,6 +10,14 @@ import type {
   ToolCall,
   Usage,
 } from "../core/generation.ts";
+import { obfuscated } from "./openai-obfuscation.ts";
+
+/** How the answer is sent. */
+export interface Delivery {
+  readonly stream: boolean;
+  readonly include_usage: boolean;
+  readonly include_obfuscation: boolean;
+}
 
 /** A whole generation, its choices in order. */
 export interface Answer {
@@ -76,10 +84,15 @@ export function usageBody({ prompt_tokens, cached_tokens, completion_tokens, rea
 }
 
 /** With `include_usage` every chunk has a usage, null in all but the last, which has no choice. */
-export function chunkWriter<Choice extends object>(head: AnswerHead, object: string, include_usage: boolean) {
+export function chunkWriter<Choice extends object>(
+  head: AnswerHead,
+  object: string,
+  { include_usage, include_obfuscation }: Delivery,
+) {
   const nothing = include_usage ? { usage: null } : {};
+  const sent = include_obfuscation ? obfuscated : (chunk: object) => chunk;
   return {
-    choice: (choice: Choice) => ({ ...head, object, choices: [choice], ...nothing }),
+    choice: (choice: Choice) => sent({ ...head, object, choices: [choice], ...nothing }),
     end: (usage: Usage) => (include_usage ? [{ ...head, object, choices: [], usage: usageBody(usage) }] : []),
   };
 }
@@ -119,5 +132,6 @@ export function bodySchema(object: string, choice: ReturnType<typeof Type.Object
 /** The schema of one chunk of a stream. */
 export function chunkSchema(object: string, choice: ReturnType<typeof Type.Object>) {
   const usage = Type.Optional(Type.Union([usageSchema, Type.Null()]));
-  return Type.Object({ ...headSchemas, object: Type.Literal(object), choices: Type.Array(choice), usage });
+  const obfuscation = Type.Optional(Type.String({ description: "Padding, where it is asked for." }));
+  return Type.Object({ ...headSchemas, object: Type.Literal(object), choices: Type.Array(choice), usage, obfuscation });
 }

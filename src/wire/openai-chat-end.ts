@@ -38,7 +38,8 @@ function refuseClosed(message: Static<typeof messageSchema> | undefined, paramet
   if (message?.role !== "assistant") {
     throw wrong(parameter, `the last message is of the role "${message?.role}", expected "assistant"`);
   }
-  if (message.tool_calls?.length) throw wrong(parameter, "the last message calls tools, so that it has ended");
+  if (message.tool_calls?.length || message.function_call)
+    throw wrong(parameter, "the last message calls tools, so that it has ended");
 }
 
 function wrong(parameter: string, state: string): Failure {

@@ -14,8 +14,17 @@ import {
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
+import {
+  type CallForm,
+  CallWriter,
+  callDeltaSchema,
+  callSchema,
+  soleCallDeltaSchema,
+  soleCallSchema,
+} from "./openai-chat-calls.ts";
 import { endOf, endParameters } from "./openai-chat-end.ts";
 import { responseFormat } from "./openai-constraint.ts";
+import { functionParameters, functionWishesOf } from "./openai-functions.ts";
 import { chatLogprobs, chatLogprobsSchema } from "./openai-logprobs.ts";
 import { messageSchema, messagesOf } from "./openai-messages.ts";
 import {
@@ -28,7 +37,7 @@ import {
   wishesOf,
 } from "./openai-parameters.ts";
 import { RELATIVES_LATER, relativeParameters } from "./openai-relatives.ts";
-import { budgetParameters, chatWishesOf, toolParameters } from "./openai-tools.ts";
+import { budgetParameters, chatWishesOf, customNames, toolParameters } from "./openai-tools.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -84,6 +93,7 @@ export const chatRequestSchema = strictObject(
     service_tier: optional(serviceTier),
     ...sharedParameters,
     ...toolParameters,
+    ...functionParameters,
     ...budgetParameters,
     ...relativeParameters,
     ...endParameters,
@@ -100,27 +110,25 @@ export const chatRequestSchema = strictObject(
       Type.Integer({ minimum: 0, maximum: LOGPROBS_MAX, description: "And so many of the likeliest in its place." }),
     ),
   },
-  [
-    "audio",
-    "function_call",
-    "functions",
-    "moderation",
-    "prompt_cache_options",
-    "web_search_options",
-    ...RELATIVES_LATER,
-  ],
+  ["audio", "moderation", "prompt_cache_options", "web_search_options", ...RELATIVES_LATER],
   { examples: [{ model: EXAMPLE_MODEL, messages: [{ role: "user", content: "What is the capital of France?" }] }] },
 );
 
 type ChatRequest = Static<typeof chatRequestSchema>;
 
-export function readChat(body: ChatRequest, request_id: string): AskedAnswer {
+interface AskedChat extends AskedAnswer {
+  readonly calls: CallForm;
+}
+
+export function readChat(body: ChatRequest, request_id: string): AskedChat {
   const prompt = { kind: "messages", messages: messagesOf(body.messages), ...endOf(body) } as const;
   refuseKept(body);
   const priority = TIERS[body.service_tier ?? "auto"];
   const own = { priority, keep_s: body.ttl ?? null, prediction: predictionOf(body) };
-  const wishes = { ...wishesOf(body, null, logprobsOf(body)), ...chatWishesOf(body), ...own };
-  return { generation: { request_id, model: body.model, prompt, ...wishes }, delivery: deliveryOf(body) };
+  const functions = functionWishesOf(body);
+  const wishes = { ...wishesOf(body, null, logprobsOf(body)), ...chatWishesOf(body), ...functions, ...own };
+  const calls = { custom: customNames(body), is_sole: functions !== null };
+  return { generation: { request_id, model: body.model, prompt, ...wishes }, delivery: deliveryOf(body), calls };
 }
 
 /** Nothing of an answer is kept here, so that it could be asked for later. */
@@ -140,17 +148,11 @@ function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | null {
   throw new Failure("invalid_request", 'Cannot use "top_logprobs": it needs "logprobs": true', "top_logprobs");
 }
 
-interface Delta {
-  readonly role?: "assistant";
-  readonly content?: string;
-  readonly reasoning_content?: string;
-  readonly tool_calls?: readonly object[];
-}
-
-export function chatWriter(head: AnswerHead, { generation, delivery }: AskedAnswer): AnswerWriter {
-  const write = chunkWriter<object>(head, "chat.completion.chunk", delivery.include_usage);
+export function chatWriter(head: AnswerHead, { generation, delivery, calls: form }: AskedChat): AnswerWriter {
+  const calls = new CallWriter(form);
+  const write = chunkWriter<object>(head, "chat.completion.chunk", delivery);
   const told = (tokens: readonly DrawnReport[]) => (generation.logprobs === null ? null : chatLogprobs(tokens));
-  const choice = (index: number, delta: Delta, finish_reason: string | null = null) =>
+  const choice = (index: number, delta: object, finish_reason: string | null = null) =>
     write.choice({ index, delta, logprobs: null, finish_reason });
   return {
     body: ({ choices, usage }) => ({
@@ -158,9 +160,9 @@ export function chatWriter(head: AnswerHead, { generation, delivery }: AskedAnsw
       object: "chat.completion",
       choices: choices.map((each, index) => ({
         index,
-        message: messageBody(each),
+        message: messageBody(each, calls),
         logprobs: told(each.tokens),
-        finish_reason: each.reason,
+        finish_reason: calls.reason(each.reason),
       })),
       usage: usageBody(usage),
     }),
@@ -176,17 +178,14 @@ export function chatWriter(head: AnswerHead, { generation, delivery }: AskedAnsw
         }
         case "reasoning":
           return [choice(event.choice, { reasoning_content: event.text })];
-        case "call": {
-          const { index, id, name } = event;
-          const call = { index, id, type: "function", function: { name, arguments: "" } };
-          return [choice(event.choice, { tool_calls: [call] })];
+        case "call":
+          return calls.begin(event).map((delta) => choice(event.choice, delta));
+        case "arguments":
+          return calls.more(event).map((delta) => choice(event.choice, delta));
+        case "finish": {
+          const rest = calls.end(event.choice).map((delta) => choice(event.choice, delta));
+          return [...rest, choice(event.choice, {}, calls.reason(event.reason))];
         }
-        case "arguments": {
-          const { index, text } = event;
-          return [choice(event.choice, { tool_calls: [{ index, function: { arguments: text } }] })];
-        }
-        case "finish":
-          return [choice(event.choice, {}, event.reason)];
         case "end":
           return write.end(event.usage);
       }
@@ -194,34 +193,17 @@ export function chatWriter(head: AnswerHead, { generation, delivery }: AskedAnsw
   };
 }
 
-function messageBody({ text, reasoning, tool_calls }: AnswerChoice) {
-  const calls = tool_calls.map(({ id, name, arguments: json }) => {
-    return { id, type: "function", function: { name, arguments: json } };
-  });
+function messageBody({ text, reasoning, tool_calls }: AnswerChoice, calls: CallWriter) {
   return {
     role: "assistant",
-    content: text === "" && calls.length > 0 ? null : text,
+    content: text === "" && tool_calls.length > 0 ? null : text,
     refusal: null,
     ...(reasoning === "" ? {} : { reasoning_content: reasoning }),
-    ...(calls.length === 0 ? {} : { tool_calls: calls }),
+    ...calls.whole(tool_calls),
   };
 }
 
-const callSchema = Type.Object({
-  id: Type.String(),
-  type: Type.Literal("function"),
-  function: Type.Object({
-    name: Type.String(),
-    arguments: Type.String({ description: "JSON, as the model wrote it." }),
-  }),
-});
-const callDeltaSchema = Type.Object({
-  index: Type.Integer(),
-  id: Type.Optional(Type.String()),
-  type: Type.Optional(Type.Literal("function")),
-  function: Type.Object({ name: Type.Optional(Type.String()), arguments: Type.String() }),
-});
-const chatFinishSchema = Type.Union([finishReasonSchema, Type.Literal("tool_calls")]);
+const chatFinishSchema = Type.Union([finishReasonSchema, Type.Literal("tool_calls"), Type.Literal("function_call")]);
 const reasoningSchema = Type.Optional(Type.String({ description: "What the model thought before it answered." }));
 
 export const chatBodySchema = bodySchema(
@@ -234,6 +216,7 @@ export const chatBodySchema = bodySchema(
       refusal: Type.Null(),
       reasoning_content: reasoningSchema,
       tool_calls: Type.Optional(Type.Array(callSchema)),
+      function_call: Type.Optional(soleCallSchema),
     }),
     logprobs: chatLogprobsSchema,
     finish_reason: chatFinishSchema,
@@ -249,6 +232,7 @@ export const chatChunkSchema = chunkSchema(
       content: Type.Optional(Type.String()),
       reasoning_content: reasoningSchema,
       tool_calls: Type.Optional(Type.Array(callDeltaSchema)),
+      function_call: Type.Optional(soleCallDeltaSchema),
     }),
     logprobs: chatLogprobsSchema,
     finish_reason: Type.Union([chatFinishSchema, Type.Null()]),

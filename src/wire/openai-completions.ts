@@ -11,15 +11,16 @@ import {
   bodySchema,
   chunkSchema,
   chunkWriter,
+  type Delivery,
   finishReasonSchema,
   usageBody,
 } from "./openai-answer.ts";
 import { completionLogprobs, completionLogprobsSchema } from "./openai-logprobs.ts";
 import {
-  type Delivery,
   deliveryOf,
   EXAMPLE_MODEL,
   LOGPROBS_MAX,
+  NO_BOUND,
   sharedParameters,
   tokenId,
   wishesOf,
@@ -45,6 +46,12 @@ export const completionRequestSchema = strictObject(
   {
     prompt: Type.Union([Type.String(), prompts]),
     ...sharedParameters,
+    max_tokens: optional(
+      Type.Integer({
+        minimum: NO_BOUND,
+        description: "The most tokens to generate, or 0, for what `echo` tells alone; -1: until the model ends.",
+      }),
+    ),
     best_of: optional(
       Type.Integer({
         minimum: 1,
@@ -139,7 +146,7 @@ function promptsOf({ prompt, suffix: behind, echo }: CompletionRequest): [Prompt
 
 export function completionWriter(head: AnswerHead, asked: AskedCompletion): AnswerWriter {
   const { generations, delivery, tells_logprobs } = asked;
-  const write = chunkWriter<object>(head, "text_completion", delivery.include_usage);
+  const write = chunkWriter<object>(head, "text_completion", delivery);
   const told = (tokens: readonly DrawnReport[]) => (tells_logprobs ? completionLogprobs(tokens) : null);
   return {
     body: ({ choices, usage }) => ({

@@ -1,14 +1,35 @@
 /** What a custom tool is given: a text, which models write as the one argument of a function. Knows no items. */
 
+import { type Static, Type } from "@sinclair/typebox";
+import type { ToolDefinition } from "../core/generation.ts";
+
 const ARGUMENT = "input";
 
-/** Of the function that a custom tool is to a model. */
-export const CUSTOM_PARAMETERS = {
+const CUSTOM_PARAMETERS = {
   type: "object",
   properties: { [ARGUMENT]: { type: "string" } },
   required: [ARGUMENT],
   additionalProperties: false,
 };
+
+/** The form that a caller says a custom tool's input has. */
+export const customGrammar = {
+  syntax: Type.Union([Type.Literal("lark"), Type.Literal("regex")]),
+  definition: Type.String({ description: "Shown to the model, and not enforced: the tool is to check." }),
+};
+
+const grammarBody = Type.Object(customGrammar);
+
+/** The function that a custom tool is to a model. */
+export function customDefinition(
+  name: string,
+  description: string | null,
+  grammar: Static<typeof grammarBody> | null,
+): ToolDefinition {
+  const form = grammar === null ? "" : `The input has this form (${grammar.syntax}):\n${grammar.definition}`;
+  const words = [description ?? "", form].filter((text) => text !== "").join("\n\n");
+  return { name, description: words === "" ? null : words, parameters: CUSTOM_PARAMETERS, strict: false };
+}
 
 export function customArguments(input: string): string {
   return JSON.stringify({ [ARGUMENT]: input });

@@ -4,6 +4,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { AssistantMessage, Message, PlacedImage, UserMessage } from "../core/generation.ts";
 import { cacheControl } from "./anthropic-blocks.ts";
+import { customArguments } from "./openai-custom-input.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -14,8 +15,9 @@ const role = Type.Union(
     Type.Literal("user"),
     Type.Literal("assistant"),
     Type.Literal("tool"),
+    Type.Literal("function"),
   ],
-  { ...notYet("function"), description: "`developer` is the same as `system`." },
+  { description: "`developer` is the same as `system`; `function` is the result of a `function_call`." },
 );
 
 const textPart = strictObject(
@@ -53,19 +55,28 @@ const content = Type.Union([
   Type.Array(Type.Union([textPart, imagePart, refusalPart], notYet("input_audio", "file")), called("parts")),
 ]);
 
-/** A model's own call, as it was given. */
-const call = strictObject(
-  {
-    id: Type.String({ minLength: 1 }),
-    type: Type.Literal("function", notYet("custom")),
-    function: strictObject(
-      { name: Type.String({ minLength: 1 }), arguments: Type.String({ description: "JSON, as the model wrote it." }) },
-      [],
-    ),
-    index: Type.Optional(Type.Integer()), // some clients send back what they put together from a stream
-  },
-  ["custom"],
+const calledFunction = strictObject(
+  { name: Type.String({ minLength: 1 }), arguments: Type.String({ description: "JSON, as the model wrote it." }) },
+  [],
 );
+
+const callPlace = {
+  id: Type.String({ minLength: 1 }),
+  index: Type.Optional(Type.Integer()), // some clients send back what they put together from a stream
+};
+
+/** A model's own call, as it was given. */
+const call = Type.Union([
+  strictObject({ ...callPlace, type: Type.Literal("function"), function: calledFunction }, []),
+  strictObject(
+    {
+      ...callPlace,
+      type: Type.Literal("custom"),
+      custom: strictObject({ name: Type.String({ minLength: 1 }), input: Type.String() }, []),
+    },
+    [],
+  ),
+]);
 
 export const messageSchema = strictObject(
   {
@@ -73,6 +84,7 @@ export const messageSchema = strictObject(
     content: optional(content),
     refusal: optional(Type.String()),
     tool_calls: optional(Type.Array(call, { ...called("calls"), description: "What the assistant called." })),
+    function_call: optional(calledFunction),
     tool_call_id: optional(Type.String({ minLength: 1, description: "The call that this is the result of." })),
     reasoning_content: optional(Type.String({ description: "What the assistant thought." })),
     name: optional(Type.String({ description: "Who speaks, for chat templates that have a place for it." })),
@@ -84,7 +96,7 @@ export const messageSchema = strictObject(
     ),
     annotations: optional(Type.Array(Type.Unknown(), { description: "As they came with the answer sent back." })),
   },
-  ["audio", "function_call"],
+  ["audio"],
 );
 
 type Content = Static<typeof content>;
@@ -92,12 +104,34 @@ type Part = Exclude<Content, string>[number];
 type WireMessage = Static<typeof messageSchema>;
 
 export function messagesOf(messages: readonly WireMessage[]): readonly Message[] {
-  return messages.map((message, index) => messageOf(message, `messages[${index}]`, messages.slice(0, index)));
+  const told = messages.map((message, index) => withTools(message, index, messages));
+  return told.map((message, index) => messageOf(message, `messages[${index}]`, told.slice(0, index)));
+}
+
+/** A message as it is since there are tools: a function's call has an id, and its result says which call it is of. */
+function withTools(message: WireMessage, index: number, messages: readonly WireMessage[]): WireMessage {
+  const { role, name, function_call } = message;
+  const place = `messages[${index}]`;
+  if (role === "assistant" && function_call) {
+    if (message.tool_calls?.length) throw wrong(`${place}.function_call`, '"tool_calls" says what was called');
+    return { ...message, tool_calls: [{ id: soleCallId(index), type: "function", function: function_call }] };
+  }
+  if (role !== "function") return message;
+  const at = messages.findLastIndex((earlier, before) => before < index && earlier.function_call?.name === name);
+  if (!name) throw missing(`${place}.name`, "the name of the function");
+  if (at < 0) throw wrong(`${place}.name`, `no message before calls ${JSON.stringify(name)}`);
+  return { ...message, role: "tool", tool_call_id: soleCallId(at) };
+}
+
+/** Nine characters: some templates take ids of no other length. */
+function soleCallId(index: number): string {
+  return `f${String(index).padStart(8, "0")}`;
 }
 
 /** Which fields only one role has. */
 const OWN_FIELDS = {
   tool_calls: "assistant",
+  function_call: "assistant",
   reasoning_content: "assistant",
   refusal: "assistant",
   annotations: "assistant",
@@ -159,8 +193,10 @@ function sourceOf(url: string, place: string): PlacedImage["source"] {
 const SHOWN_MAX = 40;
 
 function assistantOf(message: WireMessage, place: string): AssistantMessage {
-  const calls = (message.tool_calls ?? []).map(({ id, function: { name, arguments: text } }) => {
-    return { id, name, arguments: text };
+  const calls = (message.tool_calls ?? []).map((call) => {
+    const { name } = call.type === "custom" ? call.custom : call.function;
+    const json = call.type === "custom" ? customArguments(call.custom.input) : call.function.arguments;
+    return { id: call.id, name, arguments: json };
   });
   const silent = calls.length > 0 || Boolean(message.reasoning_content) || Boolean(message.refusal);
   // What a model refused with is what it said.

@@ -4,7 +4,9 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import { type GenerationRequest, type GenerationWishes, PLAIN_CHAT } from "../core/generation.ts";
 import { PRIORITY } from "../core/priority.ts";
+import type { Delivery } from "./openai-answer.ts";
 import { constraintOf, constraintParameters } from "./openai-constraint.ts";
+import { includeObfuscation } from "./openai-obfuscation.ts";
 import { samplingOf, samplingParameters } from "./openai-sampling.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called } from "./violation.ts";
@@ -13,12 +15,6 @@ import { called } from "./violation.ts";
 export interface AskedAnswer {
   readonly generation: GenerationRequest;
   readonly delivery: Delivery;
-}
-
-/** How the answer is sent. */
-export interface Delivery {
-  readonly stream: boolean;
-  readonly include_usage: boolean;
 }
 
 /** OpenAI takes 4; servers on one's own machine take more, and editors that fill in code send some ten. */
@@ -40,7 +36,7 @@ export const note = (description: string) => optional(Type.String({ maxLength: N
 
 export const user = note("Who asks, for a provider that a request goes on to.");
 
-const NO_BOUND = -1;
+export const NO_BOUND = -1;
 
 const stopText = Type.String({ minLength: 1 });
 
@@ -79,9 +75,7 @@ export const sharedParameters = {
     strictObject(
       {
         include_usage: Type.Optional(Type.Boolean({ description: "Send a last chunk with the usage." })),
-        include_obfuscation: Type.Optional(
-          Type.Literal(false, { description: "Chunks are as long as what they say." }),
-        ),
+        include_obfuscation: includeObfuscation,
       },
       [],
     ),
@@ -96,7 +90,8 @@ export function deliveryOf({ stream, stream_options }: Omit<SharedBody, "model">
   if (stream_options && stream !== true) {
     throw new Failure("invalid_request", 'Cannot use "stream_options": it needs "stream": true', "stream_options");
   }
-  return { stream: stream ?? false, include_usage: stream_options?.include_usage ?? false };
+  const { include_usage = false, include_obfuscation = false } = stream_options ?? {};
+  return { stream: stream ?? false, include_usage, include_obfuscation };
 }
 
 /**

@@ -5,7 +5,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
-import type { ReasoningWishes } from "../core/generation.ts";
+import { ALL_TOKENS, type ReasoningWishes } from "../core/generation.ts";
 import { optional, strictObject } from "./schema.ts";
 import { notYet } from "./violation.ts";
 
@@ -24,7 +24,7 @@ export const relativeParameters = {
       {
         effort: optional(effort),
         max_tokens: optional(thoughtTokens),
-        enabled: optional(Type.Boolean({ description: "`false` is the effort `none`." })),
+        enabled: optional(Type.Boolean({ description: "`false` is the effort `none`, `true` some effort." })),
         exclude: always(false, "A thought is told."),
       },
       ["summary"],
@@ -38,7 +38,7 @@ export const relativeParameters = {
         budget_tokens: optional(thoughtTokens),
       },
       ["clear_thinking"],
-      { description: "As Z.ai, DeepSeek and LiteLLM say it; `disabled` is the effort `none`." },
+      { description: "As Z.ai, DeepSeek and LiteLLM say it; `disabled` is the effort `none`, `enabled` some effort." },
     ),
   ),
   enable_thinking: optional(
@@ -117,7 +117,13 @@ export function reasoningWith(own: ReasoningWishes, { reasoning, thinking }: Rel
     { parameter: "reasoning.max_tokens", value: reasoning?.max_tokens ?? null },
     { parameter: "thinking.budget_tokens", value: thinking?.budget_tokens ?? null },
   ];
-  return { ...own, effort: oneOf(efforts), tokens_max: oneOf(bounds) };
+  const effort = oneOf(efforts);
+  const tokens_max = oneOf(bounds);
+  const switched = reasoning?.enabled ? "reasoning.enabled" : thinking?.type === "enabled" ? "thinking.type" : null;
+  if (switched !== null && effort === "none") throw wrong(switched, "the effort is none");
+  // Also where the template's default is no thought; how long it is stays with the model.
+  if (switched !== null && effort === null) return { ...own, effort: "medium", tokens_max: tokens_max ?? ALL_TOKENS };
+  return { ...own, effort, tokens_max };
 }
 
 /** Variables of the chat template that have parameters of their own; the template is asked whether it has them. */

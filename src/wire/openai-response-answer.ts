@@ -7,6 +7,7 @@ import { signatureOf } from "./anthropic-signature.ts";
 import type { Answer, AnswerWriter } from "./openai-answer.ts";
 import { CustomInput } from "./openai-custom-input.ts";
 import { chatLogprobs } from "./openai-logprobs.ts";
+import { obfuscated } from "./openai-obfuscation.ts";
 import { responseBody, type Status } from "./openai-response-body.ts";
 import { type CalledTool, calledAs, isCustom } from "./openai-response-tools.ts";
 import { type AskedResponse, responseId, tellsHidden } from "./openai-responses.ts";
@@ -273,7 +274,9 @@ export class ResponseWriter implements AnswerWriter {
   }
 
   #event(type: string, fields: object): object {
-    return { type, sequence_number: this.#sequence++, ...fields };
+    const event = { type, sequence_number: this.#sequence++, ...fields };
+    const is_padded = this.#asked.wishes.stream_options?.include_obfuscation === true && type.endsWith(".delta");
+    return is_padded ? obfuscated(event) : event;
   }
 
   #response(status: Status): object {

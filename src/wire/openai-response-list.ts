@@ -30,7 +30,7 @@ export function readShowQuery(parameters: URLSearchParams): ShowQuery {
   if (INCLUDES.some((name) => parameters.has(name)))
     throw wrong("include", "an answer tells what it was asked for with it");
   const stream = flag(parameters, "stream");
-  if (flag(parameters, "include_obfuscation")) throw wrong("include_obfuscation", "events are never padded");
+  if (flag(parameters, "include_obfuscation")) throw wrong("include_obfuscation", "events are told again as they were");
   const words = parameters.get("starting_after");
   if (words === null) return { stream, after: -1 };
   if (!stream) throw wrong("starting_after", 'it needs "stream=true"');

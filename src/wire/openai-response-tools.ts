@@ -2,7 +2,7 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import type { ToolChoice, ToolDefinition } from "../core/generation.ts";
-import { CUSTOM_PARAMETERS } from "./openai-custom-input.ts";
+import { customDefinition, customGrammar } from "./openai-custom-input.ts";
 import { choiceOf, NO_PARAMETERS, refuseTwice, toolName, toolSchema } from "./openai-tools.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
@@ -50,14 +50,7 @@ const customTool = strictObject(
     format: optional(
       Type.Union([
         strictObject({ type: Type.Literal("text") }, []),
-        strictObject(
-          {
-            type: Type.Literal("grammar"),
-            syntax: Type.Union([Type.Literal("lark"), Type.Literal("regex")]),
-            definition: Type.String({ description: "Shown to the model, and not enforced: the tool is to check." }),
-          },
-          [],
-        ),
+        strictObject({ type: Type.Literal("grammar"), ...customGrammar }, []),
       ]),
     ),
   },
@@ -173,7 +166,11 @@ interface PlacedTool {
 
 function definitionsOf(tool: ResponseTool, place: string): PlacedTool[] {
   if (tool.type === "function") return [{ tool: definitionOf(tool), place }];
-  if (tool.type === "custom") return [{ tool: customDefinition(tool), place }];
+  if (tool.type === "custom") {
+    const { name, description, format } = tool;
+    const grammar = format?.type === "grammar" ? format : null;
+    return [{ tool: customDefinition(name, description ?? null, grammar), place }];
+  }
   return tool.tools.map((inner, index) => {
     const description = [tool.description, inner.description ?? ""].filter((text) => text !== "").join(" ");
     const definition = { ...definitionOf(inner), name: flatName(tool.name, inner.name), description };
@@ -183,10 +180,4 @@ function definitionsOf(tool: ResponseTool, place: string): PlacedTool[] {
 
 function definitionOf({ name, description, parameters, strict }: Static<typeof functionTool>): ToolDefinition {
   return { name, description: description ?? null, parameters: parameters ?? NO_PARAMETERS, strict: strict ?? false };
-}
-
-function customDefinition({ name, description, format }: Static<typeof customTool>): ToolDefinition {
-  const grammar = format?.type === "grammar" ? `The input has this form (${format.syntax}):\n${format.definition}` : "";
-  const words = [description ?? "", grammar].filter((text) => text !== "").join("\n\n");
-  return { name, description: words === "" ? null : words, parameters: CUSTOM_PARAMETERS, strict: false };
 }

@@ -7,6 +7,7 @@ import type { Constraint } from "../core/grammar.ts";
 import type { KeptResponse, ResponseShelf } from "../core/responses.ts";
 import { noteParameters, serviceTier, TIERS } from "./openai-chat.ts";
 import { ANY_OBJECT, formDescription, jsonSchema, schemaName } from "./openai-constraint.ts";
+import { includeObfuscation } from "./openai-obfuscation.ts";
 import { EXAMPLE_MODEL, LOGPROBS_MAX, user } from "./openai-parameters.ts";
 import { type Item, inputSchema, itemsOf, listed } from "./openai-response-items.ts";
 import { talkOf } from "./openai-response-talk.ts";
@@ -154,12 +155,7 @@ export const responseRequestSchema = strictObject(
       }),
     ),
     stream: optional(Type.Boolean({ description: "Send the answer piece by piece, as server-sent events." })),
-    stream_options: optional(
-      strictObject(
-        { include_obfuscation: optional(Type.Literal(false, { description: "Events are never padded." })) },
-        [],
-      ),
-    ),
+    stream_options: optional(strictObject({ include_obfuscation: includeObfuscation }, [])),
     metadata: optional(
       Type.Record(Type.String({ maxLength: METADATA_KEY_MAX }), Type.String({ maxLength: METADATA_VALUE_MAX }), {
         maxProperties: METADATA_MAX,
@@ -179,6 +175,7 @@ type InputTokensRequest = Static<typeof inputTokensRequestSchema>;
 
 export function readResponse(body: ResponseRequest, request_id: string, shelf: ResponseShelf): AskedResponse {
   refuseLost(body, shelf);
+  refuseUnstreamed(body);
   const mark = markOf(request_id);
   const { prompt, input } = readTalk(body, request_id, shelf);
   const generation = {
@@ -193,6 +190,11 @@ export function readResponse(body: ResponseRequest, request_id: string, shelf: R
 
 export function readInputTokens(body: InputTokensRequest, request_id: string, shelf: ResponseShelf): GenerationRequest {
   return readTalk(body, request_id, shelf).prompt;
+}
+
+function refuseUnstreamed({ stream, stream_options }: ResponseRequest): void {
+  if (stream || !stream_options?.include_obfuscation) return;
+  throw new Failure("invalid_request", 'Cannot use "stream_options": it needs "stream": true', "stream_options");
 }
 
 /** An answer that nobody waits for has to be found later. */

@@ -3,12 +3,13 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Failure } from "../core/failure.ts";
 import type { ChatWishes, ReasoningEffort, ToolChoice, ToolDefinition } from "../core/generation.ts";
+import { customDefinition, customGrammar } from "./openai-custom-input.ts";
 import { reasoningWith, relativeParameters, templateOptionsWith } from "./openai-relatives.ts";
 import { optional, strictObject } from "./schema.ts";
-import { called, notYet } from "./violation.ts";
+import { called } from "./violation.ts";
 
 /** OpenAI's own limit. */
-const TOOLS_MAX = 128;
+export const TOOLS_MAX = 128;
 
 export const toolName = Type.String({ pattern: "^[a-zA-Z0-9_.:-]{1,128}$" });
 
@@ -26,9 +27,9 @@ export const templateOptions = Type.Record(Type.String(), Type.Unknown(), {
   description: "Variables of the model's own chat template.",
 });
 
-const tool = strictObject(
+const functionTool = strictObject(
   {
-    type: Type.Literal("function", notYet("custom")),
+    type: Type.Literal("function"),
     function: strictObject(
       {
         name: toolName,
@@ -41,16 +42,33 @@ const tool = strictObject(
       [],
     ),
   },
-  ["custom"],
+  [],
 );
 
-const named = strictObject(
+const customTool = strictObject(
   {
-    type: Type.Literal("function"),
-    function: strictObject({ name: toolName }, []),
+    type: Type.Literal("custom"),
+    custom: strictObject(
+      {
+        name: toolName,
+        description: optional(Type.String()),
+        format: optional(
+          Type.Union([
+            strictObject({ type: Type.Literal("text") }, []),
+            strictObject({ type: Type.Literal("grammar"), grammar: strictObject(customGrammar, []) }, []),
+          ]),
+        ),
+      },
+      [],
+    ),
   },
   [],
 );
+
+const named = Type.Union([
+  strictObject({ type: Type.Literal("function"), function: strictObject({ name: toolName }, []) }, []),
+  strictObject({ type: Type.Literal("custom"), custom: strictObject({ name: toolName }, []) }, []),
+]);
 
 const allowed = strictObject(
   {
@@ -68,11 +86,14 @@ const allowed = strictObject(
 
 export const toolParameters = {
   tools: optional(
-    Type.Array(tool, { maxItems: TOOLS_MAX, ...called("tools"), description: "What the model may call." }),
+    Type.Array(Type.Union([functionTool, customTool]), {
+      maxItems: TOOLS_MAX,
+      ...called("tools"),
+      description: "What the model may call.",
+    }),
   ),
   tool_choice: optional(
     Type.Union([Type.Literal("none"), Type.Literal("auto"), Type.Literal("required"), named, allowed], {
-      ...notYet("custom"),
       description: "Whether it calls: never, as it likes, at least once, one by its name, or only some of them.",
     }),
   ),
@@ -98,7 +119,7 @@ type ToolBody = Static<typeof toolBody>;
 
 export function chatWishesOf(body: ToolBody): ChatWishes {
   const tools = (body.tools ?? []).map(toolOf);
-  refuseTwice(tools, (index) => `tools[${index}].function.name`);
+  refuseTwice(tools, (index) => `tools[${index}].${body.tools?.[index]?.type}.name`);
   return {
     ...chosenOf(body.tool_choice ?? "auto", tools),
     parallel_tool_calls: body.parallel_tool_calls ?? true,
@@ -113,10 +134,10 @@ function chosenOf(
   tools: readonly ToolDefinition[],
 ): Pick<ChatWishes, "tools" | "tool_choice"> {
   if (typeof choice === "string") return { tools, tool_choice: choiceOf(choice, tools) };
-  if (choice.type === "function") return { tools, tool_choice: choiceOf(choice.function, tools) };
+  if (choice.type !== "allowed_tools") return { tools, tool_choice: choiceOf({ name: nameOf(choice) }, tools) };
   const { mode, tools: wanted } = choice.allowed_tools;
-  for (const { function: named } of wanted) choiceOf(named, tools);
-  const names = wanted.map(({ function: { name } }) => name);
+  const names = wanted.map(nameOf);
+  for (const name of names) choiceOf({ name }, tools);
   return { tools: tools.filter(({ name }) => names.includes(name)), tool_choice: { kind: mode } };
 }
 
@@ -131,7 +152,14 @@ function budgetOf(body: ToolBody): number | null {
 /** Without parameters a tool takes none. */
 export const NO_PARAMETERS = { type: "object", properties: {} };
 
-function toolOf({ function: { name, description, parameters, strict } }: Static<typeof tool>): ToolDefinition {
+type Tool = NonNullable<ToolBody["tools"]>[number];
+
+function toolOf(tool: Tool): ToolDefinition {
+  if (tool.type === "custom") {
+    const { name, description, format } = tool.custom;
+    return customDefinition(name, description ?? null, format?.type === "grammar" ? format.grammar : null);
+  }
+  const { name, description, parameters, strict } = tool.function;
   return { name, description: description ?? null, parameters: parameters ?? NO_PARAMETERS, strict: strict ?? false };
 }
 
@@ -143,20 +171,30 @@ export function refuseTwice(tools: readonly ToolDefinition[], placeOf: (index: n
   throw new Failure("invalid_request", `Cannot use "${parameter}": two tools are named "${names[index]}"`, parameter);
 }
 
+function nameOf(tool: Static<typeof named>): string {
+  return tool.type === "custom" ? tool.custom.name : tool.function.name;
+}
+
+/** The names of the tools that take a text, and no JSON. */
+export function customNames({ tools }: Pick<ToolBody, "tools">): ReadonlySet<string> {
+  return new Set((tools ?? []).flatMap((tool) => (tool.type === "custom" ? [tool.custom.name] : [])));
+}
+
 /** A way to choose, or the tool that is chosen. */
 export function choiceOf(
   choice: Exclude<ToolChoice["kind"], "named"> | { readonly name: string },
   tools: readonly ToolDefinition[],
+  parameter = "tool_choice",
 ): ToolChoice {
   if (tools.length === 0 && choice !== "none" && choice !== "auto") {
-    throw wrongChoice("there are no tools to choose from");
+    throw wrongChoice(parameter, "there are no tools to choose from");
   }
   if (typeof choice === "string") return { kind: choice };
   const { name } = choice;
-  if (!tools.some((tool) => tool.name === name)) throw wrongChoice(`no tool is named "${name}"`);
+  if (!tools.some((tool) => tool.name === name)) throw wrongChoice(parameter, `no tool is named "${name}"`);
   return { kind: "named", name };
 }
 
-function wrongChoice(state: string): Failure {
-  return new Failure("invalid_request", `Cannot use "tool_choice": ${state}`, "tool_choice");
+function wrongChoice(parameter: string, state: string): Failure {
+  return new Failure("invalid_request", `Cannot use "${parameter}": ${state}`, parameter);
 }

@@ -227,8 +227,8 @@ test("a prompt of megabytes is refused without being read", async () => {
   const refused = client.completions.create({ model: MODEL, prompt: "a".repeat(5_000_000) });
   const error = (await refused.catch((thrown: unknown) => thrown)) as BadRequestError;
   expect(error.code).toBe("context_length_exceeded");
-  const state = `the prompt has 5000000 bytes of text, a token at most 81, "${MODEL}" takes 8192 with the answer`;
-  expect(error.message).toContain(`Cannot fit the prompt: ${state}`);
+  const state = `prompt is too long: 61729 tokens > 8191 maximum: it has 5000000 bytes of text, a token at most 81`;
+  expect(error.message).toContain(`Cannot fit the prompt: ${state}, and "${MODEL}" takes 8192 with the answer`);
 }, 60_000);
 
 test("several requests at once are all answered, each with its own words", async () => {

@@ -103,7 +103,7 @@ describe("a command line is refused by the option at fault", () => {
     [["serve", "now"], 'Cannot use "now": "serve" takes no words'],
     [
       ["sing"],
-      'Cannot do "sing": the commands are serve, run, models, show, fit, quantize, config, audit, credentials, keys, version, help',
+      'Cannot do "sing": the commands are serve, run, models, show, fit, pull, quantize, config, audit, credentials, keys, version, help',
     ],
   ];
   test.each(cases)("%j", (words, expected) => {

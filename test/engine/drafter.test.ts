@@ -80,6 +80,13 @@ describe("a prediction", () => {
     expect(after()).toEqual([50]);
   });
 
+  test("that never comes true costs a step nothing that others would feel", () => {
+    const prediction = new Prediction(Array.from({ length: 128_000 }, (_, place) => (place * 7919) % 5000));
+    const began_ms = performance.now();
+    for (let step = 0; step < 200; step++) expect(prediction.next([1, 1, step % 2], 8)).toEqual([]);
+    expect(performance.now() - began_ms).toBeLessThan(500);
+  });
+
   test("goes before the row's own text, and counts what came true of it and what did not", () => {
     const drafter = new Drafter(TEXT);
     expect(drafter.propose([...CIRCLE, 10, 11, 12], 2, 0, 3)).toEqual([13, 14]);

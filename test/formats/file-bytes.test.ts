@@ -79,3 +79,10 @@ test.skipIf(process.platform !== "linux")("dispose() closes the file, and a seco
   file.dispose();
   expect(readdirSync("/proc/self/fd").length).toBe(before);
 });
+
+test("a pointer of Git LFS is refused by its name", () => {
+  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 1234567\n`;
+  expect(failureOf(() => new FileBytes(write(PATH, pointer))).message).toBe(
+    `Cannot read "${PATH}": it is a pointer of Git LFS in place of the file, which "git lfs pull" fetches`,
+  );
+});

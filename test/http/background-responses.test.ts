@@ -142,6 +142,10 @@ test("one that fails says so by its id, and one that a stopped server left has f
   const again = async (query: string) => await (await next.ask(`${PATH}/${left.id}?stream=true${query}`)).text();
   expect(await again("")).toMatch(/^event: response.created\n.*"sequence_number":0.*\n\nevent: response.failed\n.*:1,/);
   expect(await again("&starting_after=50")).toStartWith(`event: response.failed\ndata: ${last}51,`);
+  const on = { ...HI, input: "Well?", previous_response_id: left.id };
+  expect((await never.post(PATH, on)).status).toBe(400);
+  expect((await next.post(PATH, on)).status).toBe(200);
+  expect(next.backend.last.prompt).toMatchObject({ messages: [{ role: "user", content: "x\n\nWell?" }] });
   await never.ask(`${PATH}/${left.id}/cancel`, { method: "POST" });
 });
 

@@ -112,6 +112,27 @@ describe("a stream", () => {
     ]);
   });
 
+  test("with include_obfuscation has pieces padded to sizes that tell little, which say the same", async () => {
+    const padded = { ...HI, stream: true, stream_options: { include_obfuscation: true } };
+    for (const [path, body, is_padded] of [
+      [CHAT, padded, () => true],
+      [COMPLETIONS, { ...padded, messages: undefined, prompt: "Say" }, () => true],
+      ["/v1/responses", { ...padded, messages: undefined, input: "Hi" }, (type: string) => type.endsWith(".delta")],
+    ] as const) {
+      const read = async (more: object) => {
+        const text = await (await fresh().post(path, { ...body, ...more })).text();
+        return [...text.matchAll(/^data: (\{.*)$/gm)].map(([, data = ""]) => data);
+      };
+      const [pieces, plain] = [await read({}), await read({ stream_options: {} })];
+      const parsed = pieces.map((piece) => JSON.parse(piece));
+      expect(parsed.map(({ obfuscation, ...piece }) => piece)).toEqual(plain.map((piece) => JSON.parse(piece)));
+      const sizes = pieces.filter((_, index) => is_padded(parsed[index].type)).map((piece) => Buffer.byteLength(piece));
+      expect(sizes.length).toBeGreaterThan(1);
+      expect(sizes.filter((size) => size % 64 !== 0)).toEqual([]);
+      expect(parsed.filter(({ obfuscation }) => /^[\w-]+$/.test(obfuscation ?? ""))).toHaveLength(sizes.length);
+    }
+  });
+
   test("with include_usage: false has none", async () => {
     const body = { ...HI, stream: true, stream_options: { include_usage: false } };
     expect(await readEvents(await fresh().post(CHAT, body))).toHaveLength(choices.length + 1);

@@ -14,7 +14,7 @@ const SCHEMA = { type: "json_schema", schema: { type: "object" } };
 
 describe("refused by name", () => {
   const cases: [object, string][] = [
-    [{ max_tokens: undefined }, 'Cannot use the request: "max_tokens" is missing, expected an integer of at least 1'],
+    [{ max_tokens: undefined }, 'Cannot use the request: "max_tokens" is missing, expected an integer of at least 0'],
     [{ temperature: 1.5 }, 'Cannot use "temperature": expected a number from 0 to 1, found 1.5'],
     [{ seed: 1 }, 'Cannot use "seed": there is no such parameter'],
     [{ container: "c" }, 'Cannot use "container": it is not supported yet'],

@@ -178,6 +178,14 @@ test("embeds, and embeds as it did before", async () => {
   await client.embed({ model: "tiny", input: "a", truncate: false, keep_alive: 0 });
   expect(backend.embedded.at(-1)).toMatchObject({ truncate: false, keep_s: 0 });
   expect((await client.embeddings({ model: "tiny", prompt: "a" })).embedding).toEqual([0, 0.5, -1]);
+  const asked = backend.embedded.length;
+  for (const input of ["", []]) {
+    const nothing = await client.embed({ model: "tiny", input, keep_alive: 0 });
+    expect(nothing).toMatchObject({ model: "tiny", embeddings: [], prompt_eval_count: 0 });
+    expect(house.owner.asked.at(-1)).toEqual(["keep", "tiny", 0]);
+  }
+  expect((await client.embeddings({ model: "tiny", prompt: "" })).embedding).toEqual([]);
+  expect(backend.embedded).toHaveLength(asked);
 });
 
 test("lists models, those in memory, and shows one", async () => {
@@ -240,6 +248,7 @@ test("hears of an error before the answer with its status, and in its midst as a
 });
 
 test("loads and unloads a model without a prompt", async () => {
+  house.owner.asked.length = 0;
   const load = await client.generate({ model: "tiny", prompt: "", keep_alive: "5m" });
   expect([load.done, load.done_reason, load.response]).toEqual([true, "load", ""]);
   const unload = await client.chat({ model: "tiny:latest", messages: [], keep_alive: 0 });

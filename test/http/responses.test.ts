@@ -575,7 +575,7 @@ describe("is refused by name:", () => {
     [{ include: ["file_search_call.results"] }, "include[0]"],
     [{ top_logprobs: 2 }, "top_logprobs"],
     [{ text: { verbosity: "low" } }, "text.verbosity"],
-    [{ stream_options: { include_obfuscation: true } }, "stream_options.include_obfuscation"],
+    [{ stream_options: { include_obfuscation: true } }, "stream_options"],
     [{ input: [] }, "input"],
     [{ input: undefined }, "input"],
     [{ input: [{ role: "tool", content: "x" }] }, "input[0].role"],

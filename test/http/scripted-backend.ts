@@ -263,7 +263,7 @@ export function serverOf(
   backend: Backend,
   unread_ms_max = 60_000,
   silence_ms = 60_000,
-  more: Partial<Pick<ServerParts, "responses" | "tokens">> = {},
+  more: Partial<Pick<ServerParts, "keys" | "responses" | "tokens">> = {},
 ) {
   const bugs: { error: unknown; request_id: string }[] = [];
   const owner = new ScriptedOwner();

@@ -3,7 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NO_WISHES } from "../../src/core/generation.ts";
-import type { ResponseShelf } from "../../src/core/responses.ts";
+import type { ResponseStore } from "../../src/core/responses.ts";
 import type { PromptSettings } from "../../src/core/settings.ts";
 import { ModelGrammars } from "../../src/engine/row-grammar.ts";
 import { Sampler, SamplerMemory } from "../../src/engine/sampler.ts";
@@ -35,7 +35,7 @@ export function scriptedModel(
   folder: string,
   chat_template: string,
   control: readonly string[] = [],
-  responses?: ResponseShelf,
+  responses?: ResponseStore,
   settings: PromptSettings = { volatile_lines: "keep" },
 ): ScriptedModel {
   const special = [END, ...control];

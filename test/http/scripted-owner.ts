@@ -4,7 +4,7 @@ import type { ApiKey, ApiKeyStore, ApiKeyWords } from "../../src/core/api-keys.t
 import { Failure } from "../../src/core/failure.ts";
 import type { Applied, OwnerDesk } from "../../src/core/owner.ts";
 import type { Profile, ProfileDesk, ProfileWords } from "../../src/core/profile.ts";
-import type { KeptResponse, ResponseShelf } from "../../src/core/responses.ts";
+import type { HeldResponse, ResponseStore } from "../../src/core/responses.ts";
 import { defaultSettings, settingsOf } from "../../src/core/settings.ts";
 import type { TokenDesk } from "../../src/core/tokens.ts";
 import type { Wait } from "../../src/core/waiting.ts";
@@ -178,12 +178,12 @@ export class ScriptedProfiles implements ProfileDesk {
 }
 
 /** Keeps answers as long as it lives. */
-export class ScriptedShelf implements ResponseShelf {
+export class ScriptedShelf implements ResponseStore {
   readonly is_open = true;
-  readonly #kept = new Map<string, KeptResponse>();
+  readonly #kept = new Map<string, HeldResponse>();
   readonly #events = new Map<string, readonly string[]>();
 
-  save(response: KeptResponse): void {
+  save(response: HeldResponse): void {
     this.#kept.set(response.id, response);
   }
 
@@ -195,11 +195,11 @@ export class ScriptedShelf implements ResponseShelf {
     return this.#events.get(id) ?? null;
   }
 
-  find(id: string): KeptResponse | null {
+  find(id: string): HeldResponse | null {
     return this.#kept.get(id) ?? null;
   }
 
-  talk(id: string): readonly KeptResponse[] {
+  talk(id: string): readonly HeldResponse[] {
     const found = this.find(id);
     if (found === null) return [];
     return [...(found.previous_id === null ? [] : this.talk(found.previous_id)), found];

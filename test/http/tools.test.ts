@@ -22,6 +22,10 @@ const MISTRAL = "{{ tools | tojson }}{% for m in messages %}{{ m.content }}<|end
 const THINKER = `{{ tools | tojson if tools else "" }}{% for m in messages %}{{ m.content }}{% endfor -%}
 <assistant>{% if begin %}<think>{% endif %}{# </think> <tool_call> #}`;
 
+/** Thinks only when told. */
+const SILENT = `{% for m in messages %}{{ m.content }}{% endfor -%}
+<assistant>{% if enable_thinking %}<think>{% endif %}{# </think> #}`;
+
 const CITY = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const WEATHER = { type: "function", function: { name: "weather", description: "Sky", parameters: CITY } } as const;
 const CLOCK = {
@@ -43,6 +47,7 @@ type Delta = OpenAI.ChatCompletionChunk.Choice.Delta & { readonly reasoning_cont
 let hermes: ScriptedModel;
 let mistral: ScriptedModel;
 let thinker: ScriptedModel;
+let silent: ScriptedModel;
 let filler: ScriptedModel;
 let listening: Listening;
 let client: OpenAI;
@@ -55,13 +60,14 @@ beforeAll(() => {
   hermes = scriptedModel(folder("hermes"), HERMES);
   mistral = scriptedModel(folder("mistral"), MISTRAL, ["[TOOL_CALLS]"]);
   thinker = scriptedModel(folder("thinker"), THINKER);
+  silent = scriptedModel(folder("silent"), SILENT);
   filler = scriptedModel(folder("filler"), "{{ messages }}", ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"]);
   listening = listen(hermes.server.app, { host: "127.0.0.1", port: 0 });
   client = new OpenAI({ baseURL: `${listening.url}/v1`, apiKey: "none", maxRetries: 0 });
 });
 
 beforeEach(() => {
-  for (const { answers, prompts, prompt_ids } of [hermes, mistral, thinker, filler]) {
+  for (const { answers, prompts, prompt_ids } of [hermes, mistral, thinker, silent, filler]) {
     for (const list of [answers, prompts, prompt_ids]) list.length = 0;
   }
 });
@@ -71,6 +77,7 @@ afterAll(async () => {
   await hermes[Symbol.asyncDispose]();
   await mistral[Symbol.asyncDispose]();
   await thinker[Symbol.asyncDispose]();
+  await silent[Symbol.asyncDispose]();
   await filler[Symbol.asyncDispose]();
 });
 
@@ -221,6 +228,22 @@ describe("effort", () => {
     await whole({ ...ASK, tools: [], reasoning_effort: "none" });
     await whole({ ...ASK, tools: [], reasoning_effort: "high" });
     expect(hermes.prompts.map((prompt) => prompt.endsWith("<think></think>"))).toEqual([true, false]);
+  });
+
+  test.each([
+    { reasoning: { enabled: true } },
+    { thinking: { type: "enabled" } },
+    { thinking: { type: "enabled", budget_tokens: 300 } },
+  ])("is switched on by %j where the template's default is no thought", async (body) => {
+    await whole({ ...ASK, tools: [] }, silent);
+    await whole({ ...ASK, tools: [], ...body }, silent);
+    expect(silent.prompts.map((prompt) => prompt.endsWith("<think>"))).toEqual([false, true]);
+    const state = "Cannot bound a thought: the model's chat template speaks of no thought";
+    expect(await refusal({ ...ASK, ...body }, mistral)).toBe(state);
+    const [parameter] = Object.keys(body).map((name) => (name === "reasoning" ? "reasoning.enabled" : "thinking.type"));
+    expect(await refusal({ ...ASK, ...body, reasoning_effort: "none" })).toBe(
+      `Cannot use "${parameter}": the effort is none`,
+    );
   });
 
   test("is refused where the template speaks of no thought", async () => {
@@ -411,6 +434,150 @@ describe("the budget of a thought", () => {
       'Cannot use "thinking_budget": "thinking_token_budget" says 6, found 5',
     );
   });
+});
+
+describe("a custom tool", () => {
+  const patch = { type: "custom", custom: { name: "patch", description: "Edits." } } as const;
+  const ask = { model: "tiny", messages: [{ role: "user" as const, content: "Edit." }], tools: [WEATHER, patch] };
+  const INPUT = 'say "hi"\n\té';
+  const CALL = `<tool_call>{"name": "patch", "arguments": ${JSON.stringify({ input: INPUT })}}</tool_call>`;
+
+  test("is called with a text, whole and streamed, beside functions, and its result is taken", async () => {
+    hermes.answers.push(CALL + OSLO, CALL + OSLO, "Done.");
+    const { choices } = await client.chat.completions.create(ask);
+    const [custom, weather] = choices[0]?.message.tool_calls ?? [];
+    expect(custom).toMatchObject({ type: "custom", custom: { name: "patch", input: INPUT } });
+    expect(weather).toMatchObject({ type: "function", function: { name: "weather" } });
+    expect(choices[0]?.finish_reason).toBe("tool_calls");
+
+    const events = (await readEvents(await hermes.server.post(CHAT, { ...ask, stream: true }))).slice(0, -1);
+    const deltas = (events as { choices: { delta: { tool_calls?: Record<string, unknown>[] } }[] }[]).flatMap(
+      ({ choices }) => choices.flatMap(({ delta }) => delta.tool_calls ?? []),
+    );
+    const first = deltas.filter(({ index }) => index === 0);
+    expect(first[0]).toMatchObject({ type: "custom", id: expect.any(String), custom: { name: "patch", input: "" } });
+    const pieces = first.map(({ custom }) => (custom as { input: string }).input);
+    expect([pieces.length > 5, pieces.join("")]).toEqual([true, INPUT]);
+    expect(deltas.find(({ index }) => index === 1)).toMatchObject({ type: "function", function: { name: "weather" } });
+
+    const told = choices[0]?.message;
+    if (told === undefined || custom === undefined || weather === undefined) throw new Error("Not two calls");
+    const results = [custom, weather].map(({ id }) => ({ role: "tool" as const, tool_call_id: id, content: "ok" }));
+    await client.chat.completions.create({ ...ask, messages: [...ask.messages, told, ...results] });
+    expect(hermes.prompts.at(-1)).toContain(`#patch${JSON.stringify({ input: INPUT }).replace(":", ": ")}#weather`);
+  });
+
+  test("is shown to the model with its grammar, and input of another form is the text itself", async () => {
+    hermes.answers.push('<tool_call>{"name": "patch", "arguments": {"text": "x"}}</tool_call>');
+    const grammar = { syntax: "lark", definition: "start: WORD" } as const;
+    const strict = { type: "custom", custom: { name: "patch", format: { type: "grammar", grammar } } } as const;
+    const events = await readEvents(await hermes.server.post(CHAT, { ...ask, tools: [strict], stream: true }));
+    expect(JSON.stringify(events)).toContain('"custom":{"input":"{\\"text\\": \\"x\\"}"}');
+    expect(hermes.prompts[0]).toContain("The input has this form (lark):\\nstart: WORD");
+  });
+
+  test("can be the one that is chosen", async () => {
+    hermes.answers.push(OSLO, OSLO);
+    for (const tool_choice of [
+      { type: "custom", custom: { name: "patch" } },
+      {
+        type: "allowed_tools",
+        allowed_tools: { mode: "required", tools: [{ type: "custom", custom: { name: "patch" } }] },
+      },
+    ]) {
+      const forced = await whole({ ...ask, tool_choice, max_tokens: 60 });
+      expect(forced.choices[0]?.message).toMatchObject({ tool_calls: [{ type: "custom", custom: { name: "patch" } }] });
+    }
+    const other = { type: "custom", custom: { name: "other" } };
+    expect(await refusal({ ...ask, tool_choice: other })).toBe('Cannot use "tool_choice": no tool is named "other"');
+    expect(await refusal({ ...ask, tools: [patch, patch] })).toBe(
+      'Cannot use "tools[1].custom.name": two tools are named "patch"',
+    );
+  });
+});
+
+describe("the functions of before there were tools", () => {
+  const functions = [WEATHER.function, CLOCK.function];
+  const ask = { model: "tiny", messages: [{ role: "user" as const, content: "Oslo?" }], functions };
+
+  test("are called one at a time, whole and streamed, and their results taken", async () => {
+    hermes.answers.push(`Hm.${OSLO}${TIME}`, `Hm.${OSLO}${TIME}`, "Clear.");
+    const { choices } = await client.chat.completions.create(ask);
+    const told = choices[0]?.message;
+    expect(told).toMatchObject({ content: "Hm.", function_call: { name: "weather", arguments: '{"city": "Oslo"}' } });
+    expect([told?.tool_calls, choices[0]?.finish_reason]).toEqual([undefined, "function_call"]);
+
+    const stream = client.chat.completions.stream(ask);
+    const streamed = await stream.finalChatCompletion();
+    expect(streamed.choices[0]).toMatchObject({
+      finish_reason: "function_call",
+      message: { function_call: told?.function_call },
+    });
+
+    if (told === undefined) throw new Error("Not a message");
+    const result = { role: "function" as const, name: "weather", content: "clear" };
+    await client.chat.completions.create({ ...ask, messages: [...ask.messages, told, result] });
+    expect(hermes.prompts.at(-1)).toEndWith('<user>Oslo?<assistant>Hm.#weather{"city": "Oslo"}<tool>clear<assistant>');
+  });
+
+  test("can be forbidden, and one named", async () => {
+    hermes.answers.push(OSLO, OSLO);
+    expect((await whole({ ...ask, function_call: "none" })).choices[0]?.message["content"]).toBe(OSLO);
+    const forced = await whole({ ...ask, function_call: { name: "clock" }, max_tokens: 60 });
+    expect(forced.choices[0]?.message).toMatchObject({ content: null, function_call: { name: "clock" } });
+  });
+
+  test("are refused beside tools, without a function, and where their result is of no call", async () => {
+    const result = { role: "function", name: "weather", content: "clear" };
+    const messages = (...more: object[]) => ({ messages: [...ask.messages, ...more] });
+    const both = {
+      role: "assistant",
+      function_call: { name: "f", arguments: "{}" },
+      tool_calls: [{ id: "1", type: "function", function: { name: "f", arguments: "{}" } }],
+    };
+    for (const [body, message] of [
+      [{ tools: TOOLS }, 'Cannot use "functions": "tools" says what the model may call'],
+      [{ function_call: { name: "f" } }, 'Cannot use "function_call": no tool is named "f"'],
+      [{ functions: null, function_call: { name: "f" } }, 'Cannot use "function_call": there are no functions'],
+      [{ functions: [functions[0], functions[0]] }, 'Cannot use "functions[1].name": two tools are named "weather"'],
+      [messages(result), 'Cannot use "messages[1].name": no message before calls "weather"'],
+      [messages(both), `Cannot use "messages[1].function_call": "tool_calls" says what was called`],
+      [
+        { messages: [{ ...ask.messages[0], function_call: both.function_call }] },
+        'Cannot use "messages[0].function_call": the role is "user", only "assistant" has it',
+      ],
+    ] as const) {
+      expect(await refusal({ ...ask, ...body })).toBe(message);
+    }
+  });
+});
+
+test("an answer of no tokens has its prompt read, and an echo tells of that alone", async () => {
+  const anthropic = { model: "tiny", max_tokens: 0, messages: ASK.messages };
+  hermes.answers.push("Hm", "Hm", "Hm");
+  const message = await (await hermes.server.post("/v1/messages", anthropic)).json();
+  expect(message).toMatchObject({ content: [], stop_reason: "max_tokens", usage: { output_tokens: 0 } });
+  const events = await (await hermes.server.post("/v1/messages", { ...anthropic, stream: true })).text();
+  expect([...events.matchAll(/^event: (.*)$/gm)].map(([, name]) => name)).toEqual([
+    "message_start",
+    "message_delta",
+    "message_stop",
+  ]);
+  const echo = { model: "tiny", prompt: "ab", max_tokens: 0, echo: true, logprobs: 0 };
+  expect((await (await hermes.server.post("/v1/completions", echo)).json()) as object).toMatchObject({
+    choices: [{ text: "ab", finish_reason: "length" }],
+    usage: { completion_tokens: 0 },
+  });
+});
+
+test("a prompt that is too long is refused with the words and numbers that agents look for", async () => {
+  const ask = { model: "tiny", max_tokens: 8, messages: [{ role: "user", content: "x".repeat(8192) }] };
+  const words = /^(.*)prompt is too long: (\d+) tokens > 8191 maximum/;
+  const chat = words.exec((await refusal(ask)) ?? "");
+  expect(chat?.[1]).toBe("Cannot fit the prompt: ");
+  expect(Number(chat?.[2])).toBeGreaterThan(8191);
+  const { error } = (await (await hermes.server.post("/v1/messages", ask)).json()) as { error: { message: string } };
+  expect(words.exec(error.message)?.[1]).toBe("");
 });
 
 test("a gap is filled by a model that has tokens for it, and by no other", async () => {

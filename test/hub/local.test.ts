@@ -85,6 +85,37 @@ describe("modelAt()", () => {
     );
   });
 
+  test("takes the GGUF beside a config and a tokenizer without weights of their own", () => {
+    const folder = folderOf("both", { "config.json": "{}", "tokenizer.json": "{}", "a.gguf": "1" });
+    expect(modelAt(folder)).toMatchObject({ path: join(folder, "a.gguf") });
+    write(join(folder, "model.safetensors"), "1");
+    expect(modelAt(folder)).toMatchObject({ path: folder });
+  });
+
+  test.each([
+    ["pytorch_model-00001-of-00002.bin"],
+    ["pytorch_model.bin"],
+    ["consolidated.00.pth"],
+    ["weights.npz"],
+    ["model_q4.onnx"],
+    ["tf_model.h5"],
+  ])("names weights in a form that is not read: %s", (name) => {
+    const parts = { "config.json": "{}", "tokenizer.json": "{}", "training_args.bin": "1" };
+    expect(refusal(folderOf(`foreign-${name}`, { ...parts, [name]: "1" }))).toBe(
+      `Cannot read the model in "FOLDER/foreign-${name}": it has no .safetensors file, and "${name}" is of a form that is not read`,
+    );
+  });
+
+  test("names a tokenizer in a form that is not read, and an adapter", () => {
+    const parts = { "config.json": "{}", "model.safetensors": "1" };
+    expect(refusal(folderOf("pieces", { ...parts, "tokenizer.model": "1" }))).toBe(
+      'Cannot use "FOLDER/pieces" as a model: it has no tokenizer.json, and "tokenizer.model" is of a form that is not read',
+    );
+    expect(refusal(folderOf("lora", { "adapter_config.json": "{}", "adapter_model.safetensors": "1" }))).toBe(
+      'Cannot use "FOLDER/lora" as a model: it has no config.json and no tokenizer.json, but is an adapter, whose folder the setting "adapters" takes',
+    );
+  });
+
   test("refuses what cannot be a model", () => {
     expect(failureOf(() => modelAt(join(FOLDER, "none"))).kind).toBe("not_found");
     expect(refusal(join(FOLDER, "none"))).toBe(

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
 import type { PullStep } from "../../src/core/hub.ts";
 import { cachedModels } from "../../src/hub/cache.ts";
-import type { HubAccess } from "../../src/hub/client.ts";
+import { type HubAccess, modelOnHub } from "../../src/hub/client.ts";
 import { removalOf } from "../../src/hub/fetched.ts";
 import { type PullPlace, Pulls, readHubName } from "../../src/hub/pulls.ts";
 import { scratchFolder } from "../formats/scratch.ts";
@@ -39,7 +39,7 @@ const REPOSITORIES: Readonly<Record<string, HubRepository>> = {
     files: { "Q4_K_M/a-Q4_K_M-00001-of-00002.gguf": bytesOf("a"), "Q4_K_M/a-Q4_K_M-00002-of-00002.gguf": bytesOf("b") },
   },
   "org/half": { files: { "Q4_K_M/a-Q4_K_M-00001-of-00002.gguf": bytesOf("a") } },
-  "org/tokens": { files: { "tokenizer.json": bytesOf("{}") } },
+  "org/tokens": { files: { "tokenizer.json": bytesOf("{}"), "onnx/model_q4.onnx": bytesOf("1") } },
 };
 
 const open: AsyncDisposable[] = [];
@@ -195,6 +195,52 @@ test("two forms of one model that have files in common are fetched one after the
   expect(asksForBytes(hub)).toHaveLength(1);
 });
 
+test("one that leaves while it waits for its turn lets nobody go before", async () => {
+  const { hub, pull } = await hubBefore();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  hub.ready = promise;
+  const leaves = new AbortController();
+  const first = Array.fromAsync(pull("org/packed:Q4_K_M"));
+  while (asksForBytes(hub).length === 0) await Bun.sleep(5);
+  const second = Array.fromAsync(pull("org/packed:Q8_0", leaves.signal)).catch(() => "left");
+  const lists = () => hub.asked.filter((line) => line.startsWith("/api/models/")).length;
+  while (lists() < 2) await Bun.sleep(5);
+  await Bun.sleep(50); // it has what it asked for
+  leaves.abort();
+  expect(await second).toBe("left");
+  const third = Array.fromAsync(pull("org/packed"));
+  while (lists() < 3) await Bun.sleep(5);
+  await Bun.sleep(50);
+  expect(asksForBytes(hub)).toHaveLength(1);
+  resolve();
+  await Promise.all([first, third]);
+  expect(asksForBytes(hub)).toHaveLength(1);
+});
+
+test("names of files that lead elsewhere are none of the model's", async () => {
+  const { hub, pull, folder } = await hubBefore();
+  for (const path of ["../a-Q4_K_M.gguf", "./a-Q4_K_M.gguf", "..\\a.gguf", "/a.gguf", "a/../../b.gguf", "-/a.gguf"]) {
+    hub.repositories["org/odd"] = { files: { [path]: bytesOf("x") } };
+    expect([path, (await refusal(pull("org/odd"))).kind]).toEqual([path, "unsupported"]);
+  }
+  expect(existsSync(join(folder, "models--org--odd"))).toBeFalse();
+});
+
+test("a redirect leads to a server, and nowhere else", async () => {
+  for (const location of ["file:///etc/hostname", "data:application/json,{}", "s3://bucket/key"]) {
+    using hub = Bun.serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      fetch: () => new Response(null, { status: 302, headers: { location } }),
+    });
+    const access = { endpoint: `http://127.0.0.1:${hub.port}`, token: null };
+    const { protocol } = new URL(location);
+    expect((await modelOnHub(access, "org/odd", NEVER).catch((error) => error)).message).toBe(
+      `Cannot ask the hub at ${access.endpoint}: it redirects to "${protocol}", expected "http:" or "https:"`,
+    );
+  }
+});
+
 test("it stops when the last has left, keeps what is here, and can be asked for again at once", async () => {
   const { hub, pull, blobs, folder } = await hubBefore();
   const left = new AbortController();
@@ -228,7 +274,7 @@ test("what may not be read, is not there, or cannot be served is told apart", as
     'its file "Q4_K_M/a-Q4_K_M-00002-of-00002.gguf" is missing',
   );
   expect((await refusal(pull("org/tokens"))).message).toBe(
-    'Cannot pull "org/tokens": it has no safetensors and no GGUF file',
+    'Cannot pull "org/tokens": it has no safetensors and no GGUF file, and "onnx/model_q4.onnx" is of a form that is not read',
   );
   expect(asksForBytes(hub)).toEqual([]);
   const known = await hubBefore({}, TOKEN);

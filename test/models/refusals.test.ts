@@ -14,6 +14,15 @@ import { fixture, prepareFixtures } from "./fixtures.ts";
 
 beforeAll(prepareFixtures, 120_000);
 
+test("a quantisation that ModelOpt names beside the config is refused by its name", () => {
+  const folder = withConfig("tied", {});
+  const beside = join(folder, "hf_quant_config.json");
+  writeFileSync(beside, JSON.stringify({ producer: { name: "modelopt" }, quantization: { quant_algo: "NVFP4" } }));
+  expect(refusal(folder)).toContain('it is quantised by "modelopt NVFP4", known are');
+  writeFileSync(beside, JSON.stringify({ quantization: { quant_algo: null, kv_cache_quant_algo: "FP8" } }));
+  expect(refusal(folder)).toBe("no refusal");
+});
+
 /** A copy of a fixture's folder with another config. */
 function withConfig(name: string, changes: Record<string, unknown>): string {
   const folder = mkdtempSync(join(tmpdir(), "bunsen-"));

@@ -118,6 +118,17 @@ test("one that is no administrator's opens what asks models, by whatever spellin
   }
 });
 
+test.each(["a", "ab", "abc", "a:1", "long.example"])(
+  "behind what is open lies nothing else, also at %s",
+  async (host) => {
+    const { send } = house("on");
+    for (const path of ["/docs/admin/queue", "/docs/api/settings/keys", "/docs/docs/v1/models"]) {
+      const response = await send("GET", path, undefined, { headers: { host } });
+      expect([path, response.status]).toEqual([path, 404]);
+    }
+  },
+);
+
 test("what is asked with one that is local-only never leaves, and the audit tells whose it was", async () => {
   const provider = strictOpenai("sk-far");
   open.push(() => provider.stop());
@@ -148,6 +159,19 @@ test("what is asked with one that is local-only never leaves, and the audit tell
   const logs = await of.send("GET", "/admin/audit-logs?key=free");
   const { data } = (await logs.json()) as { data: { endpoint: string }[] };
   expect(data.map(({ endpoint }) => endpoint)).toEqual(["GET /admin/queue", "chat", "chat"]);
+});
+
+test("beside another server's word it counts in either header", async () => {
+  const of = house();
+  const secret = await made(of, { name: "laptop" });
+  Object.assign(of.settings, { require_api_key: "on" });
+  const both = [
+    { "x-api-key": "sk-ant-other", authorization: `Bearer ${secret}` },
+    { "x-api-key": secret, authorization: "Bearer sk-ant-other" },
+  ];
+  for (const headers of both) expect((await of.chat(HI, { headers })).status).toBe(200);
+  const unknown = { "x-api-key": "bsk_none", authorization: `Bearer ${secret}` };
+  expect((await of.chat(HI, { headers: unknown })).status).toBe(401);
 });
 
 test("two of one name, none of a number, and names with odd letters are refused", async () => {

@@ -168,21 +168,23 @@ describe("a prompt that cannot fit", () => {
 
   test("is counted to twice the context, and refused with the numbers", async () => {
     for (const [count, counted] of [
-      [512, "512"],
-      [1023, "1023"],
-      [1024, "at least 1024"],
+      [512, TAKES],
+      [1023, TAKES],
+      [1024, `it was counted so far, and ${TAKES}`],
     ] as const) {
       text.encoded = new Array(count).fill(1);
       const refused = await failure(request());
       expect(refused.kind).toBe("context_overflow");
-      expect(refused.message).toBe(`Cannot fit the prompt: the prompt has ${counted} tokens, ${TAKES}`);
+      expect(refused.message).toBe(
+        `Cannot fit the prompt: prompt is too long: ${count} tokens > 511 maximum: ${counted}`,
+      );
     }
     expect(text.readers.map((reader) => reader?.tokens_max)).toEqual([1024, 1024, 1024]);
   });
 
   test("of token ids is counted whole", async () => {
     const refused = await failure(request({ prompt: { kind: "tokens", token_ids: new Array(5000).fill(1) } }));
-    expect(refused.message).toBe(`Cannot fit the prompt: the prompt has 5000 tokens, ${TAKES}`);
+    expect(refused.message).toBe(`Cannot fit the prompt: prompt is too long: 5000 tokens > 511 maximum: ${TAKES}`);
   });
 
   test("even of the longest tokens is not read at all", async () => {
@@ -205,8 +207,8 @@ describe("a prompt that cannot fit", () => {
     for (const asked of longer) {
       const refused = await failure(asked);
       expect(refused.kind).toBe("context_overflow");
-      const state = "the prompt has 1537 bytes of text, a token at most 3";
-      expect(refused.message).toBe(`Cannot fit the prompt: ${state}, ${TAKES}`);
+      const state = "prompt is too long: 513 tokens > 511 maximum: it has 1537 bytes of text, a token at most 3";
+      expect(refused.message).toBe(`Cannot fit the prompt: ${state}, and ${TAKES}`);
     }
     expect(text.asked).toHaveLength(2);
   });

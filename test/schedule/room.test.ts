@@ -4,7 +4,8 @@ import { expect, test } from "bun:test";
 import type { ModelEstimate } from "../../src/core/backend.ts";
 import { NO_WISHES } from "../../src/core/generation.ts";
 import { defaultSettings, type Settings } from "../../src/core/settings.ts";
-import { type Lease, ModelPool } from "../../src/schedule/pool.ts";
+import { ModelPool } from "../../src/schedule/pool.ts";
+import type { Lease } from "../../src/schedule/slot.ts";
 import { integer, seeded } from "../random.ts";
 
 const NEVER = new AbortController().signal;

@@ -14,7 +14,7 @@ afterAll(() => rmSync(SCRATCH, { recursive: true }));
 const DAY_MS = 86_400_000;
 const folder = () => mkdtempSync(join(SCRATCH, "home-"));
 const answer = (id: string, previous_id: string | null = null, text = "x") => {
-  return { id, previous_id, input: [{ role: "user", content: text }], body: { id, output: [] } };
+  return { id, previous_id, input: [{ role: "user", content: text }], body: { id, output: [] }, key_id: 7 };
 };
 
 function shelfIn(home: string, limits = { responses_days: 30, responses_bytes_max: 10_000 }) {
