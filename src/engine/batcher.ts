@@ -91,6 +91,7 @@ export class Batcher {
     const plan = openPlan();
     this.#store.trim(this.#settings.restored_blocks_max);
     this.#windows?.trim(this.#settings.restored_blocks_max);
+    this.#recurrence?.prepare();
     this.#admit();
     const decoding = this.#active.filter((row) => row.pending === 1 && this.#hasAll(row));
     const reading = this.#active.filter((row) => !decoding.includes(row));

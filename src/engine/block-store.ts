@@ -20,6 +20,8 @@ export interface BlockContent {
 export interface BlockTier {
   /** The block still holds its content, for as long as this call lasts. */
   evicted(block: number, content: BlockContent): void;
+  /** Takes the next piece of what goes soon: then less is left to take where it does. */
+  prepare(block: number, content: BlockContent): void;
   /** What is kept comes in so many, one after the other: more than one where all at once would take longer than a step may. */
   readonly pieces: number;
   /** Fills this piece of the block; false when the content is not there or is damaged. A miss is cheap: it is asked again each step. */
@@ -28,7 +30,10 @@ export interface BlockTier {
   has(content: BlockContent): boolean;
 }
 
-export const NO_TIER: BlockTier = { pieces: 1, evicted: () => {}, restore: () => false, has: () => false };
+export const NO_TIER: BlockTier = {
+  ...{ pieces: 1, evicted: () => {}, prepare: () => {} },
+  ...{ restore: () => false, has: () => false },
+};
 
 /** A block is free, or referenced, or cached: published and referenced by nobody. */
 export class BlockStore {

@@ -45,6 +45,12 @@ export class DiskTier implements BlockTier {
     this.#keep(block, content, this.#files.now());
   }
 
+  prepare(block: number, content: BlockContent): void {
+    const [piece] = this.#missing(content);
+    if (piece === undefined || !this.#files.takes(this.#bytesOf([piece]))) return;
+    this.#keepPiece(block, content, piece, this.#files.now());
+  }
+
   restore(block: number, content: BlockContent, piece: number): boolean {
     if (!this.has(content)) return false;
     const name = this.#nameOf(content, piece);
@@ -58,13 +64,13 @@ export class DiskTier implements BlockTier {
   }
 
   has(content: BlockContent): boolean {
-    return this.#bytes.every((_, piece) => this.#files.has(this.#nameOf(content, piece)));
+    return this.#missing(content).length === 0;
   }
 
   /** Keeps what is in memory, as far as the cap allows: `contents`, the last used first, while `isThere`. */
   async keep(contents: readonly { block: number; content: BlockContent }[], isThere: () => boolean): Promise<void> {
     const began_ms = this.#files.now();
-    const fitting = Math.floor(this.#files.bytes_max / this.#all_bytes);
+    const fitting = Math.floor(this.#files.bytes_max / this.#bytesOf(this.#bytes.keys()));
     for (const [place, { block, content }] of contents.slice(0, fitting).entries()) {
       if (!isThere()) return;
       const used_ms = began_ms - place * STAMP_MS;
@@ -76,24 +82,32 @@ export class DiskTier implements BlockTier {
   }
 
   #keep(block: number, content: BlockContent, used_ms: number): void {
-    if (this.has(content)) this.#touch(content, used_ms);
-    else if (this.#files.takes(this.#all_bytes)) {
-      for (const [piece, bytes] of this.#bytes.entries()) {
-        const file = new Uint8Array(bytes);
-        const name = this.#nameOf(content, piece);
-        this.#memory.save(block, file.subarray(HEAD_BYTES), piece);
-        writeHead(file, name, content);
-        this.#files.put(name, file, used_ms);
-      }
+    const missing = this.#missing(content);
+    if (missing.length === 0) this.#touch(content, used_ms);
+    else if (this.#files.takes(this.#bytesOf(missing))) {
+      for (const piece of missing) this.#keepPiece(block, content, piece, used_ms);
     }
+  }
+
+  #keepPiece(block: number, content: BlockContent, piece: number, used_ms: number): void {
+    const file = new Uint8Array(this.#bytesOf([piece]));
+    const name = this.#nameOf(content, piece);
+    this.#memory.save(block, file.subarray(HEAD_BYTES), piece);
+    writeHead(file, name, content);
+    this.#files.put(name, file, used_ms);
+  }
+
+  /** The pieces that are not there. */
+  #missing(content: BlockContent): number[] {
+    return [...this.#bytes.keys()].filter((piece) => !this.#files.has(this.#nameOf(content, piece)));
   }
 
   #touch(content: BlockContent, used_ms: number): void {
     for (const piece of this.#bytes.keys()) this.#files.touch(this.#nameOf(content, piece), used_ms);
   }
 
-  get #all_bytes(): number {
-    return this.#bytes.reduce((sum, each) => sum + each, 0);
+  #bytesOf(pieces: Iterable<number>): number {
+    return [...pieces].reduce((sum, piece) => sum + (this.#bytes[piece] ?? 0), 0);
   }
 
   #nameOf({ chain_hash }: BlockContent, piece: number): string {

@@ -35,6 +35,11 @@ export class Recurrence {
     return this.#states.free;
   }
 
+  /** Once a step: a part of the work of giving up what goes next. */
+  prepare(): void {
+    this.#states.prepare();
+  }
+
   /** What is kept, the last used first, slots in place of blocks. */
   cached(): ReturnType<BlockStore["cached"]> {
     return this.#states.cached();
@@ -150,6 +155,7 @@ export function tellingStates(tier: BlockTier, recurrence: () => Recurrence | nu
       tier.evicted(block, content);
     },
     pieces: tier.pieces,
+    prepare: (block, content) => tier.prepare(block, content),
     restore: (block, content, piece) => tier.restore(block, content, piece),
     has: (content) => tier.has(content),
   };

@@ -229,6 +229,7 @@ export function tellingWindows(tier: BlockTier, windows: () => RowWindows | null
       tier.evicted(block, content);
     },
     pieces: tier.pieces,
+    prepare: (block, content) => tier.prepare(block, content),
     restore: (block, content, piece) => tier.restore(block, content, piece),
     has: (content) => tier.has(content),
   };

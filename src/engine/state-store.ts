@@ -119,6 +119,12 @@ export class StateStore {
     this.#drop(kept);
   }
 
+  /** Where no slot is free, has the tier take a piece of the state that goes next: a large one is long to take at once. */
+  prepare(): void {
+    const oldest = this.#free.length === 0 ? this.#oldest() : undefined;
+    if (oldest !== undefined) this.#tier.prepare(oldest.slot, oldest.content);
+  }
+
   /** What is kept, the last used first: slots in place of blocks. */
   cached(): { block: number; content: BlockContent }[] {
     return [...this.#kept.values()].reverse().map(({ slot, content }) => ({ block: slot, content }));
@@ -143,8 +149,13 @@ export class StateStore {
   }
 
   #evictOldest(): void {
-    const oldest = this.#kept.values().find(({ slot }) => this.#holdersOf(slot) === 0);
+    const oldest = this.#oldest();
     if (oldest !== undefined) this.evict(oldest.content);
+  }
+
+  /** Of those that no row holds. */
+  #oldest(): Kept | undefined {
+    return this.#kept.values().find(({ slot }) => this.#holdersOf(slot) === 0);
   }
 
   #drop({ slot, content }: Kept): void {

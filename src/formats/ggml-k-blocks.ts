@@ -1,11 +1,11 @@
 /**
- * The ggml blocks that are no MLX form as they lie: Q5_0, Q5_1, Q4_K and Q5_K become affine groups of 32 without loss,
- * Q2_K, Q3_K and Q6_K, whose groups are of 16, become floats. Knows no files.
+ * The ggml blocks that are no MLX form as they lie: Q5_0, Q5_1, Q4_K, Q5_K, IQ4_NL and IQ4_XS become affine groups of
+ * 32 without loss, Q2_K, Q3_K and Q6_K, whose groups are of 16, become floats. Knows no files.
  */
 
 import { assert } from "../core/assert.ts";
 
-export type GroupedType = "Q5_0" | "Q5_1" | "Q4_K" | "Q5_K";
+export type GroupedType = "Q5_0" | "Q5_1" | "Q4_K" | "Q5_K" | "IQ4_NL" | "IQ4_XS";
 export type SixteenType = "Q2_K" | "Q3_K" | "Q6_K";
 
 /** A matrix of MLX affine groups of 32: weight = scale * q + bias, element k of a row at bit k * bits. */
@@ -16,7 +16,7 @@ export interface FloatGroups {
   readonly scales: Float32Array<ArrayBuffer>;
   /** [rows, columns / 32] */
   readonly biases: Float32Array<ArrayBuffer>;
-  readonly bits: 4 | 5;
+  readonly bits: 4 | 5 | 8;
 }
 
 export function isGrouped(type: string): type is GroupedType {
@@ -29,7 +29,7 @@ export function isSixteen(type: string): type is SixteenType {
 
 /**
  * Bit for bit ggml's own values in float32, fused or not: a scale (11 bits of a half by 6) times at most 5 bits is
- * exact, and what is added to it rounds once, as there.
+ * exact, and what is added to it rounds once, as there. Of IQ4_XS, whose values have 8 bits, a product may round too.
  */
 export function groupBlocks(type: GroupedType, blocks: Uint8Array): FloatGroups {
   const { block_bytes, block_groups, bits, unpack } = GROUPED[type];
@@ -153,11 +153,41 @@ const unpackQ5K: UnpackGroups = (bytes, at, block) => {
   }
 };
 
-const GROUPED: Record<GroupedType, { block_bytes: number; block_groups: number; bits: 4 | 5; unpack: UnpackGroups }> = {
+/** The 16 values of IQ4, of which the least is -127. */
+const IQ4_VALUES = Uint8Array.of(0, 23, 44, 62, 78, 92, 105, 117, 128, 140, 152, 165, 180, 196, 216, 240);
+
+/** One group, whose low nibbles are the elements 0 to 15, high ones 16 to 31. weight = scale * (q - 127). */
+function iq4Group(bytes: Uint8Array, at: number, scale: number, group: number, { scales, biases, q }: Block): void {
+  scales[group] = scale;
+  biases[group] = -127 * scale;
+  for (let element = 0; element < GROUP; element++) {
+    const nibbles = bytes[at + (element & 15)] as number;
+    q[group * GROUP + element] = IQ4_VALUES[element < 16 ? nibbles & 15 : nibbles >> 4] as number;
+  }
+}
+
+/** Block: f16 d, 16 bytes. */
+const unpackIq4Nl: UnpackGroups = (bytes, at, block) => iq4Group(bytes, at + 2, half(bytes, at), 0, block);
+
+/** Block: f16 d, two high bits of each of eight scales, their low halves in 4 bytes, 128 bytes. */
+const unpackIq4Xs: UnpackGroups = (bytes, at, block) => {
+  const d = half(bytes, at);
+  for (let group = 0; group < 8; group++) {
+    const low = ((bytes[at + 4 + (group >> 1)] as number) >> (4 * (group & 1))) & 15;
+    const high = ((bytes[at + 2 + (group >> 2)] as number) >> (2 * (group & 3))) & 3;
+    iq4Group(bytes, at + 8 + 16 * group, d * ((low | (high << 4)) - 32), group, block);
+  }
+};
+
+type GroupedForm = { block_bytes: number; block_groups: number; bits: FloatGroups["bits"]; unpack: UnpackGroups };
+
+const GROUPED: Record<GroupedType, GroupedForm> = {
   Q5_0: { block_bytes: 22, block_groups: 1, bits: 5, unpack: unpackQ5Zero },
   Q5_1: { block_bytes: 24, block_groups: 1, bits: 5, unpack: unpackQ5One },
   Q4_K: { block_bytes: 144, block_groups: 8, bits: 4, unpack: unpackQ4K },
   Q5_K: { block_bytes: 176, block_groups: 8, bits: 5, unpack: unpackQ5K },
+  IQ4_NL: { block_bytes: 18, block_groups: 1, bits: 8, unpack: unpackIq4Nl },
+  IQ4_XS: { block_bytes: 136, block_groups: 8, bits: 8, unpack: unpackIq4Xs },
 };
 
 type UnpackFloats = (bytes: Uint8Array, at: number, values: Float32Array, to: number) => void;

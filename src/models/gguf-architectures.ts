@@ -1,6 +1,7 @@
 /** What GGUF files call things, by architecture: their metadata as a config, their tensors by Hugging Face names. */
 
 import { Failure } from "../core/failure.ts";
+import { shown } from "../formats/file-bytes.ts";
 import type { GgufFile } from "../formats/gguf.ts";
 import type { ModelConfig } from "./config.ts";
 import {
@@ -86,6 +87,7 @@ function architecture(file: GgufFile, name: string, manner: Manner): Architectur
   const read: Read = (key) => file.metadata.get(`${name}.${key}`);
   const heads = read("attention.head_count");
   const kv_heads = read("attention.head_count_kv") ?? heads;
+  refuseOther(file, name, read);
   const names = { ...BLOCK_NAMES, ...manner.names };
   const published = new Map(Object.entries(names).map(([own, stored]) => [stored, own]));
   return {
@@ -102,8 +104,38 @@ function architecture(file: GgufFile, name: string, manner: Manner): Architectur
   };
 }
 
+/** Keys that say how it is computed, and what they may say. */
+const ONLY: Readonly<Record<string, readonly unknown[]>> = {
+  "attention.causal": [true],
+  "attention.clamp_kqv": [0],
+  "attention.max_alibi_bias": [0],
+  expert_group_count: [0, 1],
+  expert_weights_scale: [0, 1],
+  pooling_type: [0],
+};
+
+/** A model that reads texts both ways, for one, or whose experts are asked in another way. */
+function refuseOther(file: GgufFile, name: string, read: Read): void {
+  const expert_gating_func = [GATINGS.get(name) ?? SOFTMAX];
+  const asked: typeof ONLY = { ...ONLY, expert_gating_func };
+  for (const [key, known] of Object.entries(asked)) {
+    const found = read(key);
+    if (found === undefined || known.includes(found)) continue;
+    const state = `${name}.${key} is ${shown(String(found))}, which is not computed`;
+    throw new Failure("unsupported", `Cannot load ${file.path}: ${state}`);
+  }
+}
+
+const SOFTMAX = 1;
+
+/** By a softmax over those that are asked; by a sigmoid of each. */
+const GATINGS: ReadonlyMap<string, number> = new Map([
+  ["gpt-oss", 3],
+  ["lfm2moe", 2],
+]);
+
 function commonConfig(file: GgufFile, name: string, read: Read, floats: Floats): ModelConfig {
-  const head_dim = read("attention.key_length") ?? read("rope.dimension_count");
+  const head_dim = read("attention.key_length") ?? read("rope.dimension_count") ?? headDim(read);
   return {
     model_type: name,
     hidden_size: read("embedding_length"),
@@ -196,14 +228,14 @@ function mixtral(read: Read): ModelConfig {
   return Number(read("expert_count") ?? 0) > 0 ? { model_type: "mixtral" } : {};
 }
 
-/** Nor do files of Qwen's mixtures say whether the shares of the experts that are asked are one together: they are in Qwen3's. */
+/** Nor do files of Qwen's mixtures always say whether the shares of the experts that are asked are one together: they are in Qwen3's. */
 function qwen2Moe(read: Read): ModelConfig {
   const inner_size = Number(read("feed_forward_length"));
   return {
     model_type: "qwen2_moe",
     moe_intermediate_size: read("expert_feed_forward_length") ?? inner_size / Number(read("expert_used_count")),
     shared_expert_intermediate_size: read("expert_shared_feed_forward_length") ?? inner_size,
-    norm_topk_prob: false,
+    norm_topk_prob: read("expert_weights_norm") ?? false,
   };
 }
 
@@ -211,7 +243,7 @@ function qwen3Moe(read: Read): ModelConfig {
   return {
     model_type: "qwen3_moe",
     moe_intermediate_size: read("expert_feed_forward_length"),
-    norm_topk_prob: true,
+    norm_topk_prob: read("expert_weights_norm") ?? true,
   };
 }
 

@@ -22,9 +22,13 @@ interface PublishedTensor {
 export function publishedGguf(path: string): { config: ModelConfig; tensors: readonly PublishedTensor[] } {
   const file = readGgufModel(path);
   const architecture = architectureOf(file);
+  const layers = Number(architecture.config(() => null)["num_hidden_layers"]);
   const tensors = [...file.tensors.values()].flatMap((tensor): PublishedTensor[] => {
     const name = architecture.publishedName(tensor.name);
-    if (name === null) return []; // factors of positions, which are in the config
+    if (name === null) {
+      refuseLeftOut(tensor.name, layers, path);
+      return []; // factors of positions, which are in the config, and what is no part of the decoder
+    }
     return [{ name, shape: publishedShape(name, tensor.shape), dense: () => denseTensor(file, architecture, tensor) }];
   });
   const floats = (name: string) => {
@@ -35,6 +39,14 @@ export function publishedGguf(path: string): { config: ModelConfig; tensors: rea
   };
   const config = publishedConfig(architecture, floats, path);
   return { config, tensors: config["model_type"] === "qwen3_next" ? withQkvz(tensors, config) : tensors };
+}
+
+/** A tensor of one of the layers would be missed. */
+function refuseLeftOut(name: string, layers: number, path: string): void {
+  const [, layer] = /^blk\.(\d+)\./.exec(name) ?? [];
+  if (layer === undefined || Number(layer) >= layers) return;
+  const state = `nothing is known of its tensor "${name}", which would be left out`;
+  throw new Failure("unsupported", `Cannot quantise ${path}: ${state}`);
 }
 
 /** The gate of Qwen's shared expert is a matrix of one row, convolutions have an axis of one: files leave them out. */

@@ -26,7 +26,7 @@ import { refuseNonFinite } from "./finite.ts";
 import { type Architecture, architectureOf } from "./gguf-architectures.ts";
 import { type Experts, type Linear, type Matrix, plus } from "./layers.ts";
 import { SMALL_FLOATS } from "./quantization.ts";
-import { ArrayKeeper, type ExpertNames, leftOver, type Weights } from "./weights.ts";
+import { ArrayKeeper, type ExpertNames, inTurns, leftOver, type Weights } from "./weights.ts";
 
 // The group of every block type that is an MLX affine group.
 const GROUP_SIZE = 32;
@@ -58,6 +58,8 @@ class GgufWeights implements Weights {
   readonly #files = new Map<string, FileBytes>();
   readonly #keeper: ArrayKeeper;
   readonly #asked = new Set<string>();
+  /** By name, in two. */
+  readonly #fused = new Map<string, readonly [Matrix, Matrix]>();
 
   constructor(file: GgufFile, architecture: Architecture, told: (bytes: number) => void) {
     this.#keeper = new ArrayKeeper(told);
@@ -131,8 +133,7 @@ class GgufWeights implements Weights {
   }
 
   experts({ whole, each }: ExpertNames, count: number, rows: number, columns: number, bias: boolean): Experts {
-    const tensor = this.#tensor(this.#architecture.tensorName(`${whole}.weight`), [count, rows, columns]);
-    const weight = this.#weight(tensor, tensor.type, count * rows, columns, null);
+    const weight = this.#expertWeight(this.#architecture.tensorName(`${whole}.weight`), count, rows, columns);
     const stacked = (array: MlxArray) => this.#keeper.view(reshape(array, [count, rows, -1]));
     const biases = bias ? this.#vector(this.#architecture.tensorName(`${whole}.bias`), [count, rows]) : null;
     const kept = biases && this.#keeper.keep(biases);
@@ -143,6 +144,27 @@ class GgufWeights implements Weights {
     }
     const groups = { weight: stacked(weight.weight), scales: stacked(weight.scales) };
     return { ...weight, ...groups, biases: weight.biases && stacked(weight.biases), bias: kept, expert_target };
+  }
+
+  #expertWeight(name: string, count: number, rows: number, columns: number): Matrix {
+    const fused = name.replace(/\.ffn_(?:gate|up)_exps\./, ".ffn_gate_up_exps.");
+    if (this.#tensors.has(name) || !this.#tensors.has(fused)) {
+      const tensor = this.#tensor(name, [count, rows, columns]);
+      return this.#weight(tensor, tensor.type, count * rows, columns, null);
+    }
+    const [gate, up] = this.#fused.get(fused) ?? this.#readFused(fused, count, rows, columns);
+    this.#fused.set(fused, [gate, up]);
+    return name.includes(".ffn_gate_") ? gate : up;
+  }
+
+  /** Of each expert the rows of its gate, then those of up. */
+  #readFused(name: string, count: number, rows: number, columns: number): readonly [Matrix, Matrix] {
+    const tensor = this.#tensor(name, [count, 2 * rows, columns]);
+    const weight = this.#weight(tensor, tensor.type, count * 2 * rows, columns, null);
+    const target = { name, rows: count * 2 * rows, columns, picked: null };
+    const [gate, up] = this.#keeper.pick({ ...weight, bias: null, target }, inTurns(count, [rows, rows]));
+    assert(gate !== undefined && up !== undefined, "as many parts as were asked for");
+    return [gate, up];
   }
 
   dense(tensor: GgufTensor): MlxArray {

@@ -1,6 +1,6 @@
 /**
  * Mixtral: Mistral's attention, and a mixture of experts in each layer; `model_type` "mixtral".
- * The window counts as in transformers; mlx-lm lets every layer see all.
+ * The window and scalings of positions count as in transformers; mlx-lm lets every layer see all, at plain positions.
  */
 
 import { attention } from "./attention.ts";

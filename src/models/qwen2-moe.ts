@@ -1,6 +1,7 @@
 /**
  * Qwen1.5-MoE and Qwen2-MoE: Qwen2's attention, a mixture of experts and one that every token asks; `model_type`
- * "qwen2_moe". Windows, dense layers and `norm_topk_prob` count as in transformers; mlx-lm knows none of them.
+ * "qwen2_moe". Windows, dense layers, `norm_topk_prob` and the scalings of positions count as in transformers; mlx-lm
+ * knows none of them.
  */
 
 import { attention } from "./attention.ts";

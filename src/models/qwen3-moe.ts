@@ -1,6 +1,6 @@
 /**
  * Qwen3-MoE: Qwen3's attention and a mixture of experts; `model_type` "qwen3_moe".
- * Windows count as in transformers; mlx-lm lets every layer see all.
+ * Windows and scalings of positions count as in transformers; mlx-lm lets every layer see all, at plain positions.
  */
 
 import { attention } from "./attention.ts";

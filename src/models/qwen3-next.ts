@@ -16,7 +16,7 @@ import { mixture } from "./mixture.ts";
 import { mlp } from "./mlp.ts";
 import { mixingLayers, mixtureReader } from "./qwen-mixture.ts";
 import { type Rope, readRope, rotaryDims } from "./rope.ts";
-import type { Weights } from "./weights.ts";
+import { inTurns, type Weights } from "./weights.ts";
 
 export function loadQwen3Next(config: ModelConfig, weights: Weights): Model {
   const reader = new ConfigReader(config, weights.file);
@@ -202,15 +202,4 @@ function readProjections(
   ]);
   assert(qkv !== undefined && gate !== undefined, "as many parts as were asked for");
   return { qkv, gate };
-}
-
-/** The numbers of each part's rows where those of all parts lie behind each other, `turns` times. */
-function inTurns(turns: number, sizes: readonly number[]): number[][] {
-  const whole = sizes.reduce((sum, size) => sum + size, 0);
-  let first = 0;
-  return sizes.map((size) => {
-    const start = first;
-    first += size;
-    return Array.from({ length: turns * size }, (_, at) => Math.floor(at / size) * whole + start + (at % size));
-  });
 }

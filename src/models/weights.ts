@@ -73,6 +73,17 @@ function blockOf(name: string): readonly string[] {
   return /^(?:.*\.)?(?:layers|blk)\.\d+\./.exec(name) ?? [];
 }
 
+/** The numbers of each part's rows where those of all parts lie behind each other, `turns` times. */
+export function inTurns(turns: number, sizes: readonly number[]): number[][] {
+  const whole = sizes.reduce((sum, size) => sum + size, 0);
+  let first = 0;
+  return sizes.map((size) => {
+    const start = first;
+    first += size;
+    return Array.from({ length: turns * size }, (_, at) => Math.floor(at / size) * whole + start + (at % size));
+  });
+}
+
 /** Keeps what was loaded until the model goes. Arrays are computed when they come in, so no file stays open for later. */
 export class ArrayKeeper implements Disposable {
   readonly #arrays = new DisposableStack();

@@ -101,7 +101,7 @@ test.skipIf(!IS_COMPILED || process.platform !== "linux")(
     using home = new Home();
     const env = { HOME: home.path, BUNSEN_HOME: "/proc/bunsen" };
     const child = Bun.spawn([EXECUTABLE, "models"], { env, stderr: "pipe" });
-    const state = "there is no such folder and none can be made; BUNSEN_HOME names another";
+    const state = "there is no such folder and none can be made; BUNSEN_HOME names another folder";
     expect(await child.stderr.text()).toBe(`bunsen: Cannot unpack into /proc/bunsen/parts: ${state}\n`);
     expect(await child.exited).toBe(1);
   },

@@ -120,7 +120,7 @@ test("hashes that collide never give a block of other tokens, nor what follows t
 test("a tier is given what is evicted and fills a block with it again", () => {
   const kept = new Map<string, readonly number[]>();
   const store = new BlockStore(1, {
-    pieces: 1,
+    ...NO_TIER,
     evicted: (_, { chain_hash, token_ids }) => kept.set(chain_hash, token_ids),
     restore: (_, { chain_hash }) => kept.has(chain_hash),
     has: ({ chain_hash }) => kept.has(chain_hash),

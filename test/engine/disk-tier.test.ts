@@ -101,6 +101,28 @@ test("a state in pieces is there when all of them are, each in its file", async 
   expect(tier.restore(1, contentOf(1), 0)).toBe(false);
 });
 
+test("a state is prepared piece by piece, and what is left of it is taken where it is evicted", async () => {
+  const saved: number[] = [];
+  const memory = {
+    save: (_: number, bytes: Uint8Array, piece: number) => saved.push(bytes.length, piece),
+    load: () => {},
+  };
+  const { files } = new Blocks();
+  const tier = new DiskTier(files, "states", memory, 48, 12, 80);
+  tier.prepare(0, contentOf(1));
+  expect(saved).toEqual([48, 0]);
+  tier.prepare(0, contentOf(1));
+  expect(saved).toEqual([48, 0, 12, 1]);
+  expect(tier.has(contentOf(1))).toBe(false);
+  tier.evicted(0, contentOf(1));
+  expect(saved).toEqual([48, 0, 12, 1, 80, 2]);
+  expect(tier.has(contentOf(1))).toBe(true);
+  tier.prepare(0, contentOf(1));
+  tier.evicted(0, contentOf(1));
+  expect(saved).toHaveLength(6);
+  await files.settled();
+});
+
 test("another key finds nothing", async () => {
   const first = new Blocks();
   await first.evict(1);

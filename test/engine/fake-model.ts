@@ -74,6 +74,7 @@ export class FakeModel {
         disk.set(chain_hash, [...(pool.get(block) ?? [])]);
         for (const oldest of disk.keys()) if (disk.size > 500) disk.delete(oldest);
       },
+      prepare: () => {},
       restore: (block: number, { chain_hash }: BlockContent, piece) => {
         const kept = disk.get(chain_hash);
         if (kept === undefined) return false;

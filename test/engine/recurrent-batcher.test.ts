@@ -140,8 +140,8 @@ function fetched(decoding: boolean, losesAt = Number.POSITIVE_INFINITY) {
   const blocks = { ...NO_TIER, has: () => true, restore: () => true };
   const states = { slots_max: 40, blocks_per_state: 5 };
   const rows = new Batcher({ ...SETTINGS, states }, blocks, {
+    ...NO_TIER,
     pieces: 3,
-    evicted: () => {},
     has: () => !lost,
     restore,
   });

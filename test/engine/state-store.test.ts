@@ -58,6 +58,7 @@ test("a tier is given what is evicted, and fills a slot with it again", () => {
   const kept = new Set<string>();
   const pieces: number[] = [];
   const store = new StateStore(1, 1, {
+    ...NO_TIER,
     pieces: 2,
     evicted: (_, { chain_hash }) => kept.add(chain_hash),
     restore: (_, { chain_hash }, piece) => kept.has(chain_hash) && pieces.push(piece) > 0,
@@ -88,4 +89,25 @@ test("integrity sees a row's slot that the store does not know of, a leak, and a
   expect(() => store.checkIntegrity([slot, slot], published)).toThrow("holders");
   store.keep(A, slot);
   expect(() => store.checkIntegrity([slot], () => false)).toThrow("is published");
+});
+
+test("while no slot is free the tier takes a piece of the state that goes next, which no row holds", () => {
+  const prepared: number[] = [];
+  const store = new StateStore(2, 1, { ...NO_TIER, prepare: (slot) => prepared.push(slot) });
+  const [first, second] = [store.take(), store.take()];
+  store.keep(A, first);
+  store.keep(B, second);
+  store.prepare();
+  expect(prepared).toEqual([]);
+  store.release(second);
+  store.release(first);
+  store.prepare();
+  store.prepare();
+  expect(prepared).toEqual([first, first]);
+  expect(store.take()).toBe(first);
+  store.prepare();
+  expect(prepared).toEqual([first, first, second]);
+  store.evict(B);
+  store.prepare();
+  expect(prepared).toHaveLength(3);
 });

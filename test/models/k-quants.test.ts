@@ -13,7 +13,7 @@ import type { Expected } from "./fixtures.ts";
 import { greedy, lastLogits } from "./greedy.ts";
 
 const OUT = scratchFolder();
-const WHOLE = ["Q5_0", "Q5_1", "Q4_K", "Q5_K"];
+const WHOLE = ["Q5_0", "Q5_1", "Q4_K", "Q5_K", "IQ4_NL", "IQ4_XS"];
 const ROUNDED = ["Q2_K", "Q3_K", "Q6_K"];
 
 // Of the greatest logit, summed in another order.

@@ -137,6 +137,15 @@ test("factors of positions that no released model has are refused", () => {
   );
 });
 
+test("a tensor of a layer that has no name in a folder is refused, and not left out", () => {
+  const bytes = readFileSync(sourceOf("family-qwen3-gguf"));
+  bytes.write("attn_x_norm", bytes.indexOf("blk.1.attn_q_norm.weight") + "blk.1.".length);
+  const path = write(join(OUT, "unknown.gguf"), bytes);
+  expect(failureOf(() => openDenseSource(path)).message).toBe(
+    `Cannot quantise ${path}: nothing is known of its tensor "blk.1.attn_x_norm.weight", which would be left out`,
+  );
+});
+
 test("the tokenizer's files come along, the config says the form, and old indexes stay behind", async () => {
   const [source, target] = [join(OUT, "source"), join(OUT, "target")];
   cpSync(join(FIXTURES, "sharded"), source, { recursive: true });

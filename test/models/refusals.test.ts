@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { Failure } from "../../src/core/failure.ts";
 import { arrayCounts } from "../../src/mlx/array.ts";
 import { loadModel } from "../../src/models/load.ts";
+import { ggufBytes, value } from "../formats/gguf-bytes.ts";
 import { f32Entry, safetensorsBytes } from "../formats/safetensors-bytes.ts";
 import { integer, seeded } from "../random.ts";
 import "../open-mlx.ts";
@@ -248,6 +249,21 @@ test("a scale of a whole matrix is refused by name", () => {
   expect(refusal(folder)).toBe(
     `Cannot load ${folder}: tensor "${name}" scales a matrix as a whole, which is not computed`,
   );
+});
+
+test.each([
+  ["attention.causal", value.bool(0), "false"],
+  ["pooling_type", value.u32(3), "3"],
+  ["expert_gating_func", value.u32(2), "2"],
+  ["attention.clamp_kqv", value.u32(8), "8"],
+])("a GGUF file that says %s is refused by that", (key, said, shown) => {
+  const path = join(mkdtempSync(join(tmpdir(), "bunsen-")), "model.gguf");
+  const metadata = [
+    ["general.architecture", value.string("llama")],
+    [`llama.${key}`, said],
+  ] as const;
+  writeFileSync(path, ggufBytes({ metadata }));
+  expect(refusal(path)).toBe(`Cannot load ${path}: llama.${key} is ${shown}, which is not computed`);
 });
 
 test("a GGUF file of another architecture is refused by name", () => {

@@ -53,6 +53,7 @@ CASES = {
     "parts-of-qwen2-gguf": ("qwen2", {"num_key_value_heads": 6}, lambda writer, config: in_parts(writer)),
     "keys-of-smollm3-gguf": ("smollm3", {"num_key_value_heads": 6}, lambda writer, config: None),
     "keys-of-qwen2-gguf": ("qwen2", {"num_key_value_heads": 6}, lambda writer, config: None),
+    "experts-in-one-gguf": ("qwen3_moe", {**QWEN3_MOE, "num_key_value_heads": 6}, lambda writer, config: experts(writer, config)),
     "sizes": ("llama", {}, {}),
     "one-key-head": ("olmo2", {"num_key_value_heads": 1}, {}),
     "windows-of-llama": (
@@ -150,7 +151,7 @@ def write(seed, name, model_type, told, stored):
 
 def write_gguf(path, model, config, more):
     """With no key that llama.cpp has a default for, but those of `more`."""
-    own_name = {"olmo3": "olmo2"}.get(config["model_type"], config["model_type"])
+    own_name = {"olmo3": "olmo2", "qwen3_moe": "qwen3moe"}.get(config["model_type"], config["model_type"])
     writer = gguf.GGUFWriter(str(path), own_name)
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
@@ -164,6 +165,13 @@ def write_gguf(path, model, config, more):
     names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
     for key, value in tree_flatten(model.parameters()):
         dense = np.array(value)
+        layer, _, expert_part = key.removeprefix("model.layers.").partition(".mlp.switch_mlp.")
+        if expert_part.startswith("gate"):
+            up = model.layers[int(layer)].mlp.switch_mlp.up_proj.weight
+            writer.add_tensor(f"blk.{layer}.ffn_gate_up_exps.weight", np.concatenate([dense, np.array(up)], axis=1))
+        if expert_part.startswith(("gate", "up")):
+            continue
+        key = key.replace("switch_mlp", "experts")
         if own_name == "smollm3" and ("q_proj" in key or "k_proj" in key):
             dense = paired(dense, config["head_dim"])
         writer.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), dense)
@@ -181,6 +189,12 @@ def in_parts(writer):
     """As llama.cpp's converter splits large models: the first part has the metadata, none of the tensors."""
     writer.split_max_tensors, writer.small_first_shard = 20, True
     writer.tensors.append({})
+
+
+def experts(writer, config):
+    writer.add_expert_count(config["num_experts"])
+    writer.add_expert_used_count(config["num_experts_per_tok"])
+    writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
 
 
 def windows_and_yarn(writer, config):
