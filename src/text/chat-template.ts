@@ -1,7 +1,8 @@
 /** Renders a model's chat template as transformers would. Knows nothing of tokens. */
 
-import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
+import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { Failure } from "../core/failure.ts";
+import { BoundedInterpreter, type Watched, watchedIn } from "./bounded-jinja.ts";
 import { likePython, namesIn, pythonFunctions } from "./jinja-repairs.ts";
 import { strftime } from "./strftime.ts";
 
@@ -10,15 +11,20 @@ export class ChatTemplate {
   readonly #program: ReturnType<typeof parse>;
   readonly #named_tokens: ReadonlyMap<string, string>;
   readonly #names: ReadonlySet<string>;
+  readonly #watched: Watched;
+  readonly #steps_max: number;
 
   /** `named_tokens`: "bos_token" and the like, which the template may print. Throws a `Failure` when it cannot be read. */
-  constructor(source: string, named_tokens: ReadonlyMap<string, string>) {
+  constructor(source: string, named_tokens: ReadonlyMap<string, string>, steps_max = STEPS_MAX) {
     this.source = source;
+    this.#steps_max = steps_max;
     this.#named_tokens = named_tokens;
     try {
+      if (source.length > SOURCE_LENGTH_MAX) throw new Error(`more than ${SOURCE_LENGTH_MAX} characters`);
       const program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
       this.#names = namesIn(program);
       this.#program = likePython(program);
+      this.#watched = watchedIn(this.#program);
     } catch (error) {
       throw new Failure("unsupported", `Cannot read the model's chat template: ${sentence(error)}`, "messages");
     }
@@ -48,7 +54,8 @@ export class ChatTemplate {
       environment.set(name, value);
     }
     try {
-      return String(new Interpreter(environment).run(this.#program).value);
+      const interpreter = new BoundedInterpreter(environment, this.#watched, this.#steps_max);
+      return String(interpreter.run(this.#program).value);
     } catch (error) {
       if (error instanceof Failure) throw error;
       throw new Failure("unsupported", `Cannot render the model's chat template: ${sentence(error)}`, "messages");
@@ -63,11 +70,17 @@ export class ChatTemplate {
       // transformers passes None for what a request does not have, and templates are written for that.
       tools: null,
       documents: null,
-      strftime_now: (format: unknown) => strftime(now, String(format)),
+      strftime_now: (format: unknown) => strftime(now, String(format).slice(0, TIME_FORMAT_LENGTH_MAX)),
     };
   }
 }
 
+/** Ten seconds. A conversation of two thousand messages takes a tenth; templates that compare each with each, nearly all. */
+const STEPS_MAX = 20_000_000;
+/** The longest of a known model is a tenth of it. */
+const SOURCE_LENGTH_MAX = 500_000;
+/** Beyond any way to write a date. */
+const TIME_FORMAT_LENGTH_MAX = 1000;
 /** The bound of Jinja's sandbox; a template must not fill the memory. */
 const RANGE_MAX = 100_000;
 /** Of a template's own words in a failure. */

@@ -5,7 +5,7 @@ import { parse, tokenize } from "@huggingface/jinja";
 type Program = ReturnType<typeof parse>;
 
 /** A node of a parsed template; the library does not export the classes. */
-interface Node {
+export interface Node {
   type: string;
   [field: string]: unknown;
 }
@@ -36,18 +36,26 @@ export const pythonFunctions = {
   "python rstrip": stripRight,
   // What is not defined prints nothing, so a filter trims "".
   "python lookup": lookup,
-  "python repeat": (text: unknown, count: unknown) => textOf(text).repeat(Math.max(0, Number(count))),
+  "python repeat": repeat,
+  "python replace": replace,
   "python repr": (value: unknown) => repr({ type: "ObjectValue", value }),
   "python trim": (text: unknown, characters?: unknown) => (text === undefined ? "" : strip(text, characters)),
 };
 
-const STRIPS: ReadonlySet<string> = new Set(["strip", "lstrip", "rstrip"]);
+const METHODS: ReadonlySet<string> = new Set(["strip", "lstrip", "rstrip", "replace"]);
 /** Filters that see nothing in what is not defined, where the library fails; and those that see nothing in None either. */
 const SKIPS_UNDEFINED: ReadonlySet<string> = new Set(["length", "list"]);
 const SKIPS_NONE: ReadonlySet<string> = new Set(["selectattr", "rejectattr", "map"]);
 
+/** Of a text that a template makes: beyond the longest context there is. */
+const TEXT_LENGTH_MAX = 2 ** 24;
+
+export function checkLength(length: number): void {
+  if (!(length <= TEXT_LENGTH_MAX)) throw new Error(`a text of ${length} characters, at most ${TEXT_LENGTH_MAX}`);
+}
+
 /** `act` on every node, those within it first. */
-function walk(value: unknown, act: (node: Node) => void): void {
+export function walk(value: unknown, act: (node: Node) => void): void {
   if (Array.isArray(value)) for (const each of value) walk(each, act);
   else if (value instanceof Map) for (const each of value) walk(each, act);
   else if (isNode(value)) {
@@ -110,12 +118,12 @@ function repairMember(node: Node): void {
 /** No list of a template is asked for so late an item; a table with numbers for keys is. */
 const PAIRED_KEY_MIN = 1024;
 
-/** `text.strip("\n")`: the library ignores the argument. */
+/** `text.strip("\n")`: the library ignores the argument. `text.replace`: it does not look how long the text becomes. */
 function repairCall(node: Node): void {
   const { callee } = node;
   if (!isNode(callee) || callee.type !== "MemberExpression" || callee["computed"] === true) return;
   const { property } = callee;
-  if (!isNode(property) || !STRIPS.has(String(property["value"]))) return;
+  if (!isNode(property) || !METHODS.has(String(property["value"]))) return;
   property["value"] = `python ${property["value"]}`;
   node["callee"] = property;
   node["args"] = [callee["object"], ...argumentsOf(node)];
@@ -131,6 +139,11 @@ function repairFilter(node: Node): void {
     node.type = "CallExpression";
     node["callee"] = identifier("python trim");
     node["args"] = [node["operand"], ...(is_call ? argumentsOf(filter) : [])];
+  }
+  if (name === "replace") {
+    node.type = "CallExpression";
+    node["callee"] = identifier("python replace");
+    node["args"] = [node["operand"], ...argumentsOf(filter)];
   }
   // What `repairLiteral` made is sorted already.
   if (name === "dictsort") keepIf(node, "x is mapping", node["operand"]);
@@ -228,6 +241,22 @@ function isNode(value: unknown): value is Node {
 const SPACE = /\p{White_Space}/u;
 const SEPARATORS = "\x1c\x1d\x1e\x1f";
 
+function repeat(text: unknown, count: unknown): string {
+  const times = Math.max(0, Number(count));
+  checkLength(textOf(text).length * times);
+  return textOf(text).repeat(times);
+}
+
+function replace(text: unknown, old: unknown, other: unknown, count?: unknown): string {
+  const [from, to] = [textOf(old), textOf(other)];
+  // Python finds nothing around every character.
+  const parts = from === "" ? ["", ...Array.from(textOf(text)), ""] : textOf(text).split(from);
+  const all = parts.length - 1;
+  const times = typeof count === "number" && count >= 0 ? Math.min(count, all) : all;
+  checkLength(textOf(text).length + times * (to.length - from.length));
+  return [parts.slice(0, times + 1).join(to), ...parts.slice(times + 1)].join(from);
+}
+
 function strip(text: unknown, characters?: unknown): string {
   return stripRight(stripLeft(text, characters), characters);
 }
@@ -295,5 +324,5 @@ function lookup(pairs: unknown, key: unknown): unknown {
 
 function textOf(value: unknown): string {
   if (typeof value === "string") return value;
-  throw new Error("only text can be stripped");
+  throw new Error("expected a text");
 }

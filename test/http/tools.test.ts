@@ -388,6 +388,34 @@ describe("the budget of a thought", () => {
     expect(JSON.parse(String(choice?.message["content"]))).toBeObject();
   });
 
+  test.each([0, 1, 2, 3])("of %d tokens ends no character, and calls that are forced follow it", async (budget) => {
+    const [call, ...spare] = [OSLO, OSLO, OSLO];
+    for (const begin of [false, true]) {
+      thinker.answers.push(`${begin ? "" : "<think>"}€€€</think>${call}${spare.join("")}`);
+      const forced = { tools: TOOLS, tool_choice: { type: "function", function: { name: "weather" } } };
+      const asked = { ...plain, ...forced, thinking_token_budget: budget, chat_template_kwargs: { begin } };
+      const [choice] = (await whole(asked, thinker)).choices;
+      expect(choice?.message["reasoning_content"] ?? "").toBe(budget === 0 ? "" : "€");
+      expect(choice?.message["tool_calls"]).toMatchObject([{ function: { name: "weather" } }]);
+      expect(choice?.message["content"]).toBeNull();
+    }
+  });
+
+  test("is nothing for an effort of none, also with forced calls and a thought that the prompt has begun", async () => {
+    for (const [model, options] of [
+      [thinker, {}],
+      [thinker, { begin: true }],
+      [hermes, {}],
+    ] as const) {
+      model.answers.push(model === hermes ? OSLO : `${"begin" in options ? "" : "<think>"}hm</think>${OSLO}`);
+      const asked = { ...ASK, tool_choice: "required", parallel_tool_calls: false, reasoning_effort: "none" };
+      const [choice] = (await whole({ ...asked, chat_template_kwargs: options }, model)).choices;
+      expect(choice?.message).not.toHaveProperty("reasoning_content");
+      expect(choice?.message["tool_calls"]).toHaveLength(1);
+    }
+    expect(hermes.prompts.at(-1)).toEndWith("<think></think>");
+  });
+
   test("is what an effort means where the template has no switch, and none ends a thought at once", async () => {
     thinker.answers.push(LONG, `<think>${"x".repeat(300)}</think>Yes.`);
     const answers = [

@@ -211,11 +211,6 @@ describe("ChatTemplate", () => {
     expect(failureOf(() => unknown.render([user("x")], NOW)).kind).toBe("unsupported");
   });
 
-  test("a template cannot ask for a range that fills the memory", () => {
-    const greedy = new ChatTemplate("{% for i in range(1000000000) %}x{% endfor %}", NAMED);
-    expect(failureOf(() => greedy.render([user("x")], NOW)).message).toContain("range of 1000000000 numbers");
-  });
-
   test("takes options that it speaks of, and refuses others by name", () => {
     const template = new ChatTemplate("{% if enable_thinking %}<think>{% endif %}{{ bos_token }}", NAMED);
     template.refuseUnknown({ enable_thinking: true });
@@ -236,24 +231,82 @@ describe("ChatTemplate", () => {
     expect(rendered(template)).toBe("abab{'a': [1, True, None, \"it's\"]}8(0,1)(2048,8)3");
   });
 
+  const grow = (more: string) =>
+    `{% set ns = namespace(s=${more}) %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}`;
+  test.each([
+    ["{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "more than 1000 levels"],
+    ["{% if true %}".repeat(2000) + "{% endif %}".repeat(2000), "more than 1000 levels"],
+    [`{{ ${"(".repeat(20_000)}1${")".repeat(20_000)} }}`, "Cannot read the model's chat template"],
+    ["x".repeat(600_000), "more than 500000 characters"],
+    ["{% for i in range(1000000000) %}x{% endfor %}", "range of 1000000000 numbers"],
+    ["{{ range(0, 9, 0) }}", "range of Infinity numbers"],
+    [grow("'xxxxxxxx'"), "a text of"],
+    [grow("'é' ~ 'x'"), "a text of"],
+    [grow("[1, 2]"), "a list of"],
+    ["{{ 'x' * 1000000000 }}", "a text of 1000000000 characters"],
+    ["{% set s = 'a' * 100000 %}{{ s | replace('a', s) }}", "a text of 10000000000 characters"],
+    ["{% set s = 'a' * 100000 %}{{ s.replace('', s) }}", "a text of"],
+    ["{{ range(100000) | join('x' * 100000) }}", "a separator or an indentation of 100000"],
+    ["{{ 'a\nb' | indent(1000000000) }}", "a separator or an indentation of 1000000000"],
+    ["{{ ['a\nb'] | map('indent', *[1000000000]) | list }}", "a separator or an indentation of 1000000000"],
+    ["{{ messages | tojson(indent=1000000) }}", "a separator or an indentation of 1000000"],
+    ["{{ messages | tojson(**{'indent': 1000000}) }}", "a separator or an indentation of 1000000"],
+    ["{% set ns = namespace() %}{% set ns.ns = ns %}{{ ns | tojson }}", "Maximum call stack"],
+    ["{{ 10 ** 100000000 }}", "not a finite"],
+    ["{% include '/etc/passwd' %}", "Unknown statement type"],
+  ])("is bounded (%#)", (template, said) => {
+    const short = template.slice(0, 200);
+    expect({ short, said: renderSafely(template) }).toEqual({ short, said: expect.stringContaining(said) });
+  });
+
+  test("rounds in rounds and calls in calls end", () => {
+    const loops = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+    const calls = "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}";
+    const states = [loops, calls].map((template) => {
+      const bounded = new ChatTemplate(template, NAMED, 300_000);
+      return failureOf(() => bounded.render([user("x")], NOW)).message;
+    });
+    const state = "Cannot render the model's chat template: it takes more than 300000 steps";
+    expect(states).toEqual([state, state]);
+  });
+
+  test("renders a long conversation and a text that grows with it", () => {
+    const messages = Array.from({ length: 2000 }, () => user("word ".repeat(200)));
+    const template =
+      "{% set ns = namespace(all='', list=[]) %}{% for m in messages %}{% set ns.all = ns.all + m.content %}" +
+      "{% set ns.list = ns.list + [messages[loop.index0]] %}{% endfor %}{{ ns.all }}{{ ns.list | length }}";
+    expect(new ChatTemplate(template, NAMED).render(messages, NOW).length).toBe(2_000_004);
+  }, 30_000);
+
+  test("replaces as Python does", () => {
+    const template =
+      "{{ 'aaa'.replace('a', 'b', 2) }}{{ 'ab' | replace('', '-') }}{{ 'aaa' | replace('a', 'c', 0) }}{{ 'é😀' | replace('', '.') }}";
+    expect(rendered(template)).toBe("bba-a-b-aaa.é.😀.");
+  });
+
   test("reaches nothing of the host", () => {
     for (const way of [
       "messages.constructor",
+      "messages[0]['constructor']['constructor']('return 1')()",
       "range.constructor('return 1')()",
+      "strftime_now['constructor']('return 1')()",
+      "messages[0].__proto__.toString()",
+      "namespace(__proto__={'polluted': 'yes'}).x ~ {}.polluted",
       "''.__class__.__mro__",
       "process",
       "globalThis",
+      "Bun",
+      "require('fs')",
     ]) {
-      const template = new ChatTemplate(`{{ ${way} }}`, NAMED);
-      const said = renderSafely(template);
+      const said = renderSafely(`{{ ${way} }}`);
       expect({ way, said }).toEqual({ way, said: expect.stringMatching(/^$|Cannot render/) });
     }
   });
 });
 
-function renderSafely(template: ChatTemplate): string {
+function renderSafely(template: string): string {
   try {
-    return template.render([user("x")], NOW);
+    return new ChatTemplate(template, NAMED).render([user("x")], NOW);
   } catch (error) {
     return String(error);
   }

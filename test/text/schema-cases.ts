@@ -38,7 +38,11 @@ export function sampleCases(): SchemaCase[] {
 }
 
 /** The texts of a value: with its keys as they stand, as the schema lists them, and in some other orders. */
-export function* writings(value: unknown, schema: unknown): Generator<string> {
+export function writings(value: unknown, schema: unknown): ReadonlySet<string> {
+  return new Set(allWritings(value, schema));
+}
+
+function* allWritings(value: unknown, schema: unknown): Generator<string> {
   yield write(value);
   const listed = new Map([...listedNames(schema)].map((name, place) => [name, place]));
   yield write(inOrder(value, listed));
