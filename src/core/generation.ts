@@ -329,6 +329,13 @@ export interface Timing {
   readonly answer_ms: number;
 }
 
+/** What was not understood. Of text that is no call, `text` is also content; "ignored" is in the report only. */
+export interface ParseReport {
+  readonly trouble: "malformed" | "unfinished" | "ignored";
+  readonly reason: string;
+  readonly text: string;
+}
+
 /**
  * A generation is one `start`, then what its choices say, one `finish` for each choice and nothing of it behind, then exactly
  * one terminal: `end`, or a thrown `Failure`. No text ends inside a character, and one may stand for several tokens.
@@ -361,6 +368,8 @@ export type GenerationEvent =
       readonly reason: FinishReason;
       /** The text of `stop` that ended the answer. */
       readonly stop_text: string | null;
+      /** What of a chat's answer was not understood; absent where all was. */
+      readonly reports?: readonly ParseReport[];
     }
   /** `timing` is absent where nobody measured, `token_ids` where nobody asked or whoever answers has none. */
   | {

@@ -2,7 +2,7 @@
 
 import { assert } from "../core/assert.ts";
 import type { Flow, Generations } from "../core/exchange.ts";
-import type { DrawnReport, FinishReason, GenerationEvent } from "../core/generation.ts";
+import type { DrawnReport, GenerationEvent } from "../core/generation.ts";
 import type { Answer, AnswerChoice, AnswerWriter } from "../wire/openai-answer.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -72,7 +72,7 @@ class ChoiceParts {
   readonly #reasoning: string[] = [];
   readonly #calls: { readonly id: string; readonly name: string; readonly parts: string[] }[] = [];
   readonly #tokens: DrawnReport[] = [];
-  #finish: { readonly reason: FinishReason; readonly stop_text: string | null } | null = null;
+  #finish: Extract<GenerationEvent, { kind: "finish" }> | null = null;
 
   add(event: GenerationEvent & { choice: number }): void {
     switch (event.kind) {
@@ -96,10 +96,10 @@ class ChoiceParts {
 
   whole(): AnswerChoice {
     assert(this.#finish !== null, "a choice finishes before its answer ends");
-    const { reason, stop_text } = this.#finish;
+    const { reason, stop_text, reports = [] } = this.#finish;
     const tool_calls = this.#calls.map(({ id, name, parts }) => ({ id, name, arguments: parts.join("") }));
     const texts = { text: this.#texts.join(""), reasoning: this.#reasoning.join("") };
-    return { ...texts, tool_calls, tokens: this.#tokens, reason, stop_text };
+    return { ...texts, tool_calls, tokens: this.#tokens, reason, stop_text, reports };
   }
 }
 

@@ -3,7 +3,7 @@
  * places.
  */
 
-import type { DrawnReport, GenerationEvent, GenerationRequest } from "../core/generation.ts";
+import type { DrawnReport, GenerationEvent, GenerationRequest, ParseReport } from "../core/generation.ts";
 import type { AnswerEvent } from "../text/answer/events.ts";
 import { AnswerParser } from "../text/answer/parser.ts";
 import type { AnswerForm } from "../text/messages.ts";
@@ -34,6 +34,8 @@ export interface Reading {
   readonly calls: number;
   /** Of the whole answer, at its end; null: nobody looked for thoughts. */
   readonly reasoning_tokens: number | null;
+  /** What was not understood so far. */
+  readonly reports: readonly ParseReport[];
   /** The answer has all that it may have: what else would come is not given. */
   readonly is_full: boolean;
 }
@@ -46,12 +48,13 @@ export interface AnswerReader {
 export function plainReader(choice: number): AnswerReader {
   return {
     read: ({ text, tokens }) => {
-      const reports = tokens.map(({ report }) => report);
-      const is_said = text !== "" || reports.length > 0;
+      const drawn = tokens.map(({ report }) => report);
+      const is_said = text !== "" || drawn.length > 0;
       return {
-        said: is_said ? [{ kind: "text", choice, text, tokens: reports }] : [],
+        said: is_said ? [{ kind: "text", choice, text, tokens: drawn }] : [],
         calls: 0,
         reasoning_tokens: null,
+        reports: [],
         is_full: false,
       };
     },
@@ -81,6 +84,7 @@ export class ChatReader implements AnswerReader {
   readonly #parser: AnswerParser;
   readonly #ids = new Set<string>();
   readonly #starts: number[] = [];
+  readonly #reports: ParseReport[] = [];
   #pending: readonly PlacedToken[] = [];
 
   /** `callId` makes one for a call whose model gives none. */
@@ -99,7 +103,7 @@ export class ChatReader implements AnswerReader {
     const full = events.findIndex((event) => event.kind === "call" && event.index >= this.#calls_max);
     const said = (full < 0 ? events : events.slice(0, full)).flatMap((event) => this.#say(event) ?? []);
     const reasoning_tokens = this.#starts.filter((at) => this.#parser.isThought(at)).length;
-    return { said, calls: this.#ids.size, reasoning_tokens, is_full: full >= 0 };
+    return { said, calls: this.#ids.size, reasoning_tokens, reports: this.#reports, is_full: full >= 0 };
   }
 
   #say(event: AnswerEvent): Said | null {
@@ -115,7 +119,12 @@ export class ChatReader implements AnswerReader {
         return { kind: "call", choice, index: event.index, id: this.#idOf(event.id), name: event.name };
       case "arguments":
         return { kind: "arguments", choice, index: event.index, text: event.text };
-      default:
+      case "report": {
+        const { trouble, reason, text } = event;
+        this.#reports.push({ trouble, reason, text });
+        return null;
+      }
+      case "call_end":
         return null;
     }
   }

@@ -3,7 +3,7 @@
 import type {
   DrawnLogprob,
   DrawnReport,
-  FinishReason,
+  GenerationEvent,
   Predicted,
   RowStep,
   TokenLogprob,
@@ -22,7 +22,7 @@ export interface ChoiceStep {
   /** Of the whole choice, with its finish. */
   readonly reasoning_tokens: number | null;
   readonly said: readonly Said[];
-  readonly finish: { readonly reason: FinishReason; readonly stop_text: string | null } | null;
+  readonly finish: Omit<Extract<GenerationEvent, { kind: "finish" }>, "kind" | "choice"> | null;
 }
 
 /** Leaves its row when a stop string is complete, or the answer has all that it may have. */
@@ -43,10 +43,11 @@ export async function* choiceSteps(
   }
 }
 
-function finishOf({ finish }: RowStep, { found }: Spoken, { calls, is_full }: Reading): ChoiceStep["finish"] {
+function finishOf({ finish }: RowStep, { found }: Spoken, { calls, reports, is_full }: Reading): ChoiceStep["finish"] {
   const ends_itself = is_full || (finish === "stop" && found === null);
   const reason = ends_itself && calls > 0 ? "tool_calls" : found === null ? finish : "stop";
-  return reason === null ? null : { reason, stop_text: found };
+  if (reason === null) return null;
+  return { reason, stop_text: found, ...(reports.length === 0 ? {} : { reports }) };
 }
 
 /** `check` sees the whole answer that ended by itself; what was cut by its length or by a stop text is not looked at. */

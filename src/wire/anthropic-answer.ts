@@ -6,6 +6,7 @@ import type { GenerationEvent, GenerationRequest, ToolCall, Usage } from "../cor
 import type { AskedMessage } from "./anthropic-messages.ts";
 import { signatureOf } from "./anthropic-signature.ts";
 import type { Answer, AnswerChoice, AnswerWriter } from "./openai-answer.ts";
+import { parseReportSchema, reported } from "./parse-report.ts";
 
 /** While nothing has come yet: who reads knows then that somebody is there. */
 export const PING = { type: "ping" };
@@ -27,7 +28,8 @@ export class MessageWriter implements AnswerWriter {
     const [choice] = choices;
     assert(choice !== undefined, "an answer has a choice");
     const ending = endingOf(choice, usage, this.#request);
-    return { ...this.#head(contentOf(choice, this.#thoughts_shown)), ...ending, usage: usageBody(usage) };
+    const content = contentOf(choice, this.#thoughts_shown);
+    return { ...this.#head(content), ...ending, usage: usageBody(usage), ...reported(choice.reports) };
   }
 
   chunks(event: GenerationEvent): readonly object[] {
@@ -93,12 +95,13 @@ export class MessageWriter implements AnswerWriter {
 
   #end(usage: Usage): object[] {
     assert(this.#finish !== null, "a choice finishes before its answer ends");
-    const delta = { ...endingOf(this.#finish, usage, this.#request), container: null };
+    const ending = endingOf(this.#finish, usage, this.#request);
+    const delta = { ...ending, container: null, ...reported(this.#finish.reports) };
     return [{ type: "message_delta", delta, usage: usageBody(usage) }, { type: "message_stop" }];
   }
 }
 
-type Finish = Pick<AnswerChoice, "reason" | "stop_text">;
+type Finish = Pick<AnswerChoice, "reason" | "stop_text"> & Partial<Pick<AnswerChoice, "reports">>;
 
 /** What every answer of the protocol has, and nothing here has anything of. */
 const UNSAID = { container: null, diagnostics: null };
@@ -227,6 +230,7 @@ export const messageSchema = Type.Object({
   container: Type.Null(),
   diagnostics: Type.Null(),
   usage: usageSchema,
+  parse_report: parseReportSchema,
 });
 
 /** An event; the others are named in Anthropic's documentation. */

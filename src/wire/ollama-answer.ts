@@ -6,12 +6,14 @@ import type {
   DrawnReport,
   FinishReason,
   GenerationEvent,
+  ParseReport,
   Timing,
   TokenReport,
   ToolCall,
   Usage,
 } from "../core/generation.ts";
 import type { Answer, AnswerWriter } from "./openai-answer.ts";
+import { parseReportSchema, reported } from "./parse-report.ts";
 
 /** What an answer is written with. */
 export interface OllamaHead {
@@ -31,6 +33,11 @@ export interface Said {
   readonly tool_calls: readonly ToolCall[];
 }
 
+interface Finish {
+  readonly reason: FinishReason;
+  readonly reports?: readonly ParseReport[];
+}
+
 type End = Pick<Answer, "usage" | "timing" | "token_ids">;
 
 const NOTHING: Said = { content: "", thinking: "", tool_calls: [] };
@@ -43,18 +50,19 @@ export function ollamaWriter(head: OllamaHead, fields: (said: Said) => object): 
     ...fields(said),
     ...(head.tells_logprobs && tokens.length > 0 ? { logprobs: tokens.map(tellDrawn) } : {}),
   });
-  const last = (reason: FinishReason, { usage, timing, token_ids }: End) => ({
+  const last = ({ reason, reports }: Finish, { usage, timing, token_ids }: End) => ({
     done: true,
     done_reason: reason === "length" ? "length" : "stop",
     ...(token_ids === null ? {} : { context: token_ids }),
+    ...reported(reports),
     ...figures(usage, timing, head.elapsed_ms()),
   });
   const calls = new Calls();
-  let reason: FinishReason = "stop";
+  let finish: Finish = { reason: "stop" };
   return {
     body: ({ choices: [choice], ...end }) => {
-      const { text = "", reasoning = "", tool_calls = [], tokens = [], reason = "stop" } = choice ?? {};
-      return { ...line({ content: text, thinking: reasoning, tool_calls }, tokens), ...last(reason, end) };
+      const { text = "", reasoning = "", tool_calls = [], tokens = [] } = choice ?? {};
+      return { ...line({ content: text, thinking: reasoning, tool_calls }, tokens), ...last(choice ?? finish, end) };
     },
     chunks: (event: GenerationEvent) => {
       switch (event.kind) {
@@ -67,12 +75,12 @@ export function ollamaWriter(head: OllamaHead, fields: (said: Said) => object): 
         case "call":
         case "arguments":
         case "finish": {
-          if (event.kind === "finish") reason = event.reason;
+          if (event.kind === "finish") finish = event;
           return calls.next(event).map((call) => ({ ...line({ ...NOTHING, tool_calls: [call] }), done: false }));
         }
         case "end": {
           const { usage, timing = null, token_ids = null } = event;
-          return [{ ...line(NOTHING), ...last(reason, { usage, timing, token_ids }) }];
+          return [{ ...line(NOTHING), ...last(finish, { usage, timing, token_ids }) }];
         }
       }
     },
@@ -163,6 +171,7 @@ export const answerProperties = {
   done_reason: Type.Optional(
     Type.Union((["stop", "length", "load", "unload"] as const).map((reason) => Type.Literal(reason))),
   ),
+  parse_report: parseReportSchema,
   total_duration: duration("from the request to its end"),
   load_duration: duration("until the model was in memory"),
   prompt_eval_count: Type.Optional(Type.Integer({ description: "Tokens of the prompt." })),

@@ -6,6 +6,7 @@ import type {
   FinishReason,
   GenerationEvent,
   GenerationRequest,
+  ParseReport,
   Timing,
   ToolCall,
   Usage,
@@ -36,6 +37,7 @@ export interface AnswerChoice {
   readonly tokens: readonly DrawnReport[];
   readonly reason: FinishReason;
   readonly stop_text: string | null;
+  readonly reports: readonly ParseReport[];
 }
 
 /** Writes one answer in a dialect: whole, or event by event. */

@@ -38,6 +38,7 @@ import {
 } from "./openai-parameters.ts";
 import { RELATIVES_LATER, relativeParameters } from "./openai-relatives.ts";
 import { budgetParameters, chatWishesOf, customNames, toolParameters } from "./openai-tools.ts";
+import { parseReportSchema, reported } from "./parse-report.ts";
 import { optional, strictObject } from "./schema.ts";
 import { called, notYet } from "./violation.ts";
 
@@ -152,8 +153,7 @@ export function chatWriter(head: AnswerHead, { generation, delivery, calls: form
   const calls = new CallWriter(form);
   const write = chunkWriter<object>(head, "chat.completion.chunk", delivery);
   const told = (tokens: readonly DrawnReport[]) => (generation.logprobs === null ? null : chatLogprobs(tokens));
-  const choice = (index: number, delta: object, finish_reason: string | null = null) =>
-    write.choice({ index, delta, logprobs: null, finish_reason });
+  const choice = (index: number, delta: object) => write.choice({ index, delta, logprobs: null, finish_reason: null });
   return {
     body: ({ choices, usage }) => ({
       ...head,
@@ -163,6 +163,7 @@ export function chatWriter(head: AnswerHead, { generation, delivery, calls: form
         message: messageBody(each, calls),
         logprobs: told(each.tokens),
         finish_reason: calls.reason(each.reason),
+        ...reported(each.reports),
       })),
       usage: usageBody(usage),
     }),
@@ -184,7 +185,9 @@ export function chatWriter(head: AnswerHead, { generation, delivery, calls: form
           return calls.more(event).map((delta) => choice(event.choice, delta));
         case "finish": {
           const rest = calls.end(event.choice).map((delta) => choice(event.choice, delta));
-          return [...rest, choice(event.choice, {}, calls.reason(event.reason))];
+          const { choice: index, reports } = event;
+          const finish_reason = calls.reason(event.reason);
+          return [...rest, write.choice({ index, delta: {}, logprobs: null, finish_reason, ...reported(reports) })];
         }
         case "end":
           return write.end(event.usage);
@@ -220,6 +223,7 @@ export const chatBodySchema = bodySchema(
     }),
     logprobs: chatLogprobsSchema,
     finish_reason: chatFinishSchema,
+    parse_report: parseReportSchema,
   }),
 );
 
@@ -236,5 +240,6 @@ export const chatChunkSchema = chunkSchema(
     }),
     logprobs: chatLogprobsSchema,
     finish_reason: Type.Union([chatFinishSchema, Type.Null()]),
+    parse_report: parseReportSchema,
   }),
 );

@@ -1,7 +1,7 @@
 /** OpenAI's responses: their answer as it is written, item by item, and its events. Knows no HTTP. */
 
 import { assert } from "../core/assert.ts";
-import type { DrawnReport, GenerationEvent, Usage } from "../core/generation.ts";
+import type { DrawnReport, GenerationEvent, ParseReport, Usage } from "../core/generation.ts";
 import type { KeptResponse } from "../core/responses.ts";
 import { signatureOf } from "./anthropic-signature.ts";
 import type { Answer, AnswerWriter } from "./openai-answer.ts";
@@ -11,6 +11,7 @@ import { obfuscated } from "./openai-obfuscation.ts";
 import { responseBody, type Status } from "./openai-response-body.ts";
 import { type CalledTool, calledAs, isCustom } from "./openai-response-tools.ts";
 import { type AskedResponse, responseId, tellsHidden } from "./openai-responses.ts";
+import { reported } from "./parse-report.ts";
 import { statement } from "./problem.ts";
 
 /** The item that is being written. */
@@ -41,6 +42,7 @@ export class ResponseWriter implements AnswerWriter {
   #open: OpenItem | null = null;
   #status: "queued" | "in_progress" = "queued";
   #is_cut = false;
+  #reports: readonly ParseReport[] = [];
   #has_ended = false;
   /** As far as anybody has counted. */
   #usage: Usage = { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0, reasoning_tokens: null };
@@ -56,14 +58,14 @@ export class ResponseWriter implements AnswerWriter {
   body({ choices, usage }: Answer): object {
     const [choice] = choices;
     assert(choice !== undefined, "an answer has a choice");
-    const { reasoning, text, tokens, tool_calls, reason, stop_text } = choice;
+    const { reasoning, text, tokens, tool_calls, reason, stop_text, reports } = choice;
     if (reasoning !== "") this.#think(reasoning);
     this.#say(text, tokens);
     for (const { id, name, arguments: json } of tool_calls) {
       this.#call(id, name);
       this.#argue(json);
     }
-    this.#finish({ kind: "finish", choice: 0, reason, stop_text });
+    this.#finish({ kind: "finish", choice: 0, reason, stop_text, reports });
     return this.#end(usage);
   }
 
@@ -152,8 +154,9 @@ export class ResponseWriter implements AnswerWriter {
     return [this.#event(`response.${name}.delta`, { ...this.#place(), delta: this.#add(text) })];
   }
 
-  #finish({ reason }: Extract<GenerationEvent, { kind: "finish" }>): object[] {
+  #finish({ reason, reports = [] }: Extract<GenerationEvent, { kind: "finish" }>): object[] {
     this.#is_cut = reason === "length";
+    this.#reports = reports;
     // An answer without a word is an empty message, so that its turn in the talk is there.
     const empty = this.#open === null && this.#output.length === 0 ? this.#in("message") : [];
     return [...empty, ...this.#close(this.#is_cut ? "incomplete" : "completed")];
@@ -283,7 +286,8 @@ export class ResponseWriter implements AnswerWriter {
     const now_at = secondsOf(this.#parts.now());
     const { mark, wishes, is_kept } = this.#asked;
     const head = { id: responseId(mark), created_at: this.#created_at, is_kept };
-    return responseBody(wishes, { ...head, now_at, status, output: [...this.#output], usage: this.#usage });
+    const body = responseBody(wishes, { ...head, now_at, status, output: [...this.#output], usage: this.#usage });
+    return { ...body, ...reported(this.#reports) };
   }
 }
 

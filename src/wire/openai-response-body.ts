@@ -4,6 +4,7 @@ import { Type } from "@sinclair/typebox";
 import type { Usage } from "../core/generation.ts";
 import { toolInFull } from "./openai-response-tools.ts";
 import type { ResponseRequest } from "./openai-responses.ts";
+import { parseReportSchema } from "./parse-report.ts";
 
 export type Status = "queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled";
 
@@ -134,6 +135,7 @@ export const responseSchema = Type.Object({
   model: Type.String(),
   previous_response_id: nullableText,
   instructions: nullableText,
+  parse_report: parseReportSchema,
 });
 
 export const responseEventSchema = Type.Object({

@@ -1,6 +1,7 @@
 /** What a model's text becomes. Knows no format. */
 
 import { assert } from "../../core/assert.ts";
+import type { ParseReport } from "../../core/generation.ts";
 
 export type AnswerEvent =
   /** `at`: the UTF-16 units of the model's text before it; content with something between it is two events. */
@@ -14,12 +15,8 @@ export type AnswerEvent =
   | { readonly kind: "call_end"; readonly index: number; readonly id: string | null }
   | AnswerReport;
 
-/** What was not understood. Of text that is no call, `text` is also content; "ignored" is in the report only. */
-export interface AnswerReport {
+export interface AnswerReport extends ParseReport {
   readonly kind: "report";
-  readonly trouble: "malformed" | "unfinished" | "ignored";
-  readonly reason: string;
-  readonly text: string;
 }
 
 export interface ParsedCall {
