@@ -55,8 +55,9 @@ export class Gate {
   }
 }
 
-function pathOf({ url }: Request): string {
-  return new URL(url).pathname;
+/** As it was sent where it does not parse. */
+export function pathOf({ url }: Request): string {
+  return URL.canParse(url) ? new URL(url).pathname : url;
 }
 
 function refuseBeyond({ name, admin }: ApiKey, path: string): void {

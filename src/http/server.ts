@@ -15,7 +15,7 @@ import { chatRoutes } from "./chat.ts";
 import { completionRoutes } from "./completions.ts";
 import { docsRoutes } from "./docs.ts";
 import { embeddingRoutes } from "./embeddings.ts";
-import { Gate } from "./gate.ts";
+import { Gate, pathOf } from "./gate.ts";
 import { healthRoutes } from "./health.ts";
 import { huggingfaceRoutes } from "./huggingface.ts";
 import { messageRoutes } from "./messages.ts";
@@ -123,11 +123,6 @@ export function createServer(given: ServerParts): Server {
 function problemFor(request: Request | null, path: string): typeof problem {
   if (OLLAMA_PATH.test(path)) return ollamaProblem;
   return request !== null && speaksAnthropic(request) ? anthropicProblem : problem;
-}
-
-/** As it was sent where it does not parse. */
-function pathOf({ url }: Request): string {
-  return URL.canParse(url) ? new URL(url).pathname : url;
 }
 
 /** Nobody reads it; nginx writes the same number in its logs. */
